@@ -1,0 +1,1 @@
+"""Audit generalization measures for fragility."""

@@ -1,0 +1,56 @@
+"""Every error that the project raises on purpose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.verdicts import Verdict
+
+
+class FragilityError(Exception):
+    """Base class of the project's errors; never raised itself."""
+
+
+class SettingsError(FragilityError, ValueError):
+    """A setting, recipe, perturbation or check name that cannot be used as given."""
+
+
+class TaskError(FragilityError, ValueError):
+    """Data that cannot be learned from, or that are too few for what was asked."""
+
+
+class TrainingError(FragilityError, RuntimeError):
+    """A training that cannot be carried out as asked."""
+
+
+class StoreError(FragilityError, OSError):
+    """A store of trained runs that cannot be read or written."""
+
+
+class MeasureError(FragilityError):
+    """A measure that raised, or returned something that is no usable number."""
+
+
+class AuditFailure(AssertionError):
+    """A check that was not kept: what an audit asserts does not hold, or is not shown to hold.
+
+    Parameters
+    ----------
+    message
+        The text a person reads: what broke, under which change, by how much, how certainly.
+    verdict
+        The verdict with its evidence.
+    """
+
+    def __init__(self, message: str, verdict: Verdict) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+
+
+class CheckBroken(AuditFailure):
+    """The whole interval lies outside the tolerance: the measure is fragile here."""
+
+
+class CheckInconclusive(AuditFailure):
+    """The interval straddles the tolerance: these seeds decide nothing."""

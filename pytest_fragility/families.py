@@ -1,0 +1,260 @@
+"""Families: a grid of runs, planned, then trained or read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.recipes import Recipe
+from pytest_fragility.runs import Run, TrainedRun
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_fragility.store import Store
+    from pytest_fragility.tasks.task import Task
+    from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
+
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyPlan:
+    """The runs to train: every size and seed under every recipe.
+
+    Parameters
+    ----------
+    task
+        What is learned.
+    recipes
+        Recipes by name: ``baseline`` and the perturbations'.
+    sizes
+        Training set sizes, ascending.
+    seeds
+        Seeds.
+    """
+
+    task: Task
+    recipes: dict[str, Recipe]
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+    @cached_property
+    def runs(self) -> dict[tuple[str, int, int], Run]:
+        """The runs, by recipe name, n and seed."""
+        return {
+            (name, n, seed): Run(self.task, n, recipe, seed)
+            for name, recipe in self.recipes.items()
+            for n in self.sizes
+            for seed in self.seeds
+        }
+
+
+class Family:
+    """A trained family: iterable over its networks, indexable by task, recipe, n and seed.
+
+    Parameters
+    ----------
+    plan
+        The grid.
+    trained
+        Every run of the plan, by its key in the store.
+    keys
+        The key of every run of the plan.
+    device
+        Where its networks live.
+
+    Examples
+    --------
+    >>> network = family["digits", "adam", 128, 0]
+    >>> [network.n for network in family.select(recipe="baseline", seed=0)]
+    [32, 64, 128, 256, 512, 1024]
+    """
+
+    def __init__(
+        self,
+        plan: FamilyPlan,
+        trained: dict[tuple[str, int, int], TrainedRun],
+        device: torch.device,
+    ) -> None:
+        self.plan = plan
+        self.device = device
+        self._trained = trained
+
+    @property
+    def task(self) -> Task:
+        """What the family has learned."""
+        return self.plan.task
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """Recipes by name."""
+        return self.plan.recipes
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Training set sizes."""
+        return self.plan.sizes
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds."""
+        return self.plan.seeds
+
+    def __len__(self) -> int:
+        return len(self._trained)
+
+    def __iter__(self) -> Iterator[TrainedNetwork]:
+        return self.select()
+
+    def __getitem__(self, place: tuple[str, str, int, int]) -> TrainedNetwork:
+        task, recipe, n, seed = place
+        if task != self.task.name:
+            raise KeyError(f"task {task!r}: this family has learned {self.task.name!r}")
+        return self._network(self.trained_run(recipe, n, seed), recipe)
+
+    def select(
+        self, *, recipe: str | None = None, n: int | None = None, seed: int | None = None
+    ) -> Iterator[TrainedNetwork]:
+        """Yield the networks with this recipe, size and seed; None takes all."""
+        for (name, size, run_seed), trained in self._trained.items():
+            if recipe in (None, name) and n in (None, size) and seed in (None, run_seed):
+                yield self._network(trained, name)
+
+    def trained_run(self, recipe: str, n: int, seed: int) -> TrainedRun:
+        """Return one run with its record.
+
+        Raises
+        ------
+        KeyError
+            If the family has no such run; it says what there is.
+        """
+        try:
+            return self._trained[recipe, n, seed]
+        except KeyError:
+            raise KeyError(
+                f"no run with recipe {recipe!r}, n={n}, seed={seed}; this family has recipes "
+                f"{', '.join(self.recipes)}, sizes {self.sizes}, seeds {self.seeds}"
+            ) from None
+
+    def _network(self, trained: TrainedRun, recipe_name: str) -> TrainedNetwork:
+        from pytest_fragility.trained_networks import TrainedNetwork
+
+        return TrainedNetwork.build(trained, recipe_name, self.device)
+
+    def oracle_network(self, recipe: str, n: int, seed: int) -> OracleNetwork:
+        """Return a network that, unlike all others, also carries the test set."""
+        from pytest_fragility.trained_networks import OracleNetwork
+
+        return OracleNetwork.build(self.trained_run(recipe, n, seed), recipe, self.device)
+
+
+def train_families(
+    plans: Sequence[FamilyPlan],
+    *,
+    device: torch.device,
+    store: Store | None = None,
+    progress: Progress | None = None,
+) -> list[Family]:
+    """Return the planned families, each run trained once or read from the store.
+
+    Parameters
+    ----------
+    plans
+        The grids; runs that stand in several are trained once.
+    device
+        Where to train.
+    store
+        Where trained runs are kept; None keeps nothing.
+    progress
+        Called as ``progress(runs done, runs to train, share of the work done)`` while training.
+
+    Raises
+    ------
+    TaskError
+        If a pool is too small for the sizes asked.
+    StoreError
+        If a trained run cannot be written.
+    """
+    from pytest_fragility.training.trainer import training_environment
+
+    environment = training_environment(device)
+    runs = {run.key(environment): run for plan in plans for run in plan.runs.values()}
+    _require_enough_samples(runs.values())
+    trained = _load(runs, store)
+    if len(trained) < len(runs):
+        trained |= _train_missing(runs, trained, device, store, progress, environment)
+    return [
+        Family(
+            plan,
+            {place: trained[run.key(environment)] for place, run in plan.runs.items()},
+            device,
+        )
+        for plan in plans
+    ]
+
+
+def _require_enough_samples(runs: Iterable[Run]) -> None:
+    for run in runs:
+        pool_size = len(run.task.data.train_labels)
+        if run.n > pool_size:
+            raise SettingsError(
+                f"size {run.n}: the training pool of task {run.task.name!r} has only {pool_size} "
+                "samples; ask for smaller sizes"
+            )
+
+
+def _load(runs: dict[str, Run], store: Store | None) -> dict[str, TrainedRun]:
+    if store is None:
+        return {}
+    loaded = {key: store.load(run, key) for key, run in runs.items()}
+    return {key: trained for key, trained in loaded.items() if trained is not None}
+
+
+def _train_missing(
+    runs: dict[str, Run],
+    known: dict[str, TrainedRun],
+    device: torch.device,
+    store: Store | None,
+    progress: Progress | None,
+    environment: dict[str, str],
+) -> dict[str, TrainedRun]:
+    from contextlib import nullcontext
+
+    from pytest_fragility.training.trainer import train
+
+    with store.lock() if store else nullcontext():
+        missing = {key: run for key, run in runs.items() if key not in known}
+        found = _load(missing, store)
+        missing = {key: run for key, run in missing.items() if key not in found}
+        report = _Reporter(list(missing.values()), progress)
+        for batch in train(list(missing.values()), device):
+            for trained in batch:
+                key = trained.run.key(environment)
+                found[key] = trained
+                if store:
+                    store.save(trained, key)
+            report.finished([trained.run for trained in batch])
+    return found
+
+
+class _Reporter:
+    """Counts finished runs, and their share of the work: a run takes about n times as long."""
+
+    def __init__(self, runs: Sequence[Run], progress: Progress | None) -> None:
+        self._progress = progress
+        self._total, self._work = len(runs), sum(run.n for run in runs)
+        self._done, self._work_done = 0, 0
+        self._tell()
+
+    def finished(self, runs: Sequence[Run]) -> None:
+        self._done += len(runs)
+        self._work_done += sum(run.n for run in runs)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress and self._total:
+            self._progress(self._done, self._total, self._work_done / self._work)

@@ -1,0 +1,72 @@
+"""Networks: from an architecture to a module with paired initial weights."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_fragility.randomness import derive_seed
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_fragility.recipes import MLP
+
+
+def build_network(
+    architecture: MLP, input_shape: tuple[int, ...], classes: int
+) -> torch.nn.Sequential:
+    """Return an untrained module: float32, on the CPU, weights not yet set.
+
+    Parameters
+    ----------
+    architecture
+        The layers between input and output.
+    input_shape
+        Shape of one input; it is flattened.
+    classes
+        Number of outputs (logits).
+    """
+    import torch
+
+    widths = [math.prod(input_shape), *architecture.hidden, classes]
+    layers: list[torch.nn.Module] = [torch.nn.Flatten()]
+    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        linear = torch.nn.utils.skip_init(
+            torch.nn.Linear, fan_in, fan_out, device="cpu", dtype=torch.float32
+        )
+        layers += [linear, torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def initial_weights(
+    network: torch.nn.Module, *, scale: float, seed: int
+) -> dict[str, torch.Tensor]:
+    """Return initial parameters: weights from N(0, scale^2 * 2 / fan_in), biases zero.
+
+    He et al. 2015, "Delving deep into rectifiers", eq. 10. The draw depends on `seed` and the
+    parameters' shapes, so that every recipe with the same architecture starts from the same
+    point, times `scale`.
+
+    Parameters
+    ----------
+    network
+        Gives names and shapes.
+    scale
+        Factor on the standard deviation.
+    seed
+        The run's seed.
+    """
+    import torch
+
+    shapes = [list(parameter.shape) for parameter in network.parameters()]
+    generator = torch.Generator(device="cpu")
+    generator.manual_seed(derive_seed("initial weights", shapes, seed))
+    weights: dict[str, torch.Tensor] = {}
+    for name, parameter in network.named_parameters():
+        weight = torch.zeros(parameter.shape, dtype=torch.float32, device="cpu")
+        if parameter.dim() > 1:
+            fan_in = math.prod(parameter.shape[1:])
+            weight.normal_(0.0, math.sqrt(2 / fan_in), generator=generator).mul_(scale)
+        weights[name] = weight
+    return weights

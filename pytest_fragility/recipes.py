@@ -1,0 +1,299 @@
+"""Recipes: everything that decides a training run but data, size and seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pytest_fragility.errors import SettingsError
+
+
+def _require(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise SettingsError(f"{name}={value!r}: expected {expected}")
+
+
+def _is_positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Stochastic gradient descent, as ``torch.optim.SGD`` with ``dampening=0``.
+
+    Parameters
+    ----------
+    lr
+        Learning rate, positive.
+    momentum
+        In [0, 1).
+    nesterov
+        Nesterov's form of momentum; needs ``momentum > 0``.
+    weight_decay
+        Coefficient of the L2 penalty added to the gradient.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
+
+    kind: ClassVar[str] = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(_is_positive(self.lr), "SGD.lr", self.lr, "a positive number")
+        _require(0 <= self.momentum < 1, "SGD.momentum", self.momentum, "a number in [0, 1)")
+        _require(self.weight_decay >= 0, "SGD.weight_decay", self.weight_decay, "zero or more")
+        if self.nesterov and self.momentum == 0:
+            raise SettingsError("SGD.nesterov=True needs momentum > 0, got momentum=0.0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam, as ``torch.optim.Adam``: weight decay is added to the gradient.
+
+    Parameters
+    ----------
+    lr
+        Learning rate, positive.
+    betas
+        Decay rates of the two moments, each in [0, 1).
+    eps
+        Added to the denominator, positive.
+    weight_decay
+        Coefficient of the L2 penalty.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
+
+    kind: ClassVar[str] = "adam"
+    lr: float = 0.001
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        _require(_is_positive(self.lr), f"{name}.lr", self.lr, "a positive number")
+        _require(_is_positive(self.eps), f"{name}.eps", self.eps, "a positive number")
+        _require(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            f"{name}.betas",
+            self.betas,
+            "two numbers in [0, 1)",
+        )
+        _require(self.weight_decay >= 0, f"{name}.weight_decay", self.weight_decay, "zero or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Adam):
+    """AdamW, as ``torch.optim.AdamW``: weight decay shrinks the weights themselves.
+
+    Parameters are those of `Adam`; the default weight decay is torch's, 0.01.
+    """
+
+    kind: ClassVar[str] = "adamw"
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop:
+    """RMSprop, as ``torch.optim.RMSprop`` without momentum and not centred.
+
+    Parameters
+    ----------
+    lr
+        Learning rate, positive.
+    alpha
+        Decay rate of the squared gradient's average, in [0, 1).
+    eps
+        Added to the denominator, positive.
+    weight_decay
+        Coefficient of the L2 penalty.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
+
+    kind: ClassVar[str] = "rmsprop"
+    lr: float = 0.001
+    alpha: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(_is_positive(self.lr), "RMSprop.lr", self.lr, "a positive number")
+        _require(0 <= self.alpha < 1, "RMSprop.alpha", self.alpha, "a number in [0, 1)")
+        _require(_is_positive(self.eps), "RMSprop.eps", self.eps, "a positive number")
+        _require(self.weight_decay >= 0, "RMSprop.weight_decay", self.weight_decay, "zero or more")
+
+
+Optimizer = SGD | Adam | AdamW | RMSprop
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingRule:
+    """When a training ends.
+
+    Build one with `cross_entropy_below`, `full_train_accuracy` or `fixed_steps`.
+
+    Parameters
+    ----------
+    kind
+        ``"cross_entropy"``, ``"accuracy"`` or ``"steps"``.
+    target
+        Mean train cross-entropy in nats, or train accuracy; unused for ``"steps"``.
+    step_limit
+        The training ends here at the latest. A run that has not reached its target by then
+        says so, and does not count as one that did.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
+
+    kind: str = "cross_entropy"
+    target: float = 0.1
+    step_limit: int = 20_000
+
+    def __post_init__(self) -> None:
+        kinds = ("cross_entropy", "accuracy", "steps")
+        _require(self.kind in kinds, "StoppingRule.kind", self.kind, f"one of {kinds}")
+        _require(_is_positive(self.target), "StoppingRule.target", self.target, "positive")
+        _require(self.step_limit >= 1, "StoppingRule.step_limit", self.step_limit, "at least 1")
+
+    def __str__(self) -> str:
+        if self.kind == "steps":
+            return f"{self.step_limit} steps"
+        if self.kind == "accuracy":
+            return "100 % train accuracy"
+        return f"train cross-entropy < {self.target:g}"
+
+
+def cross_entropy_below(target: float, *, step_limit: int = 20_000) -> StoppingRule:
+    """Stop once the mean cross-entropy over all training samples is below `target` nats."""
+    return StoppingRule(kind="cross_entropy", target=target, step_limit=step_limit)
+
+
+def full_train_accuracy(*, step_limit: int = 20_000) -> StoppingRule:
+    """Stop once every training sample is classified as labelled."""
+    return StoppingRule(kind="accuracy", target=1.0, step_limit=step_limit)
+
+
+def fixed_steps(steps: int) -> StoppingRule:
+    """Stop after exactly `steps` optimizer steps."""
+    return StoppingRule(kind="steps", step_limit=steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP:
+    """A ReLU multilayer perceptron: flatten, then linear layers with ReLU between them.
+
+    Parameters
+    ----------
+    hidden
+        Widths of the hidden layers, first to last.
+
+    Raises
+    ------
+    SettingsError
+        If a width is not a positive integer.
+    """
+
+    kind: ClassVar[str] = "mlp"
+    hidden: tuple[int, ...] = (64, 64)
+
+    def __post_init__(self) -> None:
+        widths_are_valid = all(isinstance(w, int) and w >= 1 for w in self.hidden)
+        _require(widths_are_valid, "MLP.hidden", self.hidden, "positive integers")
+
+    def __str__(self) -> str:
+        return "mlp " + "-".join(map(str, self.hidden)) if self.hidden else "linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training run but data, size n and seed.
+
+    Parameters
+    ----------
+    architecture
+        The network.
+    optimizer
+        The optimizer with its hyperparameters.
+    batch_size
+        Samples per step; a training set that is smaller is used whole.
+    initialization_scale
+        Factor on the initial weights' standard deviation (He et al. 2015, eq. 10: sqrt(2 / fan_in));
+        biases start at zero.
+    stopping
+        When the training ends.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
+
+    architecture: MLP = field(default_factory=MLP)
+    optimizer: Optimizer = field(default_factory=SGD)
+    batch_size: int = 16
+    initialization_scale: float = 1.0
+    stopping: StoppingRule = field(default_factory=StoppingRule)
+
+    def __post_init__(self) -> None:
+        scale = self.initialization_scale
+        _require(self.batch_size >= 1, "Recipe.batch_size", self.batch_size, "at least 1")
+        _require(_is_positive(scale), "Recipe.initialization_scale", scale, "positive")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """Return a copy with some fields replaced."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON types, kinds included; equal recipes give equal dicts."""
+        return {
+            "architecture": _part_to_dict(self.architecture),
+            "optimizer": _part_to_dict(self.optimizer),
+            "batch_size": self.batch_size,
+            "initialization_scale": self.initialization_scale,
+            "stopping": dataclasses.asdict(self.stopping),
+        }
+
+    def __str__(self) -> str:
+        parts = [str(self.architecture), describe_optimizer(self.optimizer)]
+        parts.append(f"batch {self.batch_size}")
+        if self.initialization_scale != 1:
+            parts.append(f"initialization x{self.initialization_scale:g}")
+        parts.append(f"stop at {self.stopping}")
+        return ", ".join(parts)
+
+
+def _part_to_dict(part: MLP | Optimizer) -> dict[str, Any]:
+    values = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(part).items()
+    }
+    return {"kind": part.kind, **values}
+
+
+def describe_optimizer(optimizer: Optimizer) -> str:
+    """Return an optimizer as a person writes it, such as ``sgd lr=0.05 momentum=0.9``."""
+    words = [optimizer.kind, f"lr={optimizer.lr:g}"]
+    if isinstance(optimizer, SGD) and optimizer.momentum:
+        words.append(f"{'nesterov' if optimizer.nesterov else 'momentum'}={optimizer.momentum:g}")
+    if optimizer.weight_decay:
+        words.append(f"weight_decay={optimizer.weight_decay:g}")
+    return " ".join(words)

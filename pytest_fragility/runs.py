@@ -1,0 +1,121 @@
+"""Runs: the unit that is trained, stored and identified."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.recipes import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_fragility.tasks.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Task x n x recipe x seed.
+
+    Parameters
+    ----------
+    task
+        What is learned.
+    n
+        Training set size: the first n samples of the pool in the order that `seed` gives, so
+        that subsets are nested.
+    recipe
+        How it is learned.
+    seed
+        Decides the subset, the initial weights and the order of samples, each independently of
+        the recipe: runs that differ only in their recipe are paired.
+    """
+
+    task: Task
+    n: int
+    recipe: Recipe
+    seed: int
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the trained weights, but the device and the trainer's code."""
+        return {
+            "data": self.task.data.fingerprint,
+            "n": self.n,
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+        }
+
+    def key(self, environment: dict[str, str]) -> str:
+        """Return the run's name in a store: SHA-256 of identity and environment, hexadecimal."""
+        text = json.dumps([self.identity, environment], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"task {self.task.name}, n={self.n}, seed {self.seed}, recipe {self.recipe}"
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How a training went.
+
+    Parameters
+    ----------
+    steps
+        Optimizer steps taken.
+    reached_target
+        Whether the stopping rule was met within its step limit; fixed steps are always met.
+    diverged
+        Whether the training loss became NaN or infinite; the run ended there.
+    train_loss
+        Mean cross-entropy over the training samples at the end, in nats.
+    train_error
+        Fraction of training samples classified unlike their label.
+    test_mistakes
+        Test samples classified unlike their label.
+    test_size
+        Test samples in all.
+    """
+
+    steps: int
+    reached_target: bool
+    diverged: bool
+    train_loss: float
+    train_error: float
+    test_mistakes: int
+    test_size: int
+
+    @property
+    def test_error(self) -> float:
+        """Test error with a continuity correction, (mistakes + 1/2) / (test size + 1).
+
+        It is never zero, so that it has a logarithm.
+        """
+        return (self.test_mistakes + 0.5) / (self.test_size + 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A run with what came out of it.
+
+    Parameters
+    ----------
+    run
+        What was asked.
+    weights, initial_weights
+        Parameters by name, float32, on the CPU.
+    record
+        How the training went.
+    """
+
+    run: Run
+    weights: dict[str, torch.Tensor]
+    initial_weights: dict[str, torch.Tensor]
+    record: TrainingRecord

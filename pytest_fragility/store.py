@@ -1,0 +1,131 @@
+"""Trained runs on disk: one safetensors file each, named by what decided its contents."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pytest_fragility.errors import StoreError
+from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
+
+DEFAULT_FOLDER = ".fragility_cache"
+
+WEIGHTS, INITIAL = "weights/", "initial/"
+
+CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
+# Trained networks, kept by pytest-fragility so that they are not trained again.
+# Everything here can be deleted; see https://bford.info/cachedir/ about this file.
+"""
+
+
+class DamagedEntryWarning(UserWarning):
+    """A stored run could not be read; it was set aside and is trained again."""
+
+
+class Store:
+    """A folder of trained runs.
+
+    Entries are written to a temporary file and then renamed, so that a reader finds a whole entry
+    or none. Nothing is ever unpickled.
+
+    Parameters
+    ----------
+    folder
+        Made when it is not there.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._runs = folder / "runs"
+        try:
+            self._runs.mkdir(parents=True, exist_ok=True)
+            for name, text in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*\n")):
+                if not (folder / name).exists():
+                    (folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(
+                f"cannot keep trained runs in {folder}: {error.strerror}; "
+                "choose another folder with --fragility-cache-dir"
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Let one process at a time train: the others wait, then find the runs stored."""
+        with FileLock(self.folder / "training.lock"):
+            yield
+
+    def load(self, run: Run, key: str) -> TrainedRun | None:
+        """Return the stored run, or None where there is none that can be read."""
+        path = self._path(key)
+        try:
+            with safe_open(path, framework="pt", device="cpu") as entry:
+                record = TrainingRecord(**json.loads(entry.metadata()["record"]))
+                tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            self._set_aside(path, error)
+            return None
+        return TrainedRun(run, _strip(tensors, WEIGHTS), _strip(tensors, INITIAL), record)
+
+    def save(self, trained: TrainedRun, key: str) -> None:
+        """Keep a trained run under its key.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        path = self._path(key)
+        tensors = {WEIGHTS + name: tensor for name, tensor in trained.weights.items()}
+        tensors |= {INITIAL + name: tensor for name, tensor in trained.initial_weights.items()}
+        metadata = {
+            "record": json.dumps(trained.record.to_dict()),
+            "run": json.dumps({"task": trained.run.task.name, **trained.run.identity}),
+        }
+        try:
+            path.parent.mkdir(exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+            os.close(descriptor)
+            try:
+                save_file(tensors, temporary, metadata=metadata)
+                os.replace(temporary, path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"cannot write the trained run {path}: {error}") from error
+
+    def _path(self, key: str) -> Path:
+        return self._runs / key[:2] / f"{key[2:]}.safetensors"
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        aside = path.with_suffix(".damaged")
+        os.replace(path, aside)
+        warnings.warn(
+            f"stored run {path.name} is damaged ({error}); set aside as {aside}, training it again",
+            DamagedEntryWarning,
+            stacklevel=3,
+        )
+
+
+def _strip(tensors: dict[str, object], prefix: str) -> dict[str, object]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,48 @@
+"""Random training labels: the simplest way to make a task harder without touching its inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks.task import Task, TaskData
+
+
+def with_label_noise(task: Task, fraction: float) -> Task:
+    """Return `task` with a fraction of its training labels drawn at random.
+
+    Each chosen label is redrawn uniformly from all classes, its own included (Zhang et al. 2017,
+    section 2.1), so that about ``fraction * (1 - 1 / classes)`` of the labels end up wrong.
+    Which samples are chosen depends on the pool's size alone; a larger fraction changes a
+    superset of them. Test labels stay clean.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    fraction
+        In [0, 1]; 0 returns `task` itself.
+
+    Raises
+    ------
+    TaskError
+        If `fraction` is outside [0, 1].
+    """
+    if not 0 <= fraction <= 1:
+        raise TaskError(f"label noise {fraction!r}: expected a fraction in [0, 1]")
+    if fraction == 0:
+        return task
+
+    def load() -> TaskData:
+        from pytest_fragility.randomness import derive_generator
+
+        data = task.data
+        generator = derive_generator("label noise", len(data.train_labels))
+        order = generator.permutation(len(data.train_labels))
+        random_labels = generator.integers(data.classes, size=len(data.train_labels))
+        chosen = order[: round(fraction * len(order))]
+        labels = data.train_labels.copy()
+        labels[chosen] = random_labels[chosen]
+        return dataclasses.replace(data, train_labels=labels)
+
+    return Task(f"{task.name}+label-noise-{fraction:g}", load)

@@ -1,0 +1,137 @@
+"""What a measure sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from pytest_fragility.networks import build_network
+from pytest_fragility.randomness import derive_seed
+from pytest_fragility.recipes import Recipe
+from pytest_fragility.runs import TrainedRun, TrainingRecord
+from pytest_fragility.training.sampling import training_subset
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A trained network with all that a measure may know: everything but test data.
+
+    Parameters
+    ----------
+    model
+        The trained network, float32, in eval mode, gradients allowed.
+    initial_model
+        The same network before training.
+    inputs
+        The samples it was trained on, shape (n, *input shape), float32.
+    labels
+        Their labels, shape (n,), int64.
+    recipe
+        How it was trained.
+    recipe_name
+        ``baseline`` or the perturbation's name.
+    task_name
+        What it has learned.
+    n
+        Training set size.
+    seed
+        The run's seed.
+    steps
+        Optimizer steps taken.
+    train_loss, train_error
+        Mean cross-entropy in nats, and fraction of mistakes, over the training samples.
+    rng
+        The only randomness that a measure needs, on the network's device: seeded from the run's
+        identity, fresh for every measure.
+    """
+
+    model: torch.nn.Module
+    initial_model: torch.nn.Module
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    recipe: Recipe
+    recipe_name: str
+    task_name: str
+    n: int
+    seed: int
+    steps: int
+    train_loss: float
+    train_error: float
+    rng: torch.Generator = field(repr=False)
+
+    @classmethod
+    def build(
+        cls, trained: TrainedRun, recipe_name: str, device: torch.device
+    ) -> TrainedNetwork:
+        """Return the network of a trained run, its tensors copied to `device`."""
+        return cls(**_common_fields(trained, recipe_name, device))
+
+    def __str__(self) -> str:
+        return (
+            f"task {self.task_name}, recipe {self.recipe_name} ({self.recipe}), "
+            f"n={self.n}, seed {self.seed}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class OracleNetwork(TrainedNetwork):
+    """A trained network that also carries the test set: for control measures alone.
+
+    Parameters
+    ----------
+    test_inputs, test_labels
+        The held-out samples.
+    test_record
+        How training went, test mistakes included.
+    """
+
+    test_inputs: torch.Tensor
+    test_labels: torch.Tensor
+    test_record: TrainingRecord
+
+    @classmethod
+    def build(
+        cls, trained: TrainedRun, recipe_name: str, device: torch.device
+    ) -> OracleNetwork:
+        """Return the network of a trained run with its test set."""
+        data = trained.run.task.data
+        return cls(
+            **_common_fields(trained, recipe_name, device),
+            test_inputs=torch.tensor(data.test_inputs, device=device),
+            test_labels=torch.tensor(data.test_labels, device=device),
+            test_record=trained.record,
+        )
+
+
+def _common_fields(
+    trained: TrainedRun, recipe_name: str, device: torch.device
+) -> dict[str, object]:
+    run, data = trained.run, trained.run.task.data
+    subset = training_subset(len(data.train_labels), run.n, run.seed)
+    generator = torch.Generator(device=device)
+    generator.manual_seed(derive_seed("measure", run.identity))
+    return {
+        "model": _module(trained, trained.weights, device),
+        "initial_model": _module(trained, trained.initial_weights, device),
+        "inputs": torch.tensor(data.train_inputs[subset], device=device),
+        "labels": torch.tensor(data.train_labels[subset], device=device),
+        "recipe": run.recipe,
+        "recipe_name": recipe_name,
+        "task_name": run.task.name,
+        "n": run.n,
+        "seed": run.seed,
+        "steps": trained.record.steps,
+        "train_loss": trained.record.train_loss,
+        "train_error": trained.record.train_error,
+        "rng": generator,
+    }
+
+
+def _module(
+    trained: TrainedRun, weights: dict[str, torch.Tensor], device: torch.device
+) -> torch.nn.Module:
+    data = trained.run.task.data
+    network = build_network(trained.run.recipe.architecture, data.input_shape, data.classes)
+    network.load_state_dict(weights)
+    return network.to(device).eval()

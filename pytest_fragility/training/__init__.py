@@ -1,0 +1,1 @@
+"""The batched trainer: many small networks in one stack."""

@@ -1,0 +1,124 @@
+"""Optimizers over stacks of networks, each network with hyperparameters of its own.
+
+The updates are those of ``torch.optim``, step by step, to float32 rounding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop
+
+PER_NETWORK = ("lr", "weight_decay", "momentum")
+
+
+def optimizer_group(optimizer: Optimizer) -> tuple[Any, ...]:
+    """Return what networks must share to be updated together: all but rate, decay and momentum."""
+    shared = {
+        name: value
+        for name, value in dataclasses.asdict(optimizer).items()
+        if name not in PER_NETWORK
+    }
+    has_momentum = isinstance(optimizer, SGD) and optimizer.momentum > 0
+    return (optimizer.kind, has_momentum, bool(optimizer.weight_decay), *shared.values())
+
+
+class StackedOptimizer:
+    """One update rule over a stack of networks.
+
+    Parameters
+    ----------
+    optimizers
+        One per network, all of one `optimizer_group`.
+    weights
+        All parameters of each network in a row, shape (K, P): gives shape, dtype and device.
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer], weights: torch.Tensor) -> None:
+        first = optimizers[0]
+        self._update = _UPDATES[type(first)]
+        self._shared = first
+        self._steps = 0
+        self._decays = first.weight_decay > 0
+        self._columns = {
+            name: weights.new_tensor([[getattr(optimizer, name)] for optimizer in optimizers])
+            for name in PER_NETWORK
+            if hasattr(first, name)
+        }
+        self._state = [torch.zeros_like(weights) for _ in range(_state_size(first))]
+
+    @torch.no_grad()
+    def step(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
+        """Update `weights` in place; `gradients` are used up. Both have shape (K, P)."""
+        self._steps += 1
+        self._update(self, weights, gradients)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Keep only these networks: `rows` is int64, sorted, on the weights' device."""
+        self._columns = {
+            name: column.index_select(0, rows) for name, column in self._columns.items()
+        }
+        self._state = [buffer.index_select(0, rows) for buffer in self._state]
+
+    def _add_weight_decay(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
+        if self._decays:
+            gradients.addcmul_(weights, self._columns["weight_decay"])
+
+    def _sgd(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
+        self._add_weight_decay(weights, gradients)
+        if self._state:
+            (velocity,), momentum = self._state, self._columns["momentum"]
+            velocity.mul_(momentum).add_(gradients)
+            if isinstance(self._shared, SGD) and self._shared.nesterov:
+                gradients.addcmul_(velocity, momentum)
+            else:
+                gradients.copy_(velocity)
+        weights.sub_(gradients.mul_(self._columns["lr"]))
+
+    def _adam(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
+        self._add_weight_decay(weights, gradients)
+        self._adam_step(weights, gradients)
+
+    def _adamw(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
+        if self._decays:
+            weights.mul_(1 - self._columns["lr"] * self._columns["weight_decay"])
+        self._adam_step(weights, gradients)
+
+    def _adam_step(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
+        assert isinstance(self._shared, Adam)
+        beta1, beta2 = self._shared.betas
+        first_correction = 1 - beta1**self._steps
+        second_correction = (1 - beta2**self._steps) ** 0.5
+        mean, square = self._state
+        mean.mul_(beta1).add_(gradients, alpha=1 - beta1)
+        square.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
+        denominator = torch.sqrt(square, out=gradients)
+        denominator.add_(self._shared.eps * second_correction).div_(self._columns["lr"])
+        weights.addcdiv_(mean, denominator, value=-second_correction / first_correction)
+
+    def _rmsprop(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
+        assert isinstance(self._shared, RMSprop)
+        self._add_weight_decay(weights, gradients)
+        (square,), alpha = self._state, self._shared.alpha
+        square.mul_(alpha).addcmul_(gradients, gradients, value=1 - alpha)
+        denominator = square.sqrt().add_(self._shared.eps).div_(self._columns["lr"])
+        weights.addcdiv_(gradients, denominator, value=-1.0)
+
+
+def _state_size(optimizer: Optimizer) -> int:
+    """Return how many buffers of the weights' size the update rule keeps."""
+    if isinstance(optimizer, SGD):
+        return 1 if optimizer.momentum else 0
+    return 2 if isinstance(optimizer, Adam) else 1
+
+
+_UPDATES: dict[type, Callable[[StackedOptimizer, torch.Tensor, torch.Tensor], None]] = {
+    SGD: StackedOptimizer._sgd,
+    Adam: StackedOptimizer._adam,
+    AdamW: StackedOptimizer._adamw,
+    RMSprop: StackedOptimizer._rmsprop,
+}

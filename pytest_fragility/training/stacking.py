@@ -1,0 +1,172 @@
+"""Forward and backward passes of a whole stack of networks at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+from torch.nn import functional
+
+Tensors = list[torch.Tensor]
+
+
+class StackedNetwork(Protocol):
+    """K copies of one network, each with weights and inputs of its own.
+
+    Weights are lists in the order of ``network.parameters()``, each of shape (K, *shape).
+    """
+
+    def logits(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+        """Map inputs of shape (K, batch, *input shape) to logits (K, batch, classes)."""
+
+    def losses(
+        self, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor, gradients: Tensors
+    ) -> torch.Tensor:
+        """Return each network's mean cross-entropy, shape (K,), and write its gradients.
+
+        `labels` has shape (K, batch), int64; `gradients` has the shapes of `weights`.
+        """
+
+
+def stack_network(network: nn.Module) -> StackedNetwork:
+    """Return the stacked form of `network`, which gives the structure; its weights are not used.
+
+    A perceptron (linear layers with or without ReLU behind them) is written out in batched matrix
+    products, backward pass included, at half the cost; anything else goes through
+    `torch.func.vmap` and autograd.
+    """
+    layers = _perceptron_layers(network)
+    return MappedNetwork(network) if layers is None else Perceptron(layers)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer: does a ReLU follow?"""
+
+    has_bias: bool
+    has_relu: bool
+
+
+def _perceptron_layers(network: nn.Module) -> list[Layer] | None:
+    """Return the layers of a perceptron, or None where the network is something else."""
+    if not isinstance(network, nn.Sequential):
+        return None
+    layers: list[Layer] = []
+    for place, module in enumerate(network):
+        if type(module) is nn.Linear:
+            layers.append(Layer(module.bias is not None, has_relu=False))
+        elif type(module) is nn.ReLU and layers:
+            layers[-1] = Layer(layers[-1].has_bias, has_relu=True)
+        elif not (place == 0 and _flattens_each_sample(module)):
+            return None
+    return layers or None
+
+
+def _flattens_each_sample(module: nn.Module) -> bool:
+    return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+
+
+class Perceptron:
+    """A stack of perceptrons with the backward pass written out.
+
+    Parameters
+    ----------
+    layers
+        First to last.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = layers
+
+    def logits(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+        """See `StackedNetwork.logits`."""
+        return self._activations(weights, inputs)[-1]
+
+    @torch.no_grad()
+    def losses(
+        self, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor, gradients: Tensors
+    ) -> torch.Tensor:
+        """See `StackedNetwork.losses`."""
+        activations = self._activations(weights, inputs)
+        log_probabilities = activations[-1].log_softmax(dim=2)
+        chosen = labels.unsqueeze(2)
+        losses = log_probabilities.gather(2, chosen).mean(dim=(1, 2)).neg_()
+        upstream = log_probabilities.exp_()
+        upstream.scatter_add_(2, chosen, upstream.new_full((1, 1, 1), -1.0).expand_as(chosen))
+        upstream.mul_(1 / labels.shape[1])
+        self._backward(weights, activations, upstream, gradients)
+        return losses
+
+    def _activations(self, weights: Tensors, inputs: torch.Tensor) -> Tensors:
+        """Return the input and the output of every layer, behind its ReLU."""
+        activations = [inputs.flatten(2)]
+        place = 0
+        for layer in self._layers:
+            matrix = weights[place].mT
+            if layer.has_bias:
+                bias = weights[place + 1].unsqueeze(1)
+                output = torch.baddbmm(bias, activations[-1], matrix)
+            else:
+                output = torch.bmm(activations[-1], matrix)
+            activations.append(output.relu_() if layer.has_relu else output)
+            place += 1 + layer.has_bias
+        return activations
+
+    def _backward(
+        self, weights: Tensors, activations: Tensors, upstream: torch.Tensor, gradients: Tensors
+    ) -> None:
+        """Write the gradients, given the loss's gradient with respect to the last output."""
+        place = len(weights)
+        for index in range(len(self._layers) - 1, -1, -1):
+            layer = self._layers[index]
+            if layer.has_relu:
+                upstream = torch.ops.aten.threshold_backward(upstream, activations[index + 1], 0)
+            place -= 1 + layer.has_bias
+            if layer.has_bias:
+                torch.sum(upstream, dim=1, out=gradients[place + 1])
+            torch.bmm(upstream.mT, activations[index], out=gradients[place])
+            if index:
+                upstream = torch.bmm(upstream, weights[place])
+
+
+class MappedNetwork:
+    """A stack of networks of any structure that `torch.func.vmap` takes.
+
+    Parameters
+    ----------
+    network
+        Gives the structure.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._names = [name for name, _ in network.named_parameters()]
+
+        def forward_one(weights: dict[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = functional_call(network, weights, (inputs,))
+            return logits
+
+        self._forward: Callable[..., torch.Tensor] = vmap(forward_one)
+
+    def logits(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+        """See `StackedNetwork.logits`."""
+        return self._forward(dict(zip(self._names, weights, strict=True)), inputs)
+
+    def losses(
+        self, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor, gradients: Tensors
+    ) -> torch.Tensor:
+        """See `StackedNetwork.losses`."""
+        with torch.enable_grad():
+            leaves = [weight.detach().requires_grad_() for weight in weights]
+            logits = self.logits(leaves, inputs)
+            losses = functional.cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), reduction="none"
+            )
+            losses = losses.view(labels.shape).mean(dim=1)
+            found = torch.autograd.grad(losses.sum(), leaves)
+        for gradient, value in zip(gradients, found, strict=True):
+            gradient.copy_(value)
+        return losses.detach()

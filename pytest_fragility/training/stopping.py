@@ -1,0 +1,45 @@
+"""When stopping rules are looked at, and what they say."""
+
+from __future__ import annotations
+
+import math
+
+from pytest_fragility.recipes import StoppingRule
+
+FIRST_INTERVAL = 10
+GROWTH = 1.05
+LOSS_GATE = 2.0
+
+
+def next_check(step: int) -> int:
+    """Return the step at which stopping rules are looked at next.
+
+    Every 10 steps at first, later 5 % further each time: a looked-at step costs a pass over all
+    training samples, and the stopping time is known to 5 %.
+    """
+    return max(step + FIRST_INTERVAL, math.ceil(step * GROWTH / FIRST_INTERVAL) * FIRST_INTERVAL)
+
+
+def is_worth_checking(rule: StoppingRule, recent_loss: float) -> bool:
+    """Return whether a full pass over the training samples could meet the rule.
+
+    Parameters
+    ----------
+    rule
+        The stopping rule.
+    recent_loss
+        Mean of the batch losses since the last check, in nats. A cross-entropy rule is left
+        alone while this is more than twice its target.
+    """
+    if rule.kind == "steps":
+        return False
+    return rule.kind == "accuracy" or recent_loss <= LOSS_GATE * rule.target
+
+
+def is_met(rule: StoppingRule, *, step: int, train_loss: float, train_error: float) -> bool:
+    """Return whether the rule is met by a pass over all training samples after `step` steps."""
+    if rule.kind == "steps":
+        return step >= rule.step_limit
+    if rule.kind == "accuracy":
+        return train_error <= 1 - rule.target
+    return train_loss < rule.target
