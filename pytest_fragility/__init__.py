@@ -1,1 +1,79 @@
-"""Audit generalization measures for fragility."""
+"""Audit generalization measures for fragility.
+
+Public names are loaded when they are first used: importing the package imports neither torch nor
+NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_fragility.auditing import AuditResult as AuditResult
+    from pytest_fragility.auditing import audit as audit
+    from pytest_fragility.auditing import learning_curves as learning_curves
+    from pytest_fragility.errors import AuditFailure as AuditFailure
+    from pytest_fragility.errors import CheckBroken as CheckBroken
+    from pytest_fragility.errors import CheckInconclusive as CheckInconclusive
+    from pytest_fragility.errors import FragilityError as FragilityError
+    from pytest_fragility.errors import MeasureError as MeasureError
+    from pytest_fragility.errors import SettingsError as SettingsError
+    from pytest_fragility.errors import StoreError as StoreError
+    from pytest_fragility.errors import TaskError as TaskError
+    from pytest_fragility.families import Family as Family
+    from pytest_fragility.perturbations import Perturbation as Perturbation
+    from pytest_fragility.recipes import MLP as MLP
+    from pytest_fragility.recipes import SGD as SGD
+    from pytest_fragility.recipes import Adam as Adam
+    from pytest_fragility.recipes import AdamW as AdamW
+    from pytest_fragility.recipes import Recipe as Recipe
+    from pytest_fragility.recipes import RMSprop as RMSprop
+    from pytest_fragility.recipes import cross_entropy_below as cross_entropy_below
+    from pytest_fragility.recipes import fixed_steps as fixed_steps
+    from pytest_fragility.recipes import full_train_accuracy as full_train_accuracy
+    from pytest_fragility.tasks import Task as Task
+    from pytest_fragility.tasks import TaskData as TaskData
+    from pytest_fragility.trained_networks import TrainedNetwork as TrainedNetwork
+
+_HOMES = {
+    "auditing": ("AuditResult", "audit", "learning_curves"),
+    "errors": (
+        "AuditFailure",
+        "CheckBroken",
+        "CheckInconclusive",
+        "FragilityError",
+        "MeasureError",
+        "SettingsError",
+        "StoreError",
+        "TaskError",
+    ),
+    "families": ("Family",),
+    "perturbations": ("Perturbation",),
+    "recipes": (
+        "MLP",
+        "SGD",
+        "Adam",
+        "AdamW",
+        "RMSprop",
+        "Recipe",
+        "cross_entropy_below",
+        "fixed_steps",
+        "full_train_accuracy",
+    ),
+    "tasks": ("Task", "TaskData"),
+    "trained_networks": ("TrainedNetwork",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME_OF])

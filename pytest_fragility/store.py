@@ -17,8 +17,6 @@ from safetensors.torch import save_file
 from pytest_fragility.errors import StoreError
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 
-DEFAULT_FOLDER = ".fragility_cache"
-
 WEIGHTS, INITIAL = "weights/", "initial/"
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55

@@ -1,0 +1,120 @@
+"""Verdicts as assertions: what the generated checks and hand-written tests both use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.tolerances import Tolerances
+from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
+from pytest_fragility.curves import LearningCurves
+from pytest_fragility.errors import CheckBroken, CheckInconclusive
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.messages import failure_message
+from pytest_fragility.report.records import check_record
+from pytest_fragility.settings import AuditSettings
+
+Listener = Callable[[LearningCurves, Verdict], None]
+
+
+def assert_kept(
+    check: Check,
+    curves: LearningCurves,
+    tolerances: Tolerances,
+    *,
+    rerun: str | None = None,
+    on_verdict: Listener | None = None,
+) -> Verdict:
+    """Judge one check, and raise unless it is kept.
+
+    Parameters
+    ----------
+    check
+        What is asserted.
+    curves
+        Learning curves under the baseline and the check's perturbation.
+    tolerances
+        How far the measure may move.
+    rerun
+        The command that the message offers to rerun the check.
+    on_verdict
+        Told the verdict before anything is raised.
+
+    Raises
+    ------
+    CheckBroken
+        If the check is broken.
+    CheckInconclusive
+        If the seeds do not decide, or the perturbation is not admissible.
+    """
+    __tracebackhide__ = True
+    from pytest_fragility.checks.judging import judge
+
+    verdict = judge(check, curves, tolerances)
+    if on_verdict:
+        on_verdict(curves, verdict)
+    if verdict.status == KEPT:
+        return verdict
+    failure = CheckBroken if verdict.status == BROKEN else CheckInconclusive
+    raise failure(failure_message(check_record(curves, verdict), rerun), verdict)
+
+
+class FragilityAsserts:
+    """The session's settings, and the asserts that the checks use.
+
+    Parameters
+    ----------
+    settings
+        Of the session; each assert can be told another tolerance.
+    """
+
+    def __init__(self, settings: AuditSettings) -> None:
+        self.settings = settings
+        self.tolerances = settings.tolerances
+
+    def assert_trend_kept(
+        self, curves: LearningCurves, perturbation: str = BASELINE, *, trend: str | None = None
+    ) -> Verdict:
+        """Assert that the slope keeps its sign under a perturbation.
+
+        For the baseline: that it has the sign of test error's, or the one that `trend` names.
+
+        Raises
+        ------
+        AuditFailure
+            If it does not, or the seeds do not decide.
+        """
+        __tracebackhide__ = True
+        tolerances = self.tolerances if trend is None else replace(self.tolerances, trend=trend)
+        return assert_kept(Check(TREND, perturbation), curves, tolerances)
+
+    def assert_exponent_kept(
+        self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
+    ) -> Verdict:
+        """Assert that the exponent stays within tolerance of the baseline's.
+
+        Raises
+        ------
+        AuditFailure
+            If it does not, or the seeds do not decide.
+        """
+        __tracebackhide__ = True
+        chosen = self.tolerances.exponent if tolerance is None else tolerance
+        tolerances = replace(self.tolerances, exponent=chosen)
+        return assert_kept(Check(EXPONENT, perturbation), curves, tolerances)
+
+    def assert_spread_kept(
+        self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
+    ) -> Verdict:
+        """Assert that the value at fixed n stays within tolerance, in decades.
+
+        Raises
+        ------
+        AuditFailure
+            If it does not, or the seeds do not decide.
+        """
+        __tracebackhide__ = True
+        chosen = self.tolerances.spread if tolerance is None else tolerance
+        tolerances = replace(self.tolerances, spread=chosen)
+        return assert_kept(Check(SPREAD, perturbation), curves, tolerances)

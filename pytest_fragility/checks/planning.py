@@ -1,0 +1,102 @@
+"""Which checks an audit makes, and what they are called; nothing here is computed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.perturbations import BASELINE
+
+TREND, EXPONENT, SPREAD, ADMISSIBLE_COUNT = "trend", "exponent", "spread", "perturbations"
+KINDS = (TREND, EXPONENT, SPREAD)
+LINEAR_KINDS = (TREND,)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that an audit asserts.
+
+    Parameters
+    ----------
+    kind
+        ``trend``, ``exponent``, ``spread``, or ``perturbations`` (that there is an admissible one).
+    perturbation
+        The perturbation's name, or ``baseline``.
+    """
+
+    kind: str
+    perturbation: str = BASELINE
+
+    @property
+    def id(self) -> str:
+        """The check's name in test ids and reports."""
+        if self.kind == ADMISSIBLE_COUNT:
+            return "perturbations-admissible"
+        return f"{self.kind}-{self.perturbation}"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def plan_checks(kinds: Sequence[str], perturbations: Iterable[str]) -> list[Check]:
+    """Return the checks of an audit, in the order in which they are reported.
+
+    Parameters
+    ----------
+    kinds
+        Any of ``trend``, ``exponent``, ``spread``.
+    perturbations
+        Names.
+
+    Raises
+    ------
+    SettingsError
+        If a kind is unknown.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise SettingsError(
+                f"unknown check {kind!r}{nearest(kind, KINDS)}; expected {', '.join(KINDS)}"
+            )
+    names = list(perturbations)
+    checks = [Check(TREND)] if TREND in kinds else []
+    checks += [Check(kind, name) for kind in kinds for name in names]
+    return [*checks, Check(ADMISSIBLE_COUNT)] if names else checks
+
+
+def match_expected_failures(expected: dict[str, str], checks: Sequence[Check]) -> dict[str, str]:
+    """Return the reason for every check that is expected to fail, by check id.
+
+    Parameters
+    ----------
+    expected
+        Check ids, or patterns such as ``exponent-*``, with a reason each; the first match counts.
+    checks
+        The audit's checks.
+
+    Raises
+    ------
+    SettingsError
+        If an id or pattern matches no check.
+    """
+    reasons: dict[str, str] = {}
+    for pattern, reason in expected.items():
+        matched = [check.id for check in checks if fnmatchcase(check.id, pattern)]
+        if not matched:
+            ids = [check.id for check in checks]
+            raise SettingsError(
+                f"xfail={pattern!r} matches no check{nearest(pattern, ids)}; "
+                f"this audit has {', '.join(ids)}"
+            )
+        for check_id in matched:
+            reasons.setdefault(check_id, reason)
+    return reasons
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"``-like text, or nothing where no known name is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

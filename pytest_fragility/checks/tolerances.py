@@ -1,0 +1,32 @@
+"""How far a measure may move before a check is broken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+AS_ERROR, INCREASING, DECREASING = "error", "increasing", "decreasing"
+TRENDS = (AS_ERROR, INCREASING, DECREASING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerances:
+    """How far a measure may move.
+
+    Parameters
+    ----------
+    exponent
+        Largest change of the exponent beyond what test error's own exponent moved.
+    spread
+        Largest change of the level beyond what test error's own level moved, in decades.
+    margin
+        Largest change of test error's exponent, and of its level in decades, under an admissible
+        perturbation.
+    trend
+        The slope that the baseline must show: ``"error"`` (test error's sign), ``"increasing"``
+        or ``"decreasing"``.
+    """
+
+    exponent: float = 0.1
+    spread: float = 0.1
+    margin: float = 0.1
+    trend: str = AS_ERROR

@@ -1,0 +1,104 @@
+"""Verdicts: kept, broken or inconclusive, with the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.planning import Check
+    from pytest_fragility.curves import Estimate
+
+KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"
+ADMISSIBLE, INADMISSIBLE, UNDECIDED = "admissible", "inadmissible", "undecided"
+
+
+@dataclass(frozen=True)
+class Admissibility:
+    """Whether a perturbation barely changed the network.
+
+    Parameters
+    ----------
+    status
+        ``admissible``, ``inadmissible`` or ``undecided``.
+    reason
+        One sentence.
+    slope_change, level_change
+        By how much test error's learning curve moved: slope, and level in decades.
+    """
+
+    status: str
+    reason: str
+    slope_change: Estimate | None = None
+    level_change: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on; slopes are d log(value) / d log(n), so that value ~ n^slope.
+
+    Parameters
+    ----------
+    baseline, perturbed
+        The measure's slope (`trend`, `exponent`) or level in decades (`spread`).
+    change
+        Their paired difference; None for a check of the baseline itself.
+    allowed
+        The range that the change must lie in to be kept.
+    forbidden
+        The change must lie outside this range to be broken; it is the wider one, since test
+        error's own movement is uncertain.
+    error_baseline, error_perturbed, error_change
+        The same of test error.
+    """
+
+    baseline: Estimate
+    error_baseline: Estimate
+    perturbed: Estimate | None = None
+    change: Estimate | None = None
+    allowed: tuple[float, float] | None = None
+    forbidden: tuple[float, float] | None = None
+    error_perturbed: Estimate | None = None
+    error_change: Estimate | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain floats; what there is none of is left out."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            name: list(value) if isinstance(value, tuple) else value.to_dict()
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one check.
+
+    Parameters
+    ----------
+    check
+        What was asked.
+    status
+        ``kept``, ``broken`` or ``inconclusive``.
+    reason
+        One sentence that says why.
+    evidence
+        The numbers; None where there are none.
+    admissibility
+        Of the perturbation; None for checks of the baseline.
+    seeds_needed
+        Where inconclusive: how many seeds would probably decide; None where that is not known.
+    """
+
+    check: Check
+    status: str
+    reason: str
+    evidence: Evidence | None = None
+    admissibility: Admissibility | None = None
+    seeds_needed: int | None = None
+
+    @property
+    def is_applicable(self) -> bool:
+        """False where the perturbation changed the network too much to convict a measure."""
+        return self.admissibility is None or self.admissibility.status != INADMISSIBLE

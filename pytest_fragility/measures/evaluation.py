@@ -1,0 +1,133 @@
+"""Calling a measure on a network, and holding it to its word: one real number, nothing changed."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_fragility.errors import MeasureError
+from pytest_fragility.families import Family
+from pytest_fragility.measures.measure import Measure, is_oracle
+from pytest_fragility.trained_networks import TrainedNetwork
+
+
+def evaluate(
+    measure: Measure, name: str, family: Family, recipe: str, *, scale: str = "log"
+) -> np.ndarray:
+    """Return a measure's values under one recipe: shape (sizes, seeds), float64.
+
+    Parameters
+    ----------
+    measure
+        Called once per network, each time on a copy of its own.
+    name
+        What error messages call it.
+    family
+        Where the networks come from.
+    recipe
+        The recipe's name.
+    scale
+        ``"log"`` demands positive values, ``"linear"`` finite ones.
+
+    Raises
+    ------
+    MeasureError
+        If the measure raises, or returns anything but one usable real number; the run is named.
+    """
+    values = np.empty((len(family.sizes), len(family.seeds)))
+    for row, n in enumerate(family.sizes):
+        for column, seed in enumerate(family.seeds):
+            network = (
+                family.oracle_network(recipe, n, seed)
+                if is_oracle(measure)
+                else family[family.task.name, recipe, n, seed]
+            )
+            values[row, column] = _evaluate_one(measure, name, network, scale)
+    return values
+
+
+def _evaluate_one(measure: Measure, name: str, network: TrainedNetwork, scale: str) -> float:
+    where = f"measure {name} on {network}"
+    before = {part: tensor.clone() for part, tensor in _parts(network).items()}
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            value = measure(network)
+    except Exception as error:
+        raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
+    _require_unchanged(before, network, where)
+    number = _as_number(value, where)
+    _require_usable(number, where, scale)
+    return number
+
+
+def _parts(network: TrainedNetwork) -> dict[str, torch.Tensor]:
+    """Return everything that a measure is handed and could change, by the name a user knows."""
+    parts = {"inputs": network.inputs, "labels": network.labels}
+    for model_name in ("model", "initial_model"):
+        model = getattr(network, model_name)
+        parts |= {f"{model_name}'s {key}": value for key, value in model.state_dict().items()}
+    return parts
+
+
+def _require_unchanged(
+    before: dict[str, torch.Tensor], network: TrainedNetwork, where: str
+) -> None:
+    after = _parts(network)
+    changed = [
+        part
+        for part, tensor in before.items()
+        if part not in after
+        or after[part].dtype != tensor.dtype
+        or not torch.equal(after[part], tensor)
+    ]
+    if network.model.training or network.initial_model.training:
+        changed.append("train mode")
+    if changed:
+        raise MeasureError(
+            f"{where}: changed the network it was handed ({changed[0]}). It was a copy, so no "
+            "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
+        )
+
+
+def _as_number(value: Any, where: str) -> float:
+    if isinstance(value, torch.Tensor):
+        if value.dim() != 0:
+            raise MeasureError(
+                f"{where}: returned a tensor of shape {tuple(value.shape)}, expected one number; "
+                "reduce it, for instance by .sum() or .mean()"
+            )
+        value = value.item()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    is_real = isinstance(value, numbers.Real | np.floating | np.integer)
+    if not is_real or isinstance(value, bool | np.bool_):
+        kind = type(value).__name__
+        shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
+        raise MeasureError(
+            f"{where}: returned {kind}{shape} ({_shortened(value)}), expected one real number "
+            "(float, NumPy scalar or tensor without dimensions)"
+        )
+    return float(value)
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value).replace("\n", " ")
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _require_usable(number: float, where: str, scale: str) -> None:
+    if math.isnan(number) or math.isinf(number):
+        raise MeasureError(
+            f"{where}: returned {number}, expected a finite number; "
+            "nothing is left out silently, so that one such value ends the audit"
+        )
+    if scale == "log" and number <= 0:
+        raise MeasureError(
+            f"{where}: returned {number:g}, which has no logarithm; exponents need positive "
+            "values. Exponentiate a measure that is a logarithm, or ask for scale='linear', "
+            "which checks the trend alone"
+        )

@@ -1,0 +1,214 @@
+"""The pytest plugin: hooks and fixtures, which translate and call.
+
+Imported on every pytest run where the package is installed, so that everything else is imported
+where it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_fragility.plugin.help import MARKER, MARKER_HELP
+from pytest_fragility.plugin.mark import install_mark
+from pytest_fragility.plugin.options import add_options, is_enabled, measures_to_audit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_fragility.asserts import FragilityAsserts
+    from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.families import Family
+
+SKIP_REASON = "a fragility audit: run pytest with --fragility"
+
+# before any conftest.py is read
+install_mark()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register options and ini values."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; check the options where audits are to run."""
+    config.addinivalue_line("markers", MARKER_HELP)
+    if not is_enabled(config):
+        return
+    from pytest_fragility.errors import SettingsError
+    from pytest_fragility.plugin.measure_items import require_module
+    from pytest_fragility.plugin.session import fragility_session
+
+    fragility_session(config)
+    for place in measures_to_audit(config):
+        try:
+            require_module(place)
+        except SettingsError as error:
+            raise pytest.UsageError(f"fragility: {error}") from error
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what audits will use; silent where none run."""
+    if not is_enabled(config):
+        return None
+    from pytest_fragility.plugin.session import fragility_session
+
+    settings = fragility_session(config).settings
+    return (
+        f"fragility: profile {settings.profile}, {len(settings.seeds)} seeds, "
+        f"device {settings.device}, alpha {settings.alpha:g}, cache {settings.cache_dir}"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test per check of a marked test that takes the ``check`` fixture."""
+    mark = metafunc.definition.get_closest_marker(MARKER)
+    if mark is None:
+        return
+    from pytest_fragility.errors import AuditFailure, SettingsError, TaskError
+    from pytest_fragility.plugin.session import fragility_session
+
+    try:
+        audit = fragility_session(metafunc.config).audit_of_mark(mark)
+        reasons = audit.xfail_reasons
+    except (SettingsError, TaskError) as error:
+        pytest.fail(f"@pytest.mark.fragility: {error}", pytrace=False)
+    if "check" not in metafunc.fixturenames:
+        return
+    if audit.measure is None:
+        pytest.fail("@pytest.mark.fragility: the check fixture needs a measure", pytrace=False)
+    marks = {
+        check_id: pytest.mark.xfail(reason=reason, strict=True, raises=AuditFailure)
+        for check_id, reason in reasons.items()
+    }
+    metafunc.parametrize(
+        "check",
+        [
+            pytest.param(check_id, id=check_id, marks=marks.get(check_id, ()))
+            for check_id in audit.checks
+        ],
+        indirect=True,
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect no files where the command line names measures and no files."""
+    names_measures = is_enabled(config) and config.getoption("fragility_measure")
+    names_files = config.args_source is pytest.Config.ArgsSource.ARGS
+    return True if names_measures and not names_files else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add the command line's measures; skip audits where they are not to run."""
+    if not is_enabled(config):
+        for item in items:
+            if item.get_closest_marker(MARKER):
+                item.add_marker(pytest.mark.skip(reason=SKIP_REASON))
+        return
+    places = measures_to_audit(config)
+    if places:
+        from pytest_fragility.plugin.measure_items import collect_measures
+
+        items += collect_measures(session, places)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which networks the selected tests need, so that all are trained together."""
+    if not is_enabled(session.config):
+        return
+    from pytest_fragility.plugin.measure_items import MeasureItem, needs_of
+    from pytest_fragility.plugin.session import fragility_session
+
+    state = fragility_session(session.config)
+    for item in session.items:
+        if isinstance(item, MeasureItem):
+            state.need(*needs_of(item, state))
+        elif isinstance(item, pytest.Function) and _uses_networks(item):
+            state.need(_key(item), state.audit_of(item), _check_id(item))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Write the tables."""
+    if is_enabled(terminalreporter.config):
+        from pytest_fragility.plugin.summary import write_summary
+
+        write_summary(terminalreporter)
+
+
+def _uses_networks(item: pytest.Function) -> bool:
+    return bool({"check", "trained_family", "learning_curves"} & set(item.fixturenames))
+
+
+def _key(item: pytest.Function) -> str:
+    """Return what the session calls the audit of a test: the test without its parameters."""
+    parent = item.parent.nodeid if item.parent else ""
+    return f"{parent}::{item.originalname}"
+
+
+def _check_id(item: pytest.Function) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("check") if callspec else None
+
+
+def _require_enabled(request: pytest.FixtureRequest) -> None:
+    if not is_enabled(request.config):
+        pytest.skip(SKIP_REASON)
+
+
+@pytest.fixture
+def check(request: pytest.FixtureRequest) -> Callable[[], None]:
+    """One check of the measure that ``@pytest.mark.fragility`` names: call it to assert it."""
+    from pytest_fragility.plugin.session import fragility_session
+
+    if not hasattr(request, "param"):
+        pytest.fail("the check fixture needs @pytest.mark.fragility(measure)", pytrace=False)
+    session = fragility_session(request.config)
+    item = request.node
+
+    def run() -> None:
+        __tracebackhide__ = True
+        session.run_check(item, _key(item), session.audit_of(item), request.param)
+
+    return run
+
+
+@pytest.fixture
+def trained_family(request: pytest.FixtureRequest) -> Family:
+    """The family that the test's marker asks for, trained or read from the store."""
+    _require_enabled(request)
+    from pytest_fragility.plugin.session import fragility_session
+
+    return fragility_session(request.config).family(_key(request.node))
+
+
+@pytest.fixture
+def learning_curves(
+    request: pytest.FixtureRequest, trained_family: Family
+) -> Callable[..., LearningCurves]:
+    """A callable: measure -> its learning curves over the trained family."""
+    from pytest_fragility.auditing import learning_curves as compute
+    from pytest_fragility.plugin.session import fragility_session
+
+    settings = fragility_session(request.config).audit_of(request.node).settings
+
+    def curves(measure: Callable[..., Any], *, name: str | None = None) -> LearningCurves:
+        return compute(
+            measure, trained_family, alpha=settings.alpha, scale=settings.scale, name=name
+        )
+
+    return curves
+
+
+@pytest.fixture(scope="session")
+def fragility(request: pytest.FixtureRequest) -> Iterator[FragilityAsserts]:
+    """The session's settings, and the asserts that the checks use."""
+    from pytest_fragility.asserts import FragilityAsserts
+    from pytest_fragility.plugin.session import fragility_session
+
+    yield FragilityAsserts(fragility_session(request.config).settings)

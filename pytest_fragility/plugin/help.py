@@ -1,0 +1,9 @@
+"""The marker, as ``pytest --markers`` shows it."""
+
+MARKER = "fragility"
+MARKER_HELP = (
+    "fragility(measure, *, name=None, xfail=None, task=..., recipe=..., sizes=..., seeds=..., "
+    "perturbations=..., checks=..., trend='error', exponent_tolerance=0.1, spread_tolerance=0.1, "
+    "error_margin=0.1, alpha=0.05, scale='log', profile=..., device=..., cache_dir=...): "
+    "audit a generalization measure for fragility, one test per check"
+)

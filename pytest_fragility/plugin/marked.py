@@ -1,0 +1,96 @@
+"""What a ``fragility`` marker asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.checks.planning import Check, match_expected_failures
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.measures.measure import measure_name
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.settings import AuditSettings, require_known_options, resolve_settings
+
+if TYPE_CHECKING:
+    import pytest
+
+ALSO = ("measure", "name", "xfail")
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedAudit:
+    """An audit that a test, or the command line, asks for.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`; None where a hand-written test brings its own.
+    name
+        What reports call it.
+    settings
+        What is asked.
+    expected_failures
+        Patterns of check ids with the reason why they fail.
+    """
+
+    measure: Callable[..., Any] | None
+    name: str | None
+    settings: AuditSettings
+    expected_failures: Mapping[str, str]
+
+    @cached_property
+    def checks(self) -> dict[str, Check]:
+        """The audit's checks by id."""
+        return {check.id: check for check in self.settings.checks}
+
+    @cached_property
+    def xfail_reasons(self) -> dict[str, str]:
+        """Why a check is expected to fail, by check id.
+
+        Raises
+        ------
+        SettingsError
+            If a pattern matches no check.
+        """
+        return match_expected_failures(dict(self.expected_failures), list(self.checks.values()))
+
+    def recipes_of(self, check_id: str | None) -> list[str]:
+        """Return the recipes that a check needs; None stands for all."""
+        everything = list(self.settings.recipes())
+        if check_id is None:
+            return everything
+        perturbation = self.checks[check_id].perturbation
+        if perturbation == BASELINE and self.checks[check_id].kind != "trend":
+            return everything
+        return [BASELINE, perturbation]
+
+
+def read_marker(mark: pytest.Mark | None, *layers: Mapping[str, Any]) -> MarkedAudit:
+    """Return what a marker asks for; `layers` are the settings that it may override.
+
+    Raises
+    ------
+    SettingsError
+        If an argument is unknown or cannot be used.
+    """
+    args = mark.args if mark else ()
+    options = dict(mark.kwargs) if mark else {}
+    if len(args) > 1:
+        raise SettingsError(
+            f"fragility takes one measure, got {len(args)}; mark one test per measure"
+        )
+    require_known_options(options, ALSO)
+    if args and "measure" in options:
+        raise SettingsError("fragility: the measure is given twice")
+    measure = args[0] if args else options.pop("measure", None)
+    options.pop("measure", None)
+    name, expected = options.pop("name", None), options.pop("xfail", None) or {}
+    if not isinstance(expected, Mapping) or not all(
+        isinstance(part, str) for item in expected.items() for part in item
+    ):
+        raise SettingsError(f"xfail={expected!r}: expected a dict from check ids to reasons")
+    if measure is not None:
+        name = measure_name(measure, name)
+    return MarkedAudit(measure, name, resolve_settings(options, *layers), expected)

@@ -1,0 +1,141 @@
+"""Audits that the command line asks for: tests without a test file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module, util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_fragility.errors import AuditFailure, FragilityError, SettingsError
+from pytest_fragility.plugin.help import MARKER
+from pytest_fragility.plugin.marked import MarkedAudit
+from pytest_fragility.plugin.session import FragilitySession, fragility_session
+
+
+def load_measure(place: str) -> Callable[..., Any]:
+    """Return the function at ``module:function``.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such module or function.
+    """
+    module_name, _, function = place.partition(":")
+    module = import_module(module_name)
+    try:
+        measure: Callable[..., Any] = getattr(module, function)
+    except AttributeError:
+        raise SettingsError(
+            f"--fragility-measure={place}: module {module_name} has no {function!r}"
+        ) from None
+    return measure
+
+
+def require_module(place: str) -> None:
+    """Raise a SettingsError where ``module:function`` names no module; nothing is imported."""
+    module_name, _, function = place.partition(":")
+    if not module_name or not function.isidentifier():
+        raise SettingsError(f"--fragility-measure={place}: expected MODULE:FUNCTION")
+    try:
+        found = util.find_spec(module_name)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise SettingsError(
+            f"--fragility-measure={place}: no module named {module_name!r}; "
+            "is its folder on the path (python -m pytest adds the current one)?"
+        )
+
+
+class MeasureCollector(pytest.Collector):
+    """The checks of one measure."""
+
+    place: str
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Yield one item per check."""
+        session = fragility_session(self.config)
+        checks = session.audit_of_measure(load_later(self.place), self.place).checks
+        for check_id in checks:
+            name = f"{self.place.partition(':')[2]}[{check_id}]"
+            item: MeasureItem = MeasureItem.from_parent(self, name=name)
+            item.check_id = check_id
+            item.rerun_arguments = _rerun_arguments(self.place, check_id, list(checks))
+            item.add_marker(MARKER)
+            yield item
+
+
+def load_later(place: str) -> Callable[..., Any]:
+    """Return a measure that is imported when it is first called: collection stays free."""
+
+    def measure(network: Any) -> Any:
+        return load_measure(place)(network)
+
+    return measure
+
+
+def _rerun_arguments(place: str, check_id: str, all_ids: list[str]) -> list[str]:
+    longer = [other for other in all_ids if check_id in other and other != check_id]
+    selection = " and not ".join([check_id, *longer])
+    return [f"--fragility-measure={place}", "-k", selection]
+
+
+class MeasureItem(pytest.Item):
+    """One check of a measure that the command line names."""
+
+    check_id: str
+    rerun_arguments: list[str]
+
+    @property
+    def place(self) -> str:
+        """``module:function``."""
+        assert isinstance(self.parent, MeasureCollector)
+        return self.parent.place
+
+    @property
+    def key(self) -> str:
+        """What the session calls the audit."""
+        return f"measure {self.place}"
+
+    def audit(self) -> MarkedAudit:
+        """Return the audit, with the measure imported."""
+        measure = load_measure(self.place)
+        return fragility_session(self.config).audit_of_measure(
+            measure, getattr(measure, "__name__", self.place.partition(":")[2])
+        )
+
+    def runtest(self) -> None:
+        """Run the check."""
+        session = fragility_session(self.config)
+        session.run_check(self, self.key, self.audit(), self.check_id)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show the audit's message alone; a crash keeps its traceback."""
+        if isinstance(excinfo.value, AuditFailure | FragilityError):
+            cause = excinfo.value.__cause__
+            return f"{excinfo.value}" if cause is None else super().repr_failure(excinfo)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Return what the report's headline shows."""
+        return self.path, None, f"{self.place}[{self.check_id}]"
+
+
+def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator[pytest.Item]:
+    """Yield the items of every measure that the command line names."""
+    for place in places:
+        collector: MeasureCollector = MeasureCollector.from_parent(
+            session, name=place, nodeid=place
+        )
+        collector.place = place
+        for item in collector.collect():
+            assert isinstance(item, pytest.Item)
+            yield item
+
+
+def needs_of(item: MeasureItem, session: FragilitySession) -> tuple[str, MarkedAudit, str]:
+    """Return what the session must train for an item; the measure is not imported yet."""
+    return item.key, session.audit_of_measure(load_later(item.place), item.place), item.check_id

@@ -1,0 +1,156 @@
+"""Command-line options and their ini twins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+GROUP = "fragility"
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option with its ini twin.
+
+    Parameters
+    ----------
+    name
+        ``fragility_<name>`` in ini files, ``--fragility-<name>`` on the command line.
+    ini_type
+        pytest's name for the ini value's type.
+    metavar
+        What ``--help`` shows for the value.
+    help
+        What it does, the default included.
+    setting
+        The audit's setting that it gives.
+    """
+
+    name: str
+    ini_type: Any
+    metavar: str
+    help: str
+    setting: str
+
+    @property
+    def flag(self) -> str:
+        return f"--fragility-{self.name.replace('_', '-')}"
+
+    @property
+    def key(self) -> str:
+        return f"fragility_{self.name}"
+
+
+OPTIONS = (
+    Option(
+        "profile",
+        "string",
+        "NAME",
+        "how much to spend: quick (3 perturbations, 4 seeds), standard (9, 5 seeds) or "
+        "thorough (14, 10 seeds). Default: standard",
+        "profile",
+    ),
+    Option(
+        "device",
+        "string",
+        "DEVICE",
+        "where to train and measure: auto, cpu, cuda, cuda:1. Default: auto",
+        "device",
+    ),
+    Option(
+        "cache_dir",
+        "string",
+        "DIR",
+        "where trained networks are kept, relative to the rootdir. Default: .fragility_cache",
+        "cache_dir",
+    ),
+    Option("seeds", "int", "N", "number of seeds. Default: the profile's", "seeds"),
+    Option(
+        "alpha",
+        "float",
+        "A",
+        "every check errs with probability at most A; intervals have level 1 - A. Default: 0.05",
+        "alpha",
+    ),
+    Option("task", "string", "NAME", "what is learned. Default: digits+label-noise-0.2", "task"),
+    Option(
+        "perturbations",
+        "string",
+        "A,B,...",
+        "training changes, by name. Default: the profile's",
+        "perturbations",
+    ),
+)
+MEASURE_KEY = "fragility_measure"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini twin."""
+    group = parser.getgroup(GROUP, "fragility of generalization measures")
+    enable = "run the tests marked with fragility; without it they are skipped"
+    group.addoption("--fragility", action="store_true", default=None, dest="fragility", help=enable)
+    parser.addini("fragility", enable, type="bool", default=False)
+    measure = "audit this measure, with no test file; can be repeated"
+    group.addoption(
+        "--fragility-measure",
+        action="append",
+        default=None,
+        dest=MEASURE_KEY,
+        metavar="MODULE:FUNCTION",
+        help=measure,
+    )
+    parser.addini(MEASURE_KEY, measure, type="args", default=[])
+    for option in OPTIONS:
+        group.addoption(
+            option.flag,
+            default=None,
+            dest=option.key,
+            metavar=option.metavar,
+            help=option.help,
+            type={"int": int, "float": float}.get(option.ini_type, str),
+        )
+        parser.addini(option.key, option.help, type=option.ini_type, default=None)
+
+
+def is_enabled(config: pytest.Config) -> bool:
+    """Return whether audits are to run."""
+    return bool(config.getoption("fragility") or config.getini("fragility"))
+
+
+def measures_to_audit(config: pytest.Config) -> list[str]:
+    """Return ``module:function`` of every measure named outside of test files."""
+    return list(config.getoption(MEASURE_KEY) or config.getini(MEASURE_KEY))
+
+
+def command_line_settings(config: pytest.Config) -> dict[str, Any]:
+    """Return what the command line says; None where it is silent."""
+    return _settings(config, {o.key: config.getoption(o.key) for o in OPTIONS})
+
+
+def ini_settings(config: pytest.Config) -> dict[str, Any]:
+    """Return what the configuration file says; None where it is silent."""
+    return _settings(config, {o.key: config.getini(o.key) for o in OPTIONS})
+
+
+def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
+    settings = {option.setting: values[option.key] for option in OPTIONS}
+    if settings["perturbations"] is not None:
+        names = settings["perturbations"].split(",")
+        settings["perturbations"] = [name.strip() for name in names if name.strip()]
+    if settings["cache_dir"] is None:
+        del settings["cache_dir"]
+    else:
+        settings["cache_dir"] = config.rootpath / settings["cache_dir"]
+    return settings
+
+
+def given_flags(config: pytest.Config) -> list[str]:
+    """Return the options that the command line gave, to be repeated in a rerun command."""
+    return [
+        f"{option.flag}={config.getoption(option.key)}"
+        for option in OPTIONS
+        if config.getoption(option.key) is not None
+    ]

@@ -1,0 +1,171 @@
+"""The state of a pytest session: planned audits, trained families, curves."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_fragility.errors import SettingsError, TaskError
+from pytest_fragility.plugin.help import MARKER
+from pytest_fragility.plugin.marked import MarkedAudit, read_marker
+from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
+from pytest_fragility.report.messages import skip_reason
+from pytest_fragility.report.records import to_json
+from pytest_fragility.settings import AuditSettings, resolve_settings
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.verdicts import Verdict
+    from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.families import Family, Progress
+
+PROPERTY = "fragility"
+
+
+class FragilitySession:
+    """What all audits of a session share.
+
+    Parameters
+    ----------
+    config
+        pytest's configuration.
+
+    Raises
+    ------
+    SettingsError
+        If an option on the command line or in the configuration file cannot be used.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        root = {"cache_dir": config.rootpath / ".fragility_cache"}
+        self._layers = (command_line_settings(config), ini_settings(config), root)
+        self._audits: dict[int, MarkedAudit] = {}
+        self._marks: list[pytest.Mark | None] = []
+        self._needed: dict[str, tuple[MarkedAudit, list[str]]] = {}
+        self._families: dict[str, Family] = {}
+        self._curves: dict[str, LearningCurves] = {}
+        self.settings: AuditSettings = resolve_settings(*self._layers)
+
+    def audit_of_mark(self, mark: pytest.Mark | None) -> MarkedAudit:
+        """Return what a marker asks for, read once."""
+        if id(mark) not in self._audits:
+            self._audits[id(mark)] = read_marker(mark, *self._layers)
+            self._marks.append(mark)
+        return self._audits[id(mark)]
+
+    def audit_of(self, item: pytest.Item) -> MarkedAudit:
+        """Return what a test's marker asks for."""
+        return self.audit_of_mark(item.get_closest_marker(MARKER))
+
+    def audit_of_measure(self, measure: Callable[..., Any], name: str) -> MarkedAudit:
+        """Return the audit of a measure that the command line names."""
+        return MarkedAudit(measure, name, resolve_settings(*self._layers), {})
+
+    def need(self, key: str, audit: MarkedAudit, check_id: str | None) -> None:
+        """Note that a selected test needs the networks of a check; None stands for all."""
+        _, names = self._needed.setdefault(key, (audit, []))
+        names += [name for name in audit.recipes_of(check_id) if name not in names]
+
+    def family(self, key: str) -> Family:
+        """Return the family of an audit; the first call trains what all selected tests need."""
+        if key not in self._families:
+            self._train()
+        return self._families[key]
+
+    def curves(self, key: str, audit: MarkedAudit) -> LearningCurves:
+        """Return the learning curves of an audit's measure."""
+        if key not in self._curves:
+            from pytest_fragility.auditing import learning_curves
+
+            if audit.measure is None:
+                raise SettingsError(
+                    "the check fixture needs a measure: @pytest.mark.fragility(measure)"
+                )
+            self._curves[key] = learning_curves(
+                audit.measure,
+                self.family(key),
+                alpha=audit.settings.alpha,
+                scale=audit.settings.scale,
+                name=audit.name,
+            )
+        return self._curves[key]
+
+    def run_check(self, item: pytest.Item, key: str, audit: MarkedAudit, check_id: str) -> None:
+        """Judge one check; what it found goes on the test's report.
+
+        Raises
+        ------
+        AuditFailure
+            If it is not kept.
+        """
+        __tracebackhide__ = True
+        from pytest_fragility.asserts import assert_kept
+        from pytest_fragility.report.records import check_record
+
+        def on_verdict(curves: LearningCurves, verdict: Verdict) -> None:
+            record = check_record(curves, verdict)
+            item.user_properties.append((PROPERTY, to_json(record)))
+            if not verdict.is_applicable:
+                pytest.skip(skip_reason(record))
+
+        assert_kept(
+            audit.checks[check_id],
+            self.curves(key, audit),
+            audit.settings.tolerances,
+            rerun=self._rerun_command(item),
+            on_verdict=on_verdict,
+        )
+
+    def _train(self) -> None:
+        """Train everything that the selected tests need, in one go per store and device."""
+        from pytest_fragility.families import train_families
+        from pytest_fragility.store import Store
+        from pytest_fragility.training.devices import choose_device
+
+        waiting = {key: need for key, need in self._needed.items() if key not in self._families}
+        places = {(a.settings.device, a.settings.cache_dir) for a, _ in waiting.values()}
+        for device, cache_dir in sorted(places, key=str):
+            keys = [
+                key
+                for key, (audit, _) in waiting.items()
+                if (audit.settings.device, audit.settings.cache_dir) == (device, cache_dir)
+            ]
+            plans = [waiting[key][0].settings.plan(waiting[key][1]) for key in keys]
+            families = train_families(
+                plans,
+                device=choose_device(device),
+                store=Store(cache_dir) if cache_dir else None,
+                progress=self._progress(),
+            )
+            self._families |= dict(zip(keys, families, strict=True))
+
+    def _progress(self) -> Progress | None:
+        from pytest_fragility.plugin.progress import terminal_progress
+
+        return terminal_progress(self._config)
+
+    def _rerun_command(self, item: pytest.Item) -> str:
+        rerun: Sequence[str] = getattr(item, "rerun_arguments", [item.nodeid])
+        return shlex.join(["pytest", "--fragility", *given_flags(self._config), *rerun])
+
+
+SESSION_KEY = pytest.StashKey[FragilitySession]()
+
+
+def fragility_session(config: pytest.Config) -> FragilitySession:
+    """Return the session's state, made on first use.
+
+    Raises
+    ------
+    pytest.UsageError
+        If an option cannot be used.
+    """
+    if SESSION_KEY not in config.stash:
+        try:
+            config.stash[SESSION_KEY] = FragilitySession(config)
+        except (SettingsError, TaskError) as error:
+            raise pytest.UsageError(f"fragility: {error}") from error
+    return config.stash[SESSION_KEY]

@@ -1,0 +1,121 @@
+"""What a person reads when a check is not kept."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND
+from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.records import Record
+
+WIDTH = 78
+
+
+def failure_message(record: Record, rerun: str | None = None) -> str:
+    """Return what broke, under which change, by how much, how certainly, and what to do.
+
+    Parameters
+    ----------
+    record
+        From `pytest_fragility.report.records.check_record`.
+    rerun
+        The command that reruns just this check.
+    """
+    lines = [_headline(record), *_wrapped(record["reason"]), "", *_numbers(record)]
+    lines += _test_error(record)
+    lines += ["", *_wrapped(_certainty(record))]
+    if rerun:
+        lines += ["", f"Rerun: {rerun}"]
+    return "\n".join(lines)
+
+
+def _headline(record: Record) -> str:
+    word = record["verdict"].upper() if record["verdict"] == BROKEN else record["verdict"]
+    under = "" if record["perturbation"] == BASELINE else f" under {record['perturbation']}"
+    return f"{record['measure']}: {record['kind']} {word}{under}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text[:1].upper() + text[1:] + ".", WIDTH)
+
+
+def _numbers(record: Record) -> list[str]:
+    evidence, name = record["evidence"], record["perturbation"]
+    if not evidence:
+        return []
+    form = _level if record["kind"] == SPREAD else _power
+    width = max(len(BASELINE), len(name))
+    lines = [f"  {BASELINE:<{width}}  {form(evidence['baseline'])}   {record['baseline']}"]
+    if "perturbed" in evidence:
+        lines.append(f"  {name:<{width}}  {form(evidence['perturbed'])}   {record['recipe']}")
+    if "allowed" in evidence:
+        unit = " decades" if record["kind"] == SPREAD else ""
+        change, (low, high) = evidence["change"], evidence["allowed"]
+        lines.append(
+            f"  {'change':<{width}}  {_interval(change)}{unit}; allowed {low:+.2f} to {high:+.2f}"
+        )
+        if record["kind"] == SPREAD:
+            lines.append(f"  {'':<{width}}  the value is multiplied by {10 ** change['mean']:.2f}")
+    return [textwrap.shorten(line, 110, placeholder=" ...") if len(line) > 110 else line for line in lines]
+
+
+def _power(estimate: dict[str, float]) -> str:
+    return f"value ~ n^{_interval(estimate)}"
+
+
+def _level(estimate: dict[str, float]) -> str:
+    return f"log10(value) = {_interval(estimate)}"
+
+
+def _interval(estimate: dict[str, float]) -> str:
+    return f"{estimate['mean']:+.2f} [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
+
+
+def _test_error(record: Record) -> list[str]:
+    """Say that the network itself barely changed."""
+    evidence, levels, name = record["evidence"], record["error_levels"], record["perturbation"]
+    if name == BASELINE or "error_perturbed" not in evidence or name not in levels:
+        if evidence.get("error_baseline") and record["kind"] in (TREND, EXPONENT):
+            return [f"  test error ~ n^{_interval(evidence['error_baseline'])}"]
+        return []
+    middle = round((record["sizes"][0] * record["sizes"][-1]) ** 0.5)
+    barely = "barely changed" if record["admissibility"] == "admissible" else "changed as follows"
+    before, after = evidence["error_baseline"], evidence["error_perturbed"]
+    form = _level if record["kind"] == SPREAD else _power
+    return [
+        "",
+        f"The network itself {barely}: test error {levels[BASELINE]:.3f} -> {levels[name]:.3f}"
+        f" at n = {middle},",
+        f"  {BASELINE}: {form(before).replace('value', 'test error')}",
+        f"  {name}: {form(after).replace('value', 'test error')}",
+        *textwrap.wrap(
+            f"({record['admissibility']}: {record['admissibility_reason']})",
+            WIDTH,
+            initial_indent="  ",
+            subsequent_indent="  ",
+        ),
+    ]
+
+
+def _certainty(record: Record) -> str:
+    level = f"{100 * (1 - record['alpha']):g} %"
+    basis = (
+        f"{len(record['seeds'])} seeds, n = {record['sizes'][0]}..{record['sizes'][-1]}, "
+        f"task {record['task']}, {level} intervals over seeds"
+    )
+    if record["verdict"] in (BROKEN, KEPT):
+        return basis
+    if record["admissibility"] == INADMISSIBLE:
+        return f"{basis}. Leave {record['perturbation']} out, or choose a smaller change"
+    needed = record["seeds_needed"]
+    if needed is None:
+        return f"{basis}. More than 200 seeds would be needed to decide, if any number does"
+    return f"{basis}. About {needed} seeds would probably decide (--fragility-seeds={needed})"
+
+
+def skip_reason(record: Record) -> str:
+    """Return why a check does not apply."""
+    reason: Any = record["reason"]
+    return f"not admissible: {reason}"

@@ -1,0 +1,65 @@
+"""What a check found, as one flat dict of plain JSON types: all reports are made from these."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.perturbations import BASELINE
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.verdicts import Verdict
+    from pytest_fragility.curves import LearningCurves
+
+SCHEMA = 1
+
+Record = dict[str, Any]
+
+
+def audit_context(curves: LearningCurves) -> Record:
+    """Return what all checks over the same curves have in common."""
+    return {
+        "schema": SCHEMA,
+        "measure": curves.measure_name,
+        "task": curves.task_name,
+        "baseline": curves.recipes[BASELINE],
+        "sizes": list(curves.sizes),
+        "seeds": list(curves.seeds),
+        "alpha": curves.alpha,
+        "device": curves.device,
+    }
+
+
+def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
+    """Return what one check found.
+
+    Parameters
+    ----------
+    curves
+        What the verdict was judged on.
+    verdict
+        The check's verdict.
+    """
+    perturbation = verdict.check.perturbation
+    admissibility = verdict.admissibility
+    return {
+        **audit_context(curves),
+        "recipe": curves.recipes[perturbation],
+        "check": verdict.check.id,
+        "kind": verdict.check.kind,
+        "perturbation": perturbation,
+        "verdict": verdict.status,
+        "reason": verdict.reason,
+        "seeds_needed": verdict.seeds_needed,
+        "admissibility": admissibility and admissibility.status,
+        "admissibility_reason": admissibility and admissibility.reason,
+        "evidence": verdict.evidence.to_dict() if verdict.evidence else {},
+        "error_levels": {
+            name: float(curves.error[name].middle) for name in dict.fromkeys((BASELINE, perturbation))
+        },
+    }
+
+
+def to_json(record: Record) -> str:
+    """Return a record as one compact line; NaN and infinity are refused."""
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,101 @@
+"""The table of verdicts, for the terminal and for ``str(AuditResult)``; 80 columns at most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, KINDS, SPREAD
+from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.records import Record
+
+SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
+COLUMNS = (17, 23, 9, 10, 10, 8)
+
+
+def overall_verdict(records: Sequence[Record]) -> str:
+    """Return ``broken`` if any check is, ``kept`` if all that apply are, else ``inconclusive``."""
+    statuses = [r["verdict"] for r in records if r["admissibility"] != INADMISSIBLE]
+    if BROKEN in statuses:
+        return BROKEN
+    return KEPT if statuses and set(statuses) == {KEPT} else INCONCLUSIVE
+
+
+def audit_table(records: Sequence[Record]) -> str:
+    """Return the table of one audit.
+
+    Parameters
+    ----------
+    records
+        The audit's checks, from `pytest_fragility.report.records.check_record`; all of them, or
+        those that were run.
+    """
+    first = records[0]
+    seeds, sizes = first["seeds"], first["sizes"]
+    lines = [
+        f"{first['measure']} on {first['task']}: {overall_verdict(records)}",
+        f"  value ~ n^slope; n = {sizes[0]}..{sizes[-1]}, {len(seeds)} seeds, "
+        f"{100 * (1 - first['alpha']):g} % intervals, {first['device']}",
+        f"  baseline: {first['baseline']}",
+        "",
+        _row("", "measure's slope", "error's", *KINDS),
+    ]
+    lines += [
+        _recipe_row(name, [r for r in records if r["perturbation"] == name])
+        for name in dict.fromkeys([BASELINE, *(r["perturbation"] for r in records)])
+    ]
+    return "\n".join([*lines, *_notes(records)])
+
+
+def _row(*cells: str) -> str:
+    text = "".join(f"{cell:<{width}}" for cell, width in zip(cells, COLUMNS, strict=True))
+    return f"  {text}".rstrip()
+
+
+def _recipe_row(name: str, records: Sequence[Record]) -> str:
+    slope = error = ""
+    for record in records:
+        side = "baseline" if name == BASELINE else "perturbed"
+        evidence = record["evidence"]
+        if record["kind"] != SPREAD and side in evidence:
+            slope = _interval(evidence[side])
+            error = f"{evidence[f'error_{side}']['mean']:+.2f}"
+    if not records or records[0]["kind"] == ADMISSIBLE_COUNT:
+        return _row(name, slope, error, "", "", "")
+    if records[0]["admissibility"] == INADMISSIBLE:
+        return _row(name, "not admissible", "", "-", "-", "-")
+    short = {record["kind"]: SHORT[record["verdict"]] for record in records}
+    return _row(name[:16], slope, error, *(short.get(kind, "") for kind in KINDS))
+
+
+def _interval(estimate: dict[str, float]) -> str:
+    return f"{estimate['mean']:+.2f} [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    """Say what cannot be read off the table."""
+    notes = []
+    inadmissible = {
+        r["perturbation"]: r["reason"] for r in records if r["admissibility"] == INADMISSIBLE
+    }
+    notes += [f"  {reason}" for reason in inadmissible.values()]
+    notes += [
+        f"  {r['reason']}"
+        for r in records
+        if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
+    ]
+    open_records = [
+        r
+        for r in records
+        if r["verdict"] == INCONCLUSIVE and r["admissibility"] != INADMISSIBLE and r["evidence"]
+    ]
+    needs = [r["seeds_needed"] for r in open_records]
+    known = [need for need in needs if need is not None]
+    if known:
+        notes.append(
+            f"  {len(open_records)} inconclusive: {max(known)} seeds would probably decide "
+            f"{len(known)} of them"
+        )
+    elif open_records:
+        notes.append(f"  {len(open_records)} inconclusive: no number of seeds up to 200 decides")
+    return ["", *notes] if notes else []

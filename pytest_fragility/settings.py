@@ -1,0 +1,299 @@
+"""An audit's settings: profiles, defaults, and where each value may come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.checks.planning import KINDS, LINEAR_KINDS, TREND, nearest, plan_checks
+from pytest_fragility.checks.tolerances import TRENDS, Tolerances
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.perturbations import (
+    BASELINE,
+    Perturbation,
+    get_perturbation,
+    resolve_perturbations,
+)
+from pytest_fragility.recipes import Recipe
+from pytest_fragility.tasks import Task, get_task
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.planning import Check
+    from pytest_fragility.families import FamilyPlan
+
+DEFAULT_FOLDER = ".fragility_cache"
+SCALES = ("log", "linear")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much an audit spends by default.
+
+    Parameters
+    ----------
+    sizes
+        Training set sizes.
+    seeds
+        Number of seeds.
+    perturbations
+        Names.
+    """
+
+    sizes: tuple[int, ...]
+    seeds: int
+    perturbations: tuple[str, ...]
+
+
+_STANDARD = (
+    "lr-x3",
+    "lr-x10",
+    "momentum",
+    "adam",
+    "adam-x10",
+    "rmsprop",
+    "batch-x4",
+    "weight-decay",
+    "stop-accuracy",
+)
+
+PROFILES = {
+    "quick": Profile((32, 64, 128, 256, 512), 4, ("lr-x3", "lr-x10", "adam-x10")),
+    "standard": Profile((32, 64, 128, 256, 512, 1024), 5, _STANDARD),
+    "thorough": Profile(
+        (32, 64, 128, 256, 512, 1024),
+        10,
+        (*_STANDARD, "nesterov", "adamw", "batch-div4", "init-div2", "stop-later"),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AuditSettings:
+    """Everything that an audit is asked for, checked; made by `resolve_settings`.
+
+    Parameters
+    ----------
+    task
+        What is learned.
+    recipe
+        The baseline.
+    sizes, seeds
+        The grid.
+    perturbations
+        By name.
+    kinds
+        Kinds of checks.
+    tolerances
+        How far a measure may move.
+    alpha
+        Intervals have level ``1 - alpha``; every check errs with probability at most alpha.
+    scale
+        ``"log"`` or ``"linear"``.
+    profile
+        Where sizes, seeds and perturbations come from when they are not given.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+    cache_dir
+        Folder of the store of trained runs; None keeps nothing.
+    """
+
+    task: Task
+    recipe: Recipe
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    perturbations: dict[str, Perturbation]
+    kinds: tuple[str, ...]
+    tolerances: Tolerances
+    alpha: float
+    scale: str
+    profile: str
+    device: str
+    cache_dir: Path | None
+
+    @property
+    def checks(self) -> list[Check]:
+        """The audit's checks, in the order in which they are reported."""
+        return plan_checks(self.kinds, self.perturbations)
+
+    def recipes(self, names: Sequence[str] | None = None) -> dict[str, Recipe]:
+        """Return the baseline and the perturbed recipes by name, or only those in `names`."""
+        recipes = {BASELINE: self.recipe}
+        recipes |= {name: change(self.recipe) for name, change in self.perturbations.items()}
+        return recipes if names is None else {name: recipes[name] for name in recipes if name in names}
+
+    def plan(self, names: Sequence[str] | None = None) -> FamilyPlan:
+        """Return the family to train, whole or with the recipes in `names` alone."""
+        from pytest_fragility.families import FamilyPlan
+
+        return FamilyPlan(self.task, self.recipes(names), self.sizes, self.seeds)
+
+
+DEFAULTS: dict[str, Any] = {
+    "task": "digits+label-noise-0.2",
+    "recipe": Recipe(),
+    "profile": "standard",
+    "sizes": None,
+    "seeds": None,
+    "perturbations": None,
+    "checks": None,
+    "trend": Tolerances.trend,
+    "exponent_tolerance": Tolerances.exponent,
+    "spread_tolerance": Tolerances.spread,
+    "error_margin": Tolerances.margin,
+    "alpha": 0.05,
+    "scale": "log",
+    "device": "auto",
+    "cache_dir": DEFAULT_FOLDER,
+}
+
+
+def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
+    """Return the settings that several sources give, the first source first.
+
+    Parameters
+    ----------
+    *layers
+        Options by name, as `pytest_fragility.audit` takes them; a value of None counts as not
+        given, but for ``cache_dir``, where it means to keep nothing. Defaults come last.
+
+    Raises
+    ------
+    SettingsError
+        If an option is unknown or its value cannot be used.
+    TaskError
+        If there is no such task.
+    """
+    for layer in layers:
+        require_known_options(layer)
+    chosen = {name: _first(name, layers) for name in DEFAULTS}
+    profile = _choose("profile", chosen["profile"], PROFILES)
+    recipe = chosen["recipe"]
+    if not isinstance(recipe, Recipe):
+        raise SettingsError(f"recipe={recipe!r}: expected a pytest_fragility.Recipe")
+    scale = _choose("scale", chosen["scale"], {name: name for name in SCALES})
+    return AuditSettings(
+        task=_task(chosen["task"]),
+        recipe=recipe,
+        sizes=_sizes(chosen["sizes"] or profile.sizes),
+        seeds=_seeds(profile.seeds if chosen["seeds"] is None else chosen["seeds"]),
+        perturbations=_perturbations(chosen["perturbations"], profile, recipe),
+        kinds=_kinds(chosen["checks"], scale),
+        tolerances=Tolerances(
+            exponent=_number("exponent_tolerance", chosen["exponent_tolerance"]),
+            spread=_number("spread_tolerance", chosen["spread_tolerance"]),
+            margin=_number("error_margin", chosen["error_margin"]),
+            trend=_choose("trend", chosen["trend"], {name: name for name in TRENDS}),
+        ),
+        alpha=_alpha(chosen["alpha"]),
+        scale=scale,
+        profile=chosen["profile"],
+        device=str(chosen["device"]),
+        cache_dir=None if chosen["cache_dir"] is None else Path(chosen["cache_dir"]),
+    )
+
+
+def require_known_options(options: Mapping[str, Any], also: Sequence[str] = ()) -> None:
+    """Raise a SettingsError, naming the nearest right one, where an option is unknown."""
+    known = [*DEFAULTS, *also]
+    for name in options:
+        if name not in known:
+            raise SettingsError(
+                f"unknown argument {name!r}{nearest(name, known)}; expected {', '.join(known)}"
+            )
+
+
+def _first(name: str, layers: Sequence[Mapping[str, Any]]) -> Any:
+    for layer in layers:
+        if name in layer and (layer[name] is not None or name == "cache_dir"):
+            return layer[name]
+    return DEFAULTS[name]
+
+
+def _choose(option: str, value: Any, known: Mapping[str, Any]) -> Any:
+    if value not in known:
+        raise SettingsError(
+            f"{option}={value!r}{nearest(str(value), known)}: expected {', '.join(known)}"
+        )
+    return known[value]
+
+
+@cache
+def _named_task(name: str) -> Task:
+    return get_task(name)
+
+
+def _task(value: Any) -> Task:
+    if isinstance(value, str):
+        return _named_task(value)
+    if not isinstance(value, Task):
+        raise SettingsError(f"task={value!r}: expected a name or a pytest_fragility.Task")
+    return value
+
+
+def _whole_numbers(option: str, values: Any, least: int) -> tuple[int, ...]:
+    try:
+        numbers = tuple(values)
+    except TypeError:
+        numbers = (values,)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise SettingsError(f"{option}={values!r}: expected whole numbers from {least} up")
+    if len(set(numbers)) != len(numbers):
+        raise SettingsError(f"{option}={values!r}: a value is given twice")
+    return numbers
+
+
+def _sizes(values: Any) -> tuple[int, ...]:
+    sizes = tuple(sorted(_whole_numbers("sizes", values, 1)))
+    if len(sizes) < 2:
+        raise SettingsError(f"sizes={values!r}: a learning curve needs at least two sizes")
+    return sizes
+
+
+def _seeds(values: Any) -> tuple[int, ...]:
+    if isinstance(values, int) and not isinstance(values, bool):
+        values = range(values)
+    seeds = _whole_numbers("seeds", values, 0)
+    if len(seeds) < 2:
+        raise SettingsError(
+            f"seeds={values!r}: expected at least two seeds (a number of them, or a list), "
+            "since intervals are taken over seeds"
+        )
+    return seeds
+
+
+def _perturbations(value: Any, profile: Profile, recipe: Recipe) -> dict[str, Perturbation]:
+    if value is None:
+        standard = [get_perturbation(name) for name in profile.perturbations]
+        return {change.name: change for change in standard if change(recipe) != recipe}
+    if isinstance(value, str | Perturbation):
+        value = [value]
+    return resolve_perturbations(value, recipe)
+
+
+def _kinds(value: Any, scale: str) -> tuple[str, ...]:
+    possible = LINEAR_KINDS if scale == "linear" else KINDS
+    kinds = possible if value is None else (value,) if isinstance(value, str) else tuple(value)
+    plan_checks(kinds, [])
+    for kind in kinds:
+        if kind not in possible:
+            raise SettingsError(
+                f"checks={value!r}: {kind} needs scale='log'; on a linear scale only "
+                f"{TREND} can be checked"
+            )
+    return kinds
+
+
+def _number(option: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise SettingsError(f"{option}={value!r}: expected a number, zero or more")
+    return float(value)
+
+
+def _alpha(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise SettingsError(f"alpha={value!r}: expected a number between 0 and 1, such as 0.05")
+    return float(value)
