@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -61,9 +62,7 @@ class Family:
     plan
         The grid.
     trained
-        Every run of the plan, by its key in the store.
-    keys
-        The key of every run of the plan.
+        Every run of the plan, by recipe name, n and seed.
     device
         Where its networks live.
 
@@ -182,18 +181,21 @@ def train_families(
     from pytest_fragility.training.trainer import training_environment
 
     environment = training_environment(device)
-    runs = {run.key(environment): run for plan in plans for run in plan.runs.values()}
-    _require_enough_samples(runs.values())
+    _require_enough_samples(run for plan in plans for run in plan.runs.values())
+    keys = [
+        {place: run.key(environment) for place, run in plan.runs.items()} for plan in plans
+    ]
+    runs = {
+        key: plan.runs[place]
+        for plan, plan_keys in zip(plans, keys, strict=True)
+        for place, key in plan_keys.items()
+    }
     trained = _load(runs, store)
     if len(trained) < len(runs):
-        trained |= _train_missing(runs, trained, device, store, progress, environment)
+        trained |= _train_missing(runs, trained, device, store, progress)
     return [
-        Family(
-            plan,
-            {place: trained[run.key(environment)] for place, run in plan.runs.items()},
-            device,
-        )
-        for plan in plans
+        Family(plan, {place: trained[key] for place, key in plan_keys.items()}, device)
+        for plan, plan_keys in zip(plans, keys, strict=True)
     ]
 
 
@@ -220,12 +222,10 @@ def _train_missing(
     device: torch.device,
     store: Store | None,
     progress: Progress | None,
-    environment: dict[str, str],
 ) -> dict[str, TrainedRun]:
-    from contextlib import nullcontext
-
     from pytest_fragility.training.trainer import train
 
+    keys = {id(run): key for key, run in runs.items()}
     with store.lock() if store else nullcontext():
         missing = {key: run for key, run in runs.items() if key not in known}
         found = _load(missing, store)
@@ -233,7 +233,7 @@ def _train_missing(
         report = _Reporter(list(missing.values()), progress)
         for batch in train(list(missing.values()), device):
             for trained in batch:
-                key = trained.run.key(environment)
+                key = keys[id(trained.run)]
                 found[key] = trained
                 if store:
                     store.save(trained, key)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pytest_fragility.errors import SettingsError
@@ -264,6 +266,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types, kinds included; equal recipes give equal dicts."""
+        return copy.deepcopy(self._as_dict)
+
+    @cached_property
+    def _as_dict(self) -> dict[str, Any]:
         return {
             "architecture": _part_to_dict(self.architecture),
             "optimizer": _part_to_dict(self.optimizer),

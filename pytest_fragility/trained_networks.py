@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -106,7 +107,7 @@ class OracleNetwork(TrainedNetwork):
 
 def _common_fields(
     trained: TrainedRun, recipe_name: str, device: torch.device
-) -> dict[str, object]:
+) -> dict[str, Any]:
     run, data = trained.run, trained.run.task.data
     subset = training_subset(len(data.train_labels), run.n, run.seed)
     generator = torch.Generator(device=device)

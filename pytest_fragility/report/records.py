@@ -48,6 +48,7 @@ def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
         "check": verdict.check.id,
         "kind": verdict.check.kind,
         "perturbation": perturbation,
+        "place": list(curves.recipes).index(perturbation),
         "verdict": verdict.status,
         "reason": verdict.reason,
         "seeds_needed": verdict.seeds_needed,
@@ -55,7 +56,8 @@ def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
         "admissibility_reason": admissibility and admissibility.reason,
         "evidence": verdict.evidence.to_dict() if verdict.evidence else {},
         "error_levels": {
-            name: float(curves.error[name].middle) for name in dict.fromkeys((BASELINE, perturbation))
+            name: float(curves.error[name].middle)
+            for name in dict.fromkeys((BASELINE, perturbation))
         },
     }
 

@@ -30,6 +30,7 @@ def audit_table(records: Sequence[Record]) -> str:
         The audit's checks, from `pytest_fragility.report.records.check_record`; all of them, or
         those that were run.
     """
+    records = sorted(records, key=lambda record: record["place"])
     first = records[0]
     seeds, sizes = first["seeds"], first["sizes"]
     lines = [
@@ -40,9 +41,10 @@ def audit_table(records: Sequence[Record]) -> str:
         "",
         _row("", "measure's slope", "error's", *KINDS),
     ]
+    judged = [record for record in records if record["kind"] != ADMISSIBLE_COUNT]
     lines += [
-        _recipe_row(name, [r for r in records if r["perturbation"] == name])
-        for name in dict.fromkeys([BASELINE, *(r["perturbation"] for r in records)])
+        _recipe_row(name, [r for r in judged if r["perturbation"] == name])
+        for name in dict.fromkeys(r["perturbation"] for r in judged)
     ]
     return "\n".join([*lines, *_notes(records)])
 
@@ -60,8 +62,6 @@ def _recipe_row(name: str, records: Sequence[Record]) -> str:
         if record["kind"] != SPREAD and side in evidence:
             slope = _interval(evidence[side])
             error = f"{evidence[f'error_{side}']['mean']:+.2f}"
-    if not records or records[0]["kind"] == ADMISSIBLE_COUNT:
-        return _row(name, slope, error, "", "", "")
     if records[0]["admissibility"] == INADMISSIBLE:
         return _row(name, "not admissible", "", "-", "-", "-")
     short = {record["kind"]: SHORT[record["verdict"]] for record in records}

@@ -1,0 +1,47 @@
+"""Fixtures that many tests share: a task, a recipe and a family small enough to train in a second."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.perturbations import BASELINE, get_perturbation
+from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
+from pytest_fragility.tasks import Task, TaskData
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="session")
+def blobs() -> Task:
+    """Three overlapping Gaussian blobs in 6 dimensions: 200 to train on, 60 to test on."""
+
+    def load() -> TaskData:
+        generator = np.random.default_rng(0)
+        centres = generator.normal(size=(3, 6))
+        labels = generator.integers(3, size=260)
+        inputs = centres[labels] + 0.8 * generator.normal(size=(260, 6))
+        return TaskData(inputs[:200], labels[:200], inputs[200:], labels[200:])
+
+    return Task("blobs", load)
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Recipe:
+    """A recipe whose training takes a moment."""
+    return Recipe(
+        architecture=MLP(hidden=(8,)),
+        optimizer=SGD(lr=0.1),
+        batch_size=8,
+        stopping=fixed_steps(60),
+    )
+
+
+@pytest.fixture(scope="session")
+def small_family(blobs: Task, small_recipe: Recipe) -> Family:
+    """Baseline and Adam, three sizes, three seeds: 18 networks."""
+    recipes = {BASELINE: small_recipe, "adam": get_perturbation("adam")(small_recipe)}
+    plan = FamilyPlan(blobs, recipes, (16, 32, 64), (0, 1, 2))
+    return train_families([plan], device=torch.device("cpu"))[0]
