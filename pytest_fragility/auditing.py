@@ -116,7 +116,9 @@ def _unfinished(family: Family) -> dict[str, str]:
         parts = []
         if diverged:
             first = diverged[0].run
-            parts.append(f"{len(diverged)} of {total} runs diverged (n={first.n}, seed {first.seed})")
+            parts.append(
+                f"{len(diverged)} of {total} runs diverged (n={first.n}, seed {first.seed})"
+            )
         if missed:
             first, stopping = missed[0].run, missed[0].run.recipe.stopping
             parts.append(

@@ -182,9 +182,7 @@ def train_families(
 
     environment = training_environment(device)
     _require_enough_samples(run for plan in plans for run in plan.runs.values())
-    keys = [
-        {place: run.key(environment) for place, run in plan.runs.items()} for plan in plans
-    ]
+    keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
     runs = {
         key: plan.runs[place]
         for plan, plan_keys in zip(plans, keys, strict=True)

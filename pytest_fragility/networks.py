@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from torch.nn import Parameter, Sequential
@@ -12,9 +13,7 @@ from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import MLP
 
 
-def build_network(
-    architecture: MLP, input_shape: tuple[int, ...], classes: int
-) -> Sequential:
+def build_network(architecture: MLP, input_shape: tuple[int, ...], classes: int) -> Sequential:
     """Return a module with this architecture: float32, on the CPU, weights not yet set.
 
     Parameters
@@ -48,14 +47,12 @@ def _clone(module: torch.nn.Module) -> torch.nn.Module:
 
 
 @lru_cache(maxsize=32)
-def _template(
-    architecture: MLP, input_shape: tuple[int, ...], classes: int
-) -> Sequential:
+def _template(architecture: MLP, input_shape: tuple[int, ...], classes: int) -> Sequential:
     widths = [math.prod(input_shape), *architecture.hidden, classes]
     layers: list[torch.nn.Module] = [torch.nn.Flatten()]
     # torch draws weights from its global generator here, though they are replaced later
     with torch.random.fork_rng(devices=[]):
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in pairwise(widths):
             linear = torch.nn.Linear(fan_in, fan_out, device="cpu", dtype=torch.float32)
             layers += [linear, torch.nn.ReLU()]
     return Sequential(*layers[:-1])

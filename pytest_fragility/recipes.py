@@ -238,8 +238,8 @@ class Recipe:
     batch_size
         Samples per step; a training set that is smaller is used whole.
     initialization_scale
-        Factor on the initial weights' standard deviation (He et al. 2015, eq. 10: sqrt(2 / fan_in));
-        biases start at zero.
+        Factor on the initial weights' standard deviation, sqrt(2 / fan_in) (He et al. 2015,
+        eq. 10); biases start at zero.
     stopping
         When the training ends.
 

@@ -122,7 +122,9 @@ class AuditSettings:
         """Return the baseline and the perturbed recipes by name, or only those in `names`."""
         recipes = {BASELINE: self.recipe}
         recipes |= {name: change(self.recipe) for name, change in self.perturbations.items()}
-        return recipes if names is None else {name: recipes[name] for name in recipes if name in names}
+        return (
+            recipes if names is None else {name: recipes[name] for name in recipes if name in names}
+        )
 
     def plan(self, names: Sequence[str] | None = None) -> FamilyPlan:
         """Return the family to train, whole or with the recipes in `names` alone."""

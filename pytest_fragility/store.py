@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -101,7 +102,7 @@ class Store:
             os.close(descriptor)
             try:
                 save_file(tensors, temporary, metadata=metadata)
-                os.replace(temporary, path)
+                Path(temporary).replace(path)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
@@ -113,7 +114,7 @@ class Store:
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         aside = path.with_suffix(".damaged")
-        os.replace(path, aside)
+        path.replace(aside)
         warnings.warn(
             f"stored run {path.name} is damaged ({error}); set aside as {aside}, training it again",
             DamagedEntryWarning,
@@ -121,7 +122,7 @@ class Store:
         )
 
 
-def _strip(tensors: dict[str, object], prefix: str) -> dict[str, object]:
+def _strip(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

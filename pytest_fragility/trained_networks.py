@@ -62,9 +62,7 @@ class TrainedNetwork:
     rng: torch.Generator = field(repr=False)
 
     @classmethod
-    def build(
-        cls, trained: TrainedRun, recipe_name: str, device: torch.device
-    ) -> TrainedNetwork:
+    def build(cls, trained: TrainedRun, recipe_name: str, device: torch.device) -> TrainedNetwork:
         """Return the network of a trained run, its tensors copied to `device`."""
         return cls(**_common_fields(trained, recipe_name, device))
 
@@ -92,9 +90,7 @@ class OracleNetwork(TrainedNetwork):
     test_record: TrainingRecord
 
     @classmethod
-    def build(
-        cls, trained: TrainedRun, recipe_name: str, device: torch.device
-    ) -> OracleNetwork:
+    def build(cls, trained: TrainedRun, recipe_name: str, device: torch.device) -> OracleNetwork:
         """Return the network of a trained run with its test set."""
         data = trained.run.task.data
         return cls(
@@ -105,9 +101,7 @@ class OracleNetwork(TrainedNetwork):
         )
 
 
-def _common_fields(
-    trained: TrainedRun, recipe_name: str, device: torch.device
-) -> dict[str, Any]:
+def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) -> dict[str, Any]:
     run, data = trained.run, trained.run.task.data
     subset = training_subset(len(data.train_labels), run.n, run.seed)
     generator = torch.Generator(device=device)

@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: a task, a recipe and a family small enough to train in a second."""
+"""Fixtures that many tests share: a task, a recipe and a family that trains in a moment."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.tolerances import AS_ERROR, DECREASING, INCREASING, Tolerances
 from pytest_fragility.checks.verdicts import (
     ADMISSIBLE,
     BROKEN,
@@ -17,7 +18,7 @@ from pytest_fragility.checks.verdicts import (
 )
 from pytest_fragility.curves import Estimate, LearningCurves, seeds_needed
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.checks.tolerances import AS_ERROR, DECREASING, INCREASING, Tolerances
+
 
 def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
     """Return the verdict of one check.
@@ -66,9 +67,7 @@ def _undecided(verdict: Verdict, tolerances: Tolerances) -> Verdict:
     )
 
 
-def _judge_baseline_trend(
-    check: Check, curves: LearningCurves, tolerances: Tolerances
-) -> Verdict:
+def _judge_baseline_trend(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
     slope, error = curves.measure[BASELINE].slope, curves.error[BASELINE].slope
     evidence = Evidence(slope, error)
     as_error = tolerances.trend == AS_ERROR
@@ -76,16 +75,12 @@ def _judge_baseline_trend(
     whose = "test error" if as_error else "asked for by trend="
     if wanted == 0:
         reason = "test error's own slope has no certain sign"
-        return Verdict(
-            check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(error)
-        )
+        return Verdict(check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(error))
     if slope.is_flat:
         return Verdict(check, BROKEN, "the measure does not change with n", evidence)
     if slope.sign == 0:
         reason = "the measure's slope has no certain sign"
-        return Verdict(
-            check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(slope)
-        )
+        return Verdict(check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(slope))
     if slope.sign == wanted:
         return Verdict(check, KEPT, f"{_direction(slope.sign)}, as {whose}", evidence)
     reason = f"{_direction(slope.sign)} with n, against {_direction(wanted)} ({whose})"
@@ -93,7 +88,7 @@ def _judge_baseline_trend(
 
 
 def _judge_trend(
-    check: Check, curves: LearningCurves, tolerances: Tolerances, admissibility: Admissibility
+    check: Check, curves: LearningCurves, _: Tolerances, admissibility: Admissibility
 ) -> Verdict:
     baseline, perturbed = curves.measure[BASELINE], curves.measure[check.perturbation]
     before, after = baseline.slope, perturbed.slope
@@ -212,9 +207,8 @@ def _judge_admissible_count(
     if admissible:
         reason = f"{len(admissible)} of {len(names)} perturbations are admissible"
         return Verdict(check, KEPT, reason)
-    reason = (
-        "no perturbation is admissible, so that nothing was audited: "
-        + ", ".join(f"{name} is {status}" for name, status in statuses.items())
+    reason = "no perturbation is admissible, so that nothing was audited: " + ", ".join(
+        f"{name} is {status}" for name, status in statuses.items()
     )
     return Verdict(check, INCONCLUSIVE, reason)
 

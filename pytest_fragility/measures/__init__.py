@@ -1,6 +1,6 @@
 """Reference measures, grouped by what they read, and controls."""
 
-from pytest_fragility.measures.controls import noise, parameter_count, oracle_test_error
+from pytest_fragility.measures.controls import noise, oracle_test_error, parameter_count
 from pytest_fragility.measures.measure import Measure, measure_name, oracle, over_sqrt_n
 from pytest_fragility.measures.norms import (
     distance_from_initialization,
@@ -14,9 +14,9 @@ __all__ = [
     "measure_name",
     "noise",
     "oracle",
+    "oracle_test_error",
     "over_sqrt_n",
     "parameter_count",
     "path_norm",
     "product_of_frobenius_norms",
-    "oracle_test_error",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,18 +16,20 @@ if TYPE_CHECKING:
 Measure = Callable[..., Any]
 AnyMeasure = TypeVar("AnyMeasure", bound=Callable[..., Any])
 
+ORACLE_ATTRIBUTE = "is_oracle"
+
 _NAME = re.compile(r"[A-Za-z_][\w.+-]*")
 
 
 def oracle(measure: AnyMeasure) -> AnyMeasure:
     """Mark a control measure that is handed an `OracleNetwork`, test data included."""
-    measure.is_oracle = True  # type: ignore[attr-defined]
+    setattr(measure, ORACLE_ATTRIBUTE, True)
     return measure
 
 
 def is_oracle(measure: Measure) -> bool:
     """Return whether a measure was marked by `oracle`."""
-    return bool(getattr(measure, "is_oracle", False))
+    return bool(getattr(measure, ORACLE_ATTRIBUTE, False))
 
 
 def over_sqrt_n(measure: Measure) -> Measure:
@@ -43,7 +46,8 @@ def over_sqrt_n(measure: Measure) -> Measure:
 
     @functools.wraps(measure)
     def bound_form(network: TrainedNetwork) -> float:
-        return float(measure(network)) / network.n**0.5
+        value = float(measure(network))
+        return value / math.sqrt(network.n)
 
     bound_form.__name__ = f"{measure_name(measure)}_over_sqrt_n"
     bound_form.__qualname__ = bound_form.__name__

@@ -6,7 +6,7 @@ where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -206,9 +206,9 @@ def learning_curves(
 
 
 @pytest.fixture(scope="session")
-def fragility(request: pytest.FixtureRequest) -> Iterator[FragilityAsserts]:
+def fragility(request: pytest.FixtureRequest) -> FragilityAsserts:
     """The session's settings, and the asserts that the checks use."""
     from pytest_fragility.asserts import FragilityAsserts
     from pytest_fragility.plugin.session import fragility_session
 
-    yield FragilityAsserts(fragility_session(request.config).settings)
+    return FragilityAsserts(fragility_session(request.config).settings)

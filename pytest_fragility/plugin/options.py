@@ -37,10 +37,12 @@ class Option:
 
     @property
     def flag(self) -> str:
+        """How the command line spells it."""
         return f"--fragility-{self.name.replace('_', '-')}"
 
     @property
     def key(self) -> str:
+        """How configuration files spell it."""
         return f"fragility_{self.name}"
 
 

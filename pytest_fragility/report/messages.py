@@ -58,7 +58,10 @@ def _numbers(record: Record) -> list[str]:
         )
         if record["kind"] == SPREAD:
             lines.append(f"  {'':<{width}}  the value is multiplied by {10 ** change['mean']:.2f}")
-    return [textwrap.shorten(line, 110, placeholder=" ...") if len(line) > 110 else line for line in lines]
+    return [
+        textwrap.shorten(line, 110, placeholder=" ...") if len(line) > 110 else line
+        for line in lines
+    ]
 
 
 def _power(estimate: dict[str, float]) -> str:

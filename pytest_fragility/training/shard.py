@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,9 @@ class Shard:
         ).to(device)
         self._gradients = torch.empty_like(self._weights)
         self._subsets = [
-            self._pools.rows(run.task, training_subset(len(run.task.data.train_labels), run.n, run.seed))
+            self._pools.rows(
+                run.task, training_subset(len(run.task.data.train_labels), run.n, run.seed)
+            )
             for run in runs
         ]
         self._orders = _Orders(runs)
@@ -129,8 +131,7 @@ class Shard:
     def _trained(self, index: int, record: TrainingRecord) -> TrainedRun:
         parts = self._parts(self._weights[index : index + 1].to("cpu"))
         weights = {
-            name: part[0].clone()
-            for name, part in zip(self._initial[index], parts, strict=True)
+            name: part[0].clone() for name, part in zip(self._initial[index], parts, strict=True)
         }
         return TrainedRun(self._runs[index], weights, self._initial[index], record)
 
@@ -173,7 +174,7 @@ class Shard:
         weights = self._parts(self._weights.index_select(0, chosen))
         loss = torch.zeros(len(members), device=self._device, dtype=torch.float64)
         mistakes = torch.zeros(len(members), device=self._device, dtype=torch.int64)
-        for part in rows.split(max(1, EVALUATION_SAMPLES // len(members)), dim=1):
+        for part in torch.split(rows, max(1, EVALUATION_SAMPLES // len(members)), dim=1):
             logits = self._stacked.logits(weights, inputs[part])
             target = labels[part]
             losses = functional.cross_entropy(
@@ -198,7 +199,7 @@ class Shard:
     def _parts(self, rows: torch.Tensor) -> Tensors:
         """Return the parameters in rows of shape (K, P) as views of shape (K, *shape)."""
         sizes = [shape.numel() for shape in self._shapes]
-        parts = rows.split(sizes, dim=1)
+        parts = torch.split(rows, sizes, dim=1)
         return [part.view(-1, *shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
 

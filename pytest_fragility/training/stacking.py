@@ -45,7 +45,7 @@ def stack_network(network: nn.Module) -> StackedNetwork:
 
 @dataclass(frozen=True)
 class Layer:
-    """A linear layer: does a ReLU follow?"""
+    """A linear layer, with or without bias and a ReLU behind it."""
 
     has_bias: bool
     has_relu: bool

@@ -37,6 +37,7 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
     TaskError
         If a task's pool is smaller than a size asked for.
     """
+
     def start(shard: Sequence[Run], batch_size: int) -> Iterator[list[TrainedRun]]:
         with trainer_settings():
             yield from Shard(shard, batch_size, device).train()
