@@ -51,7 +51,6 @@ class StackedOptimizer:
         }
         self._state = [torch.zeros_like(weights) for _ in range(_state_size(first))]
 
-    @torch.no_grad()
     def step(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
         """Update `weights` in place; `gradients` are used up. Both have shape (K, P)."""
         self._steps += 1

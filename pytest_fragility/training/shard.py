@@ -61,6 +61,7 @@ class Shard:
             [torch.cat([part.flatten() for part in weights.values()]) for weights in self._initial]
         ).to(device)
         self._gradients = torch.empty_like(self._weights)
+        self._loss_sums = torch.zeros(len(runs), dtype=torch.float32, device=device)
         self._subsets = [
             self._pools.rows(
                 run.task, training_subset(len(run.task.data.train_labels), run.n, run.seed)
@@ -72,28 +73,30 @@ class Shard:
 
     def train(self) -> Iterator[list[TrainedRun]]:
         """Train to the end, yielding runs as they finish, each once."""
-        step = 0
+        step = last_check = 0
         while self._runs:
-            until = min(next_check(step), *(run.recipe.stopping.step_limit for run in self._runs))
-            recent_loss = self._take_steps(step, until)
+            check = next_check(step)
+            until = min(check, *(run.recipe.stopping.step_limit for run in self._runs))
+            self._take_steps(step, until)
             step = until
-            finished = self._finished(step, recent_loss)
+            recent_loss: list[float] = (self._loss_sums / (step - last_check)).tolist()
+            finished = self._finished(step, recent_loss, is_check=step == check)
+            if step == check:
+                last_check = step
+                self._loss_sums.zero_()
             if finished:
                 yield list(finished.values())
                 self._drop(sorted(finished))
 
-    def _take_steps(self, start: int, stop: int) -> list[float]:
-        """Train from one step to another; return each network's mean batch loss on the way."""
-        batches = self._batches(start, stop)
-        total = torch.zeros(len(self._runs), device=self._device)
+    def _take_steps(self, start: int, stop: int) -> None:
+        """Train from one step to another, adding up batch losses on the way."""
         weights, gradients = self._parts(self._weights), self._parts(self._gradients)
         inputs, labels = self._pools.train_inputs, self._pools.train_labels
-        for rows in batches:
-            total += self._stacked.losses(weights, inputs[rows], labels[rows], gradients)
+        for rows in self._batches(start, stop):
+            losses = self._stacked.losses(weights, inputs[rows], labels[rows], gradients)
+            self._loss_sums += losses
             for begin, end, optimizer in self._groups:
                 optimizer.step(self._weights[begin:end], self._gradients[begin:end])
-        mean: list[float] = (total / (stop - start)).tolist()
-        return mean
 
     def _batches(self, start: int, stop: int) -> torch.Tensor:
         """Return rows of the pool: shape (steps, K, batch), int64."""
@@ -105,16 +108,21 @@ class Shard:
         shape = (len(self._runs), stop - start, self._batch_size)
         return torch.from_numpy(rows).to(self._device).view(shape).transpose(0, 1)
 
-    def _finished(self, step: int, recent_loss: list[float]) -> dict[int, TrainedRun]:
-        """Return the networks that end at this step, by their place in the stack."""
+    def _finished(
+        self, step: int, recent_loss: list[float], *, is_check: bool
+    ) -> dict[int, TrainedRun]:
+        """Return the networks that end at this step, by their place in the stack.
+
+        Between checks only those end that are at their step limit, so that no network is looked
+        at because a neighbour is.
+        """
         at_limit = {i for i, run in enumerate(self._runs) if step >= run.recipe.stopping.step_limit}
-        diverged = {i for i, loss in enumerate(recent_loss) if not np.isfinite(loss)}
-        to_check = at_limit | {
-            i
-            for i, run in enumerate(self._runs)
-            if is_worth_checking(run.recipe.stopping, recent_loss[i])
+        to_check = set(range(len(self._runs))) if is_check else at_limit
+        diverged = {i for i in to_check if not np.isfinite(recent_loss[i])}
+        promising = {
+            i for i in to_check if is_worth_checking(self._runs[i].recipe.stopping, recent_loss[i])
         }
-        train = self._evaluate_train(sorted(to_check | diverged))
+        train = self._evaluate_train(sorted(at_limit | diverged | promising))
         ended = {}
         for i, (loss, error) in train.items():
             rule = self._runs[i].recipe.stopping
@@ -191,6 +199,7 @@ class Shard:
         rows = torch.tensor(keep, dtype=torch.int64, device=self._device)
         self._weights = self._weights.index_select(0, rows)
         self._gradients = torch.empty_like(self._weights)
+        self._loss_sums = self._loss_sums.index_select(0, rows)
         self._groups = _compact_groups(self._groups, keep, self._device)
         self._runs = [self._runs[i] for i in keep]
         self._initial = [self._initial[i] for i in keep]

@@ -12,12 +12,16 @@ LOSS_GATE = 2.0
 
 
 def next_check(step: int) -> int:
-    """Return the step at which stopping rules are looked at next.
+    """Return the first step after `step` at which stopping rules are looked at.
 
     Every 10 steps at first, later 5 % further each time: a looked-at step costs a pass over all
-    training samples, and the stopping time is known to 5 %.
+    training samples, and the stopping time is known to 5 %. The steps are the same for all runs.
     """
-    return max(step + FIRST_INTERVAL, math.ceil(step * GROWTH / FIRST_INTERVAL) * FIRST_INTERVAL)
+    check = 0
+    while check <= step:
+        grown = math.ceil(check * GROWTH / FIRST_INTERVAL) * FIRST_INTERVAL
+        check = max(check + FIRST_INTERVAL, grown)
+    return check
 
 
 def is_worth_checking(rule: StoppingRule, recent_loss: float) -> bool:
