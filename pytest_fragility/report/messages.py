@@ -47,21 +47,31 @@ def _numbers(record: Record) -> list[str]:
         return []
     form = _level if record["kind"] == SPREAD else _power
     width = max(len(BASELINE), len(name))
-    lines = [f"  {BASELINE:<{width}}  {form(evidence['baseline'])}   {record['baseline']}"]
+    lines = [f"  {BASELINE:<{width}}  {form(evidence['baseline'])}"]
     if "perturbed" in evidence:
-        lines.append(f"  {name:<{width}}  {form(evidence['perturbed'])}   {record['recipe']}")
+        lines.append(f"  {name:<{width}}  {form(evidence['perturbed'])}")
     if "allowed" in evidence:
-        unit = " decades" if record["kind"] == SPREAD else ""
         change, (low, high) = evidence["change"], evidence["allowed"]
         lines.append(
-            f"  {'change':<{width}}  {_interval(change)}{unit}; allowed {low:+.2f} to {high:+.2f}"
+            f"  {'change':<{width}}  {_interval(change)}, allowed {low:+.2f} to {high:+.2f}"
         )
         if record["kind"] == SPREAD:
-            lines.append(f"  {'':<{width}}  the value is multiplied by {10 ** change['mean']:.2f}")
-    return [
-        textwrap.shorten(line, 110, placeholder=" ...") if len(line) > 110 else line
-        for line in lines
-    ]
+            lines[-1] += f": times {10 ** change['mean']:.2f}"
+    if name != BASELINE:
+        lines += _indented(f"({name}: {recipe_change(record['baseline'], record['recipe'])})")
+    return lines
+
+
+def recipe_change(baseline: str, changed: str) -> str:
+    """Return what differs between two recipes' descriptions, such as ``sgd lr=0.05 -> adam``."""
+    before, after = baseline.split(", "), changed.split(", ")
+    left = [part for part in before if part not in after]
+    right = [part for part in after if part not in before]
+    return " -> ".join(filter(None, (", ".join(left), ", ".join(right))))
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 def _power(estimate: dict[str, float]) -> str:
@@ -87,18 +97,14 @@ def _test_error(record: Record) -> list[str]:
     barely = "barely changed" if record["admissibility"] == "admissible" else "changed as follows"
     before, after = evidence["error_baseline"], evidence["error_perturbed"]
     form = _level if record["kind"] == SPREAD else _power
+    width = max(len(BASELINE), len(name))
     return [
         "",
         f"The network itself {barely}: test error {levels[BASELINE]:.3f} -> {levels[name]:.3f}"
         f" at n = {middle},",
-        f"  {BASELINE}: {form(before).replace('value', 'test error')}",
-        f"  {name}: {form(after).replace('value', 'test error')}",
-        *textwrap.wrap(
-            f"({record['admissibility']}: {record['admissibility_reason']})",
-            WIDTH,
-            initial_indent="  ",
-            subsequent_indent="  ",
-        ),
+        f"  {BASELINE:<{width}}  {form(before).replace('value', 'error')}",
+        f"  {name:<{width}}  {form(after).replace('value', 'error')}",
+        *_indented(f"({record['admissibility']}: {record['admissibility_reason']})"),
     ]
 
 

@@ -43,8 +43,7 @@ def audit_table(records: Sequence[Record]) -> str:
     ]
     judged = [record for record in records if record["kind"] != ADMISSIBLE_COUNT]
     lines += [
-        _recipe_row(name, [r for r in judged if r["perturbation"] == name])
-        for name in dict.fromkeys(r["perturbation"] for r in judged)
+        _recipe_row(name, judged) for name in dict.fromkeys([BASELINE, *_perturbations(judged)])
     ]
     return "\n".join([*lines, *_notes(records)])
 
@@ -54,16 +53,21 @@ def _row(*cells: str) -> str:
     return f"  {text}".rstrip()
 
 
-def _recipe_row(name: str, records: Sequence[Record]) -> str:
+def _perturbations(records: Sequence[Record]) -> list[str]:
+    return [record["perturbation"] for record in records]
+
+
+def _recipe_row(name: str, judged: Sequence[Record]) -> str:
+    side = "baseline" if name == BASELINE else "perturbed"
+    records = [record for record in judged if record["perturbation"] == name]
     slope = error = ""
-    for record in records:
-        side = "baseline" if name == BASELINE else "perturbed"
+    for record in judged if name == BASELINE else records:
         evidence = record["evidence"]
         if record["kind"] != SPREAD and side in evidence:
             slope = _interval(evidence[side])
             error = f"{evidence[f'error_{side}']['mean']:+.2f}"
-    if records[0]["admissibility"] == INADMISSIBLE:
-        return _row(name, "not admissible", "", "-", "-", "-")
+    if records and records[0]["admissibility"] == INADMISSIBLE:
+        return _row(name[:16], "not admissible", "", "-", "-", "-")
     short = {record["kind"]: SHORT[record["verdict"]] for record in records}
     return _row(name[:16], slope, error, *(short.get(kind, "") for kind in KINDS))
 
