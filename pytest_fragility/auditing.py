@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,14 @@ from pytest_fragility.curves import LearningCurve, LearningCurves
 from pytest_fragility.measures.measure import Measure, measure_name
 from pytest_fragility.report.records import Record, audit_context, check_record
 from pytest_fragility.report.table import audit_table, overall_verdict
-from pytest_fragility.settings import AuditSettings, resolve_settings
+from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.families import Family, Progress
+    from pytest_fragility.perturbations import Perturbation
+    from pytest_fragility.recipes import Recipe
+    from pytest_fragility.tasks import Task
 
 
 class _CurvesOnDemand(Mapping[str, LearningCurve]):
@@ -202,11 +205,26 @@ def audit(
     measure: Measure,
     *,
     name: str | None = None,
+    task: Task | str | None = None,
+    recipe: Recipe | None = None,
+    sizes: Sequence[int] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    perturbations: Sequence[str | Perturbation] | None = None,
+    checks: str | Sequence[str] | None = None,
+    trend: str | None = None,
+    exponent_tolerance: float | None = None,
+    spread_tolerance: float | None = None,
+    error_margin: float | None = None,
+    alpha: float | None = None,
+    scale: str | None = None,
+    profile: str | None = None,
+    device: str | None = None,
+    cache_dir: Path | str | None = DEFAULT_FOLDER,
     progress: Progress | None = None,
-    cache_dir: Path | str | None = ".fragility_cache",
-    **options: Any,
 ) -> AuditResult:
     """Audit a generalization measure for fragility.
+
+    Everything but the measure has a default; None stands for it, but for ``cache_dir``.
 
     Parameters
     ----------
@@ -214,16 +232,41 @@ def audit(
         A function of one `TrainedNetwork` that returns one real number.
     name
         What reports call the measure; its ``__name__`` by default.
-    progress
-        Called as ``progress(runs done, runs to train, share of the work done)`` while training.
+    task
+        What is learned: a `Task` or a name. Default: digits with 20 % random training labels.
+    recipe
+        The baseline.
+    sizes
+        Training set sizes, at least two.
+    seeds
+        A number of seeds, or a list of them; at least two.
+    perturbations
+        Names from the catalogue, or `Perturbation` objects.
+    checks
+        Of ``trend``, ``exponent`` and ``spread``; all by default.
+    trend
+        The slope that the baseline must show: ``error`` (test error's sign, the default),
+        ``increasing`` or ``decreasing``.
+    exponent_tolerance
+        Largest change of the exponent beyond what test error's moved. Default: 0.1.
+    spread_tolerance
+        Largest change of the level beyond what test error's moved, in decades. Default: 0.1.
+    error_margin
+        Largest change of test error's exponent, and of its level in decades, under an admissible
+        perturbation. Default: 0.1.
+    alpha
+        Every check errs with probability at most alpha. Default: 0.05.
+    scale
+        ``log`` (the default), or ``linear`` for values without a logarithm.
+    profile
+        ``quick``, ``standard`` (the default) or ``thorough``: sizes, seeds and perturbations that
+        are not given.
+    device
+        ``auto`` (the default), ``cpu``, ``cuda`` or ``cuda:1``.
     cache_dir
         Where trained runs are kept; None keeps nothing.
-    **options
-        ``task`` (a `Task` or a name), ``recipe`` (the baseline), ``sizes``, ``seeds`` (a number or
-        a list), ``perturbations`` (names or `Perturbation` objects), ``checks`` (of ``trend``,
-        ``exponent``, ``spread``), ``trend``, ``exponent_tolerance``, ``spread_tolerance``,
-        ``error_margin``, ``alpha``, ``scale``, ``profile`` and ``device``; each has the default
-        that README's table of settings gives.
+    progress
+        Called as ``progress(runs done, runs to train, share of the work done)`` while training.
 
     Returns
     -------
@@ -233,16 +276,36 @@ def audit(
     Raises
     ------
     SettingsError
-        If an option is unknown or its value cannot be used.
+        If an option's value cannot be used.
     TaskError
         If the data cannot be used.
     MeasureError
         If the measure fails on one of the networks.
+    StoreError
+        If the cache folder cannot be used.
     """
     from pytest_fragility.checks.judging import judge
 
     chosen_name = measure_name(measure, name)
-    settings = resolve_settings({"cache_dir": cache_dir, **options})
+    settings = resolve_settings(
+        {
+            "task": task,
+            "recipe": recipe,
+            "sizes": sizes,
+            "seeds": seeds,
+            "perturbations": perturbations,
+            "checks": checks,
+            "trend": trend,
+            "exponent_tolerance": exponent_tolerance,
+            "spread_tolerance": spread_tolerance,
+            "error_margin": error_margin,
+            "alpha": alpha,
+            "scale": scale,
+            "profile": profile,
+            "device": device,
+            "cache_dir": cache_dir,
+        }
+    )
     family = train_family(settings, progress=progress)
     curves = learning_curves(
         measure, family, alpha=settings.alpha, scale=settings.scale, name=chosen_name

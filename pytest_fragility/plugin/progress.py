@@ -1,7 +1,8 @@
-"""Progress while networks are trained: a bar on a terminal, a line a phase elsewhere."""
+"""Progress while networks are trained: a bar on a terminal, a line a phase elsewhere and in CI."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,14 @@ class _TerminalProgress:
     def __init__(self, config: pytest.Config, reporter: Any) -> None:
         self._capture = config.pluginmanager.get_plugin("capturemanager")
         self._reporter = reporter
+        self._draws_bar = reporter.isatty and not os.environ.get("CI")
         self._started = time.monotonic()
         self._drawn = 0.0
 
     def __call__(self, done: int, total: int, share: float) -> None:
         now = time.monotonic()
         is_end = done == total
-        if self._reporter.isatty:
+        if self._draws_bar:
             if now - self._drawn >= REFRESH_SECONDS or is_end:
                 self._drawn = now
                 self._write(self._bar(done, total, share, now - self._started), is_end)
@@ -46,7 +48,12 @@ class _TerminalProgress:
 
     def _bar(self, done: int, total: int, share: float, seconds: float) -> str:
         filled = round(BAR_WIDTH * share)
-        left = f"{seconds / share - seconds:.0f} s left" if 0 < share < 1 else f"{seconds:.1f} s"
+        if share == 0:
+            left = "starting"
+        elif share < 1:
+            left = f"{seconds / share - seconds:.0f} s left"
+        else:
+            left = f"{seconds:.1f} s"
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
         return f"\rfragility: training [{bar}] {done}/{total} networks, {left}   "
 
@@ -59,4 +66,4 @@ class _TerminalProgress:
 
     def _draw(self, text: str, ends: bool) -> None:
         self._reporter.ensure_newline()
-        self._reporter._tw.write(text + ("\n" if ends else ""), flush=True)
+        self._reporter.write(text + ("\n" if ends else ""), flush=True)

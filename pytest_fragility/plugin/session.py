@@ -14,7 +14,7 @@ from pytest_fragility.plugin.marked import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
 from pytest_fragility.report.messages import skip_reason
 from pytest_fragility.report.records import to_json
-from pytest_fragility.settings import AuditSettings, resolve_settings
+from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
@@ -40,7 +40,7 @@ class FragilitySession:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        root = {"cache_dir": config.rootpath / ".fragility_cache"}
+        root = {"cache_dir": config.rootpath / DEFAULT_FOLDER}
         self._layers = (command_line_settings(config), ini_settings(config), root)
         self._audits: dict[int, MarkedAudit] = {}
         self._marks: list[pytest.Mark | None] = []
