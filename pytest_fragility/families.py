@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_fragility.errors import SettingsError
+from pytest_fragility.errors import TaskError
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import Run, TrainedRun
 
@@ -192,7 +192,14 @@ def train_families(
     if len(trained) < len(runs):
         trained |= _train_missing(runs, trained, device, store, progress)
     return [
-        Family(plan, {place: trained[key] for place, key in plan_keys.items()}, device)
+        Family(
+            plan,
+            {
+                place: replace(trained[key], run=plan.runs[place])
+                for place, key in plan_keys.items()
+            },
+            device,
+        )
         for plan, plan_keys in zip(plans, keys, strict=True)
     ]
 
@@ -201,7 +208,7 @@ def _require_enough_samples(runs: Iterable[Run]) -> None:
     for run in runs:
         pool_size = len(run.task.data.train_labels)
         if run.n > pool_size:
-            raise SettingsError(
+            raise TaskError(
                 f"size {run.n}: the training pool of task {run.task.name!r} has only {pool_size} "
                 "samples; ask for smaller sizes"
             )

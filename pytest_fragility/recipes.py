@@ -5,20 +5,60 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pytest_fragility.errors import SettingsError
 
 
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise SettingsError(f"{name}={value!r}: expected {expected}")
+class _Rule(NamedTuple):
+    """What a value must be: a test, and the words for it."""
+
+    holds: Callable[[Any], bool]
+    words: str
 
 
-def _is_positive(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+def _is_number(value: Any) -> bool:
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < 1
+
+
+_POSITIVE = _Rule(lambda value: _is_number(value) and value > 0, "a positive number")
+_NOT_NEGATIVE = _Rule(lambda value: _is_number(value) and value >= 0, "zero or more")
+_FRACTION = _Rule(_is_fraction, "a number in [0, 1)")
+_FRACTIONS = _Rule(
+    lambda value: isinstance(value, tuple) and len(value) == 2 and all(map(_is_fraction, value)),
+    "two numbers in [0, 1)",
+)
+_COUNT = _Rule(_is_count, "a whole number, at least 1")
+_COUNTS = _Rule(
+    lambda value: isinstance(value, tuple) and all(map(_is_count, value)),
+    "a tuple of positive integers, such as (64, 64)",
+)
+
+
+def _one_of(*kinds: type) -> _Rule:
+    return _Rule(
+        lambda value: isinstance(value, kinds), " or ".join(kind.__name__ for kind in kinds)
+    )
+
+
+def _check(part: object, **rules: _Rule) -> None:
+    """Raise a SettingsError that names the first field that breaks its rule."""
+    for name, rule in rules.items():
+        value = getattr(part, name)
+        if not rule.holds(value):
+            raise SettingsError(f"{type(part).__name__}.{name}={value!r}: expected {rule.words}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +89,7 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(_is_positive(self.lr), "SGD.lr", self.lr, "a positive number")
-        _require(0 <= self.momentum < 1, "SGD.momentum", self.momentum, "a number in [0, 1)")
-        _require(self.weight_decay >= 0, "SGD.weight_decay", self.weight_decay, "zero or more")
+        _check(self, lr=_POSITIVE, momentum=_FRACTION, weight_decay=_NOT_NEGATIVE)
         if self.nesterov and self.momentum == 0:
             raise SettingsError("SGD.nesterov=True needs momentum > 0, got momentum=0.0")
 
@@ -84,16 +122,7 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
-        _require(_is_positive(self.lr), f"{name}.lr", self.lr, "a positive number")
-        _require(_is_positive(self.eps), f"{name}.eps", self.eps, "a positive number")
-        _require(
-            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
-            f"{name}.betas",
-            self.betas,
-            "two numbers in [0, 1)",
-        )
-        _require(self.weight_decay >= 0, f"{name}.weight_decay", self.weight_decay, "zero or more")
+        _check(self, lr=_POSITIVE, eps=_POSITIVE, betas=_FRACTIONS, weight_decay=_NOT_NEGATIVE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +164,7 @@ class RMSprop:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(_is_positive(self.lr), "RMSprop.lr", self.lr, "a positive number")
-        _require(0 <= self.alpha < 1, "RMSprop.alpha", self.alpha, "a number in [0, 1)")
-        _require(_is_positive(self.eps), "RMSprop.eps", self.eps, "a positive number")
-        _require(self.weight_decay >= 0, "RMSprop.weight_decay", self.weight_decay, "zero or more")
+        _check(self, lr=_POSITIVE, alpha=_FRACTION, eps=_POSITIVE, weight_decay=_NOT_NEGATIVE)
 
 
 Optimizer = SGD | Adam | AdamW | RMSprop
@@ -172,9 +198,12 @@ class StoppingRule:
 
     def __post_init__(self) -> None:
         kinds = ("cross_entropy", "accuracy", "steps")
-        _require(self.kind in kinds, "StoppingRule.kind", self.kind, f"one of {kinds}")
-        _require(_is_positive(self.target), "StoppingRule.target", self.target, "positive")
-        _require(self.step_limit >= 1, "StoppingRule.step_limit", self.step_limit, "at least 1")
+        _check(
+            self,
+            kind=_Rule(lambda value: value in kinds, f"one of {', '.join(kinds)}"),
+            target=_POSITIVE,
+            step_limit=_COUNT,
+        )
 
     def __str__(self) -> str:
         if self.kind == "steps":
@@ -218,8 +247,7 @@ class MLP:
     hidden: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
-        widths_are_valid = all(isinstance(w, int) and w >= 1 for w in self.hidden)
-        _require(widths_are_valid, "MLP.hidden", self.hidden, "positive integers")
+        _check(self, hidden=_COUNTS)
 
     def __str__(self) -> str:
         return "mlp " + "-".join(map(str, self.hidden)) if self.hidden else "linear"
@@ -256,9 +284,14 @@ class Recipe:
     stopping: StoppingRule = field(default_factory=StoppingRule)
 
     def __post_init__(self) -> None:
-        scale = self.initialization_scale
-        _require(self.batch_size >= 1, "Recipe.batch_size", self.batch_size, "at least 1")
-        _require(_is_positive(scale), "Recipe.initialization_scale", scale, "positive")
+        _check(
+            self,
+            architecture=_one_of(MLP),
+            optimizer=_one_of(SGD, Adam, AdamW, RMSprop),
+            batch_size=_COUNT,
+            initialization_scale=_POSITIVE,
+            stopping=_one_of(StoppingRule),
+        )
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields replaced."""
@@ -274,8 +307,12 @@ class Recipe:
             "architecture": _part_to_dict(self.architecture),
             "optimizer": _part_to_dict(self.optimizer),
             "batch_size": self.batch_size,
-            "initialization_scale": self.initialization_scale,
-            "stopping": dataclasses.asdict(self.stopping),
+            "initialization_scale": float(self.initialization_scale),
+            "stopping": {
+                "kind": self.stopping.kind,
+                "target": float(self.stopping.target),
+                "step_limit": self.stopping.step_limit,
+            },
         }
 
     def __str__(self) -> str:
@@ -288,11 +325,14 @@ class Recipe:
 
 
 def _part_to_dict(part: MLP | Optimizer) -> dict[str, Any]:
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(part).items()
-    }
-    return {"kind": part.kind, **values}
+    return {"kind": part.kind, **{k: _plain(v) for k, v in dataclasses.asdict(part).items()}}
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON types, the same for equal values: a learning rate of 1 is one of 1.0."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, bool) else float(value)
 
 
 def describe_optimizer(optimizer: Optimizer) -> str:

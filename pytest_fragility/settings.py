@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = ".fragility_cache"
 SCALES = ("log", "linear")
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         alpha=_alpha(chosen["alpha"]),
         scale=scale,
         profile=chosen["profile"],
-        device=str(chosen["device"]),
+        device=_device(chosen["device"]),
         cache_dir=None if chosen["cache_dir"] is None else Path(chosen["cache_dir"]),
     )
 
@@ -256,9 +259,8 @@ def _sizes(values: Any) -> tuple[int, ...]:
 
 
 def _seeds(values: Any) -> tuple[int, ...]:
-    if isinstance(values, int) and not isinstance(values, bool):
-        values = range(values)
-    seeds = _whole_numbers("seeds", values, 0)
+    is_count = isinstance(values, int) and not isinstance(values, bool)
+    seeds = tuple(range(values)) if is_count else _whole_numbers("seeds", values, 0)
     if len(seeds) < 2:
         raise SettingsError(
             f"seeds={values!r}: expected at least two seeds (a number of them, or a list), "
@@ -287,6 +289,12 @@ def _kinds(value: Any, scale: str) -> tuple[str, ...]:
                 f"{TREND} can be checked"
             )
     return kinds
+
+
+def _device(value: Any) -> str:
+    if not isinstance(value, str) or not _DEVICE.fullmatch(value):
+        raise SettingsError(f"device={value!r}: expected auto, cpu, cuda or cuda:<number>")
+    return value
 
 
 def _number(option: str, value: Any) -> float:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -19,11 +18,15 @@ from pytest_fragility.errors import StoreError
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 
 WEIGHTS, INITIAL = "weights/", "initial/"
+LOCK = "training.lock"
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Trained networks, kept by pytest-fragility so that they are not trained again.
 # Everything here can be deleted; see https://bford.info/cachedir/ about this file.
 """
+
+
+MARKS = {"CACHEDIR.TAG": CACHEDIR_TAG, ".gitignore": "*\n"}
 
 
 class DamagedEntryWarning(UserWarning):
@@ -51,10 +54,14 @@ class Store:
         self.folder = folder
         self._runs = folder / "runs"
         try:
-            self._runs.mkdir(parents=True, exist_ok=True)
-            for name, text in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*\n")):
+            folder.mkdir(parents=True, exist_ok=True)
+            _require_own_folder(folder)
+            for name, text in MARKS.items():
                 if not (folder / name).exists():
                     (folder / name).write_text(text, encoding="utf-8")
+            self._runs.mkdir(exist_ok=True)
+        except StoreError:
+            raise
         except OSError as error:
             raise StoreError(
                 f"cannot keep trained runs in {folder}: {error.strerror}; "
@@ -64,7 +71,7 @@ class Store:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Let one process at a time train: the others wait, then find the runs stored."""
-        with FileLock(self.folder / "training.lock"):
+        with FileLock(self.folder / LOCK):
             yield
 
     def load(self, run: Run, key: str) -> TrainedRun | None:
@@ -74,12 +81,17 @@ class Store:
             with safe_open(path, framework="pt", device="cpu") as entry:
                 record = TrainingRecord(**json.loads(entry.metadata()["record"]))
                 tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118
+            weights, initial = _strip(tensors, WEIGHTS), _strip(tensors, INITIAL)
+            if not weights or weights.keys() != initial.keys():
+                raise ValueError("its weights are missing")
         except FileNotFoundError:
             return None
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             self._set_aside(path, error)
             return None
-        return TrainedRun(run, _strip(tensors, WEIGHTS), _strip(tensors, INITIAL), record)
+        except OSError as error:
+            raise StoreError(f"cannot read the trained run {path}: {error}") from error
+        return TrainedRun(run, weights, initial, record)
 
     def save(self, trained: TrainedRun, key: str) -> None:
         """Keep a trained run under its key.
@@ -98,13 +110,12 @@ class Store:
         }
         try:
             path.parent.mkdir(exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-            os.close(descriptor)
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
             try:
                 save_file(tensors, temporary, metadata=metadata)
-                Path(temporary).replace(path)
+                temporary.replace(path)
             except BaseException:
-                Path(temporary).unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
         except (OSError, SafetensorError) as error:
             raise StoreError(f"cannot write the trained run {path}: {error}") from error
@@ -114,11 +125,25 @@ class Store:
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         aside = path.with_suffix(".damaged")
-        path.replace(aside)
+        # another process may have met the same entry first
+        with suppress(FileNotFoundError):
+            path.replace(aside)
         warnings.warn(
             f"stored run {path.name} is damaged ({error}); set aside as {aside}, training it again",
             DamagedEntryWarning,
             stacklevel=3,
+        )
+
+
+def _require_own_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else: everything in a cache may be deleted."""
+    if (folder / "CACHEDIR.TAG").exists():
+        return
+    foreign = sorted({entry.name for entry in folder.iterdir()} - {*MARKS, "runs", LOCK})
+    if foreign:
+        raise StoreError(
+            f"cannot keep trained runs in {folder}: it holds other files ({foreign[0]}); "
+            "name a folder of its own with --fragility-cache-dir"
         )
 
 

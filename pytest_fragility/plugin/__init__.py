@@ -37,12 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; check the options where audits are to run."""
     config.addinivalue_line("markers", MARKER_HELP)
     if not is_enabled(config):
+        _refuse_options_without_effect(config)
         return
     from pytest_fragility.errors import SettingsError
     from pytest_fragility.plugin.measure_items import require_module
     from pytest_fragility.plugin.session import fragility_session
+    from pytest_fragility.plugin.summary import Summary
 
     fragility_session(config)
+    config.pluginmanager.register(Summary(), "fragility-summary")
     for place in measures_to_audit(config):
         try:
             require_module(place)
@@ -74,8 +77,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         audit = fragility_session(metafunc.config).audit_of_mark(mark)
         reasons = audit.xfail_reasons
-    except (SettingsError, TaskError) as error:
-        pytest.fail(f"@pytest.mark.fragility: {error}", pytrace=False)
+    except (SettingsError, TaskError, pytest.UsageError) as error:
+        raise pytest.fail.Exception(f"@pytest.mark.fragility: {error}", pytrace=False) from None
     if "check" not in metafunc.fixturenames:
         return
     if audit.measure is None:
@@ -133,12 +136,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             state.need(_key(item), state.audit_of(item), _check_id(item))
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Write the tables."""
-    if is_enabled(terminalreporter.config):
-        from pytest_fragility.plugin.summary import write_summary
-
-        write_summary(terminalreporter)
+def _refuse_options_without_effect(config: pytest.Config) -> None:
+    if config.getoption("fragility_measure"):
+        raise pytest.UsageError("--fragility-measure needs --fragility, which runs audits")
 
 
 def _uses_networks(item: pytest.Function) -> bool:
@@ -184,7 +184,10 @@ def trained_family(request: pytest.FixtureRequest) -> Family:
     _require_enabled(request)
     from pytest_fragility.plugin.session import fragility_session
 
-    return fragility_session(request.config).family(_key(request.node))
+    session, item = fragility_session(request.config), request.node
+    if not session.knows(_key(item)):
+        session.need(_key(item), session.audit_of(item), None)
+    return session.family(_key(item))
 
 
 @pytest.fixture

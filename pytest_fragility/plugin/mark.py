@@ -7,14 +7,17 @@ function is what it reads like, an argument.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 
 from pytest_fragility.plugin.help import MARKER
 
+FIXTURES = {"check", "trained_family", "learning_curves", "fragility"}
 
-class FragilityMark:
+
+class FragilityMark(pytest.MarkDecorator):
     """What ``pytest.mark.fragility`` is.
 
     Parameters
@@ -24,27 +27,25 @@ class FragilityMark:
     """
 
     def __init__(self, plain: pytest.MarkDecorator) -> None:
-        self._plain = plain
-
-    @property
-    def mark(self) -> pytest.Mark:
-        """The marker without arguments: ``pytestmark = pytest.mark.fragility``."""
-        return self._plain.mark
-
-    def with_args(self, *args: object, **kwargs: object) -> pytest.MarkDecorator:
-        """Return the marker with these arguments."""
-        return self._plain.with_args(*args, **kwargs)
+        super().__init__(plain.mark, _ispytest=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the marker with these arguments, or mark a test where used without parentheses."""
         if len(args) == 1 and not kwargs and _is_test(args[0]):
-            return self._plain(args[0])
+            return super().__call__(args[0])
         return self.with_args(*args, **kwargs)
 
 
 def _is_test(candidate: Any) -> bool:
-    """Tell a test from a measure: pytest's tests are called test, and no measure is."""
-    return getattr(candidate, "__name__", "").lower().startswith("test")
+    """Tell a test from a measure, by its parameters and its name."""
+    if inspect.isclass(candidate):
+        return True
+    if not inspect.isfunction(candidate):
+        return False
+    parameters = list(inspect.signature(candidate).parameters)
+    if parameters == ["network"]:
+        return False
+    return candidate.__name__.startswith("test") or bool(FIXTURES & set(parameters))
 
 
 def install_mark() -> None:

@@ -37,11 +37,12 @@ def load_measure(place: str) -> Callable[..., Any]:
 def require_module(place: str) -> None:
     """Raise a SettingsError where ``module:function`` names no module; nothing is imported."""
     module_name, _, function = place.partition(":")
-    if not module_name or not function.isidentifier():
+    parts = [*module_name.split("."), function]
+    if not all(part.isidentifier() for part in parts):
         raise SettingsError(f"--fragility-measure={place}: expected MODULE:FUNCTION")
     try:
         found = util.find_spec(module_name)
-    except ModuleNotFoundError:
+    except (ImportError, ValueError):
         found = None
     if found is None:
         raise SettingsError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,13 +49,15 @@ class FragilitySession:
         self._marks: list[pytest.Mark | None] = []
         self._needed: dict[str, tuple[MarkedAudit, list[str]]] = {}
         self._families: dict[str, Family] = {}
+        self._failures: dict[str, Exception] = {}
+        self._trains_together = True
         self._curves: dict[str, LearningCurves] = {}
         self.settings: AuditSettings = resolve_settings(*self._layers)
 
     def audit_of_mark(self, mark: pytest.Mark | None) -> MarkedAudit:
         """Return what a marker asks for, read once."""
         if id(mark) not in self._audits:
-            self._audits[id(mark)] = read_marker(mark, *self._layers)
+            self._audits[id(mark)] = self._below_rootdir(read_marker(mark, *self._layers))
             self._marks.append(mark)
         return self._audits[id(mark)]
 
@@ -69,10 +74,28 @@ class FragilitySession:
         _, names = self._needed.setdefault(key, (audit, []))
         names += [name for name in audit.recipes_of(check_id) if name not in names]
 
+    def knows(self, key: str) -> bool:
+        """Return whether some selected test has asked for this audit's networks."""
+        return key in self._needed
+
     def family(self, key: str) -> Family:
-        """Return the family of an audit; the first call trains what all selected tests need."""
+        """Return the family of an audit; the first call trains what all selected tests need.
+
+        Where that fails, each audit is trained for itself, so that one that cannot be does not
+        take the others along; its exception is raised again for each of its tests.
+        """
+        if key in self._failures:
+            raise self._failures[key]
         if key not in self._families:
-            self._train()
+            waiting = [other for other in self._needed if other not in self._families]
+            try:
+                self._train(waiting if self._trains_together else [key])
+            except Exception as error:
+                if not self._trains_together or waiting == [key]:
+                    self._failures[key] = error
+                    raise
+                self._trains_together = False
+                return self.family(key)
         return self._families[key]
 
     def curves(self, key: str, audit: MarkedAudit) -> LearningCurves:
@@ -109,7 +132,7 @@ class FragilitySession:
             record = check_record(curves, verdict)
             item.user_properties.append((PROPERTY, to_json(record)))
             if not verdict.is_applicable:
-                pytest.skip(skip_reason(record))
+                raise pytest.skip.Exception(skip_reason(record), _use_item_location=True)
 
         assert_kept(
             audit.checks[check_id],
@@ -119,21 +142,21 @@ class FragilitySession:
             on_verdict=on_verdict,
         )
 
-    def _train(self) -> None:
-        """Train everything that the selected tests need, in one go per store and device."""
+    def _train(self, waiting: Sequence[str]) -> None:
+        """Train what these audits need, in one go per store and device."""
         from pytest_fragility.families import train_families
         from pytest_fragility.store import Store
         from pytest_fragility.training.devices import choose_device
 
-        waiting = {key: need for key, need in self._needed.items() if key not in self._families}
-        places = {(a.settings.device, a.settings.cache_dir) for a, _ in waiting.values()}
+        needs = {key: self._needed[key] for key in waiting}
+        places = {(a.settings.device, a.settings.cache_dir) for a, _ in needs.values()}
         for device, cache_dir in sorted(places, key=str):
             keys = [
                 key
-                for key, (audit, _) in waiting.items()
+                for key, (audit, _) in needs.items()
                 if (audit.settings.device, audit.settings.cache_dir) == (device, cache_dir)
             ]
-            plans = [waiting[key][0].settings.plan(waiting[key][1]) for key in keys]
+            plans = [needs[key][0].settings.plan(needs[key][1]) for key in keys]
             families = train_families(
                 plans,
                 device=choose_device(device),
@@ -142,13 +165,26 @@ class FragilitySession:
             )
             self._families |= dict(zip(keys, families, strict=True))
 
+    def _below_rootdir(self, audit: MarkedAudit) -> MarkedAudit:
+        """Return the audit with its cache folder taken from the rootdir where it is relative."""
+        cache_dir = audit.settings.cache_dir
+        if cache_dir is None:
+            return audit
+        settings = replace(audit.settings, cache_dir=self._config.rootpath / cache_dir)
+        return replace(audit, settings=settings)
+
     def _progress(self) -> Progress | None:
         from pytest_fragility.plugin.progress import terminal_progress
 
         return terminal_progress(self._config)
 
+    def _nodeid_from_here(self, item: pytest.Item) -> str:
+        path, separator, name = item.nodeid.partition("::")
+        here = os.path.relpath(self._config.rootpath / path, self._config.invocation_params.dir)
+        return Path(here).as_posix() + separator + name
+
     def _rerun_command(self, item: pytest.Item) -> str:
-        rerun: Sequence[str] = getattr(item, "rerun_arguments", [item.nodeid])
+        rerun: Sequence[str] = getattr(item, "rerun_arguments", [self._nodeid_from_here(item)])
         return shlex.join(["pytest", "--fragility", *given_flags(self._config), *rerun])
 
 

@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from pytest_fragility.plugin.session import PROPERTY
 from pytest_fragility.report.records import Record
 from pytest_fragility.report.table import audit_table
 
 
-def write_summary(reporter: Any) -> None:
-    """Write one table per audit, in the order in which audits ran; nothing where none did."""
-    audits: dict[str, list[Record]] = {}
-    for record in _records(reporter):
-        names = ("measure", "task", "baseline", "sizes", "seeds", "alpha")
-        audits.setdefault(json.dumps([record[name] for name in names]), []).append(record)
-    if not audits or reporter.config.get_verbosity() < 0:
-        return
-    reporter.section("fragility")
-    for index, records in enumerate(audits.values()):
-        if index:
-            reporter.write_line("")
-        reporter.write_line(audit_table(records))
+@dataclass
+class _Audit:
+    """What the reports of one audit's tests say."""
+
+    records: list[Record] = field(default_factory=list)
+    errors: int = 0
 
 
-def _records(reporter: Any) -> list[Record]:
-    reports = [
-        report
-        for category in ("passed", "failed", "xfailed", "xpassed", "skipped")
-        for report in reporter.stats.get(category, [])
-    ]
-    found = [
-        (getattr(report, "nodeid", ""), json.loads(value))
-        for report in reports
-        if getattr(report, "when", "") == "call"
-        for name, value in report.user_properties
-        if name == PROPERTY
-    ]
-    return [record for _, record in found]
+class Summary:
+    """Gathers reports as they come in, from this process or its workers, and writes the tables."""
+
+    def __init__(self) -> None:
+        self._audits: dict[str, _Audit] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what a test found, or that it crashed before it found anything."""
+        if report.when == "teardown":
+            return
+        found = [
+            json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY
+        ]
+        audit = self._audits.setdefault(report.nodeid.partition("[")[0], _Audit())
+        audit.records += found
+        audit.errors += report.failed and not found
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Write one table per audit, in the order in which audits ran; nothing where none did."""
+        audits = [audit for audit in self._audits.values() if audit.records]
+        if not audits or terminalreporter.config.get_verbosity() < 0:
+            return
+        terminalreporter.section("fragility")
+        for index, audit in enumerate(audits):
+            if index:
+                terminalreporter.write_line("")
+            terminalreporter.write_line(audit_table(audit.records, errors=audit.errors))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND
+from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, SPREAD, TREND
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.records import Record
@@ -23,12 +23,14 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
     rerun
         The command that reruns just this check.
     """
-    lines = [_headline(record), *_wrapped(record["reason"]), "", *_numbers(record)]
-    lines += _test_error(record)
-    lines += ["", *_wrapped(_certainty(record))]
-    if rerun:
-        lines += ["", f"Rerun: {rerun}"]
-    return "\n".join(lines)
+    sections = [
+        [_headline(record), *_wrapped(record["reason"])],
+        _numbers(record),
+        _test_error(record),
+        _wrapped(_certainty(record)),
+        [f"Rerun: {rerun}"] if rerun else [],
+    ]
+    return "\n\n".join("\n".join(section) for section in sections if section)
 
 
 def _headline(record: Record) -> str:
@@ -90,8 +92,8 @@ def _test_error(record: Record) -> list[str]:
     """Say that the network itself barely changed."""
     evidence, levels, name = record["evidence"], record["error_levels"], record["perturbation"]
     if name == BASELINE or "error_perturbed" not in evidence or name not in levels:
-        if evidence.get("error_baseline") and record["kind"] in (TREND, EXPONENT):
-            return [f"  test error ~ n^{_interval(evidence['error_baseline'])}"]
+        if evidence.get("error_baseline") and record["kind"] == TREND:
+            return [f"Test error ~ n^{_interval(evidence['error_baseline'])}."]
         return []
     middle = round((record["sizes"][0] * record["sizes"][-1]) ** 0.5)
     barely = "barely changed" if record["admissibility"] == "admissible" else "changed as follows"
@@ -99,7 +101,6 @@ def _test_error(record: Record) -> list[str]:
     form = _level if record["kind"] == SPREAD else _power
     width = max(len(BASELINE), len(name))
     return [
-        "",
         f"The network itself {barely}: test error {levels[BASELINE]:.3f} -> {levels[name]:.3f}"
         f" at n = {middle},",
         f"  {BASELINE:<{width}}  {form(before).replace('value', 'error')}",
@@ -114,7 +115,7 @@ def _certainty(record: Record) -> str:
         f"{len(record['seeds'])} seeds, n = {record['sizes'][0]}..{record['sizes'][-1]}, "
         f"task {record['task']}, {level} intervals over seeds"
     )
-    if record["verdict"] in (BROKEN, KEPT):
+    if record["verdict"] in (BROKEN, KEPT) or record["kind"] == ADMISSIBLE_COUNT:
         return basis
     if record["admissibility"] == INADMISSIBLE:
         return f"{basis}. Leave {record['perturbation']} out, or choose a smaller change"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, KINDS, SPREAD
@@ -10,6 +11,7 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.records import Record
 
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
+WIDTH = 79
 COLUMNS = (17, 23, 9, 10, 10, 8)
 
 
@@ -18,10 +20,12 @@ def overall_verdict(records: Sequence[Record]) -> str:
     statuses = [r["verdict"] for r in records if r["admissibility"] != INADMISSIBLE]
     if BROKEN in statuses:
         return BROKEN
+    if not any(r["kind"] != ADMISSIBLE_COUNT for r in records):
+        return INCONCLUSIVE
     return KEPT if statuses and set(statuses) == {KEPT} else INCONCLUSIVE
 
 
-def audit_table(records: Sequence[Record]) -> str:
+def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     """Return the table of one audit.
 
     Parameters
@@ -29,15 +33,20 @@ def audit_table(records: Sequence[Record]) -> str:
     records
         The audit's checks, from `pytest_fragility.report.records.check_record`; all of them, or
         those that were run.
+    errors
+        Checks that crashed and left no record; an audit with such is not kept.
     """
     records = sorted(records, key=lambda record: record["place"])
     first = records[0]
     seeds, sizes = first["seeds"], first["sizes"]
+    verdict = overall_verdict(records)
+    if errors and verdict == KEPT:
+        verdict = INCONCLUSIVE
     lines = [
-        f"{first['measure']} on {first['task']}: {overall_verdict(records)}",
+        *_wrapped(f"{first['measure']} on {first['task']}: {verdict}", indent=""),
         f"  value ~ n^slope; n = {sizes[0]}..{sizes[-1]}, {len(seeds)} seeds, "
         f"{100 * (1 - first['alpha']):g} % intervals, {first['device']}",
-        f"  baseline: {first['baseline']}",
+        *_wrapped(f"baseline: {first['baseline']}"),
         "",
         _row("", "measure's slope", "error's", *KINDS),
     ]
@@ -45,7 +54,7 @@ def audit_table(records: Sequence[Record]) -> str:
     lines += [
         _recipe_row(name, judged) for name in dict.fromkeys([BASELINE, *_perturbations(judged)])
     ]
-    return "\n".join([*lines, *_notes(records)])
+    return "\n".join([*lines, *_notes(records, errors)])
 
 
 def _row(*cells: str) -> str:
@@ -76,17 +85,15 @@ def _interval(estimate: dict[str, float]) -> str:
     return f"{estimate['mean']:+.2f} [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
 
 
-def _notes(records: Sequence[Record]) -> list[str]:
+def _notes(records: Sequence[Record], errors: int) -> list[str]:
     """Say what cannot be read off the table."""
-    notes = []
+    notes = [f"{errors} checks ended in an error, shown above"] if errors else []
     inadmissible = {
         r["perturbation"]: r["reason"] for r in records if r["admissibility"] == INADMISSIBLE
     }
-    notes += [f"  {reason}" for reason in inadmissible.values()]
+    notes += list(inadmissible.values())
     notes += [
-        f"  {r['reason']}"
-        for r in records
-        if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
+        r["reason"] for r in records if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
     ]
     open_records = [
         r
@@ -97,9 +104,15 @@ def _notes(records: Sequence[Record]) -> list[str]:
     known = [need for need in needs if need is not None]
     if known:
         notes.append(
-            f"  {len(open_records)} inconclusive: {max(known)} seeds would probably decide "
+            f"{len(open_records)} inconclusive: {max(known)} seeds would probably decide "
             f"{len(known)} of them"
         )
     elif open_records:
-        notes.append(f"  {len(open_records)} inconclusive: no number of seeds up to 200 decides")
-    return ["", *notes] if notes else []
+        notes.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
+    return ["", *(line for note in notes for line in _wrapped(note))] if notes else []
+
+
+def _wrapped(text: str, indent: str = "  ") -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
+    )

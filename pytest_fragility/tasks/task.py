@@ -49,7 +49,8 @@ class TaskData:
 
         for part in ("train", "test"):
             inputs, labels = getattr(self, f"{part}_inputs"), getattr(self, f"{part}_labels")
-            inputs = np.ascontiguousarray(inputs, dtype=np.float32)
+            with np.errstate(over="ignore"):
+                inputs = np.ascontiguousarray(inputs, dtype=np.float32)
             labels = np.ascontiguousarray(_whole_numbers(labels, f"{part}_labels"))
             _require_samples(part, inputs, labels)
             object.__setattr__(self, f"{part}_inputs", inputs)
@@ -84,9 +85,12 @@ def _whole_numbers(labels: Any, name: str) -> Labels:
     import numpy as np
 
     array = np.asarray(labels)
-    whole = array.astype(np.int64)
+    if array.dtype.kind not in "iuf":
+        raise TaskError(f"{name}: expected class numbers, got values of type {array.dtype}")
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(np.int64)
     if not np.array_equal(array, whole):
-        raise TaskError(f"{name}: expected class numbers, got {array.dtype} with fractions")
+        raise TaskError(f"{name}: expected class numbers, got {array.dtype} with fractions or NaN")
     return whole
 
 
@@ -97,6 +101,10 @@ def _require_samples(part: str, inputs: Inputs, labels: Labels) -> None:
         raise TaskError(
             f"{part} data: expected as many inputs as labels and at least one, "
             f"got inputs of shape {inputs.shape} and labels of shape {labels.shape}"
+        )
+    if inputs.ndim < 2 or inputs[0].size == 0:
+        raise TaskError(
+            f"{part}_inputs: expected shape (samples, features, ...), got {inputs.shape}"
         )
     bad_rows = np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))
     if len(bad_rows):

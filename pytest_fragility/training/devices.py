@@ -40,27 +40,17 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def trainer_settings() -> Iterator[None]:
-    """Full float32 precision and gradients on, whatever the caller has set; restored at the end."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
-
-
-@contextmanager
-def one_thread_per_operation() -> Iterator[int]:
-    """Let every torch operation use one thread; yields the number that the caller allows.
+def trainer_settings() -> Iterator[int]:
+    """Set full float32 precision and one thread per operation, and restore what was set before.
 
     Small networks gain nothing from threads inside an operation: the trainer gives each thread a
-    stack of its own instead.
+    stack of its own instead. Yields the number of threads that the caller allows.
     """
-    threads = torch.get_num_threads()
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
     try:
         yield threads
     finally:
+        torch.set_float32_matmul_precision(precision)
         torch.set_num_threads(threads)

@@ -19,6 +19,7 @@ from pytest_fragility.training.stacking import Tensors, stack_network
 from pytest_fragility.training.stopping import is_met, is_worth_checking, next_check
 
 EVALUATION_SAMPLES = 1 << 16
+ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,8 @@ class Shard:
             for run in runs
         ]
         self._shapes = [weight.shape for weight in self._initial[0].values()]
-        self._weights = torch.stack(
-            [torch.cat([part.flatten() for part in weights.values()]) for weights in self._initial]
-        ).to(device)
-        self._gradients = torch.empty_like(self._weights)
+        self._weights = torch.stack([_row(weights) for weights in self._initial]).to(device)
+        self._gradients = torch.zeros_like(self._weights)
         self._loss_sums = torch.zeros(len(runs), dtype=torch.float32, device=device)
         self._subsets = [
             self._pools.rows(
@@ -198,7 +197,7 @@ class Shard:
         keep = [i for i in range(len(self._runs)) if i not in gone]
         rows = torch.tensor(keep, dtype=torch.int64, device=self._device)
         self._weights = self._weights.index_select(0, rows)
-        self._gradients = torch.empty_like(self._weights)
+        self._gradients = torch.zeros_like(self._weights)
         self._loss_sums = self._loss_sums.index_select(0, rows)
         self._groups = _compact_groups(self._groups, keep, self._device)
         self._runs = [self._runs[i] for i in keep]
@@ -207,9 +206,27 @@ class Shard:
 
     def _parts(self, rows: torch.Tensor) -> Tensors:
         """Return the parameters in rows of shape (K, P) as views of shape (K, *shape)."""
-        sizes = [shape.numel() for shape in self._shapes]
+        sizes = [_aligned(shape.numel()) for shape in self._shapes]
         parts = torch.split(rows, sizes, dim=1)
-        return [part.view(-1, *shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        return [
+            part[:, : shape.numel()].view(-1, *shape)
+            for part, shape in zip(parts, self._shapes, strict=True)
+        ]
+
+
+def _aligned(count: int) -> int:
+    """Return `count` floats rounded up to whole cache lines.
+
+    Matrix products choose their instructions by the alignment of what they read: with every
+    parameter of every network aligned alike, a network's result does not depend on its place.
+    """
+    return -(-count // ALIGNMENT) * ALIGNMENT
+
+
+def _row(weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return all parameters of a network one behind the other, each padded with zeros."""
+    parts = [weight.flatten() for weight in weights.values()]
+    return torch.cat([functional.pad(part, (0, _aligned(len(part)) - len(part))) for part in parts])
 
 
 Group = tuple[int, int, StackedOptimizer]

@@ -12,7 +12,7 @@ import torch
 
 from pytest_fragility.recipes import MLP
 from pytest_fragility.runs import Run, TrainedRun
-from pytest_fragility.training.devices import one_thread_per_operation, trainer_settings
+from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.optimizers import optimizer_group
 from pytest_fragility.training.shard import Shard
 from pytest_fragility.training.workers import run_in_threads
@@ -39,10 +39,11 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
     """
 
     def start(shard: Sequence[Run], batch_size: int) -> Iterator[list[TrainedRun]]:
-        with trainer_settings():
-            yield from Shard(shard, batch_size, device).train()
+        # MKL keeps its number of threads for each thread apart
+        torch.set_num_threads(1)
+        yield from Shard(shard, batch_size, device).train()
 
-    with one_thread_per_operation() as cores:
+    with trainer_settings() as cores:
         threads = cores if device.type == "cpu" else 1
         jobs = [partial(start, *shard) for shard in plan_shards(runs, threads=threads)]
         yield from run_in_threads(jobs, threads)

@@ -1,0 +1,1 @@
+"""Tests of the pytest plugin, each on a small project of its own."""

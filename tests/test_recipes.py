@@ -1,0 +1,172 @@
+"""Recipes: validation, identity and description."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import pytest
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.recipes import (
+    MLP,
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    Recipe,
+    RMSprop,
+    StoppingRule,
+    cross_entropy_below,
+    describe_optimizer,
+    fixed_steps,
+    full_train_accuracy,
+)
+
+DIFFERENT: list[Recipe] = [
+    Recipe(),
+    Recipe(architecture=MLP(hidden=(64,))),
+    Recipe(architecture=MLP(hidden=())),
+    Recipe(optimizer=SGD(lr=0.1)),
+    Recipe(optimizer=SGD(momentum=0.9)),
+    Recipe(optimizer=SGD(momentum=0.9, nesterov=True)),
+    Recipe(optimizer=SGD(weight_decay=0.01)),
+    Recipe(optimizer=Adam()),
+    Recipe(optimizer=Adam(weight_decay=0.01)),
+    Recipe(optimizer=Adam(betas=(0.8, 0.999))),
+    Recipe(optimizer=Adam(eps=1e-7)),
+    Recipe(optimizer=AdamW()),
+    Recipe(optimizer=RMSprop()),
+    Recipe(optimizer=RMSprop(alpha=0.9)),
+    Recipe(batch_size=32),
+    Recipe(initialization_scale=2.0),
+    Recipe(stopping=cross_entropy_below(0.2)),
+    Recipe(stopping=cross_entropy_below(0.1, step_limit=30)),
+    Recipe(stopping=full_train_accuracy()),
+    Recipe(stopping=fixed_steps(30)),
+]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: SGD(lr=0), r"SGD\.lr=0: expected a positive number"),
+        (lambda: SGD(lr=float("nan")), r"SGD\.lr=nan: expected a positive number"),
+        (lambda: SGD(lr=float("inf")), r"SGD\.lr=inf: expected a positive number"),
+        (lambda: SGD(momentum=1.0), r"SGD\.momentum=1\.0: expected a number in \[0, 1\)"),
+        (lambda: SGD(momentum=-0.1), r"SGD\.momentum=-0\.1"),
+        (lambda: SGD(weight_decay=-1), r"SGD\.weight_decay=-1: expected zero or more"),
+        (lambda: SGD(nesterov=True), r"SGD\.nesterov=True needs momentum > 0"),
+        (lambda: Adam(lr=-0.5), r"Adam\.lr=-0\.5"),
+        (lambda: Adam(eps=0), r"Adam\.eps=0: expected a positive number"),
+        (lambda: Adam(betas=(0.9, 1.0)), r"Adam\.betas=\(0\.9, 1\.0\): expected two numbers"),
+        (lambda: Adam(betas=(0.9,)), r"Adam\.betas=\(0\.9,\)"),  # type: ignore[arg-type]
+        (lambda: Adam(weight_decay=-1), r"Adam\.weight_decay=-1"),
+        (lambda: AdamW(lr=0), r"AdamW\.lr=0"),
+        (lambda: AdamW(weight_decay=-1), r"AdamW\.weight_decay=-1"),
+        (lambda: RMSprop(lr=0), r"RMSprop\.lr=0"),
+        (lambda: RMSprop(alpha=1), r"RMSprop\.alpha=1"),
+        (lambda: RMSprop(eps=-1), r"RMSprop\.eps=-1"),
+        (lambda: RMSprop(weight_decay=-1), r"RMSprop\.weight_decay=-1"),
+        (lambda: StoppingRule(kind="mood"), r"StoppingRule\.kind='mood': expected one of"),
+        (lambda: cross_entropy_below(0), r"StoppingRule\.target=0: expected a positive number"),
+        (lambda: fixed_steps(0), r"StoppingRule\.step_limit=0: expected a whole number"),
+        (lambda: MLP(hidden=(8, 0)), r"MLP\.hidden=\(8, 0\): expected a tuple of positive"),
+        (lambda: MLP(hidden=(8.5,)), r"MLP\.hidden=\(8\.5,\)"),  # type: ignore[arg-type]
+        (lambda: Recipe(batch_size=0), r"Recipe\.batch_size=0: expected a whole number"),
+        (lambda: Recipe(initialization_scale=0), r"Recipe\.initialization_scale=0"),
+        (lambda: Recipe().replace(batch_size=-4), r"Recipe\.batch_size=-4"),
+    ],
+)
+def test_values_out_of_range_are_named(build: Callable[[], object], message: str) -> None:
+    """The error names the setting, the value and what was expected."""
+    with pytest.raises(SettingsError, match=message):
+        build()
+
+
+def test_defaults_are_torchs_own() -> None:
+    """Optimizers' hyperparameters default to what torch.optim documents; SGD's rate is ours."""
+    assert dataclasses.asdict(Adam()) == {
+        "lr": 1e-3,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+        "weight_decay": 0,
+    }
+    assert AdamW().weight_decay == 0.01
+    assert dataclasses.asdict(RMSprop()) == {
+        "lr": 1e-3,
+        "alpha": 0.99,
+        "eps": 1e-8,
+        "weight_decay": 0,
+    }
+
+
+@pytest.mark.parametrize("recipe", DIFFERENT, ids=str)
+def test_dicts_are_plain_json(recipe: Recipe) -> None:
+    """A recipe survives a way through JSON, and a recipe built again has the same dict."""
+    found = recipe.to_dict()
+    assert json.loads(json.dumps(found)) == found
+    again = dataclasses.replace(recipe)
+    assert again == recipe and again is not recipe
+    assert again.to_dict() == found
+
+
+def test_different_recipes_have_different_dicts_and_descriptions() -> None:
+    """Whatever decides a training shows in the dict."""
+    dicts = {json.dumps(recipe.to_dict(), sort_keys=True) for recipe in DIFFERENT}
+    assert len(dicts) == len(DIFFERENT) == len(set(DIFFERENT))
+
+
+def test_a_dict_can_be_changed_without_harm() -> None:
+    """The recipe hands out copies."""
+    recipe = Recipe(optimizer=Adam())
+    recipe.to_dict()["optimizer"]["betas"].append(0.5)
+    assert recipe.to_dict()["optimizer"]["betas"] == [0.9, 0.999]
+
+
+def test_replace_returns_another_recipe() -> None:
+    """The recipe itself stays as it is, what it has said of itself before included."""
+    recipe = Recipe()
+    before = recipe.to_dict()
+    changed = recipe.replace(batch_size=64)
+    assert changed.batch_size == changed.to_dict()["batch_size"] == 64
+    assert recipe.to_dict() == before == Recipe().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "text"),
+    [
+        (Recipe(), "mlp 64-64, sgd lr=0.05, batch 16, stop at train cross-entropy < 0.1"),
+        (
+            Recipe(
+                architecture=MLP(hidden=()),
+                optimizer=SGD(momentum=0.9, weight_decay=0.01),
+                initialization_scale=0.5,
+                stopping=fixed_steps(30),
+            ),
+            "linear, sgd lr=0.05 momentum=0.9 weight_decay=0.01, batch 16, initialization x0.5, "
+            "stop at 30 steps",
+        ),
+        (
+            Recipe(optimizer=AdamW(), batch_size=4, stopping=full_train_accuracy()),
+            "mlp 64-64, adamw lr=0.001 weight_decay=0.01, batch 4, stop at 100 % train accuracy",
+        ),
+    ],
+)
+def test_descriptions(recipe: Recipe, text: str) -> None:
+    """A recipe reads as a person would write it."""
+    assert str(recipe) == text
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "text"),
+    [
+        (SGD(lr=0.5, momentum=0.9, nesterov=True), "sgd lr=0.5 nesterov=0.9"),
+        (Adam(lr=0.01), "adam lr=0.01"),
+        (RMSprop(weight_decay=5e-4), "rmsprop lr=0.001 weight_decay=0.0005"),
+    ],
+)
+def test_optimizer_descriptions(optimizer: Optimizer, text: str) -> None:
+    """Only what is switched on is mentioned."""
+    assert describe_optimizer(optimizer) == text

@@ -1,0 +1,302 @@
+"""Where an audit's settings come from, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_fragility.checks.tolerances import Tolerances
+from pytest_fragility.errors import SettingsError, TaskError
+from pytest_fragility.perturbations import BASELINE, CATALOGUE, Perturbation
+from pytest_fragility.recipes import SGD, Adam, Recipe, fixed_steps
+from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options, resolve_settings
+from pytest_fragility.tasks import Task
+
+CHECKS_PER_PERTURBATION = 3
+
+
+def refusal(**options: Any) -> str:
+    """Return the text of the error that these options cause."""
+    with pytest.raises(SettingsError) as error:
+        resolve_settings(options)
+    return str(error.value)
+
+
+def test_the_defaults_are_those_of_the_readme() -> None:
+    """The table of settings says what an audit does when nothing is asked for."""
+    found = resolve_settings()
+    assert (found.task.name, found.profile, found.scale) == (
+        "digits+label-noise-0.2",
+        "standard",
+        "log",
+    )
+    assert (found.alpha, found.device, found.cache_dir) == (0.05, "auto", Path(".fragility_cache"))
+    assert found.tolerances == Tolerances(exponent=0.1, spread=0.1, margin=0.1, trend="error")
+    assert found.kinds == ("trend", "exponent", "spread")
+    assert found.recipe == Recipe()
+
+
+def test_the_readme_lists_every_setting() -> None:
+    """A setting that the README does not name does not exist for a user."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = readme.split("## Settings")[1].split("| profile | sizes")[0]
+    named = re.findall(
+        r"`(\w+)`",
+        "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")),
+    )
+    assert sorted(named) == sorted(DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("profile", "sizes", "seeds", "perturbations"),
+    [
+        ("quick", (32, 64, 128, 256, 512), 4, 3),
+        ("standard", (32, 64, 128, 256, 512, 1024), 5, 9),
+        ("thorough", (32, 64, 128, 256, 512, 1024), 10, 14),
+    ],
+)
+def test_a_profile_gives_grid_and_perturbations(
+    profile: str, sizes: tuple[int, ...], seeds: int, perturbations: int
+) -> None:
+    """And with them the number of checks."""
+    found = resolve_settings({"profile": profile})
+    assert (found.sizes, found.seeds) == (sizes, tuple(range(seeds)))
+    assert len(found.perturbations) == perturbations
+    assert list(found.perturbations) == list(PROFILES[profile].perturbations)
+    assert len(found.checks) == 1 + CHECKS_PER_PERTURBATION * perturbations + 1
+
+
+def test_a_profile_fills_only_what_is_not_given() -> None:
+    """Sizes, seeds and perturbations that are given stay."""
+    found = resolve_settings({"profile": "quick", "seeds": 7, "perturbations": ["sgd+adam"]})
+    assert found.sizes == PROFILES["quick"].sizes
+    assert len(found.seeds) == 7 and list(found.perturbations) == ["sgd+adam"]
+
+
+def test_the_first_source_wins() -> None:
+    """Each option by itself; None counts as not given."""
+    found = resolve_settings(
+        {"alpha": 0.1, "seeds": None, "scale": None},
+        {"alpha": 0.2, "seeds": 3, "device": "cpu"},
+        {"alpha": 0.3, "seeds": 4, "device": "cuda", "exponent_tolerance": 0.5},
+    )
+    assert (found.alpha, found.seeds, found.device) == (0.1, (0, 1, 2), "cpu")
+    assert (found.tolerances.exponent, found.scale) == (0.5, "log")
+
+
+@pytest.mark.parametrize(
+    ("option", "field"),
+    [
+        ("exponent_tolerance", "exponent"),
+        ("spread_tolerance", "spread"),
+        ("error_margin", "margin"),
+    ],
+)
+def test_zero_is_a_value(option: str, field: str) -> None:
+    """It is not mistaken for nothing."""
+    found = resolve_settings({option: 0}, {option: 0.7})
+    assert getattr(found.tolerances, field) == 0.0
+
+
+def test_no_cache_is_a_value() -> None:
+    """For the cache folder alone, None means to keep nothing."""
+    assert resolve_settings({"cache_dir": None}, {"cache_dir": "elsewhere"}).cache_dir is None
+    assert resolve_settings({}, {"cache_dir": "here"}).cache_dir == Path("here")
+    assert resolve_settings({"cache_dir": Path("here")}).cache_dir == Path("here")
+
+
+def test_no_perturbations_is_a_value() -> None:
+    """An empty list asks for the baseline alone."""
+    found = resolve_settings({"perturbations": []}, {"perturbations": ["adam"]})
+    assert list(found.recipes()) == [BASELINE]
+    assert [check.id for check in found.checks] == ["trend-baseline"]
+
+
+def test_sizes_are_sorted() -> None:
+    """A learning curve ascends, in whatever order its sizes are given."""
+    assert resolve_settings({"sizes": [64, 16, 32]}).sizes == (16, 32, 64)
+
+
+def test_seeds_are_a_number_or_a_list() -> None:
+    """A number counts from zero; a list is taken as it is."""
+    assert resolve_settings({"seeds": 3}).seeds == (0, 1, 2)
+    assert resolve_settings({"seeds": [8, 2, 5]}).seeds == (8, 2, 5)
+    assert resolve_settings({"seeds": range(4, 6)}).seeds == (4, 5)
+
+
+def test_one_name_need_not_be_a_list() -> None:
+    """One perturbation or kind of check stands for itself."""
+    own = Perturbation("slow", lambda recipe: recipe.replace(optimizer=SGD(lr=0.001)))
+    assert list(resolve_settings({"perturbations": "adam"}).perturbations) == ["adam"]
+    assert list(resolve_settings({"perturbations": own}).perturbations) == ["slow"]
+    assert resolve_settings({"checks": "spread"}).kinds == ("spread",)
+
+
+def test_names_and_objects_can_be_mixed(blobs: Task) -> None:
+    """A task and perturbations of one's own beside those of the catalogue."""
+    own = Perturbation("slow", lambda recipe: recipe.replace(optimizer=SGD(lr=0.001)))
+    found = resolve_settings({"task": blobs, "perturbations": ["adam", own]})
+    assert found.task is blobs
+    assert found.recipes() == {
+        BASELINE: Recipe(),
+        "adam": Recipe(optimizer=Adam()),
+        "slow": Recipe(optimizer=SGD(lr=0.001)),
+    }
+    assert list(found.recipes(["slow", BASELINE])) == [BASELINE, "slow"]
+
+
+def test_a_plan_holds_every_run(blobs: Task) -> None:
+    """Every recipe at every size with every seed, or only the recipes asked for."""
+    found = resolve_settings(
+        {
+            "task": blobs,
+            "sizes": [8, 16],
+            "seeds": 3,
+            "perturbations": ["adam", "sgd"],
+            "recipe": Recipe(optimizer=SGD(lr=0.2)),
+        }
+    )
+    assert len(found.plan().runs) == 3 * 2 * 3
+    assert {name for name, _, _ in found.plan(["adam"]).runs} == {"adam"}
+
+
+def test_default_perturbations_that_change_nothing_are_left_out() -> None:
+    """A baseline of one's own may already be what a profile would change it to."""
+    found = resolve_settings({"recipe": Recipe(optimizer=Adam())})
+    assert "adam" not in found.perturbations
+    assert len(found.perturbations) == len(PROFILES["standard"].perturbations) - 1
+
+
+def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
+    """What is asked for by name is never left out silently."""
+    text = refusal(recipe=Recipe(optimizer=Adam()), perturbations=["lr-x3", "adam"])
+    assert "perturbation 'adam' leaves the baseline recipe as it is" in text
+    steps = Recipe(stopping=fixed_steps(5))
+    assert "'stop-later'" in refusal(recipe=steps, perturbations=["stop-later"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("profile", "fast"),
+        ("scale", "logarithmic"),
+        ("scale", ""),
+        ("trend", "up"),
+        ("recipe", "sgd"),
+        ("recipe", SGD()),
+        ("task", 3),
+        ("sizes", [32]),
+        ("sizes", 32),
+        ("sizes", [32, 32]),
+        ("sizes", [0, 32]),
+        ("sizes", [32, 64.0]),
+        ("sizes", [True, 32]),
+        ("sizes", ["32", "64"]),
+        ("seeds", [1]),
+        ("seeds", [1, 1]),
+        ("seeds", [-1, 1]),
+        ("seeds", []),
+        ("seeds", 1),
+        ("seeds", 0),
+        ("seeds", -3),
+        ("seeds", True),
+        ("seeds", 2.5),
+        ("seeds", "5"),
+        ("device", "gpu"),
+        ("device", "cuda:x"),
+        ("device", 0),
+        ("exponent_tolerance", -0.1),
+        ("exponent_tolerance", "0.1"),
+        ("exponent_tolerance", True),
+        ("spread_tolerance", float("nan")),
+        ("spread_tolerance", [0.1]),
+        ("error_margin", -1),
+        ("alpha", 0),
+        ("alpha", 1),
+        ("alpha", 5),
+        ("alpha", -0.05),
+        ("alpha", float("nan")),
+        ("alpha", "0.05"),
+        ("alpha", True),
+    ],
+    ids=repr,
+)
+def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
+    """The error shows the option, the value, and what was expected."""
+    text = refusal(**{option: value})
+    assert text.startswith(f"{option}={value!r}")
+    assert "expected" in text or "at least two" in text or "given twice" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "suggestion"),
+    [
+        ("profile", "standart", "standard"),
+        ("scale", "liner", "linear"),
+        ("trend", "increase", "increasing"),
+        ("checks", ["exponents"], "exponent"),
+        ("perturbations", ["adm"], "adam"),
+        ("perturbations", ["lr-x3+momentun"], "momentum"),
+    ],
+)
+def test_a_typo_is_answered_with_the_nearest_name(option: str, value: Any, suggestion: str) -> None:
+    """For everything that is chosen by name."""
+    assert f"did you mean {suggestion!r}?" in refusal(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "suggestion"),
+    [("exponent_tolerence", "exponent_tolerance"), ("size", "sizes"), ("seed", "seeds")],
+)
+def test_an_unknown_option_is_answered_with_the_nearest(option: str, suggestion: str) -> None:
+    """In any of the sources."""
+    given: list[dict[str, int]] = [{option: 1}, {}]
+    for layers in (given, given[::-1]):
+        with pytest.raises(SettingsError) as error:
+            resolve_settings(*layers)
+        text = str(error.value)
+        assert f"unknown argument {option!r} (did you mean {suggestion!r}?)" in text
+        assert all(name in text for name in DEFAULTS)
+
+
+def test_callers_may_know_further_options() -> None:
+    """They are known, suggested and listed as the others are."""
+    require_known_options({"xfail": {}, "sizes": 1}, also=["xfail"])
+    with pytest.raises(SettingsError, match=r"'xfial' \(did you mean 'xfail'\?\)"):
+        require_known_options({"xfial": {}}, also=["xfail"])
+
+
+def test_perturbations_are_given_once() -> None:
+    """Twice the same name would be one test with two ids."""
+    assert "perturbation 'adam' is given twice" in refusal(perturbations=["adam", "adam"])
+
+
+def test_an_unknown_perturbation_is_answered_with_the_catalogue() -> None:
+    """All of it."""
+    text = refusal(perturbations=["warm-up"])
+    assert "unknown perturbation 'warm-up'" in text
+    assert all(name in text for name in CATALOGUE)
+
+
+def test_an_unknown_task_is_refused() -> None:
+    """The error names those that there are."""
+    with pytest.raises(TaskError, match=r"unknown task 'cifar'.*digits"):
+        resolve_settings({"task": "cifar"})
+
+
+@pytest.mark.parametrize("kind", ["exponent", "spread"])
+def test_a_linear_scale_has_no_exponents(kind: str) -> None:
+    """By default only the trend is checked; asking for more is refused."""
+    assert resolve_settings({"scale": "linear"}).kinds == ("trend",)
+    for checks in (kind, ["trend", kind]):
+        text = refusal(scale="linear", checks=checks)
+        assert f"checks={checks!r}: {kind} needs scale='log'" in text
+
+
+def test_numbers_of_numpy_will_do_for_tolerances() -> None:
+    """A double is a float."""
+    assert resolve_settings({"exponent_tolerance": np.float64(0.25)}).tolerances.exponent == 0.25

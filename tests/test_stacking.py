@@ -1,0 +1,155 @@
+"""Stacked losses and gradients against autograd on single networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from pytest_fragility.networks import build_network
+from pytest_fragility.recipes import MLP
+from pytest_fragility.training.stacking import (
+    MappedNetwork,
+    Perceptron,
+    StackedNetwork,
+    Tensors,
+    stack_network,
+)
+
+NETWORKS, BATCH, CLASSES = 3, 7, 4
+
+PERCEPTRONS: dict[str, nn.Sequential] = {
+    "built-in": build_network(MLP(hidden=(8, 6)), (5,), CLASSES),
+    "linear": build_network(MLP(hidden=()), (5,), CLASSES),
+    "no-bias": nn.Sequential(
+        nn.Linear(5, 8, bias=False), nn.ReLU(), nn.Linear(8, CLASSES, bias=False)
+    ),
+    "one-bias": nn.Sequential(nn.Linear(5, 8, bias=False), nn.ReLU(), nn.Linear(8, CLASSES)),
+    "trailing-relu": nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, CLASSES), nn.ReLU()),
+    "no-relu": nn.Sequential(nn.Flatten(), nn.Linear(5, 8), nn.Linear(8, CLASSES)),
+    "two-relus": nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.ReLU(), nn.Linear(8, CLASSES)),
+}
+OTHERS: dict[str, nn.Module] = {
+    "tanh": nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, CLASSES)),
+    "layer-norm": nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.Linear(8, CLASSES)),
+    "relu-first": nn.Sequential(nn.ReLU(), nn.Linear(5, CLASSES)),
+    "nested": nn.Sequential(nn.Sequential(nn.Linear(5, 8), nn.ReLU()), nn.Linear(8, CLASSES)),
+    "unlike-flatten": nn.Sequential(nn.Flatten(start_dim=-1), nn.Linear(5, CLASSES)),
+    "late-flatten": nn.Sequential(nn.Linear(5, CLASSES), nn.Flatten()),
+    "no-sequential": nn.Linear(5, CLASSES),
+}
+
+
+def draw(network: nn.Module, scale: float = 1.0) -> tuple[Tensors, torch.Tensor, torch.Tensor]:
+    """Return float64 weights of a stack, inputs and labels."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    weights = [scale * normal(NETWORKS, *part.shape) for part in network.parameters()]
+    labels = torch.randint(CLASSES, (NETWORKS, BATCH), generator=generator)
+    return weights, normal(NETWORKS, BATCH, 5), labels
+
+
+def autograd_losses(
+    network: nn.Module, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, Tensors]:
+    """Return losses and gradients of one network after the other, by torch's autograd."""
+    names = [name for name, _ in network.named_parameters()]
+    losses, gradients = [], []
+    for place in range(NETWORKS):
+        leaves = [weight[place].clone().requires_grad_() for weight in weights]
+        logits = functional_call(
+            network, dict(zip(names, leaves, strict=True)), (inputs[place].clone(),)
+        )
+        loss = functional.cross_entropy(logits, labels[place])
+        losses.append(loss.detach())
+        gradients.append(torch.autograd.grad(loss, leaves))
+    return torch.stack(losses), [torch.stack(parts) for parts in zip(*gradients, strict=True)]
+
+
+def stacked_losses(
+    stacked: StackedNetwork, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, Tensors]:
+    """Return losses and gradients of the stack."""
+    gradients = [torch.full_like(weight, torch.nan) for weight in weights]
+    return stacked.losses(weights, inputs, labels, gradients), gradients
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+@pytest.mark.parametrize("network", PERCEPTRONS.values(), ids=PERCEPTRONS)
+def test_perceptron_equals_autograd(network: nn.Sequential, scale: float) -> None:
+    """The backward pass written out equals autograd, also where the softmax saturates."""
+    weights, inputs, labels = draw(network, scale)
+    stacked = stack_network(network)
+    assert isinstance(stacked, Perceptron)
+    expected = autograd_losses(network, weights, inputs, labels)
+    found = stacked_losses(stacked, weights, inputs, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("network", PERCEPTRONS.values(), ids=PERCEPTRONS)
+def test_perceptron_equals_mapped_network(network: nn.Sequential) -> None:
+    """Both stacked forms of one network agree in logits, losses and gradients."""
+    weights, inputs, labels = draw(network)
+    perceptron, mapped = stack_network(network), MappedNetwork(network)
+    torch.testing.assert_close(
+        stacked_losses(perceptron, weights, inputs, labels),
+        stacked_losses(mapped, weights, inputs, labels),
+        rtol=1e-12,
+        atol=1e-12,
+    )
+    logits = perceptron.logits(weights, inputs)
+    torch.testing.assert_close(logits, mapped.logits(weights, inputs), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", OTHERS.values(), ids=OTHERS)
+def test_other_networks_go_through_vmap(network: nn.Module) -> None:
+    """What is no plain perceptron is mapped, and equals autograd as well."""
+    weights, inputs, labels = draw(network)
+    stacked = stack_network(network)
+    assert isinstance(stacked, MappedNetwork)
+    expected = autograd_losses(network, weights, inputs, labels)
+    found = stacked_losses(stacked, weights, inputs, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", [PERCEPTRONS["built-in"], OTHERS["tanh"]])
+def test_weights_and_inputs_are_left_alone(network: nn.Module) -> None:
+    """A pass writes gradients and nothing else."""
+    weights, inputs, labels = draw(network)
+    before = [weight.clone() for weight in weights], inputs.clone(), labels.clone()
+    stacked_losses(stack_network(network), weights, inputs, labels)
+    torch.testing.assert_close((weights, inputs, labels), before, rtol=0, atol=0)
+
+
+def test_inputs_of_several_axes_are_flattened() -> None:
+    """Images are flattened as ``nn.Flatten`` does."""
+    network = build_network(MLP(hidden=(8,)), (5, 1, 2), CLASSES)
+    weights, _, _ = draw(network)
+    generator = torch.Generator().manual_seed(1)
+    shape = (NETWORKS, BATCH, 5, 1, 2)
+    inputs = torch.randn(shape, generator=generator, dtype=torch.float64)
+    logits = stack_network(network).logits(weights, inputs)
+    names = [name for name, _ in network.named_parameters()]
+    for place in range(NETWORKS):
+        single = {name: weight[place] for name, weight in zip(names, weights, strict=True)}
+        expected = functional_call(network, single, (inputs[place],))
+        torch.testing.assert_close(logits[place], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_subclass_of_linear_is_no_perceptron() -> None:
+    """A layer that may compute something else is not taken for a linear one."""
+
+    class Doubled(nn.Linear):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(inputs)
+
+    network = nn.Sequential(Doubled(5, CLASSES))
+    weights, inputs, labels = draw(network)
+    expected = autograd_losses(network, weights, inputs, labels)
+    found = stacked_losses(stack_network(network), weights, inputs, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

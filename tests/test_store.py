@@ -1,0 +1,363 @@
+"""The store of trained runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+import pytest_fragility.store
+from pytest_fragility.errors import StoreError
+from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
+from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
+from pytest_fragility.store import DamagedEntryWarning, Store
+from pytest_fragility.tasks import Task, TaskData
+from pytest_fragility.training import trainer
+
+CPU = torch.device("cpu")
+QUICK = Recipe(architecture=MLP(hidden=(4,)), batch_size=8, stopping=fixed_steps(5))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "kept")
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """A list that every run is added to that is given to the trainer."""
+    runs: list[Run] = []
+    plain_train = trainer.train
+
+    def train(given: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun]]:
+        runs.extend(given)
+        return plain_train(given, device)
+
+    monkeypatch.setattr(trainer, "train", train)
+    return runs
+
+
+def plan_of(task: Task, recipe: Recipe = QUICK) -> FamilyPlan:
+    """Return a plan of two runs."""
+    return FamilyPlan(task, {"baseline": recipe}, (16,), (0, 1))
+
+
+def train_two(task: Task, store: Store, recipe: Recipe = QUICK) -> Family:
+    """Return a family of two runs."""
+    return train_families([plan_of(task, recipe)], device=CPU, store=store)[0]
+
+
+def entries(store: Store) -> list[Path]:
+    """Return the stored files of runs, sorted."""
+    return sorted(store.folder.rglob("*.safetensors"))
+
+
+def assert_same_runs(one: Family, other: Family) -> None:
+    """Compare two families bit by bit."""
+    for place in one.plan.runs:
+        first, second = one.trained_run(*place), other.trained_run(*place)
+        assert first.record == second.record
+        torch.testing.assert_close(first.weights, second.weights, rtol=0, atol=0)
+        torch.testing.assert_close(first.initial_weights, second.initial_weights, rtol=0, atol=0)
+
+
+def test_round_trip_keeps_every_bit(blobs: Task, store: Store) -> None:
+    """What is loaded is what was saved: names, odd values, dtypes and record."""
+    run = Run(blobs, 16, QUICK, 0)
+    odd = torch.tensor([[0.1, -0.0, float("inf")], [1e-45, 3.4e38, 1 / 3]])
+    record = TrainingRecord(1234, True, False, 0.1 + 0.2, 1 / 3, 7, 60)
+    saved = TrainedRun(
+        run,
+        {"1.weight": odd, "1.bias": odd[0] + 1},
+        {"1.weight": -odd, "1.bias": odd[1] + 1},
+        record,
+    )
+    store.save(saved, "ab" * 32)
+    loaded = store.load(run, "ab" * 32)
+    assert loaded is not None
+    assert loaded.run is run
+    assert loaded.record == record
+    assert set(loaded.initial_weights) == {"1.weight", "1.bias"}
+    assert set(loaded.weights) == {"1.weight", "1.bias"}
+    for name, weight in saved.weights.items():
+        assert loaded.weights[name].dtype == torch.float32
+        assert loaded.weights[name].numpy().tobytes() == weight.numpy().tobytes()
+    assert loaded.initial_weights["1.weight"].numpy().tobytes() == (-odd).numpy().tobytes()
+
+
+def test_a_diverged_run_is_kept_too(
+    blobs: Task, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses that are no number survive the store."""
+    lost = QUICK.replace(optimizer=SGD(lr=1e6, momentum=0.9), stopping=fixed_steps(200))
+    train_two(blobs, store, lost)
+    monkeypatch.setattr(trainer, "train", None)
+    record = train_two(blobs, store, lost).trained_run("baseline", 16, 0).record
+    assert record.diverged and not np.isfinite(record.train_loss)
+
+
+def test_an_unknown_key_is_no_error(blobs: Task, store: Store) -> None:
+    """What is not there is None."""
+    assert store.load(Run(blobs, 16, QUICK, 0), "cd" * 32) is None
+
+
+def test_a_second_family_is_not_trained(
+    blobs: Task, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All runs come from the store, as they were."""
+    first = train_two(blobs, store)
+    monkeypatch.setattr(trainer, "train", None)
+    again = train_two(Task("same data", lambda: blobs.data), Store(store.folder))
+    assert_same_runs(first, again)
+
+
+def test_only_what_is_missing_is_trained(blobs: Task, store: Store, trained: list[Run]) -> None:
+    """A larger plan trains its new runs alone."""
+    train_two(blobs, store)
+    larger = FamilyPlan(blobs, {"baseline": QUICK}, (16, 24), (0, 1, 2))
+    train_families([larger], device=CPU, store=store)
+    assert [(run.n, run.seed) for run in trained[:2]] == [(16, 0), (16, 1)]
+    assert sorted((run.n, run.seed) for run in trained[2:]) == [(16, 2), (24, 0), (24, 1), (24, 2)]
+
+
+def test_without_a_store_nothing_is_kept(
+    blobs: Task, trained: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call trains anew and writes nothing."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        train_families([plan_of(blobs)], device=CPU)
+    assert len(trained) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_recipe_or_task_is_trained(blobs: Task, store: Store, trained: list[Run]) -> None:
+    """Another recipe, or one other input value, is not taken from the store."""
+    train_two(blobs, store)
+    train_two(blobs, store, QUICK.replace(optimizer=SGD(lr=0.06)))
+
+    def load() -> TaskData:
+        data = blobs.data
+        inputs = data.train_inputs.copy()
+        inputs[0, 0] = np.nextafter(inputs[0, 0], np.float32(9))
+        return TaskData(inputs, data.train_labels, data.test_inputs, data.test_labels)
+
+    train_two(Task("blobs", load), store)
+    assert len(trained) == len(entries(store)) == 6
+
+
+@pytest.mark.parametrize("changed", ["device", "torch", "trainer"])
+def test_a_changed_environment_is_trained(
+    blobs: Task, store: Store, trained: list[Run], monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Another device, torch or trainer makes stored runs stale."""
+    train_two(blobs, store)
+    environment = trainer.training_environment(CPU)
+    assert set(environment) >= {"device", "torch", "trainer"}
+    monkeypatch.setattr(
+        trainer, "training_environment", lambda device: environment | {changed: "other"}
+    )
+    train_two(blobs, store)
+    assert len(trained) == len(entries(store)) == 4
+
+
+def test_the_environment_names_device_torch_and_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part follows what it stands for."""
+    environment = trainer.training_environment(CPU)
+    assert environment["device"] == "cpu"
+    assert environment["torch"] == torch.__version__
+    assert trainer.training_environment(torch.device("cuda"))["device"] == "cuda"
+    monkeypatch.setattr(trainer, "trainer_version", lambda: "next")
+    assert trainer.training_environment(CPU) == environment | {"trainer": "next"}
+
+
+def cut_in_half(path: Path) -> None:
+    """Leave the first half of a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def fill_with_garbage(path: Path) -> None:
+    """Replace a file's bytes."""
+    path.write_bytes(b"\xff\x00garbage" * 50)
+
+
+def empty(path: Path) -> None:
+    """Leave no byte."""
+    path.write_bytes(b"")
+
+
+def drop_metadata(path: Path) -> None:
+    """Leave the tensors alone."""
+    save_file(load_file(path), path)
+
+
+def spoil_record(path: Path) -> None:
+    """Leave a record that is no JSON."""
+    save_file(load_file(path), path, metadata={"record": "{steps"})
+
+
+def widen_record(path: Path) -> None:
+    """Leave a record with a field that there is not."""
+    save_file(load_file(path), path, metadata={"record": json.dumps({"mood": 1})})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_in_half, fill_with_garbage, empty, drop_metadata, spoil_record, widen_record],
+)
+def test_a_damaged_entry_is_set_aside_and_trained_again(
+    blobs: Task, store: Store, trained: list[Run], damage: Any
+) -> None:
+    """A warning names the file; the other run stays; the next reading is whole."""
+    first = train_two(blobs, store)
+    path = entries(store)[0]
+    damage(path)
+    damaged = path.read_bytes()
+    with pytest.warns(DamagedEntryWarning, match="training it again") as caught:
+        again = train_two(blobs, store)
+    assert len(caught) == 1 and path.name in str(caught[0].message)
+    assert_same_runs(first, again)
+    assert len(trained) == 3
+    assert path.with_suffix(".damaged").read_bytes() == damaged
+    assert_same_runs(first, train_two(blobs, store))
+    assert len(trained) == 3
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), SafetensorError("I/O error")])
+def test_a_failed_save_leaves_nothing(
+    blobs: Task, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The error names the file; neither a half entry nor a temporary file is left."""
+
+    def fail(tensors: object, path: str, metadata: object = None) -> None:
+        Path(path).write_bytes(b"half an entry")
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pytest_fragility.store, "save_file", fail)
+        with pytest.raises(StoreError, match="cannot write the trained run") as caught:
+            train_two(blobs, store)
+    assert str(store.folder) in str(caught.value)
+    assert [path for path in (store.folder / "runs").rglob("*") if path.is_file()] == []
+    train_two(blobs, store)
+    assert len(entries(store)) == 2
+
+
+def test_an_interrupted_save_leaves_nothing(
+    blobs: Task, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption passes through, and leaves no temporary file."""
+
+    def interrupt(tensors: object, path: str, metadata: object = None) -> None:
+        Path(path).write_bytes(b"half an entry")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pytest_fragility.store, "save_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_two(blobs, store)
+    assert [path for path in (store.folder / "runs").rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    """The error names the folder and the option to choose another."""
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "file" / "kept"
+    with pytest.raises(StoreError, match="choose another folder with --fragility-cache-dir") as no:
+        Store(folder)
+    assert str(folder) in str(no.value)
+
+
+def test_the_folder_says_that_it_is_a_cache(store: Store) -> None:
+    """Backups skip it by its tag, git by its own ignore file; both are left as they are."""
+    tag = (store.folder / "CACHEDIR.TAG").read_text()
+    assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+    ignore = store.folder / ".gitignore"
+    assert ignore.read_text() == "*\n"
+    ignore.write_text("# mine\n")
+    Store(store.folder)
+    assert ignore.read_text() == "# mine\n"
+
+
+def test_an_entry_says_what_it_is(blobs: Task, store: Store) -> None:
+    """Its metadata name the task and hold identity and record as JSON."""
+    family = train_two(blobs, store)
+    found = []
+    for path in entries(store):
+        with safe_open(path, framework="pt") as entry:
+            metadata = entry.metadata()
+        run = json.loads(metadata["run"])
+        assert run["task"] == "blobs"
+        assert run["recipe"] == QUICK.to_dict()
+        trained = family.trained_run("baseline", run["n"], run["seed"])
+        assert json.loads(metadata["record"]) == trained.record.to_dict()
+        found.append(run["seed"])
+    assert sorted(found) == [0, 1]
+
+
+PROCESS = """
+    import sys, time
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+
+    from pytest_fragility.families import FamilyPlan, train_families
+    from pytest_fragility.recipes import MLP, Recipe, fixed_steps
+    from pytest_fragility.store import Store
+    from pytest_fragility.tasks import Task, TaskData
+    from pytest_fragility.training import trainer
+
+    folder, mine, other = map(Path, sys.argv[1:])
+    plain_train = trainer.train
+    given = []
+
+
+    def train(runs, device):
+        given.extend(runs)
+        time.sleep(0.3)
+        return plain_train(runs, device)
+
+
+    trainer.train = train
+    generator = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    data = TaskData(generator.normal(size=(40, 3)), labels, generator.normal(size=(40, 3)), labels)
+    recipe = Recipe(architecture=MLP(hidden=(4,)), stopping=fixed_steps(5))
+    plan = FamilyPlan(Task("noise", lambda: data), {"baseline": recipe}, (16, 32), (0, 1))
+    mine.touch()
+    while not other.exists():
+        time.sleep(0.01)
+    family = train_families([plan], device=torch.device("cpu"), store=Store(folder))[0]
+    print(len(given), sum(float(net.model[1].weight.double().sum()) for net in family))
+"""
+
+
+def test_two_processes_train_each_run_once(tmp_path: Path) -> None:
+    """The second waits for the first, and reads what that has trained."""
+    program = [sys.executable, "-c", textwrap.dedent(PROCESS), str(tmp_path / "kept")]
+    flags = [str(tmp_path / "one"), str(tmp_path / "other")]
+    processes = [
+        subprocess.Popen([*program, *order], stdout=subprocess.PIPE, text=True)
+        for order in (flags, flags[::-1])
+    ]
+    try:
+        outputs = [process.communicate(timeout=100)[0].split() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert sorted(int(count) for count, _ in outputs) == [0, 4]
+    assert outputs[0][1] == outputs[1][1]
+    assert len(list((tmp_path / "kept").rglob("*.safetensors"))) == 4
