@@ -109,8 +109,8 @@ def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) 
     return {
         "model": _module(trained, trained.weights, device),
         "initial_model": _module(trained, trained.initial_weights, device),
-        "inputs": torch.tensor(data.train_inputs[subset], device=device),
-        "labels": torch.tensor(data.train_labels[subset], device=device),
+        "inputs": torch.from_numpy(data.train_inputs[subset]).to(device),
+        "labels": torch.from_numpy(data.train_labels[subset]).to(device),
         "recipe": run.recipe,
         "recipe_name": recipe_name,
         "task_name": run.task.name,

@@ -12,6 +12,7 @@ import torch
 from pytest_fragility.errors import MeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.measure import Measure, is_oracle
+from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork
 
 
@@ -39,58 +40,57 @@ def evaluate(
         If the measure raises, or returns anything but one usable real number; the run is named.
     """
     values = np.empty((len(family.sizes), len(family.seeds)))
-    for row, n in enumerate(family.sizes):
-        for column, seed in enumerate(family.seeds):
-            network = (
-                family.oracle_network(recipe, n, seed)
-                if is_oracle(measure)
-                else family[family.task.name, recipe, n, seed]
-            )
-            values[row, column] = _evaluate_one(measure, name, network, scale)
+    with torch.inference_mode(False), torch.enable_grad():
+        for row, n in enumerate(family.sizes):
+            for column, seed in enumerate(family.seeds):
+                network = (
+                    family.oracle_network(recipe, n, seed)
+                    if is_oracle(measure)
+                    else family[family.task.name, recipe, n, seed]
+                )
+                original = family.trained_run(recipe, n, seed)
+                values[row, column] = _evaluate_one(measure, name, network, original, scale)
     return values
 
 
-def _evaluate_one(measure: Measure, name: str, network: TrainedNetwork, scale: str) -> float:
+def _evaluate_one(
+    measure: Measure, name: str, network: TrainedNetwork, original: TrainedRun, scale: str
+) -> float:
     where = f"measure {name} on {network}"
-    before = {part: tensor.clone() for part, tensor in _parts(network).items()}
     try:
-        with torch.inference_mode(False), torch.enable_grad():
-            value = measure(network)
+        value = measure(network)
     except Exception as error:
         raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
-    _require_unchanged(before, network, where)
+    changed = _changed_part(network, original)
+    if changed:
+        raise MeasureError(
+            f"{where}: changed the network it was handed ({changed}). It was a copy, so no "
+            "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
+        )
     number = _as_number(value, where)
     _require_usable(number, where, scale)
     return number
 
 
-def _parts(network: TrainedNetwork) -> dict[str, torch.Tensor]:
-    """Return everything that a measure is handed and could change, by the name a user knows."""
-    parts = {"inputs": network.inputs, "labels": network.labels}
-    for model_name in ("model", "initial_model"):
-        model = getattr(network, model_name)
-        parts |= {f"{model_name}'s {key}": value for key, value in model.state_dict().items()}
-    return parts
-
-
-def _require_unchanged(
-    before: dict[str, torch.Tensor], network: TrainedNetwork, where: str
-) -> None:
-    after = _parts(network)
-    changed = [
-        part
-        for part, tensor in before.items()
-        if part not in after
-        or after[part].dtype != tensor.dtype
-        or not torch.equal(after[part], tensor)
-    ]
-    if network.model.training or network.initial_model.training:
-        changed.append("train mode")
-    if changed:
-        raise MeasureError(
-            f"{where}: changed the network it was handed ({changed[0]}). It was a copy, so no "
-            "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
-        )
+def _changed_part(network: TrainedNetwork, original: TrainedRun) -> str | None:
+    """Return what of a network differs from what was trained, in words; None where nothing does."""
+    for part in ("inputs", "labels"):
+        # torch counts in-place changes, which spares a comparison with a copy of all samples
+        if getattr(network, part)._version:
+            return part
+    models = (
+        ("model", network.model, original.weights),
+        ("initial_model", network.initial_model, original.initial_weights),
+    )
+    for name, model, weights in models:
+        state = model.state_dict()
+        for key, weight in weights.items():
+            value = state.get(key)
+            if value is None or value.dtype != weight.dtype or not torch.equal(value.cpu(), weight):
+                return f"{name}'s {key}"
+        if model.training:
+            return f"{name}'s train mode"
+    return None
 
 
 def _as_number(value: Any, where: str) -> float:
