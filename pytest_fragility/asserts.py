@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check, nearest
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
-from pytest_fragility.errors import CheckBroken, CheckInconclusive
+from pytest_fragility.errors import CheckBroken, CheckInconclusive, SettingsError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.messages import failure_message
 from pytest_fragility.report.records import check_record
@@ -60,6 +60,20 @@ def assert_kept(
     raise failure(failure_message(check_record(curves, verdict), rerun), verdict)
 
 
+def _require_recipe(curves: LearningCurves, name: str) -> None:
+    if name not in curves.recipes:
+        raise SettingsError(
+            f"no perturbation {name!r}{nearest(name, curves.recipes)}; these curves have "
+            f"{', '.join(curves.recipes)}"
+        )
+
+
+def _require_perturbation(curves: LearningCurves, name: str) -> None:
+    _require_recipe(curves, name)
+    if name == BASELINE:
+        raise SettingsError("the baseline cannot be compared with itself; name a perturbation")
+
+
 class FragilityAsserts:
     """The session's settings, and the asserts that the checks use.
 
@@ -87,6 +101,7 @@ class FragilityAsserts:
         """
         __tracebackhide__ = True
         tolerances = self.tolerances if trend is None else replace(self.tolerances, trend=trend)
+        _require_recipe(curves, perturbation)
         return assert_kept(Check(TREND, perturbation), curves, tolerances)
 
     def assert_exponent_kept(
@@ -102,6 +117,7 @@ class FragilityAsserts:
         __tracebackhide__ = True
         chosen = self.tolerances.exponent if tolerance is None else tolerance
         tolerances = replace(self.tolerances, exponent=chosen)
+        _require_perturbation(curves, perturbation)
         return assert_kept(Check(EXPONENT, perturbation), curves, tolerances)
 
     def assert_spread_kept(
@@ -117,4 +133,5 @@ class FragilityAsserts:
         __tracebackhide__ = True
         chosen = self.tolerances.spread if tolerance is None else tolerance
         tolerances = replace(self.tolerances, spread=chosen)
+        _require_perturbation(curves, perturbation)
         return assert_kept(Check(SPREAD, perturbation), curves, tolerances)

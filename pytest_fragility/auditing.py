@@ -37,6 +37,9 @@ class _CurvesOnDemand(Mapping[str, LearningCurve]):
             self._known[recipe] = self._compute(recipe)
         return self._known[recipe]
 
+    def __contains__(self, recipe: object) -> bool:
+        return recipe in self._recipes
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._recipes)
 
@@ -92,6 +95,7 @@ def learning_curves(
         sizes=family.sizes,
         seeds=family.seeds,
         alpha=alpha,
+        scale=scale,
         measure=_CurvesOnDemand(list(family.recipes), compute),
         error={recipe: _error_curve(family, recipe, alpha) for recipe in family.recipes},
         unfinished=_unfinished(family),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -67,12 +67,18 @@ class Estimate:
     @property
     def sign(self) -> int:
         """1 or -1 where the whole interval lies on one side of zero, else 0."""
-        return (self.low > 0) - (self.high < 0)
+        return 0 if self.is_flat else (self.low > 0) - (self.high < 0)
 
     @property
     def is_flat(self) -> bool:
         """Whether every seed gives exactly zero, up to rounding."""
         return max(abs(self.low), abs(self.high)) < ROUNDING
+
+    def with_seeds(self, seeds: int) -> Estimate:
+        """Return what the estimate would be with more seeds of the same mean and deviation."""
+        half = half_width(self.deviation, seeds, self.alpha)
+        low, high = self.mean - half, self.mean + half
+        return Estimate(self.mean, low, high, self.deviation, seeds, self.alpha)
 
     def to_dict(self) -> dict[str, float]:
         """Return mean and interval as plain floats."""
@@ -85,15 +91,22 @@ def half_width(deviation: float, seeds: int, alpha: float) -> float:
     return quantile * deviation / math.sqrt(seeds)
 
 
-def seeds_needed(deviation: float, distance: float, alpha: float) -> int | None:
-    """Return how many seeds make an interval's half width smaller than `distance`.
+def seeds_needed(seeds: int, is_decided: Callable[[int], bool]) -> int | None:
+    """Return the first number of seeds, more than `seeds`, that would probably decide.
 
-    The same deviation is assumed to hold. None where more than 200 seeds would be needed.
+    Parameters
+    ----------
+    seeds
+        Seeds so far.
+    is_decided
+        Whether so many seeds would decide, were mean and deviation to stay as they are.
+
+    Returns
+    -------
+    int or None
+        None where more than 200 would be needed.
     """
-    for seeds in range(2, MOST_SEEDS + 1):
-        if half_width(deviation, seeds, alpha) < distance:
-            return seeds
-    return None
+    return next((more for more in range(seeds + 1, MOST_SEEDS + 1) if is_decided(more)), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +211,8 @@ class LearningCurves:
         The grid.
     alpha
         Intervals have level ``1 - alpha``.
+    scale
+        The measure's: ``"log"`` or ``"linear"``.
     measure
         The measure's curves by recipe name; each is computed when it is first asked for.
     error
@@ -214,6 +229,7 @@ class LearningCurves:
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     alpha: float
+    scale: str = "log"
     measure: Mapping[str, LearningCurve]
     error: dict[str, LearningCurve]
     unfinished: dict[str, str]

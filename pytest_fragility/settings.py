@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -182,7 +183,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     return AuditSettings(
         task=_task(chosen["task"]),
         recipe=recipe,
-        sizes=_sizes(chosen["sizes"] or profile.sizes),
+        sizes=_sizes(profile.sizes if chosen["sizes"] is None else chosen["sizes"]),
         seeds=_seeds(profile.seeds if chosen["seeds"] is None else chosen["seeds"]),
         perturbations=_perturbations(chosen["perturbations"], profile, recipe),
         kinds=_kinds(chosen["checks"], scale),
@@ -196,7 +197,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         scale=scale,
         profile=chosen["profile"],
         device=_device(chosen["device"]),
-        cache_dir=None if chosen["cache_dir"] is None else Path(chosen["cache_dir"]),
+        cache_dir=_folder(chosen["cache_dir"]),
     )
 
 
@@ -218,7 +219,7 @@ def _first(name: str, layers: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _choose(option: str, value: Any, known: Mapping[str, Any]) -> Any:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise SettingsError(
             f"{option}={value!r}{nearest(str(value), known)}: expected {', '.join(known)}"
         )
@@ -240,12 +241,14 @@ def _task(value: Any) -> Task:
 
 def _whole_numbers(option: str, values: Any, least: int) -> tuple[int, ...]:
     try:
-        numbers = tuple(values)
+        numbers = tuple(operator.index(number) for number in values)
+        has_flags = any(isinstance(number, bool) for number in values)
     except TypeError:
-        numbers = (values,)
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise SettingsError(f"{option}={values!r}: expected whole numbers from {least} up")
+        numbers, has_flags = (), True
+    if has_flags or any(number < least for number in numbers):
+        raise SettingsError(
+            f"{option}={values!r}: expected a list of whole numbers from {least} up"
+        )
     if len(set(numbers)) != len(numbers):
         raise SettingsError(f"{option}={values!r}: a value is given twice")
     return numbers
@@ -275,12 +278,21 @@ def _perturbations(value: Any, profile: Profile, recipe: Recipe) -> dict[str, Pe
         return {change.name: change for change in standard if change(recipe) != recipe}
     if isinstance(value, str | Perturbation):
         value = [value]
-    return resolve_perturbations(value, recipe)
+    return resolve_perturbations(_listed("perturbations", value), recipe)
+
+
+def _listed(option: str, value: Any) -> list[Any]:
+    if not isinstance(value, Iterable):
+        raise SettingsError(f"{option}={value!r}: expected a list of names")
+    return list(value)
 
 
 def _kinds(value: Any, scale: str) -> tuple[str, ...]:
     possible = LINEAR_KINDS if scale == "linear" else KINDS
-    kinds = possible if value is None else (value,) if isinstance(value, str) else tuple(value)
+    named = [value] if isinstance(value, str) else value
+    kinds = possible if value is None else tuple(_listed("checks", named))
+    if not kinds or len(set(map(str, kinds))) != len(kinds):
+        raise SettingsError(f"checks={value!r}: expected some of {', '.join(KINDS)}, each once")
     plan_checks(kinds, [])
     for kind in kinds:
         if kind not in possible:
@@ -289,6 +301,12 @@ def _kinds(value: Any, scale: str) -> tuple[str, ...]:
                 f"{TREND} can be checked"
             )
     return kinds
+
+
+def _folder(value: Any) -> Path | None:
+    if value is not None and not isinstance(value, str | Path):
+        raise SettingsError(f"cache_dir={value!r}: expected a path, or None to keep nothing")
+    return None if value is None else Path(value)
 
 
 def _device(value: Any) -> str:

@@ -9,7 +9,7 @@ from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
-from pytest_fragility.errors import AuditFailure, CheckBroken, CheckInconclusive
+from pytest_fragility.errors import AuditFailure, CheckBroken, CheckInconclusive, SettingsError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import resolve_settings
 from tests.test_judging import ERROR, WIDE, Lines, lines, make_curves
@@ -144,3 +144,17 @@ def test_a_trend_can_be_asked_for_by_name() -> None:
     with pytest.raises(CheckBroken):
         asserts(trend="increasing").assert_trend_kept(curves)
     assert asserts(trend="increasing").assert_trend_kept(curves, trend="error").status == KEPT
+
+
+def test_asserts_refuse_what_cannot_be_asserted() -> None:
+    """Unknown names, tolerances below zero, and the baseline against itself."""
+    asserts = FragilityAsserts(resolve_settings())
+    broken = make_curves({BASELINE: lines(-0.3), "adam": lines(0.3)})
+    with pytest.raises(SettingsError, match="did you mean 'adam'"):
+        asserts.assert_trend_kept(broken, "adma")
+    with pytest.raises(SettingsError, match="compared with itself"):
+        asserts.assert_exponent_kept(broken, BASELINE)
+    with pytest.raises(SettingsError, match="zero or more"):
+        asserts.assert_spread_kept(broken, "adam", tolerance=-1.0)
+    with pytest.raises(SettingsError, match="trend='up'"):
+        asserts.assert_trend_kept(broken, trend="up")

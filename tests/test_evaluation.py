@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.families import Family
-from pytest_fragility.measures import oracle, oracle_test_error
+from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.measures import oracle, oracle_test_error, parameter_count
 from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.recipes import SGD, Recipe, fixed_steps
+from pytest_fragility.tasks import Task
 from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
 
 Behaviour = Callable[[TrainedNetwork], Any]
@@ -309,3 +312,29 @@ def test_randomness_starts_afresh_for_every_measure(small_family: Family) -> Non
         return float(torch.rand((), generator=network.rng))
 
     np.testing.assert_array_equal(values_of(draw, small_family), values_of(draw, small_family))
+
+
+def test_a_submodule_left_in_train_mode_is_noticed(small_family: Family) -> None:
+    """Not the network as a whole, but one of its layers."""
+
+    def leave_a_layer(network: TrainedNetwork) -> float:
+        next(network.model.children()).train()
+        return 1.0
+
+    with pytest.raises(MeasureError, match="model's train mode"):
+        evaluate(leave_a_layer, "leave_a_layer", small_family, BASELINE)
+
+
+def test_a_number_too_large_for_a_float_is_named(small_family: Family) -> None:
+    """Python's integers know no limit, floats do."""
+    with pytest.raises(MeasureError, match=r"huge on task .*too large for a float"):
+        evaluate(lambda network: 10**400, "huge", small_family, BASELINE)
+
+
+def test_a_diverged_network_is_not_taken_for_a_changed_one(blobs: Task) -> None:
+    """Its weights are NaN, which is unlike itself."""
+    recipe = Recipe(optimizer=SGD(lr=1e20), stopping=fixed_steps(30))
+    plan = FamilyPlan(blobs, {BASELINE: recipe}, (16, 32), (0, 1))
+    (family,) = train_families([plan], device=torch.device("cpu"))
+    assert family.trained_run(BASELINE, 16, 0).record.diverged
+    assert (evaluate(parameter_count, "count", family, BASELINE) > 0).all()

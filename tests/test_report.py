@@ -105,7 +105,7 @@ def test_a_broken_spread_is_given_in_decades_and_as_a_factor(reversing: Learning
     assert text.startswith("ruler: spread BROKEN under adam\n")
     assert "  baseline  log10(value) = -0.50 [-0.51, -0.49]" in text
     assert "  adam      log10(value) = +1.00 [+0.99, +1.01]" in text
-    assert "+1.50 [+1.50, +1.50], allowed -0.10 to +0.13: times 31.62" in text
+    assert "+1.50 [+1.50, +1.50] (x 31.62), allowed -0.10 to +0.13" in text
     assert "  adam      log10(error) = -0.47 [-0.48, -0.46]" in text
     assert "n^" not in text
 

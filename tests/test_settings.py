@@ -300,3 +300,24 @@ def test_a_linear_scale_has_no_exponents(kind: str) -> None:
 def test_numbers_of_numpy_will_do_for_tolerances() -> None:
     """A double is a float."""
     assert resolve_settings({"exponent_tolerance": np.float64(0.25)}).tolerances.exponent == 0.25
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sizes": []},
+        {"sizes": 0},
+        {"profile": ["quick"]},
+        {"checks": 5},
+        {"checks": []},
+        {"checks": ["spread", "spread"]},
+        {"perturbations": 5},
+        {"cache_dir": 5},
+        {"device": "gpu"},
+    ],
+    ids=repr,
+)
+def test_values_of_the_wrong_kind_are_settings_errors(options: dict[str, Any]) -> None:
+    """Each names its option."""
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        resolve_settings(options)

@@ -38,12 +38,13 @@ def judge_admissibility(
         f"and its level by {level.mean:+.2f} [{level.low:+.2f}, {level.high:+.2f}] decades, "
         f"margin {margin:g}"
     )
-    statuses = {_compare(slope, margin), _compare(level, margin)}
+    statuses = {compare_with_margin(slope, margin), compare_with_margin(level, margin)}
     status = next(s for s in (INADMISSIBLE, UNDECIDED, ADMISSIBLE) if s in statuses)
     return Admissibility(status, moved, slope, level)
 
 
-def _compare(change: Estimate, margin: float) -> str:
+def compare_with_margin(change: Estimate, margin: float) -> str:
+    """Return whether a change's whole interval lies within a margin, outside of it, or neither."""
     if -margin <= change.low and change.high <= margin:
         return ADMISSIBLE
     if change.low > margin or change.high < -margin:

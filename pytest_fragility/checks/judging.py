@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fragility.checks.admissibility import judge_admissibility
+from pytest_fragility.checks.admissibility import compare_with_margin, judge_admissibility
 from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.tolerances import AS_ERROR, DECREASING, INCREASING, Tolerances
 from pytest_fragility.checks.verdicts import (
@@ -32,11 +32,11 @@ def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdi
     tolerances
         How far the measure may move.
     """
-    if check.kind == ADMISSIBLE_COUNT:
-        return _judge_admissible_count(check, curves, tolerances)
     if BASELINE in curves.unfinished:
         reason = f"the baseline itself cannot be judged: {curves.unfinished[BASELINE]}"
         return Verdict(check, INCONCLUSIVE, reason)
+    if check.kind == ADMISSIBLE_COUNT:
+        return _judge_admissible_count(check, curves, tolerances)
     if check.perturbation == BASELINE:
         return _judge_baseline_trend(check, curves, tolerances)
     admissibility = judge_admissibility(curves, check.perturbation, margin=tolerances.margin)
@@ -51,11 +51,10 @@ def _undecided(verdict: Verdict, tolerances: Tolerances) -> Verdict:
     """Turn a verdict into an inconclusive one: the perturbation may not be admissible."""
     admissibility = verdict.admissibility
     assert admissibility is not None
-    needs = [
-        _seeds_to_separate(change, (-tolerances.margin, tolerances.margin))
-        for change in (admissibility.slope_change, admissibility.level_change)
-        if change is not None
-    ]
+    needs = [verdict.seeds_needed] if verdict.status == INCONCLUSIVE else []
+    for change in (admissibility.slope_change, admissibility.level_change):
+        if change is not None and compare_with_margin(change, tolerances.margin) == UNDECIDED:
+            needs.append(_seeds_for_margin(change, tolerances.margin))
     return Verdict(
         verdict.check,
         INCONCLUSIVE,
@@ -131,7 +130,7 @@ def _judge_exponent(
         curves.error[check.perturbation].slope,
         error_change,
     )
-    return _judge_change(check, "the exponent", evidence, admissibility)
+    return _judge_change(check, "the exponent", evidence, admissibility, tolerances.exponent)
 
 
 def _judge_spread(
@@ -151,7 +150,7 @@ def _judge_spread(
         curves.error[check.perturbation].level,
         error_change,
     )
-    return _judge_change(check, "the value at fixed n", evidence, admissibility)
+    return _judge_change(check, "the value at fixed n", evidence, admissibility, tolerances.spread)
 
 
 def allowed_ranges(
@@ -182,18 +181,37 @@ def allowed_ranges(
 
 
 def _judge_change(
-    check: Check, what: str, evidence: Evidence, admissibility: Admissibility
+    check: Check,
+    what: str,
+    evidence: Evidence,
+    admissibility: Admissibility,
+    tolerance: float,
 ) -> Verdict:
-    change, allowed, forbidden = evidence.change, evidence.allowed, evidence.forbidden
-    assert change is not None and allowed is not None and forbidden is not None
+    change, error_change = evidence.change, evidence.error_change
+    assert change is not None
+    assert error_change is not None
+    status = _compare_change(change, error_change, tolerance)
+    if status == INCONCLUSIVE:
+        reason = f"{what}: the interval straddles the tolerance"
+        needed = seeds_needed(
+            change.seeds,
+            lambda seeds: (
+                _compare_change(change.with_seeds(seeds), error_change.with_seeds(seeds), tolerance)
+                != INCONCLUSIVE
+            ),
+        )
+        return Verdict(check, INCONCLUSIVE, reason, evidence, admissibility, needed)
+    reason = f"{what} stays within tolerance" if status == KEPT else f"{what} moves too far"
+    return Verdict(check, status, reason, evidence, admissibility)
+
+
+def _compare_change(change: Estimate, error_change: Estimate, tolerance: float) -> str:
+    allowed, forbidden = allowed_ranges(error_change, tolerance)
     if allowed[0] <= change.low and change.high <= allowed[1]:
-        return Verdict(check, KEPT, f"{what} stays within tolerance", evidence, admissibility)
+        return KEPT
     if change.low > forbidden[1] or change.high < forbidden[0]:
-        return Verdict(check, BROKEN, f"{what} moves too far", evidence, admissibility)
-    is_inside = allowed[0] <= change.mean <= allowed[1]
-    needed = _seeds_to_separate(change, allowed if is_inside else forbidden)
-    reason = f"{what}: the interval straddles the tolerance"
-    return Verdict(check, INCONCLUSIVE, reason, evidence, admissibility, needed)
+        return BROKEN
+    return INCONCLUSIVE
 
 
 def _judge_admissible_count(
@@ -218,13 +236,14 @@ def _direction(sign: int) -> str:
 
 
 def _seeds_for_sign(slope: Estimate) -> int | None:
-    return seeds_needed(slope.deviation, abs(slope.mean), slope.alpha)
+    return seeds_needed(slope.seeds, lambda seeds: slope.with_seeds(seeds).sign != 0)
 
 
-def _seeds_to_separate(change: Estimate, limits: tuple[float, float]) -> int | None:
-    """Return how many seeds shrink the interval until it no longer reaches either limit."""
-    distance = min(abs(change.mean - limit) for limit in limits)
-    return seeds_needed(change.deviation, distance, change.alpha)
+def _seeds_for_margin(change: Estimate, margin: float) -> int | None:
+    return seeds_needed(
+        change.seeds,
+        lambda seeds: compare_with_margin(change.with_seeds(seeds), margin) != UNDECIDED,
+    )
 
 
 def _most(needs: list[int | None]) -> int | None:

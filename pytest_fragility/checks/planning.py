@@ -59,7 +59,7 @@ def plan_checks(kinds: Sequence[str], perturbations: Iterable[str]) -> list[Chec
     for kind in kinds:
         if kind not in KINDS:
             raise SettingsError(
-                f"unknown check {kind!r}{nearest(kind, KINDS)}; expected {', '.join(KINDS)}"
+                f"unknown check {kind!r}{nearest(str(kind), KINDS)}; expected {', '.join(KINDS)}"
             )
     names = list(perturbations)
     checks = [Check(TREND)] if TREND in kinds else []

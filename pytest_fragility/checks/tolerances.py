@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_fragility.errors import SettingsError
+
 AS_ERROR, INCREASING, DECREASING = "error", "increasing", "decreasing"
 TRENDS = (AS_ERROR, INCREASING, DECREASING)
 
@@ -30,3 +32,10 @@ class Tolerances:
     spread: float = 0.1
     margin: float = 0.1
     trend: str = AS_ERROR
+
+    def __post_init__(self) -> None:
+        if self.trend not in TRENDS:
+            raise SettingsError(f"trend={self.trend!r}: expected one of {', '.join(TRENDS)}")
+        for name in ("exponent", "spread", "margin"):
+            if not getattr(self, name) >= 0:
+                raise SettingsError(f"tolerance {getattr(self, name)!r}: expected zero or more")

@@ -86,11 +86,18 @@ def _changed_part(network: TrainedNetwork, original: TrainedRun) -> str | None:
         state = model.state_dict()
         for key, weight in weights.items():
             value = state.get(key)
-            if value is None or value.dtype != weight.dtype or not torch.equal(value.cpu(), weight):
+            if value is None or not _is_same(value, weight):
                 return f"{name}'s {key}"
-        if model.training:
+        if any(module.training for module in model.modules()):
             return f"{name}'s train mode"
     return None
+
+
+def _is_same(value: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Compare bit by bit; a diverged network's NaN is the same as itself."""
+    if value.is_meta or value.dtype != weight.dtype or value.shape != weight.shape:
+        return False
+    return torch.allclose(value.cpu(), weight, rtol=0, atol=0, equal_nan=True)
 
 
 def _as_number(value: Any, where: str) -> float:
@@ -111,7 +118,12 @@ def _as_number(value: Any, where: str) -> float:
             f"{where}: returned {kind}{shape} ({_shortened(value)}), expected one real number "
             "(float, NumPy scalar or tensor without dimensions)"
         )
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise MeasureError(
+            f"{where}: returned {_shortened(value)}, which is too large for a float"
+        ) from None
 
 
 def _shortened(value: Any) -> str:

@@ -45,9 +45,8 @@ def over_sqrt_n(measure: Measure) -> Measure:
     """
 
     @functools.wraps(measure)
-    def bound_form(network: TrainedNetwork) -> float:
-        value = float(measure(network))
-        return value / math.sqrt(network.n)
+    def bound_form(network: TrainedNetwork) -> Any:
+        return measure(network) / math.sqrt(network.n)
 
     bound_form.__name__ = f"{measure_name(measure)}_over_sqrt_n"
     bound_form.__qualname__ = bound_form.__name__

@@ -133,8 +133,24 @@ def command_line_settings(config: pytest.Config) -> dict[str, Any]:
 
 
 def ini_settings(config: pytest.Config) -> dict[str, Any]:
-    """Return what the configuration file says; None where it is silent."""
-    return _settings(config, {o.key: config.getini(o.key) for o in OPTIONS})
+    """Return what the configuration file says; None where it is silent.
+
+    Raises
+    ------
+    SettingsError
+        If a value is not of its option's type.
+    """
+    return _settings(config, {option.key: _read_ini(config, option) for option in OPTIONS})
+
+
+def _read_ini(config: pytest.Config, option: Option) -> Any:
+    try:
+        return config.getini(option.key)
+    except (TypeError, ValueError) as error:
+        # some versions of pytest let the conversion's own error through
+        from pytest_fragility.errors import SettingsError
+
+        raise SettingsError(f"{option.key}: {error}") from error
 
 
 def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:

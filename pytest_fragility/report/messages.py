@@ -5,9 +5,10 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, SPREAD, TREND
+from pytest_fragility.checks.planning import SPREAD, TREND
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.numbers import interval, level, power
 from pytest_fragility.report.records import Record
 
 WIDTH = 78
@@ -23,8 +24,11 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
     rerun
         The command that reruns just this check.
     """
+    reason = record["reason"]
+    if not reason.startswith(record["perturbation"]):
+        reason = reason[:1].upper() + reason[1:]
     sections = [
-        [_headline(record), *_wrapped(record["reason"])],
+        [_headline(record), *_wrapped(reason)],
         _numbers(record),
         _test_error(record),
         _wrapped(_certainty(record)),
@@ -40,25 +44,22 @@ def _headline(record: Record) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text[:1].upper() + text[1:] + ".", WIDTH)
+    return textwrap.wrap(text + ".", WIDTH)
 
 
 def _numbers(record: Record) -> list[str]:
     evidence, name = record["evidence"], record["perturbation"]
     if not evidence:
         return []
-    form = _level if record["kind"] == SPREAD else _power
     width = max(len(BASELINE), len(name))
-    lines = [f"  {BASELINE:<{width}}  {form(evidence['baseline'])}"]
+    lines = [f"  {BASELINE:<{width}}  {_law(record, evidence['baseline'])}"]
     if "perturbed" in evidence:
-        lines.append(f"  {name:<{width}}  {form(evidence['perturbed'])}")
+        lines.append(f"  {name:<{width}}  {_law(record, evidence['perturbed'])}")
     if "allowed" in evidence:
         change, (low, high) = evidence["change"], evidence["allowed"]
-        lines.append(
-            f"  {'change':<{width}}  {_interval(change)}, allowed {low:+.2f} to {high:+.2f}"
-        )
-        if record["kind"] == SPREAD:
-            lines[-1] += f": times {10 ** change['mean']:.2f}"
+        factor = f" (x {10 ** change['mean']:.2f})" if record["kind"] == SPREAD else ""
+        moved = f"{interval(change)}{factor}, allowed {low:+.2f} to {high:+.2f}"
+        lines.append(f"  {'change':<{width}}  {moved}")
     if name != BASELINE:
         lines += _indented(f"({name}: {recipe_change(record['baseline'], record['recipe'])})")
     return lines
@@ -76,16 +77,8 @@ def _indented(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
-def _power(estimate: dict[str, float]) -> str:
-    return f"value ~ n^{_interval(estimate)}"
-
-
-def _level(estimate: dict[str, float]) -> str:
-    return f"log10(value) = {_interval(estimate)}"
-
-
-def _interval(estimate: dict[str, float]) -> str:
-    return f"{estimate['mean']:+.2f} [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
+def _law(record: Record, estimate: dict[str, float]) -> str:
+    return level(estimate) if record["kind"] == SPREAD else power(estimate, record["scale"])
 
 
 def _test_error(record: Record) -> list[str]:
@@ -93,18 +86,18 @@ def _test_error(record: Record) -> list[str]:
     evidence, levels, name = record["evidence"], record["error_levels"], record["perturbation"]
     if name == BASELINE or "error_perturbed" not in evidence or name not in levels:
         if evidence.get("error_baseline") and record["kind"] == TREND:
-            return [f"Test error ~ n^{_interval(evidence['error_baseline'])}."]
+            return [power(evidence["error_baseline"], name="Test error") + "."]
         return []
     middle = round((record["sizes"][0] * record["sizes"][-1]) ** 0.5)
     barely = "barely changed" if record["admissibility"] == "admissible" else "changed as follows"
     before, after = evidence["error_baseline"], evidence["error_perturbed"]
-    form = _level if record["kind"] == SPREAD else _power
+    form = level if record["kind"] == SPREAD else power
     width = max(len(BASELINE), len(name))
     return [
         f"The network itself {barely}: test error {levels[BASELINE]:.3f} -> {levels[name]:.3f}"
         f" at n = {middle},",
-        f"  {BASELINE:<{width}}  {form(before).replace('value', 'error')}",
-        f"  {name:<{width}}  {form(after).replace('value', 'error')}",
+        f"  {BASELINE:<{width}}  {form(before, name='error')}",
+        f"  {name:<{width}}  {form(after, name='error')}",
         *_indented(f"({record['admissibility']}: {record['admissibility_reason']})"),
     ]
 
@@ -115,7 +108,9 @@ def _certainty(record: Record) -> str:
         f"{len(record['seeds'])} seeds, n = {record['sizes'][0]}..{record['sizes'][-1]}, "
         f"task {record['task']}, {level} intervals over seeds"
     )
-    if record["verdict"] in (BROKEN, KEPT) or record["kind"] == ADMISSIBLE_COUNT:
+    if record["verdict"] in (BROKEN, KEPT) or (
+        not record["evidence"] and record["admissibility"] != INADMISSIBLE
+    ):
         return basis
     if record["admissibility"] == INADMISSIBLE:
         return f"{basis}. Leave {record['perturbation']} out, or choose a smaller change"

@@ -26,6 +26,7 @@ def audit_context(curves: LearningCurves) -> Record:
         "sizes": list(curves.sizes),
         "seeds": list(curves.seeds),
         "alpha": curves.alpha,
+        "scale": curves.scale,
         "device": curves.device,
     }
 

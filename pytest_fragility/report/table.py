@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, KINDS, SPREAD
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.numbers import interval, law_of
 from pytest_fragility.report.records import Record
 
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
@@ -44,7 +45,7 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
         verdict = INCONCLUSIVE
     lines = [
         *_wrapped(f"{first['measure']} on {first['task']}: {verdict}", indent=""),
-        f"  value ~ n^slope; n = {sizes[0]}..{sizes[-1]}, {len(seeds)} seeds, "
+        f"  {law_of(first)}; n = {sizes[0]}..{sizes[-1]}, {len(seeds)} seeds, "
         f"{100 * (1 - first['alpha']):g} % intervals, {first['device']}",
         *_wrapped(f"baseline: {first['baseline']}"),
         "",
@@ -73,16 +74,16 @@ def _recipe_row(name: str, judged: Sequence[Record]) -> str:
     for record in judged if name == BASELINE else records:
         evidence = record["evidence"]
         if record["kind"] != SPREAD and side in evidence:
-            slope = _interval(evidence[side])
+            slope = interval(evidence[side], record["scale"])
             error = f"{evidence[f'error_{side}']['mean']:+.2f}"
     if records and records[0]["admissibility"] == INADMISSIBLE:
-        return _row(name[:16], "not admissible", "", "-", "-", "-")
-    short = {record["kind"]: SHORT[record["verdict"]] for record in records}
-    return _row(name[:16], slope, error, *(short.get(kind, "") for kind in KINDS))
-
-
-def _interval(estimate: dict[str, float]) -> str:
-    return f"{estimate['mean']:+.2f} [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
+        slope, error, cells = "not admissible", "", ["-"] * len(KINDS)
+    else:
+        short = {record["kind"]: SHORT[record["verdict"]] for record in records}
+        cells = [short.get(kind, "") for kind in KINDS]
+    if len(name) < COLUMNS[0]:
+        return _row(name, slope, error, *cells)
+    return "\n".join([*_wrapped(name), _row("", slope, error, *cells)])
 
 
 def _notes(records: Sequence[Record], errors: int) -> list[str]:
@@ -95,6 +96,9 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
     notes += [
         r["reason"] for r in records if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
     ]
+    notes += dict.fromkeys(
+        r["reason"] for r in records if r["verdict"] == INCONCLUSIVE and not _has_note(r)
+    )
     open_records = [
         r
         for r in records
@@ -110,6 +114,12 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
     elif open_records:
         notes.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
     return ["", *(line for note in notes for line in _wrapped(note))] if notes else []
+
+
+def _has_note(record: Record) -> bool:
+    """Return whether an inconclusive record is explained by its numbers or by another note."""
+    is_explained = record["admissibility"] == INADMISSIBLE or record["kind"] == ADMISSIBLE_COUNT
+    return bool(record["evidence"]) or is_explained
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:

@@ -1,0 +1,31 @@
+"""Estimates in words, the same in tables and messages."""
+
+from __future__ import annotations
+
+from pytest_fragility.report.records import Record
+
+LOG = "log"
+
+
+def interval(estimate: dict[str, float], scale: str = LOG) -> str:
+    """Return mean and interval, such as ``+0.11 [+0.08, +0.14]``."""
+    form = "+.2f" if scale == LOG else "+.2g"
+    return "{0:{form}} [{1:{form}}, {2:{form}}]".format(
+        estimate["mean"], estimate["low"], estimate["high"], form=form
+    )
+
+
+def power(estimate: dict[str, float], scale: str = LOG, name: str = "value") -> str:
+    """Return a slope as a law, such as ``value ~ n^+0.11 [+0.08, +0.14]``."""
+    law = f"{name} ~ n^" if scale == LOG else f"{name} per unit of log(n): "
+    return law + interval(estimate, scale)
+
+
+def level(estimate: dict[str, float], name: str = "value") -> str:
+    """Return a level, such as ``log10(value) = +0.57 [+0.55, +0.60]``."""
+    return f"log10({name}) = {interval(estimate)}"
+
+
+def law_of(record: Record) -> str:
+    """Return what a record's slopes are slopes of."""
+    return "value ~ n^slope" if record["scale"] == LOG else "value ~ slope * log(n)"
