@@ -63,7 +63,7 @@ def train_alone(
         for batch in positions.view(-1, batch_size):
             optimizer.zero_grad()
             loss = functional.cross_entropy(network(inputs[batch]), labels[batch])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             recent_loss += loss.item()
         recent_loss /= until - step

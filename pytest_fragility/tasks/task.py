@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_fragility.errors import TaskError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
-    Inputs = npt.NDArray[np.float32]
-    Labels = npt.NDArray[np.int64]
+    Inputs = npt.NDArray[Any]
+    Labels = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

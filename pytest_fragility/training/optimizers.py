@@ -75,8 +75,8 @@ class StackedOptimizer:
             if isinstance(self._shared, SGD) and self._shared.nesterov:
                 gradients.addcmul_(velocity, momentum)
             else:
-                gradients.copy_(velocity)
-        weights.sub_(gradients.mul_(self._columns["lr"]))
+                gradients = velocity
+        weights.addcmul_(gradients, self._columns["lr"], value=-1.0)
 
     def _adam(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
         self._add_weight_decay(weights, gradients)

@@ -92,7 +92,8 @@ class Shard:
         weights, gradients = self._parts(self._weights), self._parts(self._gradients)
         inputs, labels = self._pools.train_inputs, self._pools.train_labels
         for rows in self._batches(start, stop):
-            losses = self._stacked.losses(weights, inputs[rows], labels[rows], gradients)
+            batch = inputs.index_select(0, rows.flatten()).view(*rows.shape, *inputs.shape[1:])
+            losses = self._stacked.losses(weights, batch, labels[rows], gradients)
             self._loss_sums += losses
             for begin, end, optimizer in self._groups:
                 optimizer.step(self._weights[begin:end], self._gradients[begin:end])
@@ -105,7 +106,7 @@ class Shard:
             positions = self._orders.take(run, start * self._batch_size, count)
             np.take(self._subsets[index], positions, out=rows[index])
         shape = (len(self._runs), stop - start, self._batch_size)
-        return torch.from_numpy(rows).to(self._device).view(shape).transpose(0, 1)
+        return torch.from_numpy(rows).to(self._device).view(shape).transpose(0, 1).contiguous()
 
     def _finished(
         self, step: int, recent_loss: list[float], *, is_check: bool

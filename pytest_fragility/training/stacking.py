@@ -131,7 +131,8 @@ class Perceptron:
             place -= 1 + layer.has_bias
             if layer.has_bias:
                 torch.sum(upstream, dim=1, out=gradients[place + 1])
-            torch.bmm(upstream.mT, activations[index], out=gradients[place])
+            # with out= a part of a row, torch would multiply one matrix after the other
+            gradients[place].copy_(torch.bmm(upstream.mT, activations[index]))
             if index:
                 upstream = torch.bmm(upstream, weights[place])
 

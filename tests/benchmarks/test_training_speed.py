@@ -19,9 +19,9 @@ from pytest_fragility.tasks import digits
 from pytest_fragility.training.trainer import train
 from tests.reference_training import train_alone
 
-STEPS = 400
-LOOP_NETWORKS = 6
-ROUNDS = 5
+STEPS = 1000
+LOOP_NETWORKS = 4
+ROUNDS = 3
 
 TASK = digits(label_noise=0.2)
 SECONDS_ALONE: dict[str, float] = {}
@@ -63,6 +63,8 @@ def test_batched_trainer(benchmark: Any, optimizer: str, networks: int) -> None:
     runs = runs_of(optimizer, networks)
     device = torch.device("cpu")
     seconds = time_per_network(benchmark, lambda: list(train(runs, device)), networks)
+    if optimizer not in SECONDS_ALONE:
+        pytest.skip("the loop that this is compared with was not selected")
     ratio = SECONDS_ALONE[optimizer] / seconds
     benchmark.extra_info["times_faster_than_loop"] = ratio
     print(f"\n{optimizer}, {networks} networks: {ratio:.1f} times faster than the loop")
