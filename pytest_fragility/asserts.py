@@ -115,10 +115,7 @@ class FragilityAsserts:
             If it does not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        chosen = self.tolerances.exponent if tolerance is None else tolerance
-        tolerances = replace(self.tolerances, exponent=chosen)
-        _require_perturbation(curves, perturbation)
-        return assert_kept(Check(EXPONENT, perturbation), curves, tolerances)
+        return self._assert_change(EXPONENT, curves, perturbation, tolerance)
 
     def assert_spread_kept(
         self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
@@ -131,7 +128,14 @@ class FragilityAsserts:
             If it does not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        chosen = self.tolerances.spread if tolerance is None else tolerance
-        tolerances = replace(self.tolerances, spread=chosen)
+        return self._assert_change(SPREAD, curves, perturbation, tolerance)
+
+    def _assert_change(
+        self, kind: str, curves: LearningCurves, perturbation: str, tolerance: float | None
+    ) -> Verdict:
+        __tracebackhide__ = True
         _require_perturbation(curves, perturbation)
-        return assert_kept(Check(SPREAD, perturbation), curves, tolerances)
+        tolerances = self.tolerances
+        if tolerance is not None:
+            tolerances = replace(tolerances, exponent=tolerance, spread=tolerance)
+        return assert_kept(Check(kind, perturbation), curves, tolerances)

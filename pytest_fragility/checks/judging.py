@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_fragility.checks.admissibility import compare_with_margin, judge_admissibility
 from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.tolerances import AS_ERROR, DECREASING, INCREASING, Tolerances
@@ -117,18 +119,14 @@ def _judge_exponent(
     check: Check, curves: LearningCurves, tolerances: Tolerances, admissibility: Admissibility
 ) -> Verdict:
     baseline, perturbed = curves.measure[BASELINE], curves.measure[check.perturbation]
-    assert admissibility.slope_change is not None
-    change, error_change = perturbed.slope_change(baseline), admissibility.slope_change
-    allowed, forbidden = allowed_ranges(error_change, tolerances.exponent)
+    error_baseline, error_perturbed = curves.error[BASELINE], curves.error[check.perturbation]
     evidence = Evidence(
         baseline.slope,
-        curves.error[BASELINE].slope,
+        error_baseline.slope,
         perturbed.slope,
-        change,
-        allowed,
-        forbidden,
-        curves.error[check.perturbation].slope,
-        error_change,
+        change=perturbed.slope_change(baseline),
+        error_perturbed=error_perturbed.slope,
+        error_change=admissibility.slope_change,
     )
     return _judge_change(check, "the exponent", evidence, admissibility, tolerances.exponent)
 
@@ -137,18 +135,14 @@ def _judge_spread(
     check: Check, curves: LearningCurves, tolerances: Tolerances, admissibility: Admissibility
 ) -> Verdict:
     baseline, perturbed = curves.measure[BASELINE], curves.measure[check.perturbation]
-    assert admissibility.level_change is not None
-    change, error_change = perturbed.level_change(baseline), admissibility.level_change
-    allowed, forbidden = allowed_ranges(error_change, tolerances.spread)
+    error_baseline, error_perturbed = curves.error[BASELINE], curves.error[check.perturbation]
     evidence = Evidence(
         baseline.level,
-        curves.error[BASELINE].level,
+        error_baseline.level,
         perturbed.level,
-        change,
-        allowed,
-        forbidden,
-        curves.error[check.perturbation].level,
-        error_change,
+        change=perturbed.level_change(baseline),
+        error_perturbed=error_perturbed.level,
+        error_change=admissibility.level_change,
     )
     return _judge_change(check, "the value at fixed n", evidence, admissibility, tolerances.spread)
 
@@ -190,6 +184,8 @@ def _judge_change(
     change, error_change = evidence.change, evidence.error_change
     assert change is not None
     assert error_change is not None
+    allowed, forbidden = allowed_ranges(error_change, tolerance)
+    evidence = replace(evidence, allowed=allowed, forbidden=forbidden)
     status = _compare_change(change, error_change, tolerance)
     if status == INCONCLUSIVE:
         reason = f"{what}: the interval straddles the tolerance"
