@@ -32,6 +32,22 @@ class MeasureError(FragilityError):
     """A measure that raised, or returned something that is no usable number."""
 
 
+class UndefinedMeasureError(FragilityError, ValueError):
+    """A measure that is not defined for a network, such as a margin of mislabelled samples.
+
+    Parameters
+    ----------
+    reason
+        The text a person reads: what is not defined, why, and what to do.
+    place
+        Which network of a stack.
+    """
+
+    def __init__(self, reason: str, place: int = 0) -> None:
+        super().__init__(reason)
+        self.place = place
+
+
 class AuditFailure(AssertionError):
     """A check that was not kept: what an audit asserts does not hold, or is not shown to hold.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.recipes import Recipe
@@ -15,6 +15,7 @@ from pytest_fragility.runs import Run, TrainedRun
 if TYPE_CHECKING:
     import torch
 
+    from pytest_fragility.network_stacks import NetworkStack
     from pytest_fragility.store import Store
     from pytest_fragility.tasks.task import Task
     from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
@@ -82,6 +83,8 @@ class Family:
         self.plan = plan
         self.device = device
         self._trained = trained
+        self._stacks: dict[tuple[str, int], NetworkStack] = {}
+        self._shared: dict[Any, Any] = {}
 
     @property
     def task(self) -> Task:
@@ -138,6 +141,23 @@ class Family:
                 f"no run with recipe {recipe!r}, n={n}, seed={seed}; this family has recipes "
                 f"{', '.join(self.recipes)}, sizes {self.sizes}, seeds {self.seeds}"
             ) from None
+
+    def stack(self, recipe: str, n: int) -> NetworkStack:
+        """Return the networks of one recipe and size, one per seed, stacked.
+
+        The same object each time, so that what one measure has worked out serves the next.
+        """
+        from pytest_fragility.network_stacks import NetworkStack
+
+        if (recipe, n) not in self._stacks:
+            runs = [self.trained_run(recipe, n, seed) for seed in self.seeds]
+            self._stacks[recipe, n] = NetworkStack.of_runs(runs, self.device, self._shared)
+        return self._stacks[recipe, n]
+
+    def describe(self, recipe: str, n: int, *seeds: int) -> str:
+        """Return what messages call the runs with these seeds."""
+        which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+        return f"task {self.task.name}, recipe {recipe} ({self.recipes[recipe]}), n={n}, {which}"
 
     def _network(self, trained: TrainedRun, recipe_name: str) -> TrainedNetwork:
         from pytest_fragility.trained_networks import TrainedNetwork

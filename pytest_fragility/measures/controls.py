@@ -2,37 +2,106 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.measures.measure import oracle
+from pytest_fragility.measures.adapters import as_measure
+from pytest_fragility.measures.measure import Measure, control, measure_name, oracle
+from pytest_fragility.measures.paths import path_norm
+from pytest_fragility.measures.stacked import (
+    INPUTS,
+    LABELS,
+    TRAINED_WEIGHTS,
+    StackMeasure,
+    reference,
+)
 
 if TYPE_CHECKING:
+    from pytest_fragility.network_stacks import NetworkStack
     from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
 
 
-def parameter_count(network: TrainedNetwork) -> float:
-    """Return the number of trained parameters, biases included (Jiang et al. 2020, eq. 20).
+@reference(source="Jiang et al. 2020, eq. 20", reads=("architecture",), is_control=True)
+def parameter_count(stack: NetworkStack) -> list[float]:
+    """Return the number of trained parameters, biases and normalization included.
 
-    The same number under every recipe with the same architecture: every `exponent` and `spread`
-    check is kept, and its trend is not that of test error.
+    A control (Jiang et al. 2020, eq. 20). The same number under every recipe with the same
+    architecture: every `exponent` and `spread` check is kept, and its trend is not that of test
+    error. In the bound's form, sqrt(value / n), its slope is -1/2 for every network and data set.
     """
-    return float(sum(parameter.numel() for parameter in network.model.parameters()))
+    count = sum(weight[0].numel() for weight in stack.weights.values())
+    return [float(count)] * len(stack)
 
 
+@reference(source="training record", reads=(TRAINED_WEIGHTS, INPUTS, LABELS), is_control=True)
+def train_loss(stack: NetworkStack) -> tuple[float, ...]:
+    """Return the mean cross-entropy over the training samples at the end, in nats.
+
+    A control: where training stops at a train loss, it says where it stopped, and nothing else.
+    """
+    return stack.train_losses
+
+
+@control
 @oracle
 def oracle_test_error(network: OracleNetwork) -> float:
     """Return the test error, (mistakes + 1/2) / (test size + 1): the perfect measure.
 
-    An oracle: it sees test data, as no measure may. Every check must be kept.
+    A control and an oracle: it sees test data, as no measure may. Every check must be kept.
     """
     return network.test_record.test_error
 
 
+@control
 def noise(network: TrainedNetwork) -> float:
     """Return a random number, uniform in (0, 1], that has nothing to do with the network.
 
-    No check of it may ever be kept for a reason: its intervals are too wide.
+    A control: no check of it may ever be kept for a reason, its intervals are too wide.
     """
     import torch
 
     return 1.0 - float(torch.rand((), generator=network.rng, device=network.rng.device))
+
+
+def at_initialization(measure: Measure) -> Measure:
+    """Return a measure of the initial, random weights in the place of the trained ones.
+
+    A control: what it says is known before training, so that it cannot track how training went.
+
+    Parameters
+    ----------
+    measure
+        Any measure.
+    """
+    name = f"{measure_name(measure)}_at_initialization"
+    if isinstance(measure, StackMeasure):
+        over_stack = measure
+
+        def compute(stack: NetworkStack) -> Any:
+            initial = replace(
+                stack, weights=stack.initial_weights, buffers=stack.initial_buffers, _results={}
+            )
+            return over_stack.over_stack(initial)
+
+        compute.__name__ = compute.__qualname__ = name
+        compute.__doc__ = f"{measure_name(measure)} of the initial weights: a control."
+        return StackMeasure(
+            compute,
+            form=measure.form,
+            source=measure.source,
+            reads=measure.reads,
+            is_control=True,
+        )
+
+    of_network = as_measure(measure)
+
+    @functools.wraps(of_network)
+    def of_initial(network: TrainedNetwork) -> Any:
+        return of_network(replace(network, model=network.initial_model))
+
+    of_initial.__name__ = of_initial.__qualname__ = name
+    return control(of_initial)
+
+
+path_norm_at_initialization = at_initialization(path_norm)

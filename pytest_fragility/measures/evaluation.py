@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_fragility.errors import MeasureError
+from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
+from pytest_fragility.measures.adapters import as_measure, call_form
 from pytest_fragility.measures.measure import Measure, is_oracle
+from pytest_fragility.measures.stacked import StackMeasure
+from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork
 
@@ -24,7 +27,8 @@ def evaluate(
     Parameters
     ----------
     measure
-        Called once per network, each time on a copy of its own.
+        Called once per network, each time on a copy of its own; a `StackMeasure` once per size, on
+        all seeds' networks together.
     name
         What error messages call it.
     family
@@ -39,17 +43,68 @@ def evaluate(
     MeasureError
         If the measure raises, or returns anything but one usable real number; the run is named.
     """
-    values = np.empty((len(family.sizes), len(family.seeds)))
     with torch.inference_mode(False), torch.enable_grad():
-        for row, n in enumerate(family.sizes):
-            for column, seed in enumerate(family.seeds):
-                network = (
-                    family.oracle_network(recipe, n, seed)
-                    if is_oracle(measure)
-                    else family[family.task.name, recipe, n, seed]
-                )
-                original = family.trained_run(recipe, n, seed)
-                values[row, column] = _evaluate_one(measure, name, network, original, scale)
+        if isinstance(measure, StackMeasure):
+            rows = [_evaluate_stack(measure, name, family, recipe, n, scale) for n in family.sizes]
+        else:
+            rows = [
+                _evaluate_each(as_measure(measure), name, family, recipe, n, scale)
+                for n in family.sizes
+            ]
+    return np.array(rows)
+
+
+def _evaluate_stack(
+    measure: StackMeasure, name: str, family: Family, recipe: str, n: int, scale: str
+) -> list[float]:
+    """Return one value per seed from one call for all of them."""
+    stack = family.stack(recipe, n)
+    before = _versions(stack)
+    try:
+        values: list[float] = measure.over_stack(stack).tolist()
+    except UndefinedMeasureError as error:
+        raise MeasureError(
+            f"measure {name} on {family.describe(recipe, n, family.seeds[error.place])}: {error}"
+        ) from error
+    except Exception as error:
+        raise MeasureError(
+            f"measure {name} on {family.describe(recipe, n, *family.seeds)}: "
+            f"raised {type(error).__name__}: {error}"
+        ) from error
+    changed = [part for part, version in _versions(stack).items() if version != before[part]]
+    if changed:
+        raise MeasureError(
+            f"measure {name} on {family.describe(recipe, n, *family.seeds)}: changed the stack it "
+            f"was handed ({changed[0]}), which other measures share; clone what is to change"
+        )
+    for value, seed in zip(values, family.seeds, strict=True):
+        _require_usable(value, f"measure {name} on {family.describe(recipe, n, seed)}", scale)
+    return values
+
+
+def _versions(stack: NetworkStack) -> dict[str, int]:
+    """Return how often each tensor of a stack was changed in place, as torch counts."""
+    parts = ("weights", "initial_weights", "buffers", "initial_buffers")
+    return {
+        f"{part}, {name}": tensor._version
+        for part in parts
+        for name, tensor in getattr(stack, part).items()
+    }
+
+
+def _evaluate_each(
+    measure: Measure, name: str, family: Family, recipe: str, n: int, scale: str
+) -> list[float]:
+    """Return one value per seed, each from a call on a copy of its network."""
+    values = []
+    for seed in family.seeds:
+        network = (
+            family.oracle_network(recipe, n, seed)
+            if is_oracle(measure)
+            else family[family.task.name, recipe, n, seed]
+        )
+        original = family.trained_run(recipe, n, seed)
+        values.append(_evaluate_one(measure, name, network, original, scale))
     return values
 
 
@@ -57,8 +112,12 @@ def _evaluate_one(
     measure: Measure, name: str, network: TrainedNetwork, original: TrainedRun, scale: str
 ) -> float:
     where = f"measure {name} on {network}"
+    if call_form(measure):
+        where += f", called with {call_form(measure)}"
     try:
         value = measure(network)
+    except UndefinedMeasureError as error:
+        raise MeasureError(f"{where}: {error}") from error
     except Exception as error:
         raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
     changed = _changed_part(network, original)

@@ -1,22 +1,18 @@
-"""What a measure is, what it is called, and the bound's form of one."""
+"""What a measure is, and what it is called."""
 
 from __future__ import annotations
 
-import functools
-import math
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pytest_fragility.errors import SettingsError
-
-if TYPE_CHECKING:
-    from pytest_fragility.trained_networks import TrainedNetwork
 
 Measure = Callable[..., Any]
 AnyMeasure = TypeVar("AnyMeasure", bound=Callable[..., Any])
 
 ORACLE_ATTRIBUTE = "is_oracle"
+CONTROL_ATTRIBUTE = "is_control"
 
 _NAME = re.compile(r"[A-Za-z_][\w.+-]*")
 
@@ -32,25 +28,15 @@ def is_oracle(measure: Measure) -> bool:
     return bool(getattr(measure, ORACLE_ATTRIBUTE, False))
 
 
-def over_sqrt_n(measure: Measure) -> Measure:
-    """Return the measure divided by sqrt(n): the form in which a norm enters its bound.
+def control(measure: AnyMeasure) -> AnyMeasure:
+    """Mark a measure whose verdict is known beforehand, so that it audits the audit."""
+    setattr(measure, CONTROL_ATTRIBUTE, True)
+    return measure
 
-    The new measure is called ``<name>_over_sqrt_n``. Any quantity that does not depend on n gets
-    the exponent 1/2 from this form.
 
-    Parameters
-    ----------
-    measure
-        A raw measure.
-    """
-
-    @functools.wraps(measure)
-    def bound_form(network: TrainedNetwork) -> Any:
-        return measure(network) / math.sqrt(network.n)
-
-    bound_form.__name__ = f"{measure_name(measure)}_over_sqrt_n"
-    bound_form.__qualname__ = bound_form.__name__
-    return bound_form
+def is_control(measure: Measure) -> bool:
+    """Return whether a measure is a control."""
+    return bool(getattr(measure, CONTROL_ATTRIBUTE, False))
 
 
 def measure_name(measure: Measure, name: str | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module, util
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pytest_fragility.plugin.session import FragilitySession, fragility_session
 
 
 def load_measure(place: str) -> Callable[..., Any]:
-    """Return the function at ``module:function``.
+    """Return the function at ``module:function``, or ``module:measure.bound_form``.
 
     Raises
     ------
@@ -26,7 +27,7 @@ def load_measure(place: str) -> Callable[..., Any]:
     module_name, _, function = place.partition(":")
     module = import_module(module_name)
     try:
-        measure: Callable[..., Any] = getattr(module, function)
+        measure: Callable[..., Any] = attrgetter(function)(module)
     except AttributeError:
         raise SettingsError(
             f"--fragility-measure={place}: module {module_name} has no {function!r}"
@@ -37,7 +38,7 @@ def load_measure(place: str) -> Callable[..., Any]:
 def require_module(place: str) -> None:
     """Raise a SettingsError where ``module:function`` names no module; nothing is imported."""
     module_name, _, function = place.partition(":")
-    parts = [*module_name.split("."), function]
+    parts = [*module_name.split("."), *function.split(".")]
     if not all(part.isidentifier() for part in parts):
         raise SettingsError(f"--fragility-measure={place}: expected MODULE:FUNCTION")
     try:

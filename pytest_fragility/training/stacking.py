@@ -39,7 +39,7 @@ def stack_network(network: nn.Module) -> StackedNetwork:
     products, backward pass included, at half the cost; anything else goes through
     `torch.func.vmap` and autograd.
     """
-    layers = _perceptron_layers(network)
+    layers = perceptron_layers(network)
     return MappedNetwork(network) if layers is None else Perceptron(layers)
 
 
@@ -51,7 +51,7 @@ class Layer:
     has_relu: bool
 
 
-def _perceptron_layers(network: nn.Module) -> list[Layer] | None:
+def perceptron_layers(network: nn.Module) -> list[Layer] | None:
     """Return the layers of a perceptron, or None where the network is something else."""
     if not isinstance(network, nn.Sequential):
         return None

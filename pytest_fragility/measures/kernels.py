@@ -1,0 +1,239 @@
+"""The covariance of a network's outputs over random initializations: the prior over functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.layers import find_weight_layers
+from pytest_fragility.training.stacking import perceptron_layers
+
+CLOSED_FORM = "closed form"
+MONTE_CARLO = "Monte Carlo"
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Covariance of one output between samples, over random initializations.
+
+    Parameters
+    ----------
+    matrix
+        Shape (n, n), float64.
+    method
+        ``"closed form"`` or ``"Monte Carlo"``.
+    rank
+        Numerical rank of the matrix (`numpy.linalg.matrix_rank`).
+    relative_error
+        Monte Carlo standard error of the matrix over its norm, both Frobenius; 0 in closed form.
+    networks
+        Number of random networks; 0 in closed form.
+    """
+
+    matrix: Floats
+    method: str
+    relative_error: float
+    networks: int
+
+    @property
+    def rank(self) -> int:
+        """Numerical rank of the matrix."""
+        return int(np.linalg.matrix_rank(self.matrix, hermitian=True))
+
+
+def relu_kernel(
+    inputs: npt.ArrayLike, *, hidden_layers: int, weight_variance: float, bias_variance: float
+) -> Floats:
+    """Return the kernel of a wide ReLU perceptron, shape (n, n), float64.
+
+    The NNGP recursion (Lee et al. 2018; Cho and Saul 2009, arc-cosine kernel of order 1). With
+    ``K0 = b + s x x' / d``, each hidden layer maps
+    ``K -> b + s / (2 pi) (sqrt(Kii Kjj - Kij^2) + (pi - t) Kij)``, where
+    ``t = atan2(sqrt(Kii Kjj - Kij^2), Kij)`` is the angle: no quotient that rounding could carry
+    beyond [-1, 1].
+
+    Parameters
+    ----------
+    inputs
+        Shape (n, d).
+    hidden_layers
+        Number of hidden layers; 0 gives the linear kernel.
+    weight_variance
+        s: fan-in times the variance of a weight; 2 for He initialization.
+    bias_variance
+        b: variance of a bias.
+    """
+    samples = np.asarray(inputs, dtype=np.float64)
+    kernel: Floats = bias_variance + weight_variance * (samples @ samples.T) / samples.shape[1]
+    for _ in range(hidden_layers):
+        variances = np.diag(kernel).copy()
+        products = np.multiply.outer(variances, variances)
+        root = np.sqrt(np.maximum(products - kernel * kernel, 0.0))
+        angle = np.arctan2(root, kernel)
+        kernel = bias_variance + weight_variance / (2 * math.pi) * (
+            root + (math.pi - angle) * kernel
+        )
+        np.fill_diagonal(kernel, bias_variance + weight_variance * variances / 2)
+    return kernel
+
+
+def hidden_layers_of(structure: nn.Module) -> int | None:
+    """Return the number of hidden layers of a ReLU perceptron; None for anything else."""
+    layers = perceptron_layers(structure)
+    if layers is None or layers[-1].has_relu or not all(layer.has_relu for layer in layers[:-1]):
+        return None
+    return len(layers) - 1
+
+
+def network_kernel(
+    structure: nn.Module,
+    inputs: torch.Tensor,
+    *,
+    generator: torch.Generator,
+    weight_variance: float = 2.0,
+    bias_variance: float = 0.0,
+    networks: int | None = None,
+) -> Kernel:
+    """Return the kernel of a network's architecture.
+
+    In closed form for a ReLU perceptron, in the limit of infinite width; by Monte Carlo over
+    random initializations at the width that it has for any other.
+
+    Parameters
+    ----------
+    structure
+        Gives the layers; its weights mean nothing.
+    inputs
+        Shape (n, *input shape).
+    generator
+        Randomness for Monte Carlo.
+    weight_variance, bias_variance
+        Of the prior: weights from N(0, weight_variance / fan_in), biases from
+        N(0, bias_variance).
+    networks
+        Number of random networks for Monte Carlo; by default enough for a rank of at least 4 n.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If the network is no perceptron and has parameters other than those of linear layers,
+        convolutions and batch normalization, or does not end in a linear layer.
+    """
+    hidden = hidden_layers_of(structure)
+    if hidden is not None:
+        matrix = relu_kernel(
+            inputs.flatten(1).cpu().numpy(),
+            hidden_layers=hidden,
+            weight_variance=weight_variance,
+            bias_variance=bias_variance,
+        )
+        return Kernel(matrix, CLOSED_FORM, 0.0, 0)
+    return monte_carlo_kernel(
+        structure,
+        inputs,
+        generator=generator,
+        weight_variance=weight_variance,
+        bias_variance=bias_variance,
+        networks=networks,
+    )
+
+
+def monte_carlo_kernel(
+    structure: nn.Module,
+    inputs: torch.Tensor,
+    *,
+    generator: torch.Generator,
+    weight_variance: float = 2.0,
+    bias_variance: float = 0.0,
+    networks: int | None = None,
+) -> Kernel:
+    """Return the kernel by Monte Carlo over random initializations; see `network_kernel`.
+
+    With features phi in front of the last linear layer, of width h, each random network gives
+    ``b + s phi phi^T / h``, the exact mean over the last layer's weights. Normalization layers keep
+    scale one, shift zero and their initial statistics.
+    """
+    last = _last_linear(structure)
+    networks = networks or max(16, math.ceil(4 * len(inputs) / last.in_features))
+    total = np.zeros((len(inputs), len(inputs)))
+    squares = np.zeros_like(total)
+    for features in _random_features(
+        structure, last, inputs, generator, networks, weight_variance, bias_variance
+    ):
+        one = bias_variance + weight_variance * (features @ features.T) / features.shape[1]
+        total += one
+        squares += one * one
+    mean = total / networks
+    variance = np.maximum(squares / networks - mean * mean, 0.0) / max(networks - 1, 1)
+    error = math.sqrt(float(variance.sum())) / float(np.linalg.norm(mean))
+    return Kernel(mean, MONTE_CARLO, error, networks)
+
+
+def _last_linear(structure: nn.Module) -> nn.Linear:
+    layers = find_weight_layers(structure)
+    last = layers[-1]
+    if not isinstance(last.module, nn.Linear) or last.normalization is not None:
+        raise UndefinedMeasureError(
+            f"the prior over functions needs a network that ends in a linear layer; the last "
+            f"weight layer of this one is {last.name} ({type(last.module).__name__})"
+        )
+    return last.module
+
+
+def _random_features(
+    structure: nn.Module,
+    last: nn.Linear,
+    inputs: torch.Tensor,
+    generator: torch.Generator,
+    networks: int,
+    weight_variance: float,
+    bias_variance: float,
+) -> Iterator[Floats]:
+    """Yield the inputs of the last linear layer of random networks, shape (n, h) each."""
+    caught: list[torch.Tensor] = []
+    handle = last.register_forward_hook(lambda _, args, output: caught.extend((args[0], output)))
+    try:
+        for _ in range(networks):
+            weights = _random_weights(structure, generator, weight_variance, bias_variance)
+            caught.clear()
+            with torch.no_grad():
+                outputs = functional_call(structure, weights, (inputs.float(),))
+            features, own = caught
+            if own is not outputs and not torch.equal(own, outputs):
+                raise UndefinedMeasureError(
+                    "the prior over functions needs a network that ends in a linear layer; this "
+                    "one changes that layer's output"
+                )
+            yield features.flatten(1).double().cpu().numpy()
+    finally:
+        handle.remove()
+
+
+def _random_weights(
+    structure: nn.Module, generator: torch.Generator, weight_variance: float, bias_variance: float
+) -> dict[str, torch.Tensor]:
+    """Draw the parameters of weight layers; those of normalization are one and zero."""
+    layers = {layer.name for layer in find_weight_layers(structure)}
+    weights = {}
+    for name, parameter in structure.named_parameters():
+        owner, _, kind = name.rpartition(".")
+        if owner not in layers:
+            weights[name] = torch.full_like(parameter, 1.0 if kind == "weight" else 0.0)
+            continue
+        draw = torch.randn(parameter.shape, generator=generator, device=generator.device)
+        if parameter.dim() > 1:
+            scale = math.sqrt(weight_variance / math.prod(parameter.shape[1:]))
+        else:
+            scale = math.sqrt(bias_variance)
+        weights[name] = (draw * scale).to(parameter)
+    return weights

@@ -1,0 +1,267 @@
+"""The function-based PAC-Bayes bound: how likely a random network fits the training labels.
+
+Valle-Perez and Louis 2020, "Generalization bounds for deep learning". The prior over functions is
+that of the network's architecture at random initialization (`pytest_fragility.measures.kernels`);
+its probability of the training labels is a Gaussian process's evidence
+(`pytest_fragility.measures.evidence`). Nothing here looks at trained weights: the same data give
+the same value under every optimizer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.stacked import BOUND, INPUTS, LABELS, RANDOMNESS, reference
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pytest_fragility.measures.kernels import Kernel
+    from pytest_fragility.network_stacks import NetworkStack
+    from pytest_fragility.trained_networks import TrainedNetwork
+
+    Floats = npt.NDArray[np.float64]
+
+ARCHITECTURE = "architecture"
+DATA = (ARCHITECTURE, INPUTS, LABELS, RANDOMNESS)
+SOURCE = "Valle-Perez and Louis 2020"
+
+# both failure probabilities of the bounds, as in published code
+DELTA = 2.0**-10
+
+
+def bound_of_theorem(negative_log_evidence: float, n: int) -> float:
+    """Return the bound on the error by the theorem of Valle-Perez and Louis 2020.
+
+    ``-ln(1 - error) <= (ln 1/P + ln n + ln 1/delta + ln 1/gamma) / (n - 1)`` with probability at
+    least 1 - delta over training sets and 1 - gamma over functions drawn from the posterior;
+    delta = gamma = 2^-10.
+
+    Parameters
+    ----------
+    negative_log_evidence
+        ln 1/P, in nats.
+    n
+        Training set size, at least 2.
+    """
+    exponent = (negative_log_evidence + math.log(n) - 2 * math.log(DELTA)) / (n - 1)
+    return -math.expm1(-exponent)
+
+
+def bound_as_published(negative_log_evidence: float, n: int) -> float:
+    """Return the bound on the error as published code computes it.
+
+    ``error <= 1 - exp(-(ln 1/P + 2 ln n + 1 - ln delta) / n)`` with delta = 2^-10 (after McAllester
+    1999, theorem 1), on the expected error of functions drawn from the posterior.
+    """
+    exponent = (negative_log_evidence + 2 * math.log(n) + 1 - math.log(DELTA)) / n
+    return -math.expm1(-exponent)
+
+
+def _each(stack: NetworkStack, compute: Callable[[int], float]) -> Any:
+    """Return one number per network, refusals told apart by place."""
+    import numpy as np
+
+    values = []
+    for place in range(len(stack)):
+        try:
+            values.append(compute(place))
+        except UndefinedMeasureError as error:
+            raise UndefinedMeasureError(str(error), place) from error
+    return np.array(values)
+
+
+def _bounded(bound: Callable[[float, int], float], link: str) -> Callable[[NetworkStack], Any]:
+    def compute(stack: NetworkStack) -> Any:
+        if stack.n < 2:
+            raise UndefinedMeasureError(f"the bound divides by n - 1, and n is {stack.n}")
+        return _each(stack, lambda place: bound(_binary(stack, place, link), stack.n))
+
+    return compute
+
+
+@reference(
+    source=SOURCE,
+    reads=DATA,
+    bound=_bounded(bound_of_theorem, "heaviside"),
+)
+def negative_log_evidence(stack: NetworkStack) -> Any:
+    """Return -ln P, with P the chance that a random network fits the training labels.
+
+    P is the probability that the sign of a zero-mean Gaussian process with the architecture's
+    kernel agrees with every label (noiseless, Heaviside link), by expectation propagation. Two
+    classes as they are; K classes by the split of published code: the lower half (labels below
+    K / 2) against the rest, so that it speaks of that binary task. Valle-Perez and Louis 2020. Raw
+    value, in nats, at least zero; the bound's form is `marginal_likelihood_bound`.
+
+    Reads inputs, labels and architecture, and randomness where the kernel needs Monte Carlo; no
+    weights. Kernel: weights N(0, 2 s^2 / fan_in) with s the recipe's initialization scale, biases
+    zero. ReLU perceptrons in closed form at infinite width, anything else by Monte Carlo over
+    random initializations (`prior_kernel` gives rank and error).
+
+    Raises
+    ------
+    UndefinedMeasureError
+        Where two samples coincide with opposite labels (P is zero); where an input is all zeros;
+        where the architecture's prior is not known; where expectation propagation does not
+        converge.
+    """
+    return _each(stack, lambda place: _binary(stack, place, "heaviside"))
+
+
+@reference(source=SOURCE, reads=DATA, bound=_bounded(bound_of_theorem, "probit"))
+def negative_log_evidence_probit(stack: NetworkStack) -> Any:
+    """Return `negative_log_evidence` with the probit link, which allows for mistakes.
+
+    ``-ln E[prod_i Phi(y_i f(x_i))]``: labels that the function's sign misses are unlikely instead
+    of impossible, more so the larger the prior's scale. Raw value, in nats.
+
+    Reads inputs, labels and architecture; no weights. Split and kernel as in
+    `negative_log_evidence`.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        As `negative_log_evidence`, but for coinciding samples, which are allowed.
+    """
+    return _each(stack, lambda place: _binary(stack, place, "probit"))
+
+
+@reference(source=SOURCE, reads=DATA, form=BOUND)
+def marginal_likelihood_bound(stack: NetworkStack) -> Any:
+    """Return the marginal-likelihood PAC-Bayes bound on the error.
+
+    ``1 - exp(-(ln 1/P + ln n + ln 1/delta + ln 1/gamma) / (n - 1))`` with delta = gamma = 2^-10
+    (Valle-Perez and Louis 2020), P as in `negative_log_evidence`. A bound on the error, in (0, 1),
+    of functions drawn from the posterior: it speaks of the prior's architecture and the data, and
+    of the trained network only as far as training samples that posterior.
+
+    Reads inputs, labels and architecture; no weights. Split and kernel as in
+    `negative_log_evidence`.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        As `negative_log_evidence`; below two samples.
+    """
+    return _bounded(bound_of_theorem, "heaviside")(stack)
+
+
+@reference(source=f"{SOURCE}; their published code", reads=DATA, form=BOUND)
+def marginal_likelihood_bound_as_published(stack: NetworkStack) -> Any:
+    """Return the marginal-likelihood PAC-Bayes bound as published code computes it.
+
+    ``1 - exp(-(ln 1/P + 2 ln n + 1 - ln delta) / n)`` with delta = 2^-10 (after McAllester 1999,
+    theorem 1); P as in `negative_log_evidence`. A bound on the error, in (0, 1).
+
+    Reads inputs, labels and architecture; no weights. Split and kernel as in
+    `negative_log_evidence`; published kernels have biases of variance 0.01, this one has the
+    initialization's own, zero.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        As `negative_log_evidence`.
+    """
+    return _bounded(bound_as_published, "heaviside")(stack)
+
+
+@reference(source="one-vs-rest sum; no proper evidence", reads=DATA)
+def sum_of_one_vs_rest_negative_log_evidences(stack: NetworkStack) -> Any:
+    """Return the sum over classes of -ln P(class against the rest).
+
+    Not the evidence of the multi-class labels, nor a bound on it: the K binary problems are not
+    independent, and the sum counts each sample K times. It is a number that follows data
+    complexity where the binary split of `negative_log_evidence` would hide it. Classes without a
+    sample count as all-negative problems. Heaviside link. Raw value, in nats.
+
+    Reads inputs, labels and architecture; no weights. Kernel as in `negative_log_evidence`.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        As `negative_log_evidence`.
+    """
+    return _each(stack, lambda place: _one_vs_rest(stack, place))
+
+
+def prior_kernel(network: TrainedNetwork) -> Kernel:
+    """Return the covariance of a network's outputs over random initializations.
+
+    Parameters
+    ----------
+    network
+        Gives architecture, initialization scale and training samples.
+
+    Returns
+    -------
+    Kernel
+        Shape (n, n), with its method, rank and Monte Carlo error.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        Where the architecture's prior is not known.
+    """
+    from pytest_fragility.network_stacks import NetworkStack
+
+    return _kernel(NetworkStack.of_network(network), 0)
+
+
+def _kernel(stack: NetworkStack, place: int) -> Kernel:
+    """Return the prior's kernel, worked out once for all networks with these samples."""
+    from pytest_fragility.measures.kernels import network_kernel
+
+    scale = stack.recipe.initialization_scale
+    key = ("prior kernel", str(stack.recipe.architecture), scale)
+
+    def compute() -> Kernel:
+        return network_kernel(
+            stack.structure,
+            stack.inputs[place],
+            generator=stack.generator(place, "prior kernel"),
+            weight_variance=2 * scale**2,
+        )
+
+    return stack.once_for_samples(place, key, compute)
+
+
+def _binary(stack: NetworkStack, place: int, link: str) -> float:
+    import numpy as np
+
+    classes = _classes(stack)
+    labels = stack.labels[place].cpu().numpy()
+    return _evidence(stack, place, np.where(2 * labels < classes, -1.0, 1.0), "halves", link)
+
+
+def _one_vs_rest(stack: NetworkStack, place: int) -> float:
+    import numpy as np
+
+    labels = stack.labels[place].cpu().numpy()
+    signs = [np.where(labels == one, 1.0, -1.0) for one in range(_classes(stack))]
+    return sum(
+        _evidence(stack, place, each, f"class {one}", "heaviside") for one, each in enumerate(signs)
+    )
+
+
+def _evidence(stack: NetworkStack, place: int, signs: Floats, problem: str, link: str) -> float:
+    """Return -ln P, worked out once for all networks with these samples."""
+    from pytest_fragility.measures.evidence import log_evidence
+
+    architecture = str(stack.recipe.architecture)
+    key = ("evidence", architecture, stack.recipe.initialization_scale, problem, link)
+
+    def compute() -> float:
+        return -log_evidence(_kernel(stack, place).matrix, signs, link=link).log_evidence
+
+    return stack.once_for_samples(place, key, compute)
+
+
+def _classes(stack: NetworkStack) -> int:
+    from pytest_fragility.measures.layers import weight_layers
+
+    return int(weight_layers(stack)[-1].module.weight.shape[0])

@@ -1,0 +1,239 @@
+"""The largest noise on the weights that a network tolerates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.layers import parameter_vectors, split_vectors
+from pytest_fragility.measures.outputs import logits_of
+from pytest_fragility.network_stacks import NetworkStack, Tensors
+
+if TYPE_CHECKING:
+    from pytest_fragility.trained_networks import TrainedNetwork
+
+ACCURACY_DROP = 0.1
+DRAWS = 10
+SMALLEST, LARGEST = 2.0**-30, 2.0**15
+FIRST_GUESS = {False: 2.0**-4, True: 2.0**-1}
+BRACKET = 1.02
+MAGNITUDE_EPSILON = 1e-3
+
+Drops = Callable[[float], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class NoiseSearch:
+    """What a search for the tolerated noise found.
+
+    Parameters
+    ----------
+    sigma
+        Standard deviation of the noise under which train accuracy falls by `accuracy_drop`, on
+        average over the draws: the geometric middle of `low` and `high`. Where the search
+        saturated, the end of its range.
+    low, high
+        Noise that costs less, and noise that costs more; ``high / low`` is at most 1.02.
+    accuracy_drop
+        The target.
+    drop, drop_error
+        Mean fall of train accuracy at the bracket's nearer end, and its standard error over the
+        draws.
+    relative_error
+        Monte Carlo standard error of sigma over sigma: that of the drop over its slope in log
+        sigma, as seen around the bracket; infinite where it is flat.
+    draws
+        Number of noise vectors; the same ones at every sigma (common random numbers).
+    saturated
+        ``"low"`` where the least noise in the range costs more than the target, ``"high"`` where
+        the largest costs less, else None.
+    """
+
+    sigma: float
+    low: float
+    high: float
+    accuracy_drop: float
+    drop: float
+    drop_error: float
+    relative_error: float
+    draws: int
+    saturated: str | None = None
+
+
+def sigma_search(
+    network: TrainedNetwork,
+    *,
+    magnitude_aware: bool = False,
+    accuracy_drop: float = ACCURACY_DROP,
+    draws: int = DRAWS,
+) -> NoiseSearch:
+    """Search for the noise on all parameters that costs a network 0.1 of its train accuracy.
+
+    Noise u ~ N(0, sigma^2) is added to every trained parameter (Jiang et al. 2020, above eq. 48),
+    or u_i ~ N(0, sigma^2 w_i^2 + epsilon^2) with epsilon = 0.001 (above eq. 56). Bisection in
+    log sigma over [2^-30, 2^15] with common random numbers, in float32.
+
+    Parameters
+    ----------
+    network
+        A trained network.
+    magnitude_aware
+        Whether the noise scales with each parameter.
+    accuracy_drop
+        How much of the network's own train accuracy the noise costs.
+    draws
+        Number of noise vectors.
+
+    Returns
+    -------
+    NoiseSearch
+        Sigma with its bracket and Monte Carlo error.
+    """
+    stack = NetworkStack.of_network(network)
+    return _search(stack, 0, magnitude_aware, accuracy_drop, draws)
+
+
+def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> torch.Tensor:
+    """Return sigma of each network, shape (K,), float64; see `sigma_search`.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If the search saturates: no noise costs 0.1 of the accuracy, or the least already does.
+    """
+    return stack.once(
+        ("tolerated noise", magnitude_aware), lambda: _tolerated_noise(stack, magnitude_aware)
+    )
+
+
+def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor:
+    sigmas = []
+    for place in range(len(stack)):
+        found = _search(stack, place, magnitude_aware, ACCURACY_DROP, DRAWS)
+        if found.saturated:
+            cost = "less" if found.saturated == "high" else "more"
+            raise UndefinedMeasureError(
+                f"noise of sigma = {found.sigma:g}, the end of the search range, costs {cost} "
+                f"than {ACCURACY_DROP} of train accuracy ({found.drop:.3f}), so that no sigma "
+                "costs just that; is the train accuracy near chance?",
+                place,
+            )
+        sigmas.append(found.sigma)
+    return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
+
+
+def _search(
+    stack: NetworkStack, place: int, magnitude_aware: bool, accuracy_drop: float, draws: int
+) -> NoiseSearch:
+    with torch.no_grad():
+        purpose = "magnitude-aware noise" if magnitude_aware else "noise"
+        drops = _noisy_drops(stack, place, magnitude_aware, draws, purpose)
+        return _Bisection(drops, accuracy_drop, draws).run(FIRST_GUESS[magnitude_aware])
+
+
+def _noisy_drops(
+    stack: NetworkStack, place: int, magnitude_aware: bool, draws: int, purpose: str
+) -> Drops:
+    """Return a function from sigma to the fall of train accuracy under each draw, shape (S,)."""
+    weights = parameter_vectors(stack)[place].float()
+    generator = stack.generator(place, purpose)
+    noise = torch.randn(draws, len(weights), generator=generator, device=stack.device)
+    correct = accuracy_counter(stack, place, draws)
+    own = correct(split_vectors(stack, weights.expand(draws, -1).contiguous()))
+
+    def drops(sigma: float) -> torch.Tensor:
+        if magnitude_aware:
+            scale = (sigma**2 * weights.square() + MAGNITUDE_EPSILON**2).sqrt()
+            noisy = torch.addcmul(weights, noise, scale)
+        else:
+            noisy = torch.add(weights, noise, alpha=sigma)
+        return own - correct(split_vectors(stack, noisy))
+
+    return drops
+
+
+def accuracy_counter(
+    stack: NetworkStack, place: int, draws: int
+) -> Callable[[Tensors], torch.Tensor]:
+    """Return a function from S weights of one network to their train accuracies, shape (S,)."""
+    inputs = stack.inputs[place].float()
+    inputs = inputs.expand(draws, *inputs.shape)
+    labels = stack.labels[place].expand(draws, -1).unsqueeze(2)
+    buffers = {
+        name: buffer[place].expand(draws, *buffer.shape[1:])
+        for name, buffer in stack.buffers.items()
+    }
+
+    def accuracies(weights: Tensors) -> torch.Tensor:
+        logits = logits_of(stack.structure, weights, buffers, inputs)
+        is_right = logits.gather(2, labels).squeeze(2) >= logits.amax(dim=2)
+        return is_right.double().mean(dim=1)
+
+    return accuracies
+
+
+@dataclass
+class _Bisection:
+    """Bisection in log sigma; it remembers what it has seen, for the slope."""
+
+    drops: Drops
+    target: float
+    draws: int
+    seen: dict[float, tuple[float, float]] = field(default_factory=dict)
+
+    def run(self, sigma: float) -> NoiseSearch:
+        low = high = sigma
+        if self._mean_drop(sigma) < self.target:
+            while self._mean_drop(high) < self.target:
+                if high >= LARGEST:
+                    return self._found(high, high, "high")
+                low, high = high, 4 * high
+        else:
+            while self._mean_drop(low) >= self.target:
+                if low <= SMALLEST:
+                    return self._found(low, low, "low")
+                low, high = low / 4, low
+        while high / low > BRACKET:
+            middle = math.sqrt(low * high)
+            if self._mean_drop(middle) < self.target:
+                low = middle
+            else:
+                high = middle
+        return self._found(low, high, None)
+
+    def _mean_drop(self, sigma: float) -> float:
+        if sigma not in self.seen:
+            drops = self.drops(sigma)
+            error = drops.std() / math.sqrt(self.draws) if self.draws > 1 else drops.new_tensor(0)
+            self.seen[sigma] = (float(drops.mean()), float(error))
+        return self.seen[sigma][0]
+
+    def _found(self, low: float, high: float, saturated: str | None) -> NoiseSearch:
+        nearer = min((low, high), key=lambda end: abs(self.seen[end][0] - self.target))
+        drop, drop_error = self.seen[nearer]
+        slope = self._slope(low, high)
+        return NoiseSearch(
+            sigma=math.sqrt(low * high),
+            low=low,
+            high=high,
+            accuracy_drop=self.target,
+            drop=drop,
+            drop_error=drop_error,
+            relative_error=drop_error / slope if slope > 0 else math.inf,
+            draws=self.draws,
+            saturated=saturated,
+        )
+
+    def _slope(self, low: float, high: float) -> float:
+        """Return the rise of the drop per unit of log sigma, over about a fifth to either side."""
+        below = [sigma for sigma in self.seen if sigma <= low / 1.15]
+        above = [sigma for sigma in self.seen if sigma >= high * 1.15]
+        if not below or not above:
+            return 0.0
+        left, right = max(below), min(above)
+        return (self.seen[right][0] - self.seen[left][0]) / math.log(right / left)

@@ -1,0 +1,100 @@
+"""What networks compute: logits and margins, with the weights they have or with others."""
+
+from __future__ import annotations
+
+import torch
+from torch.func import functional_call, vmap
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.network_stacks import NetworkStack, Tensors
+from pytest_fragility.training.stacking import Perceptron, stack_network
+
+SMALLEST_FOR_MARGIN = 10
+
+
+def logits_of(
+    structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
+) -> torch.Tensor:
+    """Return the outputs of S networks, shape (S, samples, classes).
+
+    Parameters
+    ----------
+    structure
+        Gives the layers.
+    weights, buffers
+        By name, each of shape (S, *shape).
+    inputs
+        Shape (S, samples, *input shape).
+    """
+    network = stack_network(structure)
+    if isinstance(network, Perceptron):
+        return network.logits(list(weights.values()), inputs)
+
+    def one(weights: Tensors, buffers: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = functional_call(structure, {**weights, **buffers}, (inputs,))
+        return outputs
+
+    if len(inputs) == 1:
+        # what vmap cannot take still works for a network by itself
+        alone = [{name: part[0] for name, part in parts.items()} for parts in (weights, buffers)]
+        return one(alone[0], alone[1], inputs[0]).unsqueeze(0)
+    outputs: torch.Tensor = vmap(one)(weights, buffers, inputs)
+    return outputs
+
+
+def in_double(tensors: Tensors) -> Tensors:
+    """Return floating-point tensors in float64, and others, such as counters, as they are."""
+    return {
+        name: tensor.double() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def train_logits(stack: NetworkStack) -> torch.Tensor:
+    """Return the outputs on the training samples, shape (K, n, classes), float64."""
+
+    def compute() -> torch.Tensor:
+        with torch.no_grad():
+            weights, buffers = in_double(stack.weights), in_double(stack.buffers)
+            return logits_of(stack.structure, weights, buffers, stack.inputs.double())
+
+    return stack.once("train logits", compute)
+
+
+def train_margins(stack: NetworkStack) -> torch.Tensor:
+    """Return each training sample's logit of its label minus the largest other, shape (K, n)."""
+    logits, labels = train_logits(stack), stack.labels.unsqueeze(2)
+    own = logits.gather(2, labels).squeeze(2)
+    return own - logits.scatter(2, labels, -torch.inf).amax(dim=2)
+
+
+def log_margin(stack: NetworkStack) -> torch.Tensor:
+    """Return the logarithm of the 10th percentile of the margins, shape (K,), float64.
+
+    The percentile is the floor(n / 10)-th smallest margin, the order statistic of published code.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If n is below 10, or a network mislabels so many training samples that the percentile is
+        not positive.
+    """
+    return stack.once("log margin", lambda: _log_margin(stack))
+
+
+def _log_margin(stack: NetworkStack) -> torch.Tensor:
+    if stack.n < SMALLEST_FOR_MARGIN:
+        raise UndefinedMeasureError(
+            f"the margin is the 10th percentile over the training samples, of which there are only "
+            f"{stack.n}: expected at least {SMALLEST_FOR_MARGIN}"
+        )
+    margins = train_margins(stack).kthvalue(stack.n // 10, dim=1).values
+    for place, margin in enumerate(margins.tolist()):
+        if not margin > 0:
+            raise UndefinedMeasureError(
+                f"the margin (10th percentile over the training samples) is {margin:.3g}, and must "
+                "be positive: the network mislabels about a tenth of its training samples or more. "
+                "Train it further, or use a measure without margin",
+                place,
+            )
+    return margins.log()

@@ -1,0 +1,286 @@
+"""Sums over all paths through a network, in the log domain."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.func import vmap
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.layers import folded_parameters, traced, weight_layers
+from pytest_fragility.network_stacks import NetworkStack
+
+Parameters = dict[str, tuple[torch.Tensor, torch.Tensor | None]]
+
+TRANSPARENT = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+RESHAPING = (nn.Flatten, nn.Unflatten)
+TRANSPARENT_CALLS = (torch.relu, functional.relu, "relu", "relu_", "contiguous")
+RESHAPING_CALLS = (torch.flatten, torch.squeeze, "flatten", "view", "reshape", "squeeze")
+ADDITIONS = (operator.add, torch.add, operator.iadd, "add", "add_")
+CONVOLUTIONS: dict[int, Callable[..., torch.Tensor]] = {
+    1: functional.conv1d,
+    2: functional.conv2d,
+    3: functional.conv3d,
+}
+AVERAGES: dict[int, Callable[..., torch.Tensor]] = {
+    1: functional.avg_pool1d,
+    2: functional.avg_pool2d,
+    3: functional.avg_pool3d,
+}
+
+
+@dataclass(frozen=True)
+class PathSum:
+    """Sums over the paths that end in each neuron, ``values * exp(log_scale)``.
+
+    Parameters
+    ----------
+    values
+        Not negative, of order one; shape (1, *neurons).
+    log_scale
+        A scalar.
+    """
+
+    values: torch.Tensor
+    log_scale: torch.Tensor
+
+
+def log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
+    """Return the logarithm of each output's sum over paths of |product of weights|^power.
+
+    A path starts at an input or at a bias and takes one weight of every later layer. Batch
+    normalization is folded into the layer before it. An average over k neurons is a layer with
+    weights 1/k; a maximum over neurons counts as their sum (Gonon et al. 2024, "A path-norm
+    toolkit for modern networks", definition of the path-norm for max-pooling neurons), so that
+    the result is one for all inputs.
+
+    Parameters
+    ----------
+    stack
+        The networks.
+    power
+        1 or 2.
+
+    Returns
+    -------
+    Tensor
+        Shape (K, classes), float64; -inf where no path has a weight other than zero.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If the network has operations other than weight layers, ReLU, batch normalization,
+        pooling, addition and reshaping.
+    """
+    return stack.once(("log path sums", power), lambda: _log_path_sums(stack, power))
+
+
+def _log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
+    layers = weight_layers(stack)
+    graph = traced(stack.structure)
+    input_shape = stack.inputs.shape[2:]
+
+    def one(tensors: list[tuple[torch.Tensor, torch.Tensor | None]]) -> torch.Tensor:
+        parameters = {layer.name: pair for layer, pair in zip(layers, tensors, strict=True)}
+        walk = _Walk(stack.structure, graph, parameters, power)
+        start = torch.ones(1, *input_shape, dtype=torch.float64, device=stack.device)
+        end = walk.run(PathSum(start, start.new_zeros(())))
+        return end.values.flatten().log() + end.log_scale
+
+    with torch.no_grad():
+        sums: torch.Tensor = vmap(one)(folded_parameters(stack))
+    return sums
+
+
+class _Walk:
+    """One pass over a network's operations, with sums over paths in the place of activations."""
+
+    def __init__(
+        self, structure: nn.Module, graph: fx.Graph, parameters: Parameters, power: int
+    ) -> None:
+        self._modules = dict(structure.named_modules())
+        self._graph = graph
+        self._parameters = parameters
+        self._power = power
+
+    def run(self, start: PathSum) -> PathSum:
+        """Return the sums at the output."""
+        known: dict[fx.Node, Any] = {}
+        for node in self._graph.nodes:
+            arguments: Any = fx.node.map_arg(node.args, lambda used: known[used])
+            if node.op == "placeholder":
+                known[node] = start
+            elif node.op == "output":
+                result = arguments[0]
+                assert isinstance(result, PathSum)
+                return result
+            else:
+                known[node] = self._step(node, arguments)
+        raise UndefinedMeasureError("the network's forward pass returns nothing")
+
+    def _step(self, node: fx.Node, arguments: Any) -> Any:
+        if node.op == "call_module":
+            return self._through_module(str(node.target), arguments[0])
+        if node.target in TRANSPARENT_CALLS or _is_idle_dropout(node):
+            return arguments[0]
+        if node.target in ADDITIONS and all(isinstance(a, PathSum) for a in arguments):
+            return _added(*arguments)
+        if node.target in RESHAPING_CALLS and isinstance(arguments[0], PathSum):
+            return self._reshaped(node, arguments)
+        if node.target in (torch.mean, "mean") and isinstance(arguments[0], PathSum):
+            return self._averaged(node, arguments)
+        if node.target == "size" or (node.target is getattr and arguments[1] == "shape"):
+            return arguments[0].values.size(*arguments[1:] if node.target == "size" else ())
+        if node.target is operator.getitem and isinstance(arguments[0], torch.Size):
+            return arguments[0][arguments[1]]
+        raise _unknown(f"operation {node.name} ({node.target})")
+
+    def _through_module(self, name: str, before: PathSum) -> PathSum:
+        module = self._modules[name]
+        if name in self._parameters:
+            return self._through_weights(module, *self._parameters[name], before)
+        if isinstance(module, (*TRANSPARENT, _BatchNorm)):
+            return before
+        if isinstance(module, RESHAPING):
+            return PathSum(module(before.values), before.log_scale)
+        pooled = self._pooled(module, before.values)
+        if pooled is None:
+            raise _unknown(f"layer {name} ({type(module).__name__})")
+        return PathSum(pooled, before.log_scale)
+
+    def _through_weights(
+        self,
+        module: nn.Module,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        before: PathSum,
+    ) -> PathSum:
+        """Apply |weight|^power, add |bias|^power, and bring the values back to order one."""
+        weight = weight.abs().pow(self._power)
+        if isinstance(module, _ConvNd):
+            values = _convolved(module, weight, before.values)
+        else:
+            values = functional.linear(before.values, weight)
+        log_scale = before.log_scale
+        if bias is not None:
+            log_start = self._power * bias.abs().log()
+            log_start = log_start.reshape(-1, *[1] * (values.dim() - 2))
+            shift = torch.maximum(log_scale, log_start.amax())
+            values = values * (log_scale - shift).exp() + (log_start - shift).exp()
+            log_scale = shift
+        largest = values.amax()
+        largest = torch.where(largest > 0, largest, torch.ones_like(largest))
+        return PathSum(values / largest, log_scale + largest.log())
+
+    def _pooled(self, module: nn.Module, values: torch.Tensor) -> torch.Tensor | None:
+        """Return the sums behind a pooling layer, or None where it is something else."""
+        dimensions = values.dim() - 2
+        if isinstance(module, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d | nn.AdaptiveAvgPool3d):
+            window, mean = _adaptive_mean(module, values, dimensions)
+            return mean * _count(window) ** (1 - self._power)
+        if isinstance(module, nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d):
+            window, mean = _window_mean(module, values, dimensions)
+            return mean * _count(window) ** (1 - self._power)
+        if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
+            if _each(module.dilation, dimensions) != (1,) * dimensions:
+                raise _unknown("max-pooling with dilation")
+            window, mean = _window_mean(module, values, dimensions)
+            return mean * _count(window)
+        return None
+
+    def _averaged(self, node: fx.Node, arguments: Any) -> PathSum:
+        """Follow ``x.mean(dims)``."""
+        options: Any = [*arguments, *node.kwargs.values()]
+        before = options[0]
+        values = before.values.mean(options[1], *[bool(keep) for keep in options[2:]])
+        count = before.values.numel() // values.numel()
+        return PathSum(values * float(count) ** (1 - self._power), before.log_scale)
+
+    def _reshaped(self, node: fx.Node, arguments: Any) -> PathSum:
+        before, rest = arguments[0], arguments[1:]
+        if isinstance(node.target, str):
+            values = getattr(before.values, node.target)(*rest, **node.kwargs)
+        else:
+            call: Callable[..., torch.Tensor] = node.target
+            values = call(before.values, *rest, **node.kwargs)
+        return PathSum(values, before.log_scale)
+
+
+def _is_idle_dropout(node: fx.Node) -> bool:
+    return node.target is functional.dropout and node.kwargs.get("training") is False
+
+
+def _convolved(module: _ConvNd, weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    if module.padding_mode == "zeros":
+        padding: Any = module.padding
+    elif module.padding_mode == "circular":
+        values = functional.pad(values, module._reversed_padding_repeated_twice, mode="circular")
+        padding = 0
+    else:
+        raise _unknown(f"convolution with {module.padding_mode} padding")
+    convolve = CONVOLUTIONS[values.dim() - 2]
+    return convolve(
+        values,
+        weight,
+        stride=module.stride,
+        padding=padding,
+        dilation=module.dilation,
+        groups=module.groups,
+    )
+
+
+def _adaptive_mean(
+    module: Any, values: torch.Tensor, dimensions: int
+) -> tuple[tuple[int, ...], torch.Tensor]:
+    """Return the window of an adaptive pooling layer, and the mean over it."""
+    before, after = values.shape[2:], _each(module.output_size, dimensions)
+    if any(size % parts for size, parts in zip(before, after, strict=True)):
+        raise _unknown(f"adaptive pooling from {tuple(before)} to {after}")
+    window = tuple(size // parts for size, parts in zip(before, after, strict=True))
+    return window, AVERAGES[dimensions](values, window)
+
+
+def _window_mean(
+    module: Any, values: torch.Tensor, dimensions: int
+) -> tuple[tuple[int, ...], torch.Tensor]:
+    """Return a pooling window and the mean over it, with zeros where it reaches beyond."""
+    leaves_padding_out = not getattr(module, "count_include_pad", True)
+    if module.ceil_mode or (leaves_padding_out and any(_each(module.padding, dimensions))):
+        raise _unknown(f"{module} (windows of different sizes)")
+    if getattr(module, "divisor_override", None) is not None:
+        raise _unknown(f"{module} (divisor_override)")
+    window = _each(module.kernel_size, dimensions)
+    stride = _each(module.stride, dimensions)
+    padding = _each(module.padding, dimensions)
+    return window, AVERAGES[dimensions](values, window, stride, padding)
+
+
+def _each(value: Any, dimensions: int) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,) * dimensions
+
+
+def _count(window: tuple[int, ...]) -> float:
+    return float(math.prod(window))
+
+
+def _added(left: PathSum, right: PathSum) -> PathSum:
+    scale = torch.maximum(left.log_scale, right.log_scale)
+    values = left.values * (left.log_scale - scale).exp()
+    values = values + right.values * (right.log_scale - scale).exp()
+    return PathSum(values, scale)
+
+
+def _unknown(what: str) -> UndefinedMeasureError:
+    return UndefinedMeasureError(
+        f"sums over paths are not defined here through {what}; they are through linear layers, "
+        "convolutions, ReLU, folded batch normalization, pooling, addition and reshaping"
+    )

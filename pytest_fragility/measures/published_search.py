@@ -1,0 +1,85 @@
+"""The noise search of published code, deviations included; see `published_noise`."""
+
+from __future__ import annotations
+
+import torch
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.layers import folded_parameters, weight_layers
+from pytest_fragility.measures.noise_search import MAGNITUDE_EPSILON, accuracy_counter
+from pytest_fragility.network_stacks import NetworkStack, Tensors
+
+ACCURACY_DROP = 0.1
+TOLERANCE = 0.01
+HALVINGS = 15
+DRAWS = 10
+LARGEST = 2.0
+
+
+def published_sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> torch.Tensor:
+    """Return sigma of each network as published code finds it, shape (K,), float64."""
+
+    def compute() -> torch.Tensor:
+        with torch.no_grad():
+            folded = _folded(stack)
+            sigmas = [_search(folded, place, magnitude_aware) for place in range(len(stack))]
+        return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
+
+    return stack.once(("published sigma", magnitude_aware), compute)
+
+
+def _search(stack: NetworkStack, place: int, magnitude_aware: bool) -> float:
+    purpose = "published magnitude-aware noise" if magnitude_aware else "published noise"
+    generator = stack.generator(place, purpose)
+    weights = {name: weight[place].float() for name, weight in stack.weights.items()}
+    accuracies = accuracy_counter(stack, place, DRAWS)
+    expanded = {name: weight.expand(DRAWS, *weight.shape) for name, weight in weights.items()}
+    own = float(accuracies(expanded)[0])
+    low, high = 0.0, LARGEST
+    for _ in range(HALVINGS):
+        sigma = (low + high) / 2
+        noisy = _noisy(weights, sigma, magnitude_aware, generator)
+        drop = abs(float(accuracies(noisy).mean()) - own)
+        if abs(drop - ACCURACY_DROP) < TOLERANCE:
+            break
+        low, high = (low, sigma) if drop > ACCURACY_DROP else (sigma, high)
+    return sigma
+
+
+def _noisy(
+    weights: Tensors, sigma: float, magnitude_aware: bool, generator: torch.Generator
+) -> Tensors:
+    noisy = {}
+    for name, weight in weights.items():
+        noise = torch.randn(DRAWS, *weight.shape, generator=generator, device=weight.device)
+        deviation = sigma**2 * weight.square() + MAGNITUDE_EPSILON**2
+        noisy[name] = weight + noise * (deviation if magnitude_aware else sigma**2)
+    return noisy
+
+
+def _folded(stack: NetworkStack) -> NetworkStack:
+    """Return the stack with normalization folded, and so turned into the identity."""
+    from dataclasses import replace
+
+    layers = weight_layers(stack)
+    if all(layer.normalization is None for layer in layers):
+        return stack
+    weights, buffers = dict(stack.weights), dict(stack.buffers)
+    for layer, (weight, bias) in zip(layers, folded_parameters(stack), strict=True):
+        if layer.normalization is None:
+            continue
+        if f"{layer.name}.bias" not in weights:
+            raise UndefinedMeasureError(
+                f"published code folds normalization into the bias of layer {layer.name}, which "
+                "has none; the measure without _as_published needs no folding"
+            )
+        assert bias is not None
+        weights[f"{layer.name}.weight"] = weight.float()
+        weights[f"{layer.name}.bias"] = bias.float()
+        name, _ = layer.normalization
+        for key, value in ((f"{name}.weight", 1.0), (f"{name}.bias", 0.0)):
+            if key in weights:
+                weights[key] = torch.full_like(weights[key], value)
+        buffers[f"{name}.running_mean"] = torch.zeros_like(buffers[f"{name}.running_mean"])
+        buffers[f"{name}.running_var"] = torch.ones_like(buffers[f"{name}.running_var"])
+    return replace(stack, weights=weights, buffers=buffers, _results={})

@@ -1,0 +1,133 @@
+"""Sharpness: how the training loss rises around the trained weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_fragility.measures.stacked import (
+    INPUTS,
+    LABELS,
+    RANDOMNESS,
+    TRAINED_WEIGHTS,
+    reference,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_fragility.network_stacks import NetworkStack
+
+LOSS = (TRAINED_WEIGHTS, INPUTS, LABELS)
+
+
+@reference(source="Keskar et al. 2017; Lanczos 1950", reads=(*LOSS, RANDOMNESS))
+def hessian_largest_eigenvalue(stack: NetworkStack) -> torch.Tensor:
+    """Return the largest eigenvalue of the Hessian of the mean train cross-entropy.
+
+    By Lanczos iteration on Hessian-vector products, to a residual of 1e-6 relative to the
+    eigenvalue of largest magnitude. Raw value, in nats per squared weight.
+
+    Reads trained weights, inputs, labels, and randomness for the start vector alone. All
+    parameters as they stand, biases and normalization included; any twice differentiable
+    architecture in eval mode. In float64.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If 200 steps do not converge.
+    """
+    from pytest_fragility.measures.curvature import largest_eigenvalues
+
+    return largest_eigenvalues(stack)
+
+
+@reference(source="Hutchinson 1990", reads=(*LOSS, RANDOMNESS))
+def hessian_trace(stack: NetworkStack) -> torch.Tensor:
+    """Return the trace of the Hessian of the mean train cross-entropy, estimated.
+
+    Hutchinson 1990: the mean of ``v^T H v`` over 50 vectors v of random signs;
+    `hessian_trace_estimate` gives the standard error. Raw value, in nats per squared weight.
+
+    Reads trained weights, inputs, labels and randomness. All parameters as they stand, biases and
+    normalization included. In float64. May be negative, which has no logarithm.
+    """
+    from pytest_fragility.measures.curvature import PROBES, trace_samples
+
+    return trace_samples(stack, PROBES).mean(dim=1)
+
+
+@reference(source="Foret et al. 2021; Keskar et al. 2017", reads=LOSS)
+def worst_case_sharpness(stack: NetworkStack) -> torch.Tensor:
+    """Return ``max over ||e|| <= 0.05 of L(w + e) - L(w)``, L the mean train cross-entropy.
+
+    Foret et al. 2021 (SAM), with its default radius rho = 0.05. Found by 20 steps of projected
+    gradient ascent from SAM's one-step solution, in float64: a lower bound that is tight on small
+    networks (tested against a search of the whole ball). Raw value, in nats.
+
+    Reads trained weights, inputs and labels. All parameters as they stand, biases and
+    normalization included; changes under rescaling that leaves the function unchanged.
+    """
+    import torch
+
+    from pytest_fragility.measures.ascent import RADIUS, largest_rise
+
+    return largest_rise(stack, RADIUS, torch.ones_like)
+
+
+@reference(source="Kwon et al. 2021", reads=LOSS)
+def adaptive_sharpness(stack: NetworkStack) -> torch.Tensor:
+    """Return ``max over ||T^-1 e|| <= 0.5 of L(w + e) - L(w)`` with ``T = diag |w_i|``.
+
+    Kwon et al. 2021 (ASAM): sharpness that is unchanged by rescaling of weights which leaves the
+    function unchanged, with its default radius rho = 0.5; without the 0.01 that training adds to
+    |w_i|. Found by projected gradient ascent as in `worst_case_sharpness`. Raw value, in nats.
+
+    Reads trained weights, inputs and labels. All parameters as they stand, biases and
+    normalization included. In float64.
+    """
+    import torch
+
+    from pytest_fragility.measures.ascent import ADAPTIVE_RADIUS, largest_rise
+
+    return largest_rise(stack, ADAPTIVE_RADIUS, torch.abs)
+
+
+@reference(source="Liang et al. 2019", reads=LOSS)
+def fisher_rao_norm(stack: NetworkStack) -> torch.Tensor:
+    """Return ``w^T F w``, the squared Fisher-Rao norm, F the empirical Fisher information.
+
+    Liang et al. 2019: ``mean over samples of (w . grad l_i)^2`` with l_i the cross-entropy of the
+    sample with its own label. For a network of L linear layers without biases this is
+    ``L^2 mean of (dl . f)^2``, dl the gradient with respect to the outputs f (their analytical
+    formula). Raw value, squared nats; unchanged by rescaling that leaves the function unchanged.
+
+    Reads trained weights, inputs and labels. All parameters as they stand, biases and
+    normalization included. In float64, by one forward-mode derivative.
+    """
+    import torch
+
+    from pytest_fragility.measures.loss_surface import LossSurface
+
+    surface = LossSurface(stack)
+    slopes: torch.Tensor = torch.func.jvp(
+        surface.sample_losses, (surface.weights,), (surface.weights,)
+    )[1]
+    return slopes.square().mean(dim=1)
+
+
+@reference(source="Euclidean norm", reads=LOSS)
+def gradient_norm(stack: NetworkStack) -> torch.Tensor:
+    """Return ``||grad L(w)||``, L the mean train cross-entropy.
+
+    Raw value, in nats per weight; zero at a stationary point.
+
+    Reads trained weights, inputs and labels. All parameters as they stand, biases and
+    normalization included. In float64.
+    """
+    import torch
+
+    from pytest_fragility.measures.loss_surface import LossSurface
+
+    surface = LossSurface(stack)
+    norms: torch.Tensor = torch.linalg.vector_norm(surface.gradients(surface.weights), dim=1)
+    return norms

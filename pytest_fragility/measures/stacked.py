@@ -1,0 +1,220 @@
+"""Measures that are computed for a whole stack of networks at once."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.errors import SettingsError, UndefinedMeasureError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pytest_fragility.network_stacks import NetworkStack
+    from pytest_fragility.trained_networks import TrainedNetwork
+
+RAW = "raw value"
+BOUND_FORM = "sqrt(value / n)"
+BOUND = "bound on the error"
+LOGARITHM = "natural logarithm"
+
+TRAINED_WEIGHTS = "trained weights"
+INITIAL_WEIGHTS = "initial weights"
+INPUTS = "inputs"
+LABELS = "labels"
+RANDOMNESS = "randomness"
+
+# exp of anything larger is infinite in float64
+LARGEST_LOGARITHM = math.log(1.7976931348623157e308)
+
+Compute = Callable[..., Any]
+
+
+class StackMeasure:
+    """A measure of a stack of networks; called on one `TrainedNetwork`, it returns one number.
+
+    Parameters
+    ----------
+    compute
+        Maps a `NetworkStack` of K networks to K numbers: a tensor or array of shape (K,).
+    form
+        What its value is: `RAW`, `BOUND_FORM`, `BOUND` or `LOGARITHM`.
+    source
+        Paper and equation.
+    reads
+        What of a network it looks at.
+    is_logarithm
+        Whether `compute` returns natural logarithms of the values, which overflow later.
+    is_control
+        Whether its verdict is known beforehand, so that it audits the audit.
+    bound
+        Computes the bound's form where that is not sqrt(value / n).
+    """
+
+    __name__: str
+    __qualname__: str
+
+    def __init__(
+        self,
+        compute: Compute,
+        *,
+        form: str = RAW,
+        source: str = "",
+        reads: tuple[str, ...] = (),
+        is_logarithm: bool = False,
+        is_control: bool = False,
+        bound: Compute | None = None,
+    ) -> None:
+        functools.update_wrapper(self, compute)
+        self.form = form
+        self.source = source
+        self.reads = reads
+        self.is_control = is_control
+        self._compute = compute
+        self._is_logarithm = is_logarithm
+        self._bound = bound
+
+    def __repr__(self) -> str:
+        return f"<measure {self.__name__}: {self.form}>"
+
+    def __call__(self, network: TrainedNetwork) -> float:
+        """Return the measure of one network.
+
+        Raises
+        ------
+        UndefinedMeasureError
+            If it is not defined for this network; the docstring says when.
+        """
+        from pytest_fragility.network_stacks import NetworkStack
+
+        return float(self.over_stack(NetworkStack.of_network(network))[0])
+
+    def over_stack(self, stack: NetworkStack) -> npt.NDArray[np.float64]:
+        """Return the measure of each network, shape (K,), float64.
+
+        Raises
+        ------
+        UndefinedMeasureError
+            If it is not defined for one of the networks.
+        """
+        import numpy as np
+
+        values = self._computed(stack)
+        if not self._is_logarithm:
+            return values
+        for place, logarithm in enumerate(values):
+            if logarithm > LARGEST_LOGARITHM:
+                raise UndefinedMeasureError(
+                    f"{self.__name__} is exp({logarithm:.1f}), larger than a float can hold; "
+                    f"audit {self.__name__}.bound_form, or {self.__name__}.logarithm with "
+                    "scale='linear'",
+                    place,
+                )
+        return np.asarray(np.exp(values))
+
+    @property
+    def bound_form(self) -> StackMeasure:
+        """The measure as it enters its bound; for most, sqrt(value / n).
+
+        Raises
+        ------
+        SettingsError
+            If the measure is a bound or a bound's form already.
+        """
+        if self.form != RAW:
+            raise SettingsError(f"{self.__name__} has no further bound's form: it is a {self.form}")
+        if self._bound is not None:
+            return self._derived("bound_form", self._bound, BOUND)
+        return self._derived("bound_form", self._log_bound_form, BOUND_FORM, is_logarithm=True)
+
+    @property
+    def logarithm(self) -> StackMeasure:
+        """The measure's natural logarithm, for ``scale="linear"`` where the value overflows."""
+        return self._derived("logarithm", self._logarithms, LOGARITHM)
+
+    def _derived(
+        self, suffix: str, compute: Compute, form: str, *, is_logarithm: bool = False
+    ) -> StackMeasure:
+        derived = StackMeasure(
+            compute,
+            form=form,
+            source=self.source,
+            reads=self.reads,
+            is_logarithm=is_logarithm,
+            is_control=self.is_control,
+        )
+        derived.__name__ = f"{self.__name__}.{suffix}"
+        derived.__qualname__ = derived.__name__
+        derived.__module__ = self.__module__
+        derived.__doc__ = (
+            f"{suffix.replace('_', ' ')} of {self.__name__} ({form}).\n\n{self.__doc__}"
+        )
+        return derived
+
+    def _computed(self, stack: NetworkStack) -> npt.NDArray[np.float64]:
+        import numpy as np
+
+        values = self._compute(stack)
+        if hasattr(values, "detach"):
+            values = values.detach().cpu().numpy()
+        array = np.asarray(values, dtype=np.float64)
+        if array.shape != (len(stack),):
+            raise ValueError(
+                f"{self.__name__} returned shape {array.shape} for a stack of {len(stack)} "
+                f"networks, expected ({len(stack)},): one number for each"
+            )
+        return array
+
+    def _logarithms(self, stack: NetworkStack) -> npt.NDArray[np.float64]:
+        import numpy as np
+
+        values = self._computed(stack)
+        if self._is_logarithm:
+            return values
+        for place, value in enumerate(values):
+            if value < 0:
+                raise UndefinedMeasureError(
+                    f"{self.__name__} is {value:g}, which has no logarithm", place
+                )
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(values))
+
+    def _log_bound_form(self, stack: NetworkStack) -> npt.NDArray[np.float64]:
+        return (self._logarithms(stack) - math.log(stack.n)) / 2
+
+
+def stacked(compute: Compute) -> StackMeasure:
+    """Make a measure of a function that maps a `NetworkStack` of K networks to K numbers.
+
+    The audit then calls it once per recipe and training set size instead of once per network;
+    called on one `TrainedNetwork`, it still returns one number.
+    """
+    return StackMeasure(compute)
+
+
+def reference(
+    *,
+    source: str,
+    reads: tuple[str, ...],
+    form: str = RAW,
+    is_logarithm: bool = False,
+    is_control: bool = False,
+    bound: Compute | None = None,
+) -> Callable[[Compute], StackMeasure]:
+    """Declare a reference measure; see `StackMeasure` for the parameters."""
+
+    def declare(compute: Compute) -> StackMeasure:
+        return StackMeasure(
+            compute,
+            form=form,
+            source=source,
+            reads=reads,
+            is_logarithm=is_logarithm,
+            is_control=is_control,
+            bound=bound,
+        )
+
+    return declare

@@ -1,0 +1,168 @@
+"""What a measure over stacks sees: several networks of one structure at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+
+from pytest_fragility.networks import build_network
+from pytest_fragility.randomness import derive_seed
+from pytest_fragility.recipes import Recipe
+from pytest_fragility.runs import TrainedRun
+from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.training.sampling import training_subset
+
+Tensors = dict[str, torch.Tensor]
+Samples = tuple[torch.Tensor, torch.Tensor]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkStack:
+    """K trained networks of one structure, recipe and training set size.
+
+    Parameters
+    ----------
+    structure
+        A module in eval mode that gives the layers; its own weights mean nothing.
+    weights, initial_weights
+        Parameters by name, each of shape (K, *shape), float32 unless the networks are not.
+    buffers, initial_buffers
+        Buffers by name, such as running statistics, each of shape (K, *shape).
+    recipe
+        How the networks were trained.
+    n
+        Training set size.
+    seeds
+        Their seeds.
+    train_losses
+        Mean cross-entropy over the training samples, in nats, one per network.
+    rng_seeds
+        What each network's randomness derives from; see `generator`.
+    sample_ids
+        Equal for networks, of this stack or another of the same family, with the same samples.
+    load_samples
+        Returns the inputs and labels.
+    shared
+        What the stacks of a family have worked out together; see `once_for_samples`.
+    """
+
+    structure: torch.nn.Module
+    weights: Tensors
+    initial_weights: Tensors
+    buffers: Tensors
+    initial_buffers: Tensors
+    recipe: Recipe
+    n: int
+    seeds: tuple[int, ...]
+    train_losses: tuple[float, ...]
+    rng_seeds: tuple[int, ...] = field(repr=False)
+    sample_ids: tuple[Hashable, ...] = field(repr=False)
+    load_samples: Callable[[], Samples] = field(repr=False)
+    shared: dict[Any, Any] = field(repr=False, default_factory=dict)
+    _results: dict[Any, Any] = field(repr=False, default_factory=dict)
+
+    @classmethod
+    def of_network(cls, network: TrainedNetwork) -> NetworkStack:
+        """Return a stack of one network; it shares the network's tensors."""
+
+        def load_samples() -> Samples:
+            return network.inputs.unsqueeze(0), network.labels.unsqueeze(0)
+
+        return cls(
+            structure=network.model,
+            weights=_stack_of_one(network.model.named_parameters()),
+            initial_weights=_stack_of_one(network.initial_model.named_parameters()),
+            buffers=_stack_of_one(network.model.named_buffers()),
+            initial_buffers=_stack_of_one(network.initial_model.named_buffers()),
+            recipe=network.recipe,
+            n=network.n,
+            seeds=(network.seed,),
+            train_losses=(network.train_loss,),
+            rng_seeds=(network.rng.initial_seed(),),
+            sample_ids=(object(),),
+            load_samples=load_samples,
+        )
+
+    @classmethod
+    def of_runs(
+        cls, runs: Sequence[TrainedRun], device: torch.device, shared: dict[Any, Any]
+    ) -> NetworkStack:
+        """Return the stack of trained runs that differ in nothing but their seed."""
+        first = runs[0].run
+        data = first.task.data
+        structure = build_network(first.recipe.architecture, data.input_shape, data.classes)
+        subsets = [training_subset(len(data.train_labels), first.n, run.run.seed) for run in runs]
+
+        def load_samples() -> Samples:
+            inputs = torch.stack([torch.from_numpy(data.train_inputs[rows]) for rows in subsets])
+            labels = torch.stack([torch.from_numpy(data.train_labels[rows]) for rows in subsets])
+            return inputs.to(device), labels.to(device)
+
+        return cls(
+            structure=structure.to(device).eval(),
+            weights=_stack([run.weights for run in runs], device),
+            initial_weights=_stack([run.initial_weights for run in runs], device),
+            buffers={},
+            initial_buffers={},
+            recipe=first.recipe,
+            n=first.n,
+            seeds=tuple(run.run.seed for run in runs),
+            train_losses=tuple(run.record.train_loss for run in runs),
+            rng_seeds=tuple(derive_seed("measure", run.run.identity) for run in runs),
+            sample_ids=tuple((first.n, run.run.seed) for run in runs),
+            load_samples=load_samples,
+            shared=shared,
+        )
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def inputs(self) -> torch.Tensor:
+        """The training samples, shape (K, n, *input shape); made anew at each use."""
+        return self.load_samples()[0]
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """Their labels, shape (K, n), int64; made anew at each use."""
+        return self.load_samples()[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks live."""
+        return next(iter(self.weights.values())).device
+
+    def generator(self, place: int, purpose: str) -> torch.Generator:
+        """Return the randomness of one network, a stream of its own for each purpose.
+
+        The same whatever the network is stacked with, and however often it is asked for.
+        """
+        generator = torch.Generator(device=self.device)
+        return generator.manual_seed(derive_seed(purpose, self.rng_seeds[place]))
+
+    def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return what `compute` returns, worked out once for all measures of this stack."""
+        if key not in self._results:
+            self._results[key] = compute()
+        result: Result = self._results[key]
+        return result
+
+    def once_for_samples(self, place: int, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return what depends on a network's samples alone, worked out once for the family."""
+        full_key = (self.sample_ids[place], key)
+        if full_key not in self.shared:
+            self.shared[full_key] = compute()
+        result: Result = self.shared[full_key]
+        return result
+
+
+def _stack_of_one(named: Any) -> Tensors:
+    return {name: tensor.detach().unsqueeze(0) for name, tensor in named}
+
+
+def _stack(states: Sequence[Tensors], device: torch.device) -> Tensors:
+    return {name: torch.stack([state[name] for state in states]).to(device) for name in states[0]}
