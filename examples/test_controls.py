@@ -6,13 +6,7 @@ trained once; a second run trains nothing.
 
 import pytest
 
-from pytest_fragility.measures import (
-    noise,
-    oracle_test_error,
-    over_sqrt_n,
-    parameter_count,
-    path_norm,
-)
+from pytest_fragility.measures import noise, oracle_test_error, parameter_count, path_norm
 
 
 @pytest.mark.fragility(oracle_test_error)
@@ -22,7 +16,7 @@ def test_the_perfect_measure(check):
 
 
 @pytest.mark.fragility(
-    over_sqrt_n(path_norm),
+    path_norm.bound_form,
     checks="trend",
     xfail={
         "trend-lr-x3": "three times the learning rate reverses the path norm's slope",
@@ -44,7 +38,7 @@ def test_noise(check):
     check()
 
 
-@pytest.mark.fragility(over_sqrt_n(parameter_count))
+@pytest.mark.fragility(parameter_count.bound_form)
 def test_parameter_count(check):
     """A measure that ignores the network withstands every change of its training.
 

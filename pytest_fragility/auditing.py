@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.verdicts import KEPT
 from pytest_fragility.curves import LearningCurve, LearningCurves
-from pytest_fragility.measures.measure import Measure, measure_name
+from pytest_fragility.measures.adapters import as_measure
+from pytest_fragility.measures.measure import Measure, measure_form, measure_name
 from pytest_fragility.report.records import Record, audit_context, check_record
 from pytest_fragility.report.table import audit_table, overall_verdict
 from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
@@ -91,6 +92,7 @@ def learning_curves(
         measure_name=chosen_name,
         task_name=family.task.name,
         device=family.device.type,
+        form=measure_form(measure),
         recipes={recipe: str(family.recipes[recipe]) for recipe in family.recipes},
         sizes=family.sizes,
         seeds=family.seeds,
@@ -291,6 +293,7 @@ def audit(
     from pytest_fragility.checks.judging import judge
 
     chosen_name = measure_name(measure, name)
+    as_measure(measure)
     settings = resolve_settings(
         {
             "task": task,

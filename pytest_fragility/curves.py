@@ -205,6 +205,8 @@ class LearningCurves:
     ----------
     measure_name, task_name, device
         Whose curves, of what, on which kind of device.
+    form
+        What the measure's value is, such as ``raw value``; empty where it does not say.
     recipes
         Descriptions by recipe name, ``baseline`` first.
     sizes, seeds
@@ -225,6 +227,7 @@ class LearningCurves:
     measure_name: str
     task_name: str
     device: str
+    form: str = ""
     recipes: dict[str, str]
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]

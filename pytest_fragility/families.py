@@ -150,8 +150,12 @@ class Family:
         from pytest_fragility.network_stacks import NetworkStack
 
         if (recipe, n) not in self._stacks:
+            import torch
+
             runs = [self.trained_run(recipe, n, seed) for seed in self.seeds]
-            self._stacks[recipe, n] = NetworkStack.of_runs(runs, self.device, self._shared)
+            # a tensor of inference mode could never take part in a derivative
+            with torch.inference_mode(False):
+                self._stacks[recipe, n] = NetworkStack.of_runs(runs, self.device, self._shared)
         return self._stacks[recipe, n]
 
     def describe(self, recipe: str, n: int, *seeds: int) -> str:

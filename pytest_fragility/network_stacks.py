@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -29,7 +29,8 @@ class NetworkStack:
     structure
         A module in eval mode that gives the layers; its own weights mean nothing.
     weights, initial_weights
-        Parameters by name, each of shape (K, *shape), float32 unless the networks are not.
+        Parameters by name in the structure's order, each of shape (K, *shape), float32 unless the
+        networks are not.
     buffers, initial_buffers
         Buffers by name, such as running statistics, each of shape (K, *shape).
     recipe
@@ -95,6 +96,8 @@ class NetworkStack:
         first = runs[0].run
         data = first.task.data
         structure = build_network(first.recipe.architecture, data.input_shape, data.classes)
+        # a run from a store has its weights in alphabetical order
+        names = [name for name, _ in structure.named_parameters()]
         subsets = [training_subset(len(data.train_labels), first.n, run.run.seed) for run in runs]
 
         def load_samples() -> Samples:
@@ -104,8 +107,8 @@ class NetworkStack:
 
         return cls(
             structure=structure.to(device).eval(),
-            weights=_stack([run.weights for run in runs], device),
-            initial_weights=_stack([run.initial_weights for run in runs], device),
+            weights=_stack(names, [run.weights for run in runs], device),
+            initial_weights=_stack(names, [run.initial_weights for run in runs], device),
             buffers={},
             initial_buffers={},
             recipe=first.recipe,
@@ -144,6 +147,12 @@ class NetworkStack:
         generator = torch.Generator(device=self.device)
         return generator.manual_seed(derive_seed(purpose, self.rng_seeds[place]))
 
+    def at_initialization(self) -> NetworkStack:
+        """Return the stack with the initial weights and buffers in the place of the trained."""
+        return replace(
+            self, weights=self.initial_weights, buffers=self.initial_buffers, _results={}
+        )
+
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Return what `compute` returns, worked out once for all measures of this stack."""
         if key not in self._results:
@@ -164,5 +173,5 @@ def _stack_of_one(named: Any) -> Tensors:
     return {name: tensor.detach().unsqueeze(0) for name, tensor in named}
 
 
-def _stack(states: Sequence[Tensors], device: torch.device) -> Tensors:
-    return {name: torch.stack([state[name] for state in states]).to(device) for name in states[0]}
+def _stack(names: list[str], states: Sequence[Tensors], device: torch.device) -> Tensors:
+    return {name: torch.stack([state[name] for state in states]).to(device) for name in names}

@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.errors import MeasureError
+from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family, FamilyPlan, train_families
-from pytest_fragility.measures import oracle, oracle_test_error, parameter_count
+from pytest_fragility.measures import (
+    StackMeasure,
+    oracle,
+    oracle_test_error,
+    parameter_count,
+    path_norm,
+    stacked,
+)
 from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import SGD, Recipe, fixed_steps
 from pytest_fragility.tasks import Task
@@ -338,3 +346,203 @@ def test_a_diverged_network_is_not_taken_for_a_changed_one(blobs: Task) -> None:
     (family,) = train_families([plan], device=torch.device("cpu"))
     assert family.trained_run(BASELINE, 16, 0).record.diverged
     assert (evaluate(parameter_count, "count", family, BASELINE) > 0).all()
+
+
+# measures of stacks
+
+
+def over_stacks(act: Callable[[NetworkStack], Any]) -> StackMeasure:
+    """Return a stacked measure that is well-behaved until n=64, where it does `act`."""
+
+    def measure(stack: NetworkStack) -> Any:
+        return act(stack) if stack.n == 64 else [1.0] * len(stack)
+
+    return stacked(measure)
+
+
+def stack_error_of(
+    act: Callable[[NetworkStack], Any], family: Family, *, scale: str = "log"
+) -> str:
+    """Return the text of the error that `act` causes, checked to name measure and size."""
+    with pytest.raises(MeasureError) as error:
+        values_of(over_stacks(act), family, scale=scale)
+    text = str(error.value)
+    for part in ("measure ruler on task blobs, recipe adam (", "lr=0.001", ", n=64, seed"):
+        assert part in text
+    return text
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_where_a_stacked_measure_is_undefined_one_run_is_named(
+    place: int, small_family: Family
+) -> None:
+    """The one that the error points at, and its reason as it is."""
+
+    def act(stack: NetworkStack) -> Any:
+        raise UndefinedMeasureError("no margin here", place)
+
+    assert stack_error_of(act, small_family).endswith(f"n=64, seed {place}: no margin here")
+    with pytest.raises(MeasureError) as error:
+        values_of(over_stacks(act), small_family)
+    assert isinstance(error.value.__cause__, UndefinedMeasureError)
+
+
+def test_an_undefined_plain_measure_gives_its_reason(small_family: Family) -> None:
+    """And no name of an exception, for it is none of the measure's mistakes."""
+
+    def act(network: TrainedNetwork) -> float:
+        raise UndefinedMeasureError("no margin here")
+
+    text = error_of(act, small_family)
+    assert text.endswith("n=64, seed 2: no margin here") and "raised" not in text
+
+
+def test_an_exception_of_a_stacked_measure_names_all_seeds(small_family: Family) -> None:
+    """No one knows which of them it was; the exception stays visible."""
+
+    def act(stack: NetworkStack) -> float:
+        return stack.n / 0
+
+    text = stack_error_of(act, small_family)
+    assert "n=64, seeds 0, 1, 2: raised ZeroDivisionError: division by zero" in text
+    with pytest.raises(MeasureError) as error:
+        values_of(over_stacks(act), small_family)
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+def test_an_interruption_of_a_stacked_measure_is_not_swallowed(small_family: Family) -> None:
+    """Ctrl-C ends the audit, not the measure."""
+
+    def interrupt(stack: NetworkStack) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        values_of(over_stacks(interrupt), small_family)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "returned 0, which has no logarithm"),
+        (-1.5, "returned -1.5, which has no logarithm"),
+        (float("nan"), "returned nan, expected a finite number"),
+        (float("inf"), "returned inf, expected a finite number"),
+        (float("-inf"), "returned -inf, expected a finite number"),
+    ],
+)
+def test_what_is_no_positive_number_in_a_stack_names_its_run(
+    value: float, text: str, small_family: Family
+) -> None:
+    """One seed's value among good ones."""
+    for place in range(3):
+
+        def act(stack: NetworkStack, place: int = place) -> torch.Tensor:
+            values = torch.ones(len(stack))
+            values[place] = value
+            return values
+
+        assert f"n=64, seed {place}: {text}" in stack_error_of(act, small_family)
+
+
+@pytest.mark.parametrize("value", [0.0, -2.5])
+def test_a_linear_scale_takes_any_finite_number_of_a_stack(
+    value: float, small_family: Family
+) -> None:
+    """As from a plain measure, and no others."""
+    values = values_of(stacked(lambda stack: [value] * 3), small_family, scale="linear")
+    np.testing.assert_array_equal(values, np.full((3, 3), value))
+    act = returning_for_stack(float("nan"))
+    assert "seed 0: returned nan" in stack_error_of(act, small_family, scale="linear")
+
+
+def returning_for_stack(value: float) -> Callable[[NetworkStack], list[float]]:
+    """Return a measure of a stack that returns this value for all networks."""
+    return lambda stack: [value] * len(stack)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("weights", "1.weight"),
+        ("weights", "3.bias"),
+        ("initial_weights", "1.bias"),
+    ],
+)
+def test_a_stacked_measure_only_reads(
+    part: str, name: str, blobs: Task, small_recipe: Recipe
+) -> None:
+    """What it changes in place is named, for other measures share it."""
+    plan = FamilyPlan(blobs, {"adam": small_recipe.replace(stopping=fixed_steps(2))}, (16,), (0, 1))
+    (family,) = train_families([plan], device=torch.device("cpu"))
+
+    def change(stack: NetworkStack) -> list[float]:
+        getattr(stack, part)[name].mul_(1.0)
+        return [1.0, 1.0]
+
+    with pytest.raises(MeasureError) as error:
+        values_of(stacked(change), family)
+    text = str(error.value)
+    assert f"n=16, seeds 0, 1: changed the stack it was handed ({part}, {name})" in text
+    assert "clone what is to change" in text
+
+
+def test_a_stacked_measure_that_changes_copies_is_welcome(small_family: Family) -> None:
+    """Clones, samples and the results of views that are not written to."""
+
+    def act(stack: NetworkStack) -> torch.Tensor:
+        weight = stack.weights["1.weight"].clone()
+        weight.zero_()
+        stack.inputs.zero_()
+        return weight.sum(dim=(1, 2)) + 1
+
+    np.testing.assert_array_equal(values_of(over_stacks(act), small_family), np.ones((3, 3)))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_mode_does_not_matter_to_stacked_measures(
+    mode: Callable[[], Any], blobs: Task, small_recipe: Recipe
+) -> None:
+    """Gradients are allowed within, and stacks are made for everyone."""
+    recipe = small_recipe.replace(stopping=fixed_steps(3))
+    plan = FamilyPlan(blobs, {"adam": recipe}, (16, 32), (0, 1))
+    (family,) = train_families([plan], device=torch.device("cpu"))
+
+    def slope(stack: NetworkStack) -> torch.Tensor:
+        weight = stack.weights["1.weight"].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(weight.square().sum(), weight)
+        return gradient.abs().sum(dim=(1, 2))
+
+    with mode():
+        family.stack("adam", 16)
+        inside = values_of(stacked(slope), family)
+    expected = [
+        [
+            2 * float(family.trained_run("adam", n, seed).weights["1.weight"].abs().sum())
+            for seed in (0, 1)
+        ]
+        for n in (16, 32)
+    ]
+    np.testing.assert_allclose(inside, expected, rtol=1e-5)
+    np.testing.assert_array_equal(values_of(stacked(slope), family), inside)
+
+
+def test_stacked_and_plain_measures_give_the_same_table(small_family: Family) -> None:
+    """The path norm for all seeds at once, and called on one network after the other."""
+
+    def one_by_one(network: TrainedNetwork) -> float:
+        return path_norm(network)
+
+    np.testing.assert_allclose(
+        values_of(path_norm, small_family),
+        values_of(one_by_one, small_family),
+        rtol=1e-12,
+    )
+
+
+def test_a_diverged_network_is_named_by_a_stacked_measure(blobs: Task) -> None:
+    """Its NaN is no usable value, and belongs to one run."""
+    recipe = Recipe(optimizer=SGD(lr=1e20), stopping=fixed_steps(30))
+    plan = FamilyPlan(blobs, {"adam": recipe}, (16, 32), (0, 1))
+    (family,) = train_families([plan], device=torch.device("cpu"))
+    with pytest.raises(MeasureError, match=r"n=16, seed 0: returned (nan|inf)"):
+        values_of(path_norm, family)

@@ -85,15 +85,23 @@ def adapt(measure: Measure, **arguments: str) -> Measure:
     unknown = [source for source in arguments.values() if source not in SOURCES]
     if unknown:
         raise SettingsError(f"adapt: {unknown[0]!r} is none of {', '.join(SOURCES)}")
-    required = _required_arguments(measure) or []
-    accepted = _accepted_arguments(measure)
-    foreign = [name for name in arguments if accepted is not None and name not in accepted]
-    if foreign:
+    parameters = _parameters(measure)
+    if parameters is None:
+        raise SettingsError(
+            f"adapt: {_called(measure)} does not say which arguments it takes; wrap it in a "
+            "function that does"
+        )
+    names = [each.name for each in parameters]
+    foreign = [name for name in arguments if name not in names]
+    if foreign and not any(each.kind is each.VAR_KEYWORD for each in parameters):
         raise SettingsError(
             f"adapt: {_called(measure)} takes no argument {foreign[0]!r}; it takes "
-            f"{', '.join(accepted or [])}"
+            f"{', '.join(names)}"
         )
-    plan = {name: arguments.get(name) or _source_of(name, measure) for name in required}
+    plan = {
+        each.name: arguments.get(each.name) or _source_of(each.name, measure)
+        for each in _required(parameters)
+    }
     return _filled(measure, {**plan, **arguments})
 
 
@@ -110,21 +118,29 @@ def as_measure(measure: Measure) -> Measure:
     """
     if isinstance(measure, StackMeasure) or hasattr(measure, CALL_ATTRIBUTE):
         return measure
-    required = _required_arguments(measure)
-    if required is None or (len(required) == 1 and not _is_the_module(measure, required[0])):
+    parameters = _parameters(measure)
+    if parameters is None:
+        return measure
+    required = _required(parameters)
+    if not required and any(each.kind is each.VAR_POSITIONAL for each in parameters):
         return measure
     if not required:
         raise SettingsError(
             f"measure {_called(measure)} has no required argument: expected a function of one "
             "TrainedNetwork, or of arguments such as model and dataloader"
         )
-    return _filled(measure, {name: _source_of(name, measure) for name in required})
+    if len(required) == 1 and not _is_the_module(required[0]):
+        by_name = required[0].kind is inspect.Parameter.KEYWORD_ONLY
+        return _filled(measure, {required[0].name: "network"}) if by_name else measure
+    return _filled(measure, {each.name: _source_of(each.name, measure) for each in required})
 
 
-def _is_the_module(measure: Measure, argument: str) -> bool:
+def _is_the_module(parameter: inspect.Parameter) -> bool:
     """Tell ``f(model)`` from a function of the network; an annotation has the last word."""
-    annotation = str(inspect.signature(measure).parameters[argument].annotation)
-    return argument == "model" and "Network" not in annotation
+    annotation = parameter.annotation
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    is_network = name.rpartition(".")[2] in ("TrainedNetwork", "OracleNetwork")
+    return parameter.name == "model" and not is_network
 
 
 def _source_of(argument: str, measure: Measure) -> str:
@@ -139,10 +155,17 @@ def _source_of(argument: str, measure: Measure) -> str:
 
 
 def _filled(measure: Measure, plan: dict[str, str]) -> Measure:
+    parameters = _parameters(measure) or []
+    by_place = [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]
+
     @functools.wraps(measure)
     def filled(network: TrainedNetwork) -> Any:
-        return measure(**{name: SOURCES[source](network) for name, source in plan.items()})
+        values = {name: SOURCES[source](network) for name, source in plan.items()}
+        first = [values.pop(name) for name in by_place if name in values]
+        return measure(*first, **values)
 
+    # what has no name of its own is not to be called "filled"
+    setattr(filled, "__name__", getattr(measure, "__name__", None) or "<unnamed>")  # noqa: B010
     setattr(filled, CALL_ATTRIBUTE, dict(plan))
     return filled
 
@@ -155,30 +178,22 @@ def call_form(measure: Measure) -> str:
     return ", ".join(f"{name}={source}" for name, source in plan.items())
 
 
-def _required_arguments(measure: Measure) -> list[str] | None:
-    """Return the arguments without default; None where they cannot be told, or go by place."""
+def _parameters(measure: Measure) -> list[inspect.Parameter] | None:
+    """Return a function's parameters; None where they cannot be told."""
     try:
-        parameters = inspect.signature(measure).parameters.values()
+        return list(inspect.signature(measure).parameters.values())
     except (TypeError, ValueError):
         return None
-    if any(each.kind is inspect.Parameter.POSITIONAL_ONLY for each in parameters):
-        return None
+
+
+def _required(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Return those that have a name and no default."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
-        return None
     return [
-        each.name
+        each
         for each in parameters
         if each.kind not in variable and each.default is inspect.Parameter.empty
     ]
-
-
-def _accepted_arguments(measure: Measure) -> list[str] | None:
-    """Return all names that a function takes; None where it takes any."""
-    parameters = inspect.signature(measure).parameters.values()
-    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
-        return None
-    return [each.name for each in parameters]
 
 
 def _called(measure: Measure) -> str:

@@ -20,9 +20,10 @@ def largest_rise(
 ) -> torch.Tensor:
     """Return the largest rise of the loss over ``||e / scale|| <= radius``, shape (K,), float64.
 
-    Ascent in the scaled coordinates: the first step goes to the ball's edge along the gradient
-    (SAM's solution), 20 more go a quarter of the radius along it and back into the ball; the
-    largest rise seen counts, at least zero.
+    Ascent in the scaled coordinates, once from the ball's edge along the gradient (SAM's
+    solution; a random direction where the gradient is zero) and once from the opposite edge: 20
+    steps of a quarter of the radius along the gradient and back into the ball. The largest rise
+    seen counts, at least zero.
 
     Parameters
     ----------
@@ -35,18 +36,29 @@ def largest_rise(
     """
     surface = LossSurface(stack)
     scales = scales_of(surface.weights)
-    with torch.no_grad():
-        start = surface.losses(surface.weights)
-    offsets = torch.zeros_like(scales)
+    start, gradients = surface.losses_and_gradients(surface.weights)
+    slopes = scales * gradients
+    generators = [stack.generator(place, "ascent") for place in range(len(stack))]
+    fallback = torch.stack([_random_like(scales[0], generator) for generator in generators])
+    first = _unit(slopes.where(slopes.norm(dim=1, keepdim=True) > 0, fallback))
     best = torch.zeros_like(start)
-    for step in range(STEPS + 1):
-        slopes = scales * surface.gradients(surface.weights + scales * offsets)
-        norms = slopes.norm(dim=1, keepdim=True)
-        direction = slopes / norms.where(norms > 0, 1.0)
-        offsets = offsets + radius * (STEP if step else 1.0) * direction
-        lengths = offsets.norm(dim=1, keepdim=True)
-        offsets = offsets * (radius / lengths.clamp_min(radius))
-        with torch.no_grad():
-            rise = surface.losses(surface.weights + scales * offsets) - start
-        best = torch.maximum(best, rise)
+    for edge in (radius * first, -radius * first):
+        offsets = edge
+        for _ in range(STEPS + 1):
+            losses, gradients = surface.losses_and_gradients(surface.weights + scales * offsets)
+            best = torch.maximum(best, losses - start)
+            offsets = offsets + STEP * radius * _unit(scales * gradients)
+            lengths = offsets.norm(dim=1, keepdim=True)
+            offsets = offsets * (radius / lengths.clamp_min(radius))
     return best
+
+
+def _unit(rows: torch.Tensor) -> torch.Tensor:
+    """Return rows of length one; those of zeros stay."""
+    lengths = rows.norm(dim=1, keepdim=True)
+    unit: torch.Tensor = rows / lengths.where(lengths > 0, 1.0)
+    return unit
+
+
+def _random_like(row: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return torch.randn(row.shape, generator=generator, dtype=row.dtype, device=row.device)

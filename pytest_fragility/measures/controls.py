@@ -74,26 +74,9 @@ def at_initialization(measure: Measure) -> Measure:
     measure
         Any measure.
     """
-    name = f"{measure_name(measure)}_at_initialization"
     if isinstance(measure, StackMeasure):
-        over_stack = measure
-
-        def compute(stack: NetworkStack) -> Any:
-            initial = replace(
-                stack, weights=stack.initial_weights, buffers=stack.initial_buffers, _results={}
-            )
-            return over_stack.over_stack(initial)
-
-        compute.__name__ = compute.__qualname__ = name
-        compute.__doc__ = f"{measure_name(measure)} of the initial weights: a control."
-        return StackMeasure(
-            compute,
-            form=measure.form,
-            source=measure.source,
-            reads=measure.reads,
-            is_control=True,
-        )
-
+        return measure.at_initialization()
+    name = f"{measure_name(measure)}_at_initialization"
     of_network = as_measure(measure)
 
     @functools.wraps(of_network)

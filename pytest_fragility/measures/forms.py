@@ -6,8 +6,16 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.adapters import as_measure
-from pytest_fragility.measures.measure import Measure, measure_name
+from pytest_fragility.measures.measure import (
+    BOUND,
+    BOUND_FORM,
+    LOGARITHM,
+    Measure,
+    measure_form,
+    measure_name,
+)
 from pytest_fragility.measures.stacked import StackMeasure
 
 if TYPE_CHECKING:
@@ -34,14 +42,21 @@ def bound_form(measure: Measure) -> Measure:
     if isinstance(measure, StackMeasure):
         return measure.bound_form
     name = measure_name(measure)
+    if measure_form(measure) in (BOUND, BOUND_FORM, LOGARITHM):
+        raise SettingsError(
+            f"{name} has no further bound's form: its value is already a {measure_form(measure)}"
+        )
     of_network = as_measure(measure)
 
     @functools.wraps(of_network)
     def in_bound(network: TrainedNetwork) -> Any:
         value = of_network(network)
+        if hasattr(value, "detach"):
+            value = value.detach()
         if value < 0:
             raise ValueError(f"{name} is {float(value):g}: the root of value / n needs value >= 0")
         return (value / network.n) ** 0.5 if math.isfinite(value) else value
 
+    setattr(in_bound, "form", BOUND_FORM)  # noqa: B010
     in_bound.__name__ = in_bound.__qualname__ = f"{name}.bound_form"
     return in_bound

@@ -13,8 +13,7 @@ from torch import nn
 from torch.func import functional_call
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.layers import find_weight_layers
-from pytest_fragility.training.stacking import perceptron_layers
+from pytest_fragility.measures.layers import find_weight_layers, relu_chain
 
 CLOSED_FORM = "closed form"
 MONTE_CARLO = "Monte Carlo"
@@ -89,10 +88,8 @@ def relu_kernel(
 
 def hidden_layers_of(structure: nn.Module) -> int | None:
     """Return the number of hidden layers of a ReLU perceptron; None for anything else."""
-    layers = perceptron_layers(structure)
-    if layers is None or layers[-1].has_relu or not all(layer.has_relu for layer in layers[:-1]):
-        return None
-    return len(layers) - 1
+    layers = relu_chain(structure)
+    return None if layers is None else len(layers) - 1
 
 
 def network_kernel(

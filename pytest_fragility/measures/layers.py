@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import fx, nn
+from torch.func import functional_call
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.network_stacks import NetworkStack, Tensors
+
+WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+SAMPLE_NORMALIZATIONS = (
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+    nn.CrossMapLRN2d,
+    _InstanceNorm,
+)
 
 
 @dataclass(frozen=True)
@@ -53,13 +68,14 @@ def weight_layers(stack: NetworkStack) -> list[WeightLayer]:
 def find_weight_layers(structure: nn.Module) -> list[WeightLayer]:
     """Return the weight layers of one module; see `weight_layers`."""
     modules = dict(structure.named_modules())
-    folded = _foldable(structure, modules)
-    layers = []
     for name, module in modules.items():
-        if type(module) is nn.Linear or _is_plain_convolution(module):
-            layers.append(WeightLayer(name, module, folded.get(name)))
-        else:
-            _require_known(name, module)
+        _require_known(name, module)
+    folded = _foldable(structure, modules)
+    layers = [
+        WeightLayer(name, module, folded.get(name))
+        for name, module in modules.items()
+        if _is_weight_layer(module)
+    ]
     if not layers:
         raise UndefinedMeasureError(
             f"{_called('', structure)} has no linear layer and no convolution, so no weight matrix"
@@ -67,21 +83,26 @@ def find_weight_layers(structure: nn.Module) -> list[WeightLayer]:
     return layers
 
 
-def _is_plain_convolution(module: nn.Module) -> bool:
-    return isinstance(module, _ConvNd) and not isinstance(module, _ConvTransposeNd)
+def _is_weight_layer(module: nn.Module) -> TypeGuard[nn.Linear | _ConvNd]:
+    """Tell by the exact type: a subclass may do anything with its weight."""
+    return type(module) in WEIGHT_LAYERS
 
 
 def _require_known(name: str, module: nn.Module) -> None:
     """Refuse a module whose weights or statistics no weight matrix holds."""
-    if isinstance(module, _BatchNorm):
-        return
-    if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.modules.instancenorm._InstanceNorm):
+    if isinstance(module, SAMPLE_NORMALIZATIONS):
         raise UndefinedMeasureError(
             f"{_called(name, module)} divides by a statistic of each sample, which cannot be "
             "folded into a weight; norms of weights say nothing about such a network's function"
         )
     own = [key for key, _ in module.named_parameters(recurse=False)]
-    if own:
+    is_plain = _is_weight_layer(module) or isinstance(module, _BatchNorm)
+    if _is_weight_layer(module) and "weight" not in own:
+        raise UndefinedMeasureError(
+            f"{_called(name, module)} has a weight that is made from other tensors at each pass "
+            f"({', '.join(own)}); this measure reads weights that are parameters"
+        )
+    if own and not (is_plain and set(own) <= {"weight", "bias"}):
         raise UndefinedMeasureError(
             f"{_called(name, module)} has parameters ({', '.join(own)}) of a kind that this "
             "measure does not know; it reads linear layers, convolutions and batch normalization"
@@ -94,18 +115,25 @@ def _foldable(structure: nn.Module, modules: dict[str, nn.Module]) -> dict[str, 
     if not waiting:
         return {}
     folded: dict[str, tuple[str, float]] = {}
+    calls = [str(node.target) for node in traced(structure).nodes if node.op == "call_module"]
+    odd = [name for name in waiting if calls.count(name) != 1]
+    if odd:
+        raise UndefinedMeasureError(
+            f"{_called(odd[0], modules[odd[0]])} is used {calls.count(odd[0])} times, so that it "
+            "cannot be folded into one weight"
+        )
     for node in traced(structure).nodes:
         if node.op != "call_module" or node.target not in waiting:
             continue
         name = str(node.target)
-        module = waiting.pop(name)
+        module = waiting[name]
         assert isinstance(module, _BatchNorm)
         if module.running_mean is None:
             raise UndefinedMeasureError(
                 f"{_called(name, module)} has no running statistics: it uses those of the batch, "
                 "which cannot be folded into a weight"
             )
-        before = node.args[0]
+        before = node.all_input_nodes[0]
         if not _is_sole_use_of_a_weight_layer(before, modules):
             raise UndefinedMeasureError(
                 f"{_called(name, module)} does not directly follow a linear layer or convolution "
@@ -113,19 +141,13 @@ def _foldable(structure: nn.Module, modules: dict[str, nn.Module]) -> dict[str, 
                 "measures that read functions or whole parameter vectors still apply"
             )
         folded[str(before.target)] = (name, module.eps)
-    if waiting:
-        raise UndefinedMeasureError(
-            f"normalization {', '.join(waiting)} is used more than once or not at all, so that it "
-            "cannot be folded into a weight"
-        )
     return folded
 
 
-def _is_sole_use_of_a_weight_layer(node: fx.node.Argument, modules: dict[str, nn.Module]) -> bool:
-    if not isinstance(node, fx.Node) or node.op != "call_module" or len(node.users) != 1:
+def _is_sole_use_of_a_weight_layer(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op != "call_module" or len(node.users) != 1:
         return False
-    module = modules[str(node.target)]
-    if type(module) is not nn.Linear and not _is_plain_convolution(module):
+    if not _is_weight_layer(modules[str(node.target)]):
         return False
     uses = [other for other in node.graph.nodes if other.target == node.target]
     return len(uses) == 1
@@ -139,14 +161,60 @@ def traced(structure: nn.Module) -> fx.Graph:
     UndefinedMeasureError
         If it cannot be traced, for instance because its path depends on the data.
     """
+    if _is_weight_layer(structure):
+        graph = fx.Graph()
+        graph.output(graph.call_module("", (graph.placeholder("input"),)))
+        return graph
     try:
         return fx.Tracer().trace(structure)
-    except (fx.proxy.TraceError, TypeError, RuntimeError, AttributeError, ValueError) as error:
+    except Exception as error:
+        # a forward pass that is run on proxies may raise anything
+        first_line = (str(error).splitlines() or ["no message"])[0]
         raise UndefinedMeasureError(
             f"the forward pass of {type(structure).__name__} cannot be traced by torch.fx "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}), which this measure needs in "
-            "order to know what follows what"
+            f"({type(error).__name__}: {first_line}), which this measure needs in order to know "
+            "what follows what"
         ) from error
+
+
+def relu_chain(structure: nn.Module) -> list[str] | None:
+    """Return the linear layers of a ReLU perceptron, first to last; None for anything else.
+
+    Linear layers with a ReLU between each two, behind a flattening or none, whether written as
+    `torch.nn.Sequential` or as a forward pass of one's own.
+    """
+    modules = dict(structure.named_modules())
+    try:
+        nodes = list(traced(structure).nodes)
+    except UndefinedMeasureError:
+        return None
+    names: list[str] = []
+    expects_linear = True
+    for node in nodes:
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if len(node.all_input_nodes) > 1 or len(node.users) > 1:
+            return None
+        if type(module) is nn.Linear and expects_linear:
+            names.append(str(node.target))
+            expects_linear = False
+        elif _is_relu(node, module) and not expects_linear:
+            expects_linear = True
+        elif not _keeps_values(node, module, is_first=not names):
+            return None
+    is_plain = len(set(names)) == len(names) and not expects_linear
+    return names if is_plain else None
+
+
+def _is_relu(node: fx.Node, module: nn.Module | None) -> bool:
+    return isinstance(module, nn.ReLU) or node.target in (torch.relu, functional.relu, "relu")
+
+
+def _keeps_values(node: fx.Node, module: nn.Module | None, *, is_first: bool) -> bool:
+    if node.op in ("placeholder", "output") or isinstance(module, nn.Identity | nn.Dropout):
+        return True
+    is_flattening = isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
+    is_call = node.target in (torch.flatten, "flatten") and (*node.args[1:],) == (1,)
+    return is_first and (is_flattening or (is_call and not node.kwargs))
 
 
 def _called(name: str, module: nn.Module) -> str:
@@ -175,10 +243,61 @@ def folded_parameters(
     """
     weights = stack.initial_weights if initial else stack.weights
     buffers = stack.initial_buffers if initial else stack.buffers
-    return stack.once(
-        ("folded parameters", initial),
-        lambda: [_fold(layer, weights, buffers) for layer in weight_layers(stack)],
-    )
+
+    def compute() -> list[tuple[torch.Tensor, torch.Tensor | None]]:
+        layers = weight_layers(stack)
+        if any(layer.normalization for layer in layers):
+            _require_normalized_features(stack, layers)
+        everything = _with_shared(stack.structure, weights)
+        return [_fold(layer, everything, buffers) for layer in layers]
+
+    return stack.once(("folded parameters", initial), compute)
+
+
+def _with_shared(structure: nn.Module, weights: Tensors) -> Tensors:
+    """Return parameters under every name that they have; modules may share them."""
+    names = {id(parameter): name for name, parameter in structure.named_parameters()}
+    return {
+        alias: weights[names[id(parameter)]]
+        for alias, parameter in structure.named_parameters(remove_duplicate=False)
+    }
+
+
+def _require_normalized_features(stack: NetworkStack, layers: list[WeightLayer]) -> None:
+    """Refuse batch normalization over positions, which linear layers on sequences allow."""
+
+    def check(
+        layer: WeightLayer,
+    ) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+        def look(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            if not layer.is_convolution and output.dim() > 2:
+                assert layer.normalization is not None
+                raise UndefinedMeasureError(
+                    f"normalization layer {layer.normalization[0]} is one of positions, not of "
+                    f"features: layer {layer.name} before it has outputs of shape "
+                    f"{tuple(output.shape[1:])}, so that it cannot be folded into the weight"
+                )
+
+        return look
+
+    modules = dict(stack.structure.named_modules())
+    handles = [
+        modules[layer.name].register_forward_hook(check(layer))
+        for layer in layers
+        if layer.normalization
+    ]
+    run_once(stack, handles)
+
+
+def run_once(stack: NetworkStack, handles: Sequence[torch.utils.hooks.RemovableHandle]) -> None:
+    """Run the first network on one sample for what hooks see, and take the hooks away."""
+    state = {name: tensor[0] for name, tensor in [*stack.weights.items(), *stack.buffers.items()]}
+    try:
+        with torch.no_grad():
+            functional_call(stack.structure, state, (stack.inputs[0, :1],))
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _fold(
@@ -228,6 +347,6 @@ def split_vectors(stack: NetworkStack, vectors: torch.Tensor) -> Tensors:
     sizes = [math.prod(shape) for shape in shapes.values()]
     parts = torch.split(vectors, sizes, dim=1)
     return {
-        name: part.reshape(len(vectors), *shape)
+        name: part.view(len(vectors), *shape)
         for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }

@@ -8,6 +8,7 @@ from torch.nn import functional
 from pytest_fragility.measures.layers import parameter_vectors, split_vectors
 from pytest_fragility.measures.outputs import in_double, logits_of
 from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.training.stacking import Perceptron, stack_network
 
 
 class LossSurface:
@@ -39,12 +40,33 @@ class LossSurface:
         """Return the mean cross-entropy at weights of shape (K, P), shape (K,)."""
         return self.sample_losses(weights).mean(dim=1)
 
-    def gradients(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return the gradient of each network's loss, shape (K, P)."""
+    def losses_and_gradients(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each network's loss, shape (K,), and its gradient, shape (K, P)."""
+        network = stack_network(self._stack.structure)
+        if isinstance(network, Perceptron):
+            rows = torch.empty_like(weights)
+            parts, slots = split_vectors(self._stack, weights), split_vectors(self._stack, rows)
+            losses = network.losses(
+                list(parts.values()), self._inputs, self._labels, list(slots.values())
+            )
+            return losses, rows
         with torch.enable_grad():
             leaf = weights.detach().requires_grad_()
-            (gradients,) = torch.autograd.grad(self.losses(leaf).sum(), leaf)
-        return gradients
+            losses = self.losses(leaf)
+            (rows,) = torch.autograd.grad(losses.sum(), leaf)
+        return losses.detach(), rows
+
+    def radial_slopes(self) -> torch.Tensor:
+        """Return w . grad l_i for each sample i at the networks' own weights, shape (K, n)."""
+        with torch.enable_grad():
+            leaf = self.weights.detach().requires_grad_()
+            losses = self.sample_losses(leaf)
+            # the gradient of a sum over samples is linear in their shares: its derivative with
+            # respect to a share is that sample's slope
+            shares = torch.ones_like(losses).requires_grad_()
+            (gradients,) = torch.autograd.grad(losses, leaf, shares, create_graph=True)
+            (slopes,) = torch.autograd.grad((gradients * self.weights).sum(), shares)
+        return slopes
 
     def hessian_products(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return each network's Hessian at its own weights times a vector, shape (K, P)."""

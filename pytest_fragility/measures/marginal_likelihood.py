@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.stacked import BOUND, INPUTS, LABELS, RANDOMNESS, reference
+from pytest_fragility.measures.measure import BOUND
+from pytest_fragility.measures.stacked import INPUTS, LABELS, RANDOMNESS, reference
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,6 +14,11 @@ AnyMeasure = TypeVar("AnyMeasure", bound=Callable[..., Any])
 ORACLE_ATTRIBUTE = "is_oracle"
 CONTROL_ATTRIBUTE = "is_control"
 
+RAW = "raw value"
+BOUND_FORM = "bound's form, sqrt(value / n)"
+BOUND = "bound on the error"
+LOGARITHM = "natural logarithm"
+
 _NAME = re.compile(r"[A-Za-z_][\w.+-]*")
 
 
@@ -37,6 +42,12 @@ def control(measure: AnyMeasure) -> AnyMeasure:
 def is_control(measure: Measure) -> bool:
     """Return whether a measure is a control."""
     return bool(getattr(measure, CONTROL_ATTRIBUTE, False))
+
+
+def measure_form(measure: Measure) -> str:
+    """Return what a measure's value is, such as ``raw value``; empty where it does not say."""
+    form = getattr(measure, "form", "")
+    return form if isinstance(form, str) else ""
 
 
 def measure_name(measure: Measure, name: str | None = None) -> str:

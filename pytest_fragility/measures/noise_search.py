@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,11 @@ ACCURACY_DROP = 0.1
 DRAWS = 10
 SMALLEST, LARGEST = 2.0**-30, 2.0**15
 FIRST_GUESS = {False: 2.0**-4, True: 2.0**-1}
+FIRST_STEP = 1.5
 BRACKET = 1.02
 MAGNITUDE_EPSILON = 1e-3
 
+Accuracies = Callable[[Tensors], torch.Tensor]
 Drops = Callable[[float], torch.Tensor]
 
 
@@ -95,7 +97,7 @@ def sigma_search(
         Sigma with its bracket and Monte Carlo error.
     """
     stack = NetworkStack.of_network(network)
-    return _search(stack, 0, magnitude_aware, accuracy_drop, draws)
+    return next(_searches(stack, magnitude_aware, accuracy_drop, draws))
 
 
 def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> torch.Tensor:
@@ -113,8 +115,8 @@ def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
 
 def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor:
     sigmas = []
-    for place in range(len(stack)):
-        found = _search(stack, place, magnitude_aware, ACCURACY_DROP, DRAWS)
+    searches = _searches(stack, magnitude_aware, ACCURACY_DROP, DRAWS)
+    for place, found in enumerate(searches):
         if found.saturated:
             cost = "less" if found.saturated == "high" else "more"
             raise UndefinedMeasureError(
@@ -127,23 +129,24 @@ def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor
     return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
 
 
-def _search(
-    stack: NetworkStack, place: int, magnitude_aware: bool, accuracy_drop: float, draws: int
-) -> NoiseSearch:
-    with torch.no_grad():
-        purpose = "magnitude-aware noise" if magnitude_aware else "noise"
-        drops = _noisy_drops(stack, place, magnitude_aware, draws, purpose)
-        return _Bisection(drops, accuracy_drop, draws).run(FIRST_GUESS[magnitude_aware])
+def _searches(
+    stack: NetworkStack, magnitude_aware: bool, accuracy_drop: float, draws: int
+) -> Iterator[NoiseSearch]:
+    """Yield what is found for each network; their noise is each their own."""
+    for place, accuracies in enumerate(accuracy_counters(stack, draws)):
+        with torch.no_grad():
+            drops = _noisy_drops(stack, place, accuracies, magnitude_aware, draws)
+            found = _Bisection(drops, accuracy_drop, draws).run(FIRST_GUESS[magnitude_aware])
+        yield found
 
 
 def _noisy_drops(
-    stack: NetworkStack, place: int, magnitude_aware: bool, draws: int, purpose: str
+    stack: NetworkStack, place: int, correct: Accuracies, magnitude_aware: bool, draws: int
 ) -> Drops:
     """Return a function from sigma to the fall of train accuracy under each draw, shape (S,)."""
     weights = parameter_vectors(stack)[place].float()
-    generator = stack.generator(place, purpose)
+    generator = stack.generator(place, "magnitude-aware noise" if magnitude_aware else "noise")
     noise = torch.randn(draws, len(weights), generator=generator, device=stack.device)
-    correct = accuracy_counter(stack, place, draws)
     own = correct(split_vectors(stack, weights.expand(draws, -1).contiguous()))
 
     def drops(sigma: float) -> torch.Tensor:
@@ -157,13 +160,18 @@ def _noisy_drops(
     return drops
 
 
-def accuracy_counter(
-    stack: NetworkStack, place: int, draws: int
-) -> Callable[[Tensors], torch.Tensor]:
-    """Return a function from S weights of one network to their train accuracies, shape (S,)."""
-    inputs = stack.inputs[place].float()
+def accuracy_counters(stack: NetworkStack, draws: int) -> Iterator[Accuracies]:
+    """Yield, per network, a function from S weights to their train accuracies, shape (S,)."""
+    inputs, labels = stack.load_samples()
+    for place in range(len(stack)):
+        yield _accuracy_counter(stack, place, inputs[place].float(), labels[place], draws)
+
+
+def _accuracy_counter(
+    stack: NetworkStack, place: int, inputs: torch.Tensor, labels: torch.Tensor, draws: int
+) -> Accuracies:
     inputs = inputs.expand(draws, *inputs.shape)
-    labels = stack.labels[place].expand(draws, -1).unsqueeze(2)
+    labels = labels.expand(draws, -1).unsqueeze(2)
     buffers = {
         name: buffer[place].expand(draws, *buffer.shape[1:])
         for name, buffer in stack.buffers.items()
@@ -189,15 +197,17 @@ class _Bisection:
     def run(self, sigma: float) -> NoiseSearch:
         low = high = sigma
         if self._mean_drop(sigma) < self.target:
+            step = FIRST_STEP
             while self._mean_drop(high) < self.target:
                 if high >= LARGEST:
                     return self._found(high, high, "high")
-                low, high = high, 4 * high
+                low, high, step = high, min(step * high, LARGEST), step * FIRST_STEP
         else:
+            step = FIRST_STEP
             while self._mean_drop(low) >= self.target:
                 if low <= SMALLEST:
                     return self._found(low, low, "low")
-                low, high = low / 4, low
+                low, high, step = max(low / step, SMALLEST), low, step * FIRST_STEP
         while high / low > BRACKET:
             middle = math.sqrt(low * high)
             if self._mean_drop(middle) < self.target:

@@ -19,13 +19,19 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.layers import folded_parameters, traced, weight_layers
 from pytest_fragility.network_stacks import NetworkStack
 
-Parameters = dict[str, tuple[torch.Tensor, torch.Tensor | None]]
+Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 TRANSPARENT = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 RESHAPING = (nn.Flatten, nn.Unflatten)
 TRANSPARENT_CALLS = (torch.relu, functional.relu, "relu", "relu_", "contiguous")
 RESHAPING_CALLS = (torch.flatten, torch.squeeze, "flatten", "view", "reshape", "squeeze")
 ADDITIONS = (operator.add, torch.add, operator.iadd, "add", "add_")
+POOLING_CALLS: dict[Any, Callable[..., nn.Module]] = {
+    functional.avg_pool1d: nn.AvgPool1d,
+    functional.avg_pool2d: nn.AvgPool2d,
+    functional.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
+    functional.max_pool2d: nn.MaxPool2d,
+}
 CONVOLUTIONS: dict[int, Callable[..., torch.Tensor]] = {
     1: functional.conv1d,
     2: functional.conv2d,
@@ -36,6 +42,8 @@ AVERAGES: dict[int, Callable[..., torch.Tensor]] = {
     2: functional.avg_pool2d,
     3: functional.avg_pool3d,
 }
+
+LOG_OF_NOTHING = -1e300
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def _log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
     graph = traced(stack.structure)
     input_shape = stack.inputs.shape[2:]
 
-    def one(tensors: list[tuple[torch.Tensor, torch.Tensor | None]]) -> torch.Tensor:
+    def one(tensors: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
         parameters = {layer.name: pair for layer, pair in zip(layers, tensors, strict=True)}
         walk = _Walk(stack.structure, graph, parameters, power)
         start = torch.ones(1, *input_shape, dtype=torch.float64, device=stack.device)
@@ -97,7 +105,11 @@ def _log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
         return end.values.flatten().log() + end.log_scale
 
     with torch.no_grad():
-        sums: torch.Tensor = vmap(one)(folded_parameters(stack))
+        pairs = [
+            (weight, weight.new_zeros(weight.shape[:2]) if bias is None else bias)
+            for weight, bias in folded_parameters(stack)
+        ]
+        sums: torch.Tensor = vmap(one)(pairs)
     return sums
 
 
@@ -132,10 +144,13 @@ class _Walk:
             return self._through_module(str(node.target), arguments[0])
         if node.target in TRANSPARENT_CALLS or _is_idle_dropout(node):
             return arguments[0]
-        if node.target in ADDITIONS and all(isinstance(a, PathSum) for a in arguments):
+        is_sum = all(isinstance(a, PathSum) for a in arguments) and not node.kwargs
+        if node.target in ADDITIONS and is_sum:
             return _added(*arguments)
         if node.target in RESHAPING_CALLS and isinstance(arguments[0], PathSum):
             return self._reshaped(node, arguments)
+        if node.target in POOLING_CALLS and arguments:
+            return self._through_pooling_call(node, arguments)
         if node.target in (torch.mean, "mean") and isinstance(arguments[0], PathSum):
             return self._averaged(node, arguments)
         if node.target == "size" or (node.target is getattr and arguments[1] == "shape"):
@@ -161,25 +176,23 @@ class _Walk:
         self,
         module: nn.Module,
         weight: torch.Tensor,
-        bias: torch.Tensor | None,
+        bias: torch.Tensor,
         before: PathSum,
     ) -> PathSum:
         """Apply |weight|^power, add |bias|^power, and bring the values back to order one."""
-        weight = weight.abs().pow(self._power)
+        largest = weight.abs().amax()
+        weight = (weight.abs() / torch.where(largest > 0, largest, 1.0)).pow(self._power)
         if isinstance(module, _ConvNd):
             values = _convolved(module, weight, before.values)
         else:
             values = functional.linear(before.values, weight)
-        log_scale = before.log_scale
-        if bias is not None:
-            log_start = self._power * bias.abs().log()
-            log_start = log_start.reshape(-1, *[1] * (values.dim() - 2))
-            shift = torch.maximum(log_scale, log_start.amax())
-            values = values * (log_scale - shift).exp() + (log_start - shift).exp()
-            log_scale = shift
-        largest = values.amax()
-        largest = torch.where(largest > 0, largest, torch.ones_like(largest))
-        return PathSum(values / largest, log_scale + largest.log())
+        through = _rescaled(values, before.log_scale + self._power * largest.log())
+        start = self._power * bias.abs().log()
+        if isinstance(module, _ConvNd):
+            start = start.reshape(-1, *[1] * (values.dim() - 2))
+        log_scale = torch.maximum(through.log_scale, start.amax())
+        values = through.values * (through.log_scale - log_scale).exp()
+        return _rescaled(values + (start - log_scale).exp(), log_scale)
 
     def _pooled(self, module: nn.Module, values: torch.Tensor) -> torch.Tensor | None:
         """Return the sums behind a pooling layer, or None where it is something else."""
@@ -197,11 +210,21 @@ class _Walk:
             return mean * _count(window)
         return None
 
+    def _through_pooling_call(self, node: fx.Node, arguments: Any) -> PathSum:
+        """Follow a pooling function as the layer of the same name."""
+        before, *options = arguments
+        if len(options) > 3:
+            raise _unknown(f"operation {node.name} with options that are not named")
+        options_by_name: Any = node.kwargs
+        module = POOLING_CALLS[node.target](*options, **options_by_name)
+        pooled = self._pooled(module, before.values)
+        assert pooled is not None
+        return PathSum(pooled, before.log_scale)
+
     def _averaged(self, node: fx.Node, arguments: Any) -> PathSum:
         """Follow ``x.mean(dims)``."""
-        options: Any = [*arguments, *node.kwargs.values()]
-        before = options[0]
-        values = before.values.mean(options[1], *[bool(keep) for keep in options[2:]])
+        before = arguments[0]
+        values = before.values.mean(*arguments[1:], **node.kwargs)
         count = before.values.numel() // values.numel()
         return PathSum(values * float(count) ** (1 - self._power), before.log_scale)
 
@@ -213,6 +236,14 @@ class _Walk:
             call: Callable[..., torch.Tensor] = node.target
             values = call(before.values, *rest, **node.kwargs)
         return PathSum(values, before.log_scale)
+
+
+def _rescaled(values: torch.Tensor, log_scale: torch.Tensor) -> PathSum:
+    """Return the same sums with the largest value one; zero outweighs nothing added later."""
+    largest = values.amax()
+    is_something = largest > 0
+    scale = torch.where(is_something, log_scale + largest.log(), LOG_OF_NOTHING)
+    return PathSum(values / torch.where(is_something, largest, 1.0), scale)
 
 
 def _is_idle_dropout(node: fx.Node) -> bool:
@@ -242,9 +273,10 @@ def _adaptive_mean(
     module: Any, values: torch.Tensor, dimensions: int
 ) -> tuple[tuple[int, ...], torch.Tensor]:
     """Return the window of an adaptive pooling layer, and the mean over it."""
-    before, after = values.shape[2:], _each(module.output_size, dimensions)
+    before, sizes = values.shape[2:], _each(module.output_size, dimensions)
+    after = [own if size is None else size for own, size in zip(before, sizes, strict=True)]
     if any(size % parts for size, parts in zip(before, after, strict=True)):
-        raise _unknown(f"adaptive pooling from {tuple(before)} to {after}")
+        raise _unknown(f"adaptive pooling from {tuple(before)} to {tuple(after)}")
     window = tuple(size // parts for size, parts in zip(before, after, strict=True))
     return window, AVERAGES[dimensions](values, window)
 

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.measure import BOUND
 from pytest_fragility.measures.stacked import (
-    BOUND,
     INPUTS,
     LABELS,
     TRAINED_WEIGHTS,
@@ -100,8 +100,7 @@ def path_norm_bound(stack: NetworkStack) -> torch.Tensor:
     theorem 9.2).
 
     Reads trained weights, inputs and labels. Biases are paths from a constant input of one. No
-    normalization layers other than folded ones, and no convolutions: the theorem is about fully
-    connected networks.
+    normalization layers and no convolutions: the theorem is about fully connected networks.
 
     Raises
     ------
@@ -110,15 +109,17 @@ def path_norm_bound(stack: NetworkStack) -> torch.Tensor:
     """
     import torch
 
-    from pytest_fragility.measures.layers import weight_layers
+    from pytest_fragility.measures.layers import relu_chain
     from pytest_fragility.measures.outputs import train_margins
 
-    layers = weight_layers(stack)
-    if any(layer.is_convolution for layer in layers):
+    layers = relu_chain(stack.structure)
+    if layers is None:
         raise UndefinedMeasureError(
-            "path_norm_bound is a theorem about fully connected networks; this one has convolutions"
+            "path_norm_bound is a theorem about fully connected networks: linear layers with a "
+            f"ReLU between each two, and nothing else; this {type(stack.structure).__name__} has "
+            "other operations"
         )
-    log_norm, factor = _log_l1_norm_of_scores(stack)
+    log_norm, factor = _log_l1_norm_of_scores(stack, layers[-1])
     inputs = stack.inputs.double().flatten(1)
     largest = inputs.abs().amax(dim=1).clamp_min(1)
     dimension = inputs.shape[1] // stack.n + 1
@@ -134,7 +135,7 @@ def path_norm_bound(stack: NetworkStack) -> torch.Tensor:
     return bounds.amin(dim=0)
 
 
-def _log_l1_norm_of_scores(stack: NetworkStack) -> tuple[torch.Tensor, int]:
+def _log_l1_norm_of_scores(stack: NetworkStack, last: str) -> tuple[torch.Tensor, int]:
     """Return log psi, shape (K,), and the factor on L R that the number of classes brings."""
     from pytest_fragility.measures.path_sums import log_path_sums
 
@@ -142,25 +143,18 @@ def _log_l1_norm_of_scores(stack: NetworkStack) -> tuple[torch.Tensor, int]:
     classes = sums.shape[1]
     if classes != 2:
         return sums.amax(dim=1), 4 * classes
-    return log_path_sums(_as_difference(stack), 1)[:, 0], 2
+    return log_path_sums(_as_difference(stack, last), 1)[:, 0], 2
 
 
-def _as_difference(stack: NetworkStack) -> NetworkStack:
+def _as_difference(stack: NetworkStack, last: str) -> NetworkStack:
     """Return the stack with each of its two outputs replaced by the second minus the first."""
     from dataclasses import replace
 
-    from pytest_fragility.measures.layers import weight_layers
-
-    last = weight_layers(stack)[-1]
-    if last.normalization is not None:
-        raise UndefinedMeasureError(
-            f"path_norm_bound needs the difference of two logits, and the normalization behind "
-            f"layer {last.name} scales each of them"
-        )
     weights = dict(stack.weights)
-    for name in ("weight", "bias"):
-        key = f"{last.name}.{name}" if last.name else name
+    for kind in ("weight", "bias"):
+        key = f"{last}.{kind}" if last else kind
         if key in weights:
-            difference = weights[key][:, 1:2] - weights[key][:, :1]
-            weights[key] = difference.expand_as(weights[key]).contiguous()
+            logits = weights[key].double()
+            difference = logits[:, 1:2] - logits[:, :1]
+            weights[key] = difference.expand_as(logits).contiguous()
     return replace(stack, weights=weights, _results={})

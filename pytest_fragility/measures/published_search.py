@@ -6,7 +6,11 @@ import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.layers import folded_parameters, weight_layers
-from pytest_fragility.measures.noise_search import MAGNITUDE_EPSILON, accuracy_counter
+from pytest_fragility.measures.noise_search import (
+    MAGNITUDE_EPSILON,
+    Accuracies,
+    accuracy_counters,
+)
 from pytest_fragility.network_stacks import NetworkStack, Tensors
 
 ACCURACY_DROP = 0.1
@@ -22,17 +26,21 @@ def published_sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
     def compute() -> torch.Tensor:
         with torch.no_grad():
             folded = _folded(stack)
-            sigmas = [_search(folded, place, magnitude_aware) for place in range(len(stack))]
+            sigmas = [
+                _search(folded, place, accuracies, magnitude_aware)
+                for place, accuracies in enumerate(accuracy_counters(folded, DRAWS))
+            ]
         return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
 
     return stack.once(("published sigma", magnitude_aware), compute)
 
 
-def _search(stack: NetworkStack, place: int, magnitude_aware: bool) -> float:
+def _search(
+    stack: NetworkStack, place: int, accuracies: Accuracies, magnitude_aware: bool
+) -> float:
     purpose = "published magnitude-aware noise" if magnitude_aware else "published noise"
     generator = stack.generator(place, purpose)
     weights = {name: weight[place].float() for name, weight in stack.weights.items()}
-    accuracies = accuracy_counter(stack, place, DRAWS)
     expanded = {name: weight.expand(DRAWS, *weight.shape) for name, weight in weights.items()}
     own = float(accuracies(expanded)[0])
     low, high = 0.0, LARGEST

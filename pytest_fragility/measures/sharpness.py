@@ -56,15 +56,17 @@ def hessian_trace(stack: NetworkStack) -> torch.Tensor:
     return trace_samples(stack, PROBES).mean(dim=1)
 
 
-@reference(source="Foret et al. 2021; Keskar et al. 2017", reads=LOSS)
+@reference(source="Foret et al. 2021; Keskar et al. 2017", reads=(*LOSS, RANDOMNESS))
 def worst_case_sharpness(stack: NetworkStack) -> torch.Tensor:
     """Return ``max over ||e|| <= 0.05 of L(w + e) - L(w)``, L the mean train cross-entropy.
 
     Foret et al. 2021 (SAM), with its default radius rho = 0.05. Found by 20 steps of projected
-    gradient ascent from SAM's one-step solution, in float64: a lower bound that is tight on small
-    networks (tested against a search of the whole ball). Raw value, in nats.
+    gradient ascent from SAM's one-step solution and from its opposite, in float64: a lower bound
+    that is tight on small networks (tested against a search of the whole ball). Raw value, in
+    nats.
 
-    Reads trained weights, inputs and labels. All parameters as they stand, biases and
+    Reads trained weights, inputs and labels, and randomness for a direction where the gradient is
+    zero. All parameters as they stand, biases and
     normalization included; changes under rescaling that leaves the function unchanged.
     """
     import torch
@@ -74,7 +76,7 @@ def worst_case_sharpness(stack: NetworkStack) -> torch.Tensor:
     return largest_rise(stack, RADIUS, torch.ones_like)
 
 
-@reference(source="Kwon et al. 2021", reads=LOSS)
+@reference(source="Kwon et al. 2021", reads=(*LOSS, RANDOMNESS))
 def adaptive_sharpness(stack: NetworkStack) -> torch.Tensor:
     """Return ``max over ||T^-1 e|| <= 0.5 of L(w + e) - L(w)`` with ``T = diag |w_i|``.
 
@@ -82,7 +84,7 @@ def adaptive_sharpness(stack: NetworkStack) -> torch.Tensor:
     function unchanged, with its default radius rho = 0.5; without the 0.01 that training adds to
     |w_i|. Found by projected gradient ascent as in `worst_case_sharpness`. Raw value, in nats.
 
-    Reads trained weights, inputs and labels. All parameters as they stand, biases and
+    Reads what `worst_case_sharpness` reads. All parameters as they stand, biases and
     normalization included. In float64.
     """
     import torch
@@ -102,17 +104,11 @@ def fisher_rao_norm(stack: NetworkStack) -> torch.Tensor:
     formula). Raw value, squared nats; unchanged by rescaling that leaves the function unchanged.
 
     Reads trained weights, inputs and labels. All parameters as they stand, biases and
-    normalization included. In float64, by one forward-mode derivative.
+    normalization included. In float64.
     """
-    import torch
-
     from pytest_fragility.measures.loss_surface import LossSurface
 
-    surface = LossSurface(stack)
-    slopes: torch.Tensor = torch.func.jvp(
-        surface.sample_losses, (surface.weights,), (surface.weights,)
-    )[1]
-    return slopes.square().mean(dim=1)
+    return LossSurface(stack).radial_slopes().square().mean(dim=1)
 
 
 @reference(source="Euclidean norm", reads=LOSS)
@@ -124,10 +120,8 @@ def gradient_norm(stack: NetworkStack) -> torch.Tensor:
     Reads trained weights, inputs and labels. All parameters as they stand, biases and
     normalization included. In float64.
     """
-    import torch
-
     from pytest_fragility.measures.loss_surface import LossSurface
 
     surface = LossSurface(stack)
-    norms: torch.Tensor = torch.linalg.vector_norm(surface.gradients(surface.weights), dim=1)
+    norms: torch.Tensor = surface.losses_and_gradients(surface.weights)[1].norm(dim=1)
     return norms

@@ -7,13 +7,13 @@ from itertools import product
 from typing import Any
 
 import torch
-from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.layers import (
     WeightLayer,
     folded_parameters,
+    run_once,
     weight_layers,
     weight_matrices,
 )
@@ -24,11 +24,12 @@ def largest_singular_values(matrices: torch.Tensor) -> torch.Tensor:
     """Return the spectral norm of each matrix of shape (..., rows, columns).
 
     Root of the largest eigenvalue of the smaller Gram matrix: for the largest singular value, as
-    precise as a singular value decomposition at half of its cost.
+    precise as a singular value decomposition at half of its cost. NaN and infinity stay.
     """
     largest = matrices.abs().amax(dim=(-2, -1), keepdim=True)
-    # squares of the entries must neither overflow nor vanish
-    scaled = matrices / largest.where(largest > 0, 1.0)
+    # squares of the entries must neither overflow nor vanish; a diverged network stays NaN
+    usable = (largest > 0) & largest.isfinite()
+    scaled = (matrices / largest.where(usable, 1.0)).where(usable, 0.0)
     rows, columns = matrices.shape[-2:]
     gram = scaled @ scaled.mH if rows <= columns else scaled.mH @ scaled
     norms = torch.linalg.eigvalsh(gram)[..., -1].clamp_min(0).sqrt()
@@ -183,26 +184,26 @@ def _input_grids(stack: NetworkStack, layers: list[WeightLayer]) -> dict[str, tu
     seen: dict[str, tuple[int, ...]] = {}
 
     def watch(name: str) -> torch.utils.hooks.RemovableHandle:
-        def note(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            grid = tuple(args[0].shape[2:])
+        def note(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+            grid = tuple([*args, *kwargs.values()][0].shape[2:])
             if seen.setdefault(name, grid) != grid:
                 raise UndefinedMeasureError(
                     f"layer {name} is used on inputs of sizes {seen[name]} and {grid}: its "
                     "operator norm is not one number"
                 )
 
-        handle: torch.utils.hooks.RemovableHandle = modules[name].register_forward_pre_hook(note)
+        handle: torch.utils.hooks.RemovableHandle = modules[name].register_forward_pre_hook(
+            note, with_kwargs=True
+        )
         return handle
 
     modules = dict(stack.structure.named_modules())
-    handles = [watch(layer.name) for layer in layers if layer.is_convolution]
-    try:
-        state = {
-            name: tensor[0] for name, tensor in [*stack.weights.items(), *stack.buffers.items()]
-        }
-        with torch.no_grad():
-            functional_call(stack.structure, state, (stack.inputs[0, :1],))
-    finally:
-        for handle in handles:
-            handle.remove()
+    convolutions = [layer.name for layer in layers if layer.is_convolution]
+    run_once(stack, [watch(name) for name in convolutions])
+    unused = [name for name in convolutions if name not in seen]
+    if unused:
+        raise UndefinedMeasureError(
+            f"layer {unused[0]} is a convolution that the forward pass does not use: it has no "
+            "input size, and so no operator norm"
+        )
     return seen

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
+from pytest_fragility.measures.measure import BOUND, BOUND_FORM, LOGARITHM, RAW
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,16 +17,13 @@ if TYPE_CHECKING:
     from pytest_fragility.network_stacks import NetworkStack
     from pytest_fragility.trained_networks import TrainedNetwork
 
-RAW = "raw value"
-BOUND_FORM = "sqrt(value / n)"
-BOUND = "bound on the error"
-LOGARITHM = "natural logarithm"
-
 TRAINED_WEIGHTS = "trained weights"
 INITIAL_WEIGHTS = "initial weights"
 INPUTS = "inputs"
 LABELS = "labels"
 RANDOMNESS = "randomness"
+
+_INITIAL = {TRAINED_WEIGHTS: INITIAL_WEIGHTS}
 
 # exp of anything larger is infinite in float64
 LARGEST_LOGARITHM = math.log(1.7976931348623157e308)
@@ -107,10 +105,10 @@ class StackMeasure:
             return values
         for place, logarithm in enumerate(values):
             if logarithm > LARGEST_LOGARITHM:
+                halved = f"{self.__name__}.bound_form, or " if self.form == RAW else ""
                 raise UndefinedMeasureError(
                     f"{self.__name__} is exp({logarithm:.1f}), larger than a float can hold; "
-                    f"audit {self.__name__}.bound_form, or {self.__name__}.logarithm with "
-                    "scale='linear'",
+                    f"audit {halved}{self.__name__}.logarithm with scale='linear'",
                     place,
                 )
         return np.asarray(np.exp(values))
@@ -125,7 +123,9 @@ class StackMeasure:
             If the measure is a bound or a bound's form already.
         """
         if self.form != RAW:
-            raise SettingsError(f"{self.__name__} has no further bound's form: it is a {self.form}")
+            raise SettingsError(
+                f"{self.__name__} has no further bound's form: it is already a {self.form}"
+            )
         if self._bound is not None:
             return self._derived("bound_form", self._bound, BOUND)
         return self._derived("bound_form", self._log_bound_form, BOUND_FORM, is_logarithm=True)
@@ -146,21 +146,48 @@ class StackMeasure:
             is_logarithm=is_logarithm,
             is_control=self.is_control,
         )
-        derived.__name__ = f"{self.__name__}.{suffix}"
-        derived.__qualname__ = derived.__name__
-        derived.__module__ = self.__module__
-        derived.__doc__ = (
-            f"{suffix.replace('_', ' ')} of {self.__name__} ({form}).\n\n{self.__doc__}"
-        )
+        headline = f"{suffix.replace('_', ' ').capitalize()} of {self.__name__}: {form}."
+        derived._call_it(f"{self.__name__}.{suffix}", f"{headline}\n\n{self.__doc__}", self)
         return derived
+
+    def at_initialization(self) -> StackMeasure:
+        """Return the measure of the initial weights: a control."""
+
+        def of_initial(compute: Compute) -> Compute:
+            return lambda stack: compute(stack.at_initialization())
+
+        control = StackMeasure(
+            of_initial(self._compute),
+            form=self.form,
+            source=self.source,
+            reads=tuple(dict.fromkeys(_INITIAL.get(part, part) for part in self.reads)),
+            is_logarithm=self._is_logarithm,
+            is_control=True,
+            bound=None if self._bound is None else of_initial(self._bound),
+        )
+        headline = f"Return {self.__name__} of the initial weights: a control."
+        note = f"Reads {', '.join(control.reads)}. What it computes:"
+        name = f"{self.__name__}_at_initialization"
+        control._call_it(name, f"{headline}\n\n{note}\n\n{self.__doc__}", self)
+        return control
+
+    def _call_it(self, name: str, documentation: str, origin: StackMeasure) -> None:
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = documentation
+        self.__module__ = origin.__module__
 
     def _computed(self, stack: NetworkStack) -> npt.NDArray[np.float64]:
         import numpy as np
 
         values = self._compute(stack)
-        if hasattr(values, "detach"):
-            values = values.detach().cpu().numpy()
-        array = np.asarray(values, dtype=np.float64)
+        if isinstance(values, list | tuple):
+            values = [_without_graph(value) for value in values]
+        array = np.asarray(_without_graph(values))
+        if array.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{self.__name__} returned {array.dtype} values, expected real numbers"
+            )
+        array = array.astype(np.float64)
         if array.shape != (len(stack),):
             raise ValueError(
                 f"{self.__name__} returned shape {array.shape} for a stack of {len(stack)} "
@@ -184,6 +211,11 @@ class StackMeasure:
 
     def _log_bound_form(self, stack: NetworkStack) -> npt.NDArray[np.float64]:
         return (self._logarithms(stack) - math.log(stack.n)) / 2
+
+
+def _without_graph(value: Any) -> Any:
+    """Return a tensor as NumPy has it, and anything else as it is."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def stacked(compute: Compute) -> StackMeasure:

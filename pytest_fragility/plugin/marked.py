@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.planning import Check, match_expected_failures
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import AuditSettings, require_known_options, resolve_settings
@@ -93,4 +94,5 @@ def read_marker(mark: pytest.Mark | None, *layers: Mapping[str, Any]) -> MarkedA
         raise SettingsError(f"xfail={expected!r}: expected a dict from check ids to reasons")
     if measure is not None:
         name = measure_name(measure, name)
+        as_measure(measure)
     return MarkedAudit(measure, name, resolve_settings(options, *layers), expected)

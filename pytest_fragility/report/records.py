@@ -21,6 +21,7 @@ def audit_context(curves: LearningCurves) -> Record:
     return {
         "schema": SCHEMA,
         "measure": curves.measure_name,
+        "form": curves.form,
         "task": curves.task_name,
         "baseline": curves.recipes[BASELINE],
         "sizes": list(curves.sizes),

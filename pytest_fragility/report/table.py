@@ -47,6 +47,7 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
         *_wrapped(f"{first['measure']} on {first['task']}: {verdict}", indent=""),
         f"  {law_of(first)}; n = {sizes[0]}..{sizes[-1]}, {len(seeds)} seeds, "
         f"{100 * (1 - first['alpha']):g} % intervals, {first['device']}",
+        *([f"  value: {first['form']}"] if first["form"] else []),
         *_wrapped(f"baseline: {first['baseline']}"),
         "",
         _row("", "measure's slope", "error's", *KINDS),

@@ -39,7 +39,7 @@ def stack_network(network: nn.Module) -> StackedNetwork:
     products, backward pass included, at half the cost; anything else goes through
     `torch.func.vmap` and autograd.
     """
-    layers = perceptron_layers(network)
+    layers = _perceptron_layers(network)
     return MappedNetwork(network) if layers is None else Perceptron(layers)
 
 
@@ -51,7 +51,7 @@ class Layer:
     has_relu: bool
 
 
-def perceptron_layers(network: nn.Module) -> list[Layer] | None:
+def _perceptron_layers(network: nn.Module) -> list[Layer] | None:
     """Return the layers of a perceptron, or None where the network is something else."""
     if not isinstance(network, nn.Sequential):
         return None
@@ -63,7 +63,9 @@ def perceptron_layers(network: nn.Module) -> list[Layer] | None:
             layers[-1] = Layer(layers[-1].has_bias, has_relu=True)
         elif not (place == 0 and _flattens_each_sample(module)):
             return None
-    return layers or None
+    own = sum(1 + layer.has_bias for layer in layers)
+    # layers that share a parameter are something else
+    return layers if layers and own == len(list(network.parameters())) else None
 
 
 def _flattens_each_sample(module: nn.Module) -> bool:

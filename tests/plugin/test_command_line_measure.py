@@ -126,6 +126,51 @@ def test_a_module_that_has_no_such_function(bare: Project) -> None:
     result.stdout.fnmatch_lines(["*audits:faling: module audits has no 'faling'*"])
 
 
+PATH_NORM = "pytest_fragility.measures:path_norm"
+
+
+def test_a_bound_form_can_be_named(bare: Project) -> None:
+    """As ``module:measure.bound_form``: ids and table call it by its whole name."""
+    measure = f"--fragility-measure={PATH_NORM}.bound_form"
+    assert bare.ids("--fragility", measure) == [
+        f"{PATH_NORM}.bound_form::path_norm.bound_form[{check}]" for check in ALL_CHECKS
+    ]
+    result = bare.run("--fragility", measure, "-v")
+    counts = result.parseoutcomes()
+    assert counts.get("passed", 0) + counts.get("failed", 0) == len(ALL_CHECKS)
+    assert "errors" not in counts
+    result.stdout.re_match_lines([r"path_norm\.bound_form on digits: (kept|broken|undecided)"])
+    assert "raised" not in result.stdout.str()
+
+
+def test_a_bound_form_is_not_the_measure(bare: Project) -> None:
+    """Both can be named in one run, and the number of parameters falls only as a bound."""
+    count = "--fragility-measure=pytest_fragility.measures:parameter_count"
+    result = bare.run("--fragility", count, f"{count}.bound_form", "-k", "trend and baseline")
+    result.assert_outcomes(passed=1, failed=1, deselected=8)
+    result.stdout.fnmatch_lines(["parameter_count: trend BROKEN"])
+    result.stdout.fnmatch_lines(["parameter_count.bound_form on digits: *"])
+
+
+@pytest.mark.parametrize("function", ["path_norm.bund_form", "no_such_measure.bound_form"])
+def test_an_attribute_that_is_not_there(bare: Project, function: str) -> None:
+    """The failing checks name what is missing, as for a function."""
+    place = f"pytest_fragility.measures:{function}"
+    result = bare.run("--fragility", f"--fragility-measure={place}", "-k", "trend")
+    result.assert_outcomes(failed=2, deselected=3)
+    result.stdout.fnmatch_lines(
+        [f"*{place}: module pytest_fragility.measures has no '{function}'*"]
+    )
+
+
+def test_a_bound_form_of_a_bound_form_is_refused(bare: Project) -> None:
+    """The failing checks say what it is already."""
+    measure = f"--fragility-measure={PATH_NORM}.bound_form.bound_form"
+    result = bare.run("--fragility", measure, "-k", "trend")
+    result.assert_outcomes(failed=2, deselected=3)
+    result.stdout.fnmatch_lines(["path_norm.bound_form has no further bound's form*"])
+
+
 @pytest.mark.parametrize("option", ["no_such_module:f", "audits.no_such_module:f"])
 def test_an_unknown_module_is_a_usage_error(bare: Project, option: str) -> None:
     """A module that is not there ends the run before it begins."""

@@ -27,8 +27,8 @@ def test_collection_imports_no_torch(project: Project) -> None:
     (project.path / "conftest.py").write_text(SHOW_IMPORTS)
     (project.path / "test_light.py").write_text(
         "import pytest\n"
-        "from pytest_fragility.measures import oracle_test_error, over_sqrt_n, path_norm\n"
-        "@pytest.mark.fragility(over_sqrt_n(path_norm), xfail={'trend-adam': 'known'})\n"
+        "from pytest_fragility.measures import bound_form, oracle_test_error, path_norm\n"
+        "@pytest.mark.fragility(bound_form(path_norm), xfail={'trend-adam': 'known'})\n"
         "def test_norm(check): check()\n"
         "@pytest.mark.fragility(oracle_test_error, task='digits', perturbations=['adam'])\n"
         "def test_oracle(check): check()\n"

@@ -1,0 +1,162 @@
+"""Seconds per network of the reference measures: over stacks, against the way of published code.
+
+Run with ``pytest tests/benchmarks/test_measure_speed.py -s``. Both evaluate the same list on the
+default family, in one run and the process's default number of threads. The published way is slow,
+so that it is timed on two networks of each size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_fragility.auditing import train_family
+from pytest_fragility.families import Family
+from pytest_fragility.measures import log_evidence, reference_measures, relu_kernel
+from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.settings import resolve_settings
+from pytest_fragility.tasks import digits
+from tests.benchmarks.published_way import published_values
+
+CACHE = Path(".fragility_cache")
+SECONDS: dict[str, float] = {}
+
+
+@pytest.fixture(scope="module")
+def family() -> Family:
+    """The default family, 300 networks, trained where no earlier run has left it."""
+    return train_family(resolve_settings({"cache_dir": CACHE}))
+
+
+def fresh(family: Family) -> Family:
+    """Return the family with nothing worked out yet."""
+    trained = {
+        (name, n, seed): family.trained_run(name, n, seed) for name, n, seed in places(family)
+    }
+    return Family(family.plan, trained, family.device)
+
+
+def places(family: Family) -> list[tuple[str, int, int]]:
+    """Return every run's recipe, size and seed."""
+    return list(family.plan.runs)
+
+
+def published_names() -> list[str]:
+    """Return the measures that published code has."""
+    ours = reference_measures()
+    lately = (
+        "negative_log",
+        "marginal",
+        "one_vs_rest",
+        "hessian",
+        "sharpness",
+        "fisher",
+        "gradient",
+    )
+    others = ("train_loss", "path_norm_at_initialization", "path_norm_bound")
+    return [
+        name for name in ours if name not in others and not any(part in name for part in lately)
+    ]
+
+
+def test_published_way(benchmark: Any, family: Family) -> None:
+    """One network after the other, two of each size."""
+    benchmark.group = "published measures"
+    recipes = list(family.recipes)
+    chosen = [
+        family[family.task.name, recipes[(2 * place + more) % len(recipes)], n, family.seeds[0]]
+        for place, n in enumerate(family.sizes)
+        for more in (0, 1)
+    ]
+    found: list[dict[str, float]] = []
+
+    def work() -> None:
+        found[:] = [published_values(network) for network in chosen]
+
+    benchmark.pedantic(work, rounds=1, warmup_rounds=0)
+    SECONDS["published"] = benchmark.stats.stats.median / len(chosen)
+    assert set(found[0]) == set(published_names())
+    print(f"\none network at a time: {1000 * SECONDS['published']:.0f} ms per network")
+
+
+def test_published_measures_over_stacks(benchmark: Any, family: Family) -> None:
+    """The same list over all networks of the family."""
+    benchmark.group = "published measures"
+    seconds = time_measures(benchmark, family, published_names(), rounds=3)
+    print(f"\nover stacks: {1000 * seconds:.1f} ms per network")
+    if "published" in SECONDS:
+        ratio = SECONDS["published"] / seconds
+        benchmark.extra_info["times_faster"] = ratio
+        print(f"{ratio:.0f} times faster per network ({len(published_names())} measures)")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "path_norm_bound",
+        "gradient_norm",
+        "fisher_rao_norm",
+        "worst_case_sharpness",
+        "adaptive_sharpness",
+        "negative_log_evidence",
+        "hessian_largest_eigenvalue",
+        "hessian_trace",
+    ],
+)
+def test_other_measures_over_stacks(benchmark: Any, family: Family, name: str) -> None:
+    """What published code does not have, each by itself."""
+    benchmark.group = "other measures"
+    if name.startswith("hessian"):
+        smaller = {place: family.trained_run(*place) for place in places(family) if place[1] <= 256}
+        family = family_of(family, smaller)
+    seconds = time_measures(benchmark, family, [name], rounds=1)
+    print(f"\n{name}: {1000 * seconds:.1f} ms per network")
+
+
+@pytest.mark.parametrize("n", [1024, 2048])
+def test_evidence(benchmark: Any, n: int) -> None:
+    """Kernel and log evidence of n digits with 20 % random labels, binary."""
+    benchmark.group = "evidence"
+    data = digits(label_noise=0.2).data
+    inputs = np.concatenate([data.train_inputs, data.test_inputs])
+    if n > len(inputs):
+        # digits has 1,797 samples; noise makes the others distinct
+        more = inputs[: n - len(inputs)] + np.random.default_rng(0).normal(
+            0, 0.1, (n - len(inputs), 64)
+        )
+        inputs = np.concatenate([inputs, more])
+    labels = np.concatenate([data.train_labels, data.test_labels, data.train_labels])[:n]
+
+    def work() -> None:
+        kernel = relu_kernel(inputs[:n], hidden_layers=2, weight_variance=2.0, bias_variance=0.0)
+        log_evidence(kernel, np.where(labels < 5, -1, 1))
+
+    benchmark.pedantic(work, rounds=3, warmup_rounds=1)
+    print(f"\nevidence at n = {n}: {benchmark.stats.stats.median:.2f} s")
+
+
+def family_of(family: Family, trained: dict[tuple[str, int, int], Any]) -> Family:
+    """Return the part of a family with these runs."""
+    from dataclasses import replace
+
+    sizes = tuple(n for n in family.sizes if any(place[1] == n for place in trained))
+    return Family(replace(family.plan, sizes=sizes), trained, family.device)
+
+
+def time_measures(benchmark: Any, family: Family, names: list[str], *, rounds: int) -> float:
+    """Return the median seconds per network."""
+    measures = reference_measures()
+
+    def work() -> None:
+        untouched = fresh(family)
+        for name in names:
+            for recipe in untouched.recipes:
+                evaluate(measures[name], name, untouched, recipe)
+
+    benchmark.pedantic(work, rounds=rounds, warmup_rounds=0)
+    seconds: float = benchmark.stats.stats.median / len(family)
+    benchmark.extra_info["seconds_per_network"] = seconds
+    return seconds

@@ -1,0 +1,1 @@
+"""Tests, and the plain reference that they hold the trainer against."""

@@ -1,0 +1,701 @@
+"""Measures in their authors' shapes: arguments are filled by name, or as `adapt` is told."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from pytest_fragility.errors import MeasureError, SettingsError
+from pytest_fragility.families import Family
+from pytest_fragility.measures import Measure, adapt, measure_name, oracle, path_norm
+from pytest_fragility.measures.adapters import SOURCES, SYNONYMS, as_measure, call_form
+from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.measures.measure import is_oracle
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
+from tests.plugin.conftest import ALL_CHECKS, CHECKS, Project
+from tests.sample_networks import perceptron, randomize, sample_network
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> Project:
+    """A small project whose networks train in a moment."""
+    return Project(pytester)
+
+
+def network_of(n: int = 5, *, seed: int = 0) -> TrainedNetwork:
+    """Return a random network with random samples, some of which it mislabels."""
+    generator = np.random.default_rng(seed)
+    model, initial = randomize(perceptron([3, 4, 2]), 1), randomize(perceptron([3, 4, 2]), 2)
+    inputs = torch.from_numpy(generator.normal(size=(n, 3))).float()
+    labels = torch.from_numpy(generator.integers(2, size=n))
+    return sample_network(model, inputs, labels, initial_model=initial, seed=seed)
+
+
+NETWORK = network_of()
+seen: dict[str, Any] = {}
+
+
+def note(**arguments: Any) -> float:
+    """Remember the arguments of a call."""
+    seen.clear()
+    seen.update(arguments)
+    return 1.0
+
+
+def call(measure: Measure, network: TrainedNetwork = NETWORK) -> dict[str, Any]:
+    """Return what a measure is called with."""
+    seen.clear()
+    assert as_measure(measure)(network) == 1.0
+    return dict(seen)
+
+
+# functions of one argument
+
+
+def of_model(model: Any) -> float:
+    """See what is called model."""
+    return note(model=model)
+
+
+def of_module(model: nn.Module) -> float:
+    """See what is called model, and said to be a module."""
+    return note(model=model)
+
+
+def of_network_called_model(model: TrainedNetwork) -> float:
+    """See what is called model, and said to be a network."""
+    return note(model=model)
+
+
+def of_oracle_network_called_model(model: OracleNetwork) -> float:
+    """See what is called model, and said to be an oracle's network."""
+    return note(model=model)
+
+
+class NeuralNetwork(nn.Module):
+    """An author's own module class."""
+
+
+def of_own_module(model: NeuralNetwork) -> float:
+    """See what is called model, and said to be an author's own module."""
+    return note(model=model)
+
+
+@pytest.mark.parametrize("measure", [of_model, of_module, of_own_module])
+def test_a_function_of_a_model_gets_the_module(measure: Measure) -> None:
+    """Unless the annotation says that it is a trained network."""
+    assert call(measure) == {"model": NETWORK.model}
+
+
+@pytest.mark.parametrize("measure", [of_network_called_model, of_oracle_network_called_model])
+def test_an_annotated_model_can_be_the_network(measure: Measure) -> None:
+    """The annotation has the last word; then the function is a measure as it is."""
+    assert call(measure) == {"model": NETWORK}
+    assert as_measure(measure) is measure
+
+
+def test_an_annotation_may_be_a_class_and_no_string() -> None:
+    """Where annotations are not postponed."""
+
+    def measure(model: Any) -> float:
+        return note(model=model)
+
+    measure.__annotations__["model"] = TrainedNetwork
+    assert call(measure) == {"model": NETWORK}
+    measure.__annotations__["model"] = nn.Module
+    assert call(measure) == {"model": NETWORK.model}
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda network: note(x=network),
+        lambda net: note(x=net),
+        lambda trained: note(x=trained),
+        lambda x: note(x=x),
+        lambda inputs: note(x=inputs),
+        lambda dataloader: note(x=dataloader),
+        lambda init_model: note(x=init_model),
+    ],
+)
+def test_a_single_argument_of_any_other_name_gets_the_network(measure: Measure) -> None:
+    """A function of one argument is a measure of one network."""
+    assert call(measure) == {"x": NETWORK}
+    assert as_measure(measure) is measure
+    assert call_form(measure) == ""
+
+
+def keyword_only_network(*, network: TrainedNetwork) -> float:
+    """See a network that goes by its name."""
+    return note(x=network)
+
+
+def keyword_only_after_default(scale: float = 1.0, *, net: TrainedNetwork) -> float:
+    """See a network that goes by its name, behind a default."""
+    return note(x=net, scale=scale)
+
+
+@pytest.mark.parametrize("measure", [keyword_only_network, keyword_only_after_default])
+def test_a_single_keyword_only_argument_gets_the_network_too(measure: Measure) -> None:
+    """It cannot be passed by its place."""
+    assert call(measure)["x"] is NETWORK
+
+
+def test_a_keyword_only_model_gets_the_module() -> None:
+    """As ``f(model)`` does."""
+
+    def measure(*, model: nn.Module) -> float:
+        return note(model=model)
+
+    assert call(measure) == {"model": NETWORK.model}
+
+
+# functions of several arguments
+
+
+def published(
+    model: nn.Module, init_model: nn.Module, dataloader: Any, accuracy: float, seed: int
+) -> float:
+    """See what published code asks for."""
+    return note(
+        model=model, init_model=init_model, dataloader=dataloader, accuracy=accuracy, seed=seed
+    )
+
+
+def test_a_function_in_the_published_shape_is_filled() -> None:
+    """Model, initial model, samples, train accuracy and seed."""
+    network = network_of(40, seed=3)
+    got = call(published, network)
+    assert got["model"] is network.model and got["init_model"] is network.initial_model
+    assert got["seed"] == 3
+    with torch.no_grad():
+        right = int((network.model(network.inputs).argmax(dim=1) == network.labels).sum())
+    assert got["accuracy"] == pytest.approx(right / 40, abs=1e-12) and 0 < right < 40
+    inputs, labels = next(iter(got["dataloader"]))
+    assert torch.equal(inputs, network.inputs) and torch.equal(labels, network.labels)
+
+
+EXPECTED: dict[str, Callable[[TrainedNetwork], Any]] = {
+    "network": lambda network: network,
+    "model": lambda network: network.model,
+    "initial_model": lambda network: network.initial_model,
+    "inputs": lambda network: network.inputs,
+    "labels": lambda network: network.labels,
+    "accuracy": lambda network: 1 - network.train_error,
+    "train_loss": lambda network: network.train_loss,
+    "train_error": lambda network: network.train_error,
+    "n": lambda network: network.n,
+    "seed": lambda network: network.seed,
+    "recipe": lambda network: network.recipe,
+    "rng": lambda network: network.rng,
+    "init_model": lambda network: network.initial_model,
+    "model_init": lambda network: network.initial_model,
+    "acc": lambda network: 1 - network.train_error,
+    "train_accuracy": lambda network: 1 - network.train_error,
+    "train_acc": lambda network: 1 - network.train_error,
+    "targets": lambda network: network.labels,
+    "generator": lambda network: network.rng,
+}
+LOADERS = ["dataloader", "data_loader", "train_loader", "trainloader", "loader"]
+
+
+def function_of(*names: str) -> Measure:
+    """Return a function with these arguments, which it notes."""
+    listed = ", ".join(names)
+    noted = ", ".join(f"{name}={name}" for name in names)
+    measure: Measure = eval(f"lambda {listed}: note({noted})", {"note": note})
+    return measure
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if name != "model"])
+def test_every_known_name_is_filled(name: str) -> None:
+    """Next to a model, in either order."""
+    for names in (("model", name), (name, "model")):
+        got = call(function_of(*names))
+        assert list(got) == list(names)
+        assert got["model"] is NETWORK.model
+        expected = EXPECTED[name](NETWORK)
+        assert got[name] is expected or got[name] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_every_name_of_a_loader_is_filled(name: str) -> None:
+    """A torch DataLoader over the training samples."""
+    loader = call(function_of("model", name))[name]
+    assert isinstance(loader, DataLoader)
+    assert len(call(function_of("model", name))[name].dataset) == NETWORK.n
+
+
+def test_these_are_all_names_that_are_known() -> None:
+    """A new one needs a test above."""
+    assert set(SOURCES) | set(SYNONYMS) == set(EXPECTED) | set(LOADERS)
+    assert set(SYNONYMS.values()) <= set(SOURCES)
+
+
+def test_defaults_are_kept() -> None:
+    """An argument with a default keeps it, though its name is known."""
+
+    def measure(model: Any, dataloader: Any = None, *, seed: int = 7, n: int = -1) -> float:
+        return note(model=model, dataloader=dataloader, seed=seed, n=n)
+
+    assert call(measure) == {"model": NETWORK.model, "dataloader": None, "seed": 7, "n": -1}
+
+
+def test_further_keyword_arguments_stay_empty() -> None:
+    """``**kwargs`` asks for nothing."""
+
+    def measure(model: Any, init_model: Any, **kwargs: Any) -> float:
+        return note(model=model, init_model=init_model, kwargs=kwargs)
+
+    got = call(measure)
+    assert got == {"model": NETWORK.model, "init_model": NETWORK.initial_model, "kwargs": {}}
+
+    def of_one(network: Any, **kwargs: Any) -> float:
+        return note(network=network, kwargs=kwargs)
+
+    assert call(of_one) == {"network": NETWORK, "kwargs": {}}
+
+
+def test_any_number_of_arguments_by_place_means_the_network() -> None:
+    """``*args`` says nothing: the network is passed, as a decorator would pass it on."""
+
+    def measure(*args: Any, **kwargs: Any) -> float:
+        return note(args=args, kwargs=kwargs)
+
+    assert call(measure) == {"args": (NETWORK,), "kwargs": {}}
+
+
+def test_named_arguments_before_any_number_are_filled() -> None:
+    """``f(model, dataloader, *args)`` names what it needs."""
+
+    def measure(model: Any, dataloader: Any, *args: Any) -> float:
+        return note(model=model, dataloader=dataloader, args=args)
+
+    got = call(measure)
+    assert got["model"] is NETWORK.model and got["args"] == ()
+    assert len(got["dataloader"].dataset) == NETWORK.n
+
+
+def test_arguments_by_place_alone_are_filled() -> None:
+    """``f(model, dataloader, /)`` names what it needs."""
+
+    def of_one(model: Any, /) -> float:
+        return note(model=model)
+
+    def of_two(model: Any, n: int, /) -> float:
+        return note(model=model, n=n)
+
+    assert call(of_one) == {"model": NETWORK.model}
+    assert call(of_two) == {"model": NETWORK.model, "n": NETWORK.n}
+
+
+def test_a_decorated_function_is_filled_by_its_own_names() -> None:
+    """`functools.wraps` keeps them."""
+
+    def measure(model: Any, seed: int) -> float:
+        return note(model=model, seed=seed)
+
+    @functools.wraps(measure)
+    def decorated(*args: Any, **kwargs: Any) -> float:
+        return measure(*args, **kwargs)
+
+    assert call(decorated) == {"model": NETWORK.model, "seed": 0}
+
+
+@dataclass
+class Callable2:
+    """An object that is called with model and seed."""
+
+    scale: float
+
+    def __call__(self, model: Any, seed: int) -> float:
+        """See them."""
+        return note(model=model, seed=seed, scale=self.scale)
+
+    def of_network(self, network: Any) -> float:
+        """See the network."""
+        return note(network=network, scale=self.scale)
+
+    def of_labels(self, model: Any, labels: Any) -> float:
+        """See the labels."""
+        return note(model=model, labels=labels)
+
+
+def scaled(model: Any, init_model: Any, scale: float) -> float:
+    """See a scale that no network has."""
+    return note(model=model, init_model=init_model, scale=scale)
+
+
+def scale_first(scale: float, network: Any) -> float:
+    """See a scale in the first place."""
+    return note(network=network, scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [
+        (Callable2(2.0), {"model": NETWORK.model, "seed": 0, "scale": 2.0}),
+        (Callable2(2.0).of_network, {"network": NETWORK, "scale": 2.0}),
+        (Callable2(2.0).of_labels, {"model": NETWORK.model, "labels": NETWORK.labels}),
+        (
+            functools.partial(scaled, scale=3.0),
+            {"model": NETWORK.model, "init_model": NETWORK.initial_model, "scale": 3.0},
+        ),
+        (functools.partial(scale_first, 4.0), {"network": NETWORK, "scale": 4.0}),
+        (functools.partial(of_model), {"model": NETWORK.model}),
+        (lambda model, n: note(model=model, n=n), {"model": NETWORK.model, "n": 5}),
+    ],
+    ids=["object", "method", "method of two", "partial", "partial by place", "plain", "lambda"],
+)
+def test_callables_of_every_kind_are_filled(measure: Measure, expected: dict[str, Any]) -> None:
+    """Objects, methods, partial functions and lambdas."""
+    got = call(measure)
+    assert got.keys() == expected.keys()
+    assert all(got[name] is value or got[name] == value for name, value in expected.items())
+
+
+def test_builtins_get_the_network() -> None:
+    """They say nothing of their arguments, or go by place."""
+    assert as_measure(operator.attrgetter("n"))(NETWORK) == 5
+    assert as_measure(id)(NETWORK) == id(NETWORK)
+    assert as_measure(max) is max
+    assert as_measure(torch.sum) is torch.sum
+
+
+def test_measures_of_the_package_stay_as_they_are() -> None:
+    """A stacked measure is no function to be filled."""
+    assert as_measure(path_norm) is path_norm
+    assert as_measure(path_norm.bound_form).__name__ == "path_norm.bound_form"
+
+
+def test_a_filled_function_keeps_name_marks_and_words() -> None:
+    """And filling it once more changes nothing."""
+    filled = as_measure(oracle(published))
+    try:
+        assert measure_name(filled) == "published"
+        assert filled.__doc__ == "See what published code asks for."
+        assert is_oracle(filled)
+        assert as_measure(filled) is filled
+        assert call_form(filled) == (
+            "model=model, init_model=initial_model, dataloader=dataloader, accuracy=accuracy, "
+            "seed=seed"
+        )
+    finally:
+        del vars(published)["is_oracle"]
+
+
+# what cannot be told
+
+
+def test_an_unknown_name_lists_what_is_known() -> None:
+    """And says how to say it."""
+
+    def mystery(model: Any, wibble: Any) -> float:
+        return 1.0
+
+    with pytest.raises(SettingsError) as error:
+        as_measure(mystery)
+    text = str(error.value)
+    assert "measure mystery: cannot tell what to pass for 'wibble'" in text
+    assert "adapt(mystery, wibble='inputs')" in text
+    assert all(name in text for name in (*SOURCES, *SYNONYMS))
+
+
+@pytest.mark.parametrize(
+    "measure", [lambda: 1.0, lambda model=None: 1.0, lambda **kwargs: 1.0], ids=["()", "=", "**"]
+)
+def test_a_function_that_needs_nothing_is_refused(measure: Measure) -> None:
+    """It cannot be a measure of anything."""
+    with pytest.raises(SettingsError, match="has no required argument: expected a function of one"):
+        as_measure(measure)
+
+
+def test_an_object_of_unknown_arguments_is_called_by_its_class() -> None:
+    """It has no name of its own."""
+
+    class Odd:
+        def __call__(self, left: Any, right: Any) -> float:
+            return 1.0
+
+    with pytest.raises(SettingsError, match="measure Odd: cannot tell what to pass for 'left'"):
+        as_measure(Odd())
+
+
+# adapt
+
+
+def test_adapt_fills_what_it_is_told() -> None:
+    """Arguments whose names say nothing, beside one whose name does."""
+
+    def measure(net: Any, x: Any, seed: int, size: int = 0) -> float:
+        return note(net=net, x=x, seed=seed, size=size)
+
+    got = call(adapt(measure, net="model", x="inputs"))
+    assert got == {"net": NETWORK.model, "x": NETWORK.inputs, "seed": 0, "size": 0}
+    assert got["net"] is NETWORK.model and got["x"] is NETWORK.inputs
+    assert call(adapt(measure, net="model", x="inputs", size="n"))["size"] == 5
+    assert call_form(adapt(measure, x="inputs", net="model")) == "net=model, x=inputs, seed=seed"
+
+
+@pytest.mark.parametrize("source", sorted(SOURCES))
+def test_adapt_knows_every_source(source: str) -> None:
+    """The same as by their names."""
+    got = call(adapt(lambda x: note(x=x), x=source))["x"]
+    if source == "dataloader":
+        assert isinstance(got, DataLoader)
+    else:
+        expected = EXPECTED[source](NETWORK)
+        assert got is expected or got == expected
+
+
+def test_adapt_overrules_names() -> None:
+    """What it is told goes before what a name says."""
+
+    def measure(model: Any, dataloader: Any) -> float:
+        return note(model=model, dataloader=dataloader)
+
+    got = call(adapt(measure, model="network", dataloader="inputs"))
+    assert got["model"] is NETWORK and got["dataloader"] is NETWORK.inputs
+
+
+def test_adapt_fills_further_keyword_arguments() -> None:
+    """A function that takes any name takes this one."""
+
+    def measure(model: Any, **kwargs: Any) -> float:
+        return note(model=model, **kwargs)
+
+    assert call(adapt(measure, extra="n")) == {"model": NETWORK.model, "extra": 5}
+
+
+def test_adapt_keeps_the_name() -> None:
+    """Reports call the measure what its author calls it."""
+    assert measure_name(adapt(published)) == "published"
+
+
+@pytest.mark.parametrize("measure", [Callable2(1.0), functools.partial(of_model)])
+def test_adapt_gives_no_name_to_what_has_none(measure: Measure) -> None:
+    """An object or a partial function still needs ``name='...'``."""
+    with pytest.raises(SettingsError, match="give it one with name"):
+        measure_name(adapt(measure, model="model"))
+
+
+def test_adapt_refuses_an_unknown_source() -> None:
+    """It lists those that there are."""
+    with pytest.raises(SettingsError) as error:
+        adapt(of_model, model="weights")
+    assert str(error.value) == f"adapt: 'weights' is none of {', '.join(SOURCES)}"
+
+
+def test_adapt_refuses_an_unknown_argument() -> None:
+    """It lists those that the function takes."""
+    with pytest.raises(SettingsError, match=r"of_model takes no argument 'net'; it takes model$"):
+        adapt(of_model, net="model")
+
+
+def test_adapt_refuses_what_it_is_not_told() -> None:
+    """Names that say nothing must all be given."""
+    with pytest.raises(SettingsError, match="cannot tell what to pass for 'y'"):
+        adapt(lambda x, y: 1.0, x="inputs")
+
+
+def test_adapt_refuses_a_builtin_whose_arguments_cannot_be_told() -> None:
+    """With the package's own error, which says what to do, and not Python's."""
+    with pytest.raises(SettingsError, match="sum"):
+        adapt(torch.sum, input="inputs")
+
+
+# the loader
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
+def test_the_loader_gives_every_training_sample_in_order(n: int) -> None:
+    """In batches of at most 256, the same each time it is gone through."""
+    network = network_of(n)
+    loader = call(function_of("model", "dataloader"), network)["dataloader"]
+    for _ in range(2):
+        batches = list(loader)
+        assert [len(labels) for _, labels in batches] == [256] * (n // 256) + [n % 256] * (
+            n % 256 > 0
+        )
+        assert torch.equal(torch.cat([inputs for inputs, _ in batches]), network.inputs)
+        assert torch.equal(torch.cat([labels for _, labels in batches]), network.labels)
+    assert len(loader.dataset) == n and loader.batch_size == 256
+
+
+def test_the_loader_does_not_touch_global_randomness() -> None:
+    """Nor the network's own `rng`, and what it says of randomness is the network's."""
+    network = network_of(300)
+    around = (torch.random.get_rng_state(), random.getstate(), network.rng.get_state())
+    loader = call(function_of("model", "dataloader"), network)["dataloader"]
+    for _ in range(3):
+        for _ in loader:
+            pass
+    assert torch.equal(torch.random.get_rng_state(), around[0])
+    assert random.getstate() == around[1]
+    assert torch.equal(network.rng.get_state(), around[2])
+    again = call(function_of("model", "dataloader"), network)["dataloader"]
+    other = call(function_of("model", "dataloader"), network_of(300, seed=1))["dataloader"]
+    seeds = [each.generator.initial_seed() for each in (loader, again, other)]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_what_a_measure_does_to_a_batch_harms_nobody() -> None:
+    """Batches are copies of the samples."""
+    network = network_of(4)
+    before = network.inputs.clone()
+    for inputs, labels in call(function_of("model", "loader"), network)["loader"]:
+        inputs.zero_()
+        labels.zero_()
+    assert torch.equal(network.inputs, before)
+
+
+# audits
+
+
+def mean_loss(model: nn.Module, dataloader: Any) -> float:
+    """Return the mean cross-entropy, batch by batch."""
+    total = 0.0
+    with torch.no_grad():
+        for inputs, labels in dataloader:
+            total += float(nn.functional.cross_entropy(model(inputs), labels, reduction="sum"))
+    return total / len(dataloader.dataset)
+
+
+def test_functions_of_other_arguments_are_evaluated(small_family: Family) -> None:
+    """On every network of the family; the train loss is that of the record."""
+    values = evaluate(mean_loss, "mean_loss", small_family, "adam")
+    expected = [
+        [small_family.trained_run("adam", n, seed).record.train_loss for seed in (0, 1, 2)]
+        for n in (16, 32, 64)
+    ]
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("measure", "attribute"),
+    [
+        (lambda model, n: n, "n"),
+        (lambda model, seed: seed + 1, "seed"),
+        (adapt(lambda size: size, size="n"), "n"),
+    ],
+)
+def test_values_belong_to_their_runs(
+    measure: Measure, attribute: str, small_family: Family
+) -> None:
+    """Rows are sizes, columns seeds."""
+    rows = {
+        "n": [[16] * 3, [32] * 3, [64] * 3],
+        "seed": [[1, 2, 3]] * 3,
+    }
+    values = evaluate(measure, "ruler", small_family, BASELINE)
+    np.testing.assert_array_equal(values, rows[attribute])
+
+
+def test_errors_say_how_the_measure_was_called(small_family: Family) -> None:
+    """In an exception, in a wrong value, and in a change of what only may be read."""
+
+    def raising(model: Any, dataloader: Any) -> float:
+        raise ValueError("no measure today")
+
+    def changing(model: nn.Module, init_model: nn.Module) -> float:
+        model.train()
+        return 1.0
+
+    def zero(model: nn.Module) -> float:
+        return 0.0
+
+    def with_net(net: Any, x: Any) -> float:
+        return float("nan")
+
+    for measure, form, text in (
+        (raising, "model=model, dataloader=dataloader", "raised ValueError: no measure today"),
+        (changing, "model=model, init_model=initial_model", "changed the network"),
+        (zero, "model=model", "returned 0, which has no logarithm"),
+        (adapt(with_net, net="model", x="inputs"), "net=model, x=inputs", "returned nan"),
+    ):
+        with pytest.raises(MeasureError) as error:
+            evaluate(measure, "ruler", small_family, "adam")
+        assert f"n=16, seed 0, called with {form}: {text}" in str(error.value)
+        assert "measure ruler on task blobs, recipe adam (" in str(error.value)
+
+
+def test_a_plain_measures_error_says_nothing_of_a_call(small_family: Family) -> None:
+    """It was called with the network, as all are."""
+    with pytest.raises(MeasureError) as error:
+        evaluate(lambda network: 0.0, "ruler", small_family, "adam")
+    assert "called with" not in str(error.value)
+
+
+def test_a_filled_oracle_sees_test_data(small_family: Family) -> None:
+    """Through the network, beside other arguments."""
+
+    def cheat(network: Any, n: int) -> float:
+        assert isinstance(network, OracleNetwork) and network.n == n
+        return network.test_record.test_error
+
+    values = evaluate(oracle(cheat), "cheat", small_family, "adam")
+    assert values[2, 1] == small_family.trained_run("adam", 64, 1).record.test_error
+
+
+PUBLISHED = """
+import torch
+
+def get_measure(model, init_model, dataloader, acc, seed):
+    assert isinstance(model, torch.nn.Module) and isinstance(init_model, torch.nn.Module)
+    assert 0 <= acc <= 1 and seed in (0, 1, 2)
+    assert sum(len(labels) for _, labels in dataloader) == len(dataloader.dataset)
+    moved = sum(
+        float((new - old).detach().square().sum())
+        for new, old in zip(model.parameters(), init_model.parameters())
+    )
+    assert moved > 0
+    return FORMULA
+"""
+
+
+def test_a_published_measure_is_audited(project: Project) -> None:
+    """Marked as it is, every check runs; one that falls with n is kept."""
+    project.write(PUBLISHED.replace("FORMULA", "1 / len(dataloader.dataset)"), "published")
+    project.path.joinpath("test_audit.py").write_text(
+        "from audits import *\nfrom published import get_measure\n"
+        "@pytest.mark.fragility(get_measure, **SMALL)\ndef test_audit(check):\n    check()\n"
+    )
+    result = project.run("--fragility", "-v")
+    result.assert_outcomes(passed=len(ALL_CHECKS))
+    result.stdout.fnmatch_lines([f"test_audit.py::test_audit[[]{c}[]] PASSED*" for c in CHECKS])
+    result.stdout.fnmatch_lines(["get_measure on blobs: kept"])
+
+
+def test_a_published_measure_that_fails_says_how_it_was_called(project: Project) -> None:
+    """The run and the arguments."""
+    project.write(
+        PUBLISHED.replace("FORMULA", "0.0")
+        + "@pytest.mark.fragility(get_measure, **SMALL)\ndef test_audit(check):\n    check()\n"
+    )
+    result = project.run("--fragility", "-k", "trend-baseline")
+    result.assert_outcomes(failed=1, deselected=len(ALL_CHECKS) - 1)
+    text = result.stdout.str()
+    assert "called with model=model, init_model=initial_model, dataloader=dataloader" in text
+    assert "acc=accuracy, seed=seed: returned 0, which has no logarithm" in text
+
+
+def test_a_marked_function_whose_arguments_say_nothing_ends_collection(project: Project) -> None:
+    """Before anything is trained."""
+    project.write("def unclear(model, wibble): return 1.0\n")
+    with (project.path / "test_audit.py").open("a") as file:
+        file.write("@pytest.mark.fragility(unclear, **SMALL)\ndef test_audit(check): check()\n")
+    result = project.run("--fragility")
+    result.assert_outcomes(errors=1)
+    assert "cannot tell what to pass for 'wibble'" in result.stdout.str()
+    assert not project.stored()
