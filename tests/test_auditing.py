@@ -177,7 +177,8 @@ def test_a_result_prints_as_a_table(auditor: Auditor) -> None:
     text = str(result)
     assert max(map(len, text.splitlines())) <= 80
     assert text.startswith(f"path_norm on blobs: {result.verdict}")
-    assert [line.split()[0] for line in text.splitlines()[5:7]] == ["baseline", "adam"]
+    assert "  value: raw value" in text
+    assert [line.split()[0] for line in text.splitlines()[6:8]] == ["baseline", "adam"]
 
 
 def test_a_name_can_be_given(auditor: Auditor) -> None:

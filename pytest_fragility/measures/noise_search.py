@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
 from pytest_fragility.measures.layers import parameter_vectors, split_vectors
-from pytest_fragility.measures.outputs import logits_of
-from pytest_fragility.network_stacks import NetworkStack, Tensors
+from pytest_fragility.network_stacks import NetworkStack
 
 if TYPE_CHECKING:
     from pytest_fragility.trained_networks import TrainedNetwork
@@ -25,7 +25,6 @@ FIRST_STEP = 1.5
 BRACKET = 1.02
 MAGNITUDE_EPSILON = 1e-3
 
-Accuracies = Callable[[Tensors], torch.Tensor]
 Drops = Callable[[float], torch.Tensor]
 
 
@@ -133,7 +132,7 @@ def _searches(
     stack: NetworkStack, magnitude_aware: bool, accuracy_drop: float, draws: int
 ) -> Iterator[NoiseSearch]:
     """Yield what is found for each network; their noise is each their own."""
-    for place, accuracies in enumerate(accuracy_counters(stack, draws)):
+    for place, accuracies in enumerate(accuracies_of(stack)):
         with torch.no_grad():
             drops = _noisy_drops(stack, place, accuracies, magnitude_aware, draws)
             found = _Bisection(drops, accuracy_drop, draws).run(FIRST_GUESS[magnitude_aware])
@@ -141,48 +140,24 @@ def _searches(
 
 
 def _noisy_drops(
-    stack: NetworkStack, place: int, correct: Accuracies, magnitude_aware: bool, draws: int
+    stack: NetworkStack, place: int, accuracies: Accuracies, magnitude_aware: bool, draws: int
 ) -> Drops:
     """Return a function from sigma to the fall of train accuracy under each draw, shape (S,)."""
-    weights = parameter_vectors(stack)[place].float()
+    row = parameter_vectors(stack)[place : place + 1].float()
     generator = stack.generator(place, "magnitude-aware noise" if magnitude_aware else "noise")
-    noise = torch.randn(draws, len(weights), generator=generator, device=stack.device)
-    own = correct(split_vectors(stack, weights.expand(draws, -1).contiguous()))
+    noise_rows = torch.randn(draws, row.shape[1], generator=generator, device=stack.device)
+    weights, noise = split_vectors(stack, row), split_vectors(stack, noise_rows)
+    own = accuracies.of(weights)
 
     def drops(sigma: float) -> torch.Tensor:
-        if magnitude_aware:
-            scale = (sigma**2 * weights.square() + MAGNITUDE_EPSILON**2).sqrt()
-            noisy = torch.addcmul(weights, noise, scale)
-        else:
-            noisy = torch.add(weights, noise, alpha=sigma)
-        return own - correct(split_vectors(stack, noisy))
+        noisy = split_vectors(stack, torch.add(row, noise_rows, alpha=sigma))
+        return own - accuracies.along(weights, noise, sigma, noisy)
 
-    return drops
+    def magnitude_aware_drops(sigma: float) -> torch.Tensor:
+        scale = (sigma**2 * row.square() + MAGNITUDE_EPSILON**2).sqrt()
+        return own - accuracies.of(split_vectors(stack, torch.addcmul(row, noise_rows, scale)))
 
-
-def accuracy_counters(stack: NetworkStack, draws: int) -> Iterator[Accuracies]:
-    """Yield, per network, a function from S weights to their train accuracies, shape (S,)."""
-    inputs, labels = stack.load_samples()
-    for place in range(len(stack)):
-        yield _accuracy_counter(stack, place, inputs[place].float(), labels[place], draws)
-
-
-def _accuracy_counter(
-    stack: NetworkStack, place: int, inputs: torch.Tensor, labels: torch.Tensor, draws: int
-) -> Accuracies:
-    inputs = inputs.expand(draws, *inputs.shape)
-    labels = labels.expand(draws, -1).unsqueeze(2)
-    buffers = {
-        name: buffer[place].expand(draws, *buffer.shape[1:])
-        for name, buffer in stack.buffers.items()
-    }
-
-    def accuracies(weights: Tensors) -> torch.Tensor:
-        logits = logits_of(stack.structure, weights, buffers, inputs)
-        is_right = logits.gather(2, labels).squeeze(2) >= logits.amax(dim=2)
-        return is_right.double().mean(dim=1)
-
-    return accuracies
+    return magnitude_aware_drops if magnitude_aware else drops
 
 
 @dataclass

@@ -5,12 +5,9 @@ from __future__ import annotations
 import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
 from pytest_fragility.measures.layers import folded_parameters, weight_layers
-from pytest_fragility.measures.noise_search import (
-    MAGNITUDE_EPSILON,
-    Accuracies,
-    accuracy_counters,
-)
+from pytest_fragility.measures.noise_search import MAGNITUDE_EPSILON
 from pytest_fragility.network_stacks import NetworkStack, Tensors
 
 ACCURACY_DROP = 0.1
@@ -28,7 +25,7 @@ def published_sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
             folded = _folded(stack)
             sigmas = [
                 _search(folded, place, accuracies, magnitude_aware)
-                for place, accuracies in enumerate(accuracy_counters(folded, DRAWS))
+                for place, accuracies in enumerate(accuracies_of(folded))
             ]
         return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
 
@@ -41,13 +38,12 @@ def _search(
     purpose = "published magnitude-aware noise" if magnitude_aware else "published noise"
     generator = stack.generator(place, purpose)
     weights = {name: weight[place].float() for name, weight in stack.weights.items()}
-    expanded = {name: weight.expand(DRAWS, *weight.shape) for name, weight in weights.items()}
-    own = float(accuracies(expanded)[0])
+    own = float(accuracies.of({name: weight.unsqueeze(0) for name, weight in weights.items()}))
     low, high = 0.0, LARGEST
     for _ in range(HALVINGS):
         sigma = (low + high) / 2
         noisy = _noisy(weights, sigma, magnitude_aware, generator)
-        drop = abs(float(accuracies(noisy).mean()) - own)
+        drop = abs(float(accuracies.of(noisy).mean()) - own)
         if abs(drop - ACCURACY_DROP) < TOLERANCE:
             break
         low, high = (low, sigma) if drop > ACCURACY_DROP else (sigma, high)
