@@ -111,6 +111,7 @@ __all__ = [
     "at_initialization",
     "bound_form",
     "control",
+    "control_measures",
     "fisher_rao_norm",
     "frobenius_distance_from_initialization",
     "frobenius_over_spectral",
@@ -179,8 +180,13 @@ __all__ = [
 ]
 
 
+def control_measures() -> dict[str, Measure]:
+    """Return the measures by name whose verdict is known beforehand."""
+    return {name: globals()[name] for name in __all__ if is_control(globals().get(name, name))}
+
+
 def reference_measures() -> dict[str, StackMeasure]:
-    """Return the reference measures by name, controls among them, in alphabetical order."""
+    """Return the measures by name that are computed over stacks, controls among them."""
     return {
         name: value for name in __all__ if isinstance(value := globals().get(name), StackMeasure)
     }

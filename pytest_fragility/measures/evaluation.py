@@ -65,7 +65,7 @@ def _evaluate_stack(
     except UndefinedMeasureError as error:
         raise MeasureError(
             f"measure {name} on {family.describe(recipe, n, family.seeds[error.place])}: {error}"
-        ) from error
+        ) from None
     except Exception as error:
         raise MeasureError(
             f"measure {name} on {family.describe(recipe, n, *family.seeds)}: "
@@ -117,7 +117,7 @@ def _evaluate_one(
     try:
         value = measure(network)
     except UndefinedMeasureError as error:
-        raise MeasureError(f"{where}: {error}") from error
+        raise MeasureError(f"{where}: {error}") from None
     except Exception as error:
         raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
     changed = _changed_part(network, original)

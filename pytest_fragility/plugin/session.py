@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.errors import SettingsError, TaskError
+from pytest_fragility.errors import MeasureError, SettingsError, TaskError
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
@@ -134,13 +134,19 @@ class FragilitySession:
             if not verdict.is_applicable:
                 raise pytest.skip.Exception(skip_reason(record), _use_item_location=True)
 
-        assert_kept(
-            audit.checks[check_id],
-            self.curves(key, audit),
-            audit.settings.tolerances,
-            rerun=self._rerun_command(item),
-            on_verdict=on_verdict,
-        )
+        try:
+            assert_kept(
+                audit.checks[check_id],
+                self.curves(key, audit),
+                audit.settings.tolerances,
+                rerun=self._rerun_command(item),
+                on_verdict=on_verdict,
+            )
+        except MeasureError as error:
+            if error.__cause__ is None:
+                # the message says all; a traceback would show the tool's own code
+                raise error.with_traceback(None) from None
+            raise
 
     def _train(self, waiting: Sequence[str]) -> None:
         """Train what these audits need, in one go per store and device."""

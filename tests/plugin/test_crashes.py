@@ -90,3 +90,19 @@ def test_a_measure_may_be_called_test(project: Project) -> None:
         "def test_audit(check): check()\n"
     )
     assert len(project.ids("--fragility")) == 29
+
+
+def test_an_undefined_measure_is_told_without_the_tools_own_code(project: Project) -> None:
+    """The reason and the run, at the test's own line; an exception of the measure keeps its own."""
+    project.write(
+        "from pytest_fragility.measures import inverse_margin\n"
+        "@pytest.mark.fragility(inverse_margin, **{**SMALL, 'sizes': [8, 16]})\n"
+        "def test_undefined(check): check()\n"
+        "@pytest.mark.fragility(raising, **SMALL)\n"
+        "def test_raising(check): check()\n"
+    )
+    text = project.run("--fragility", "-k", "trend-baseline").stdout.str()
+    undefined, raising = text.split("test_raising[trend-baseline]", 1)[0], text
+    assert "n=8, seed 0: the margin is the 10th percentile" in undefined
+    assert "pytest_fragility/" not in undefined.split("FAILURES")[1]
+    assert "pytest_fragility/" in raising
