@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks import build_network
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
@@ -86,6 +87,41 @@ class NetworkStack:
             rng_seeds=(network.rng.initial_seed(),),
             sample_ids=(object(),),
             load_samples=load_samples,
+        )
+
+    @classmethod
+    def of_networks(cls, networks: Sequence[TrainedNetwork]) -> NetworkStack:
+        """Return the stack of networks of one structure and training set size.
+
+        Parameters
+        ----------
+        networks
+            At least one; what a measure may know of them is copied.
+
+        Raises
+        ------
+        SettingsError
+            If there is none, or if they differ in n or in a parameter's or buffer's shape.
+        """
+        alone = [cls.of_network(network) for network in networks]
+        if not alone:
+            raise SettingsError("a stack needs at least one network")
+        _require_same_shapes(alone)
+        inputs = torch.cat([stack.inputs for stack in alone])
+        labels = torch.cat([stack.labels for stack in alone])
+        return replace(
+            alone[0],
+            weights=_joined([stack.weights for stack in alone]),
+            initial_weights=_joined([stack.initial_weights for stack in alone]),
+            buffers=_joined([stack.buffers for stack in alone]),
+            initial_buffers=_joined([stack.initial_buffers for stack in alone]),
+            seeds=tuple(stack.seeds[0] for stack in alone),
+            train_losses=tuple(stack.train_losses[0] for stack in alone),
+            rng_seeds=tuple(stack.rng_seeds[0] for stack in alone),
+            sample_ids=tuple(stack.sample_ids[0] for stack in alone),
+            load_samples=lambda: (inputs, labels),
+            shared={},
+            _results={},
         )
 
     @classmethod
@@ -171,6 +207,27 @@ class NetworkStack:
 
 def _stack_of_one(named: Any) -> Tensors:
     return {name: tensor.detach().unsqueeze(0) for name, tensor in named}
+
+
+def _joined(parts: Sequence[Tensors]) -> Tensors:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _require_same_shapes(stacks: Sequence[NetworkStack]) -> None:
+    first = _shapes(stacks[0])
+    for place, stack in enumerate(stacks):
+        here = _shapes(stack)
+        odd = [name for name in {**first, **here} if first.get(name) != here.get(name)]
+        if odd:
+            raise SettingsError(
+                f"networks 0 and {place} do not stack: {odd[0]} is {first.get(odd[0])} in one and "
+                f"{here.get(odd[0])} in the other"
+            )
+
+
+def _shapes(stack: NetworkStack) -> dict[str, tuple[int, ...]]:
+    tensors = {**stack.weights, **stack.buffers, "inputs": stack.inputs}
+    return {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
 
 
 def _stack(names: list[str], states: Sequence[Tensors], device: torch.device) -> Tensors:

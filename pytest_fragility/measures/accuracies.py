@@ -44,7 +44,10 @@ class _AnyNetwork:
         self, stack: NetworkStack, place: int, inputs: torch.Tensor, labels: torch.Tensor
     ) -> None:
         self._structure = stack.structure
-        self._buffers = {name: buffer[place] for name, buffer in stack.buffers.items()}
+        self._buffers = {
+            name: buffer[place].float() if buffer.is_floating_point() else buffer[place]
+            for name, buffer in stack.buffers.items()
+        }
         self._inputs = inputs
         self._labels = labels
 
@@ -104,6 +107,8 @@ class _Perceptron:
 
 
 def _fractions_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return how often the label has the largest of the logits, shape (S, classes, samples)."""
-    own = logits.gather(1, labels.expand(len(logits), 1, -1)).squeeze(1)
-    return (own >= logits.amax(dim=1)).double().mean(dim=1)
+    """Return how often the label has the largest of the logits, shape (S, classes, samples).
+
+    Of equal logits the first counts, as for `torch.argmax`.
+    """
+    return (logits.argmax(dim=1) == labels).double().mean(dim=1)

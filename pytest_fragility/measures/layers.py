@@ -181,9 +181,12 @@ def relu_chain(structure: nn.Module) -> list[str] | None:
     """Return the linear layers of a ReLU perceptron, first to last; None for anything else.
 
     Linear layers with a ReLU between each two, behind a flattening or none, whether written as
-    `torch.nn.Sequential` or as a forward pass of one's own.
+    `torch.nn.Sequential` or as a forward pass of one's own. None of them shares a parameter.
     """
     modules = dict(structure.named_modules())
+    every_name = list(structure.named_parameters(remove_duplicate=False))
+    if len(every_name) != len(list(structure.parameters())):
+        return None
     try:
         nodes = list(traced(structure).nodes)
     except UndefinedMeasureError:

@@ -22,6 +22,7 @@ DRAWS = 10
 SMALLEST, LARGEST = 2.0**-30, 2.0**15
 FIRST_GUESS = {False: 2.0**-4, True: 2.0**-1}
 FIRST_STEP = 1.5
+SLOPE_REACH = 1.2
 BRACKET = 1.02
 MAGNITUDE_EPSILON = 1e-3
 
@@ -96,7 +97,9 @@ def sigma_search(
         Sigma with its bracket and Monte Carlo error.
     """
     stack = NetworkStack.of_network(network)
-    return next(_searches(stack, magnitude_aware, accuracy_drop, draws))
+    (search,) = _searches(stack, magnitude_aware, accuracy_drop, draws)
+    with torch.no_grad():
+        return search.described(search.run(FIRST_GUESS[magnitude_aware]))
 
 
 def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> torch.Tensor:
@@ -115,28 +118,29 @@ def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
 def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor:
     sigmas = []
     searches = _searches(stack, magnitude_aware, ACCURACY_DROP, DRAWS)
-    for place, found in enumerate(searches):
-        if found.saturated:
-            cost = "less" if found.saturated == "high" else "more"
+    for place, search in enumerate(searches):
+        with torch.no_grad():
+            bracket = search.run(FIRST_GUESS[magnitude_aware])
+        if bracket.saturated:
+            cost = "less" if bracket.saturated == "high" else "more"
             raise UndefinedMeasureError(
-                f"noise of sigma = {found.sigma:g}, the end of the search range, costs {cost} "
-                f"than {ACCURACY_DROP} of train accuracy ({found.drop:.3f}), so that no sigma "
-                "costs just that; is the train accuracy near chance?",
+                f"noise of sigma = {bracket.sigma:g}, the end of the search range, costs {cost} "
+                f"than {ACCURACY_DROP} of train accuracy ({search.seen[bracket.low][0]:.3f}), so "
+                "that no sigma costs just that; is the train accuracy near chance?",
                 place,
             )
-        sigmas.append(found.sigma)
+        sigmas.append(bracket.sigma)
     return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
 
 
 def _searches(
     stack: NetworkStack, magnitude_aware: bool, accuracy_drop: float, draws: int
-) -> Iterator[NoiseSearch]:
-    """Yield what is found for each network; their noise is each their own."""
+) -> Iterator[_Bisection]:
+    """Yield the search of each network; their noise is each their own."""
     for place, accuracies in enumerate(accuracies_of(stack)):
         with torch.no_grad():
             drops = _noisy_drops(stack, place, accuracies, magnitude_aware, draws)
-            found = _Bisection(drops, accuracy_drop, draws).run(FIRST_GUESS[magnitude_aware])
-        yield found
+        yield _Bisection(drops, accuracy_drop, draws)
 
 
 def _noisy_drops(
@@ -160,36 +164,65 @@ def _noisy_drops(
     return magnitude_aware_drops if magnitude_aware else drops
 
 
+@dataclass(frozen=True)
+class _Bracket:
+    """Noise that costs less, and noise that costs more; the same where the search saturated."""
+
+    low: float
+    high: float
+    saturated: str | None = None
+
+    @property
+    def sigma(self) -> float:
+        return math.sqrt(self.low * self.high)
+
+
 @dataclass
 class _Bisection:
-    """Bisection in log sigma; it remembers what it has seen, for the slope."""
+    """Bisection in log sigma; it remembers mean drop and standard error wherever it looked."""
 
     drops: Drops
     target: float
     draws: int
     seen: dict[float, tuple[float, float]] = field(default_factory=dict)
 
-    def run(self, sigma: float) -> NoiseSearch:
+    def run(self, sigma: float) -> _Bracket:
+        """Return the bracket, sought from a first guess with growing steps."""
         low = high = sigma
-        if self._mean_drop(sigma) < self.target:
-            step = FIRST_STEP
-            while self._mean_drop(high) < self.target:
-                if high >= LARGEST:
-                    return self._found(high, high, "high")
-                low, high, step = high, min(step * high, LARGEST), step * FIRST_STEP
-        else:
-            step = FIRST_STEP
-            while self._mean_drop(low) >= self.target:
-                if low <= SMALLEST:
-                    return self._found(low, low, "low")
-                low, high, step = max(low / step, SMALLEST), low, step * FIRST_STEP
+        step = FIRST_STEP
+        while self._mean_drop(high) < self.target:
+            if high >= LARGEST:
+                return _Bracket(high, high, "high")
+            low, high, step = high, min(step * high, LARGEST), step * FIRST_STEP
+        while self._mean_drop(low) >= self.target:
+            if low <= SMALLEST:
+                return _Bracket(low, low, "low")
+            low, high, step = max(low / step, SMALLEST), low, step * FIRST_STEP
         while high / low > BRACKET:
             middle = math.sqrt(low * high)
             if self._mean_drop(middle) < self.target:
                 low = middle
             else:
                 high = middle
-        return self._found(low, high, None)
+        return _Bracket(low, high)
+
+    def described(self, bracket: _Bracket) -> NoiseSearch:
+        """Return what was found, with its Monte Carlo error."""
+        ends = (bracket.low, bracket.high)
+        nearer = min(ends, key=lambda end: abs(self.seen[end][0] - self.target))
+        drop, drop_error = self.seen[nearer]
+        slope = self._slope(bracket)
+        return NoiseSearch(
+            sigma=bracket.sigma,
+            low=bracket.low,
+            high=bracket.high,
+            accuracy_drop=self.target,
+            drop=drop,
+            drop_error=drop_error,
+            relative_error=drop_error / slope if slope > 0 else math.inf,
+            draws=self.draws,
+            saturated=bracket.saturated,
+        )
 
     def _mean_drop(self, sigma: float) -> float:
         if sigma not in self.seen:
@@ -198,27 +231,10 @@ class _Bisection:
             self.seen[sigma] = (float(drops.mean()), float(error))
         return self.seen[sigma][0]
 
-    def _found(self, low: float, high: float, saturated: str | None) -> NoiseSearch:
-        nearer = min((low, high), key=lambda end: abs(self.seen[end][0] - self.target))
-        drop, drop_error = self.seen[nearer]
-        slope = self._slope(low, high)
-        return NoiseSearch(
-            sigma=math.sqrt(low * high),
-            low=low,
-            high=high,
-            accuracy_drop=self.target,
-            drop=drop,
-            drop_error=drop_error,
-            relative_error=drop_error / slope if slope > 0 else math.inf,
-            draws=self.draws,
-            saturated=saturated,
-        )
+    def _slope(self, bracket: _Bracket) -> float:
+        """Return the rise of the drop per unit of log sigma, from a fifth below to a fifth above.
 
-    def _slope(self, low: float, high: float) -> float:
-        """Return the rise of the drop per unit of log sigma, over about a fifth to either side."""
-        below = [sigma for sigma in self.seen if sigma <= low / 1.15]
-        above = [sigma for sigma in self.seen if sigma >= high * 1.15]
-        if not below or not above:
-            return 0.0
-        left, right = max(below), min(above)
-        return (self.seen[right][0] - self.seen[left][0]) / math.log(right / left)
+        Nearer by, it would be that of single samples.
+        """
+        low, high = bracket.low / SLOPE_REACH, bracket.high * SLOPE_REACH
+        return (self._mean_drop(high) - self._mean_drop(low)) / math.log(high / low)

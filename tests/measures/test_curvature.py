@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -117,31 +117,6 @@ def hessian_of(network: TrainedNetwork) -> Floats:
     hessian = torch.autograd.functional.hessian(loss_at(network), vector_of(network))
     assert isinstance(hessian, torch.Tensor)
     return np.asarray(hessian.numpy())
-
-
-def stack_of(networks: Sequence[TrainedNetwork]) -> NetworkStack:
-    """Return one stack of networks of one structure."""
-    stacks = [NetworkStack.of_network(network) for network in networks]
-    tensors = {
-        field: {
-            name: torch.cat([getattr(stack, field)[name] for stack in stacks])
-            for name in getattr(stacks[0], field)
-        }
-        for field in ("weights", "initial_weights", "buffers", "initial_buffers")
-    }
-    inputs = torch.cat([stack.inputs for stack in stacks])
-    labels = torch.cat([stack.labels for stack in stacks])
-    return NetworkStack(
-        structure=stacks[0].structure,
-        **tensors,
-        recipe=stacks[0].recipe,
-        n=stacks[0].n,
-        seeds=tuple(stack.seeds[0] for stack in stacks),
-        train_losses=tuple(stack.train_losses[0] for stack in stacks),
-        rng_seeds=tuple(stack.rng_seeds[0] for stack in stacks),
-        sample_ids=tuple(stack.sample_ids[0] for stack in stacks),
-        load_samples=lambda: (inputs, labels),
-    )
 
 
 def softmax_regression(seed: int, *, classes: int = 3) -> TrainedNetwork:
@@ -343,7 +318,7 @@ def test_a_stack_gives_what_each_network_gives_alone(
     """For eigenvalue and trace, each with randomness of its own."""
     monkeypatch.setattr(curvature, "PROBES", 5)
     networks = [network_of(seed) for seed in range(2)]
-    stack = stack_of(networks)
+    stack = NetworkStack.of_networks(networks)
     for measure in (hessian_largest_eigenvalue, hessian_trace):
         alone = [measure(network) for network in networks]
         assert measure.over_stack(stack).tolist() == pytest.approx(alone, rel=1e-6)
@@ -365,7 +340,7 @@ def test_too_few_steps_are_said_to_be_too_few(monkeypatch: pytest.MonkeyPatch) -
     # without weights and with inputs of zero, the Hessian has rank one
     assert hessian_largest_eigenvalue(fine) == pytest.approx(1 / 2, rel=1e-6)
     with pytest.raises(UndefinedMeasureError) as refused:
-        hessian_largest_eigenvalue.over_stack(stack_of([fine, small_perceptron(1)]))
+        hessian_largest_eigenvalue.over_stack(NetworkStack.of_networks([fine, small_perceptron(1)]))
     assert refused.value.place == 1
 
 
@@ -394,7 +369,7 @@ def test_the_standard_error_is_the_spread_over_seeds() -> None:
     for seed in range(200):
         rng = torch.Generator().manual_seed(seed)
         copies.append(dataclasses.replace(network, seed=seed, rng=rng))
-    drawn = curvature.trace_samples(stack_of(copies), 20).numpy()
+    drawn = curvature.trace_samples(NetworkStack.of_networks(copies), 20).numpy()
     traces, errors = drawn.mean(axis=1), drawn.std(axis=1, ddof=1) / math.sqrt(20)
     # the spread of 200 numbers has a relative error of 1 / sqrt(400)
     assert np.std(traces, ddof=1) == pytest.approx(expected, rel=4 / math.sqrt(400))

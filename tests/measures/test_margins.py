@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,26 +94,6 @@ def network_with_margins(margins: Sequence[float], *, seed: int = 0) -> TrainedN
     model = identity_perceptron(3).double()
     initial = randomize(perceptron([3, 3], bias=False).double(), seed)
     return sample_network(model, logits, labels, initial_model=initial, seed=seed)
-
-
-def stack_of(networks: Sequence[TrainedNetwork]) -> NetworkStack:
-    """Return one stack of networks of one structure and size."""
-    alone = [NetworkStack.of_network(network) for network in networks]
-
-    parts: dict[str, Any] = {
-        part: {
-            name: torch.cat([getattr(stack, part)[name] for stack in alone])
-            for name in getattr(alone[0], part)
-        }
-        for part in ("weights", "initial_weights", "buffers", "initial_buffers")
-    }
-    parts |= {
-        part: tuple(item for stack in alone for item in getattr(stack, part))
-        for part in ("seeds", "train_losses", "rng_seeds", "sample_ids")
-    }
-    samples = [torch.cat([s.inputs for s in alone]), torch.cat([s.labels for s in alone])]
-    parts |= {"load_samples": lambda: tuple(samples), "shared": {}, "_results": {}}
-    return dataclasses.replace(alone[0], **parts)
 
 
 @brief
@@ -245,7 +223,7 @@ def test_the_error_says_which_network_of_a_stack_it_is(measure: StackMeasure, ba
         network_with_margins([-0.5 if place == bad else 0.5] * 10, seed=place) for place in range(3)
     ]
     with pytest.raises(UndefinedMeasureError, match=r"is -0\.5,") as error:
-        measure.over_stack(stack_of(networks))
+        measure.over_stack(NetworkStack.of_networks(networks))
     assert error.value.place == bad
 
 
@@ -262,7 +240,7 @@ def test_a_stack_gives_what_its_networks_give_alone(measure: StackMeasure, seed:
             for parameter in network.model.parameters():
                 parameter.mul_(1 + place)
         networks.append(network)
-    values = measure.over_stack(stack_of(networks))
+    values = measure.over_stack(NetworkStack.of_networks(networks))
     assert values.shape == (3,) and values.dtype == np.float64
     assert len(set(values.tolist())) == 3
     assert values.tolist() == pytest.approx([measure(one) for one in networks], rel=1e-10)
@@ -276,7 +254,7 @@ def test_a_module_that_is_no_perceptron_has_the_same_margins() -> None:
         logits[:, 0] = torch.tensor(margins)
         labels = torch.zeros(10, dtype=torch.int64)
         networks.append(sample_network(Identity(), logits, labels, seed=place))
-    values = inverse_margin.over_stack(stack_of(networks))
+    values = inverse_margin.over_stack(NetworkStack.of_networks(networks))
     assert values.tolist() == pytest.approx([4, 1 / 16], rel=1e-12)
     assert [inverse_margin(one) for one in networks] == pytest.approx([4, 1 / 16], rel=1e-12)
 

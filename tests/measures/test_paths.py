@@ -450,34 +450,9 @@ def test_a_stack_of_convolutional_networks_gives_what_each_gives_alone() -> None
     for seed in range(3):
         model, _, shape = normalized()
         networks.append(network_of(randomize(model, seed), shape))
-    together = path_norm.over_stack(stack_of(networks))
+    together = path_norm.over_stack(NetworkStack.of_networks(networks))
     assert together.tolist() == pytest.approx([path_norm(one) for one in networks], rel=1e-13)
     assert len(set(together.tolist())) == 3
-
-
-def stack_of(networks: Sequence[TrainedNetwork]) -> NetworkStack:
-    """Return one stack of networks of one structure."""
-    stacks = [NetworkStack.of_network(network) for network in networks]
-    tensors = {
-        field: {
-            name: torch.cat([getattr(stack, field)[name] for stack in stacks])
-            for name in getattr(stacks[0], field)
-        }
-        for field in ("weights", "initial_weights", "buffers", "initial_buffers")
-    }
-    inputs = torch.cat([stack.inputs for stack in stacks])
-    labels = torch.cat([stack.labels for stack in stacks])
-    return NetworkStack(
-        structure=stacks[0].structure,
-        **tensors,
-        recipe=stacks[0].recipe,
-        n=stacks[0].n,
-        seeds=tuple(range(len(stacks))),
-        train_losses=tuple(stack.train_losses[0] for stack in stacks),
-        rng_seeds=tuple(stack.rng_seeds[0] for stack in stacks),
-        sample_ids=tuple(stack.sample_ids[0] for stack in stacks),
-        load_samples=lambda: (inputs, labels),
-    )
 
 
 # invariance
@@ -609,7 +584,7 @@ def test_a_bound_form_beyond_float64_is_refused_too() -> None:
 def test_one_network_of_a_stack_beyond_float64_is_named() -> None:
     """By its place."""
     fine, large = deep(250, 0.2, bias=0.0, digits=20), deep(250, 1.6, bias=0.0, digits=10)
-    stack = stack_of([network_of(fine, (16,)), network_of(large, (16,))])
+    stack = NetworkStack.of_networks([network_of(fine, (16,)), network_of(large, (16,))])
     with pytest.raises(UndefinedMeasureError) as refused:
         path_norm.over_stack(stack)
     assert refused.value.place == 1
@@ -682,7 +657,8 @@ def test_a_residual_branch_that_ends_in_zeros_leaves_the_shortcut_as_it_is() -> 
         linear(inner, 399).weight.zero_()
     head = nn.Linear(16, 2)
     model = Forward(lambda self, x: self.head(x + self.f(x)), f=inner, head=head)
-    expected = float(head.weight.double().square().sum() + head.bias.double().square().sum())
+    weight, bias = head.weight.detach().double(), head.bias.detach().double()
+    expected = float(weight.square().sum() + bias.square().sum())
     assert value_of(model, (16,)) == pytest.approx(expected, rel=1e-12)
 
 

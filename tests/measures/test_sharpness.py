@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -367,31 +367,6 @@ def test_the_gradient_norm_is_zero_at_a_stationary_point() -> None:
 # all of them
 
 
-def stack_of(networks: Sequence[TrainedNetwork]) -> NetworkStack:
-    """Return one stack of networks of one structure."""
-    stacks = [NetworkStack.of_network(network) for network in networks]
-    tensors = {
-        field: {
-            name: torch.cat([getattr(stack, field)[name] for stack in stacks])
-            for name in getattr(stacks[0], field)
-        }
-        for field in ("weights", "initial_weights", "buffers", "initial_buffers")
-    }
-    inputs = torch.cat([stack.inputs for stack in stacks])
-    labels = torch.cat([stack.labels for stack in stacks])
-    return NetworkStack(
-        structure=stacks[0].structure,
-        **tensors,
-        recipe=stacks[0].recipe,
-        n=stacks[0].n,
-        seeds=tuple(stack.seeds[0] for stack in stacks),
-        train_losses=tuple(stack.train_losses[0] for stack in stacks),
-        rng_seeds=tuple(stack.rng_seeds[0] for stack in stacks),
-        sample_ids=tuple(stack.sample_ids[0] for stack in stacks),
-        load_samples=lambda: (inputs, labels),
-    )
-
-
 @every_measure
 @pytest.mark.parametrize("network_of", [NETWORKS["perceptron"], convolutional])
 def test_a_stack_gives_what_each_network_gives_alone(
@@ -400,7 +375,9 @@ def test_a_stack_gives_what_each_network_gives_alone(
     """Each network with samples, weights and statistics of its own."""
     networks = [network_of(seed) for seed in range(2)]
     alone = [measure(network) for network in networks]
-    assert measure.over_stack(stack_of(networks)).tolist() == pytest.approx(alone, rel=1e-8)
+    assert measure.over_stack(NetworkStack.of_networks(networks)).tolist() == pytest.approx(
+        alone, rel=1e-8
+    )
     assert len(set(alone)) == 2
 
 

@@ -45,7 +45,6 @@ from pytest_fragility.measures.spectra import (
 )
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.trained_networks import TrainedNetwork
-from tests.measures.test_margins import stack_of
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -408,7 +407,7 @@ def test_fft_measures_follow_the_convolutions_as_operators(seed: int) -> None:
 def test_a_stack_of_cnns_gives_what_each_gives_alone() -> None:
     """Each with kernels, statistics and samples of its own."""
     networks = [cnn_network(seed) for seed in range(3)]
-    stack = stack_of(networks)
+    stack = NetworkStack.of_networks(networks)
     for measure in PLAIN_AND_FFT.values():
         alone = [measure(network) for network in networks]
         assert len(set(alone)) == 3

@@ -6,6 +6,7 @@ import functools
 import math
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from pytest_fragility.measures.measure import (
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import MLP, SGD, Adam, AdamW, Recipe, RMSprop, fixed_steps
+from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.trained_networks import TrainedNetwork
 
@@ -740,3 +742,29 @@ def test_networks_on_their_own_share_nothing(small_family: Family) -> None:
     assert first.once_for_samples(0, "key", lambda: 1) == 1
     assert second.once_for_samples(0, "key", lambda: 2) == 2
     assert first.once_for_samples(0, "key", lambda: 3) == 1
+
+
+def test_networks_that_differ_do_not_stack(small_family: Family) -> None:
+    """Another training set size, or none at all; the error says what differs."""
+    networks = [small_family["blobs", "baseline", n, 0] for n in (16, 32)]
+    with pytest.raises(SettingsError, match=r"networks 0 and 1 .* inputs is \(16, 6\)"):
+        NetworkStack.of_networks(networks)
+    with pytest.raises(SettingsError, match="at least one network"):
+        NetworkStack.of_networks([])
+
+
+def test_a_family_from_a_store_stacks_as_one_just_trained(
+    small_family: Family, tmp_path: Path
+) -> None:
+    """Stored weights come back in another order of names."""
+    store = Store(tmp_path / "cache")
+    device = torch.device("cpu")
+    train_families([small_family.plan], device=device, store=store)
+    (stored,) = train_families([small_family.plan], device=device, store=store)
+    for name in ("path_norm", "inverse_margin", "pac_bayes_flatness", "gradient_norm"):
+        measure = reference_measures()[name]
+        try:
+            expected = measure.over_stack(small_family.stack("adam", 32))
+        except UndefinedMeasureError:
+            continue
+        assert measure.over_stack(stored.stack("adam", 32)).tolist() == expected.tolist()

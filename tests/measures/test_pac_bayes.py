@@ -1,0 +1,351 @@
+"""PAC-Bayes and flatness measures, against NumPy loops written from Jiang et al. 2020."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import nn
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.families import Family
+from pytest_fragility.measures import (
+    StackMeasure,
+    pac_bayes_flatness,
+    pac_bayes_initialization,
+    pac_bayes_magnitude_flatness,
+    pac_bayes_magnitude_initialization,
+    pac_bayes_magnitude_origin,
+    pac_bayes_origin,
+)
+from pytest_fragility.measures.measure import BOUND_FORM, RAW
+from pytest_fragility.measures.noise_search import sigma_search
+from pytest_fragility.trained_networks import TrainedNetwork
+from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
+
+Floats = npt.NDArray[np.float64]
+Formula = Callable[[TrainedNetwork], float]
+
+EPSILON = 1e-3
+
+
+def parameters_of(model: nn.Module) -> list[float]:
+    """Return every parameter as a number: weights, biases and normalization."""
+    return [entry for parameter in model.parameters() for entry in parameter.flatten().tolist()]
+
+
+def squared_norm(network: TrainedNetwork) -> float:
+    """Return the sum of squares over all parameters."""
+    return sum(entry**2 for entry in parameters_of(network.model))
+
+
+def changes_of(network: TrainedNetwork) -> list[float]:
+    """Return every parameter's distance from its initial value."""
+    pairs = zip(parameters_of(network.model), parameters_of(network.initial_model), strict=True)
+    return [trained - initial for trained, initial in pairs]
+
+
+def plain(network: TrainedNetwork, squared: float) -> float:
+    """Return the bound of eqs. 48 and 49, given the squared distance from the prior's mean."""
+    sigma = sigma_search(network).sigma
+    return squared / (4 * sigma**2) + math.log(len(network.labels) / sigma) + 10
+
+
+def magnitude_aware(network: TrainedNetwork, squared: float) -> float:
+    """Return the bound of eqs. 56 and 57, one parameter at a time."""
+    scale = sigma_search(network, magnitude_aware=True).sigma
+    changes = changes_of(network)
+    total = 0.0
+    for change in changes:
+        numerator = EPSILON**2 + (scale**2 + 1) * squared / len(changes)
+        denominator = EPSILON**2 + scale**2 * change**2
+        total += math.log(numerator / denominator)
+    return total / 4 + math.log(len(network.labels) / scale) + 10
+
+
+def moved(network: TrainedNetwork) -> float:
+    """Return the squared distance from the initial parameters."""
+    return sum(change**2 for change in changes_of(network))
+
+
+def inverse_square(*, magnitude_aware: bool) -> Formula:
+    """Return the flatness of eqs. 53 and 61."""
+    return lambda network: sigma_search(network, magnitude_aware=magnitude_aware).sigma ** -2
+
+
+FORMULAS: dict[StackMeasure, Formula] = {
+    pac_bayes_origin: lambda network: plain(network, squared_norm(network)),
+    pac_bayes_initialization: lambda network: plain(network, moved(network)),
+    pac_bayes_flatness: inverse_square(magnitude_aware=False),
+    pac_bayes_magnitude_origin: lambda network: magnitude_aware(network, squared_norm(network)),
+    pac_bayes_magnitude_initialization: lambda network: magnitude_aware(network, moved(network)),
+    pac_bayes_magnitude_flatness: inverse_square(magnitude_aware=True),
+}
+NAMES = [measure.__name__ for measure in FORMULAS]
+
+every_measure = pytest.mark.parametrize("measure", FORMULAS, ids=NAMES)
+
+
+def perceptron_of(*, bias: bool = True) -> nn.Module:
+    """Return a perceptron."""
+    return perceptron([4, 6, 3], bias=bias)
+
+
+def normalized() -> nn.Module:
+    """Return a perceptron with batch normalization."""
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def layer_normalized() -> nn.Module:
+    """Return a perceptron with normalization that no weight matrix could hold."""
+    return nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def convolutional() -> nn.Module:
+    """Return a convolutional network whose convolution has no bias, with normalization."""
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3, bias=False),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(27, 3),
+    )
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "perceptron": (perceptron_of, (4,)),
+    "normalized": (normalized, (4,)),
+    "layer normalized": (layer_normalized, (4,)),
+    "convolutional": (convolutional, (1, 5, 5)),
+}
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def network_of(name: str, *, seed: int = 0, samples: int = 50) -> TrainedNetwork:
+    """Return a network with random trained and random initial parameters and statistics."""
+    build, shape = MODELS[name]
+    model, initial = randomize(build(), seed), randomize(build(), seed + 100, scale=0.6)
+    values = np.random.default_rng(seed).normal(size=(samples, *shape))
+    inputs = torch.from_numpy(values).float()
+    labels = labelled_by(model, inputs)
+    return sample_network(model, inputs, labels, initial_model=initial, seed=seed)
+
+
+@every_measure
+@every_model
+def test_measures_are_their_formulas(measure: StackMeasure, name: str) -> None:
+    """In loops over all parameters, biases and normalization included, nothing folded."""
+    network = network_of(name)
+    assert measure(network) == pytest.approx(FORMULAS[measure](network), rel=1e-9)
+
+
+@every_measure
+def test_measures_of_a_trained_family_are_their_formulas(
+    measure: StackMeasure, small_family: Family
+) -> None:
+    """Networks as the audit sees them, stacked and alone."""
+    networks = list(small_family.select(recipe="baseline", n=64))
+    expected = [FORMULAS[measure](network) for network in networks]
+    np.testing.assert_allclose(
+        measure.over_stack(small_family.stack("baseline", 64)), expected, rtol=1e-9
+    )
+    assert [measure(network) for network in networks] == pytest.approx(expected, rel=1e-9)
+
+
+@every_measure
+def test_bound_form_is_the_root_of_the_value_per_sample(measure: StackMeasure) -> None:
+    """As the measure enters its bound: sqrt(value / n)."""
+    network = network_of("perceptron")
+    assert measure.form == RAW
+    assert measure.bound_form.form == BOUND_FORM
+    expected = math.sqrt(FORMULAS[measure](network) / 50)
+    assert measure.bound_form(network) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(SettingsError, match="already"):
+        _ = measure.bound_form.bound_form
+
+
+@every_measure
+def test_only_measures_that_say_so_read_the_initial_weights(measure: StackMeasure) -> None:
+    """Another initialization changes those, and leaves the rest as they are to the last digit."""
+    network = network_of("normalized")
+    other = replace(network, initial_model=randomize(normalized(), 7).eval())
+    assert (measure(other) != measure(network)) == ("initial weights" in measure.reads)
+    is_expected = measure not in (
+        pac_bayes_origin,
+        pac_bayes_flatness,
+        pac_bayes_magnitude_flatness,
+    )
+    assert ("initial weights" in measure.reads) == is_expected
+
+
+def test_an_untrained_network_costs_nothing_but_its_noise() -> None:
+    """At the prior's mean, the plain bound is ln(n / sigma) + 10."""
+    network = network_of("perceptron")
+    untrained = replace(network, initial_model=network.model)
+    sigma = sigma_search(network).sigma
+    assert pac_bayes_initialization(untrained) == pytest.approx(math.log(50 / sigma) + 10)
+    # no change in the numerator nor the denominator: the logarithm of one
+    scale = sigma_search(network, magnitude_aware=True).sigma
+    assert pac_bayes_magnitude_initialization(untrained) == pytest.approx(math.log(50 / scale) + 10)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [pac_bayes_origin, pac_bayes_magnitude_origin],
+    ids=["pac_bayes_origin", "pac_bayes_magnitude_origin"],
+)
+def test_the_origin_variants_are_those_of_an_initialization_at_zero(measure: StackMeasure) -> None:
+    """With all initial parameters zero, both priors have the same mean."""
+    network = network_of("perceptron")
+    zeroed = copy.deepcopy(network.model)
+    for parameter in zeroed.parameters():
+        parameter.data.zero_()
+    at_zero = replace(network, initial_model=zeroed)
+    initialization = {
+        pac_bayes_origin: pac_bayes_initialization,
+        pac_bayes_magnitude_origin: pac_bayes_magnitude_initialization,
+    }[measure]
+    assert initialization(at_zero) == pytest.approx(measure(at_zero), rel=1e-12)
+
+
+def test_biases_and_normalization_count_in_the_norm() -> None:
+    """A shift that all logits share changes no decision, but the norm."""
+    network = network_of("normalized")
+    shifted_model = copy.deepcopy(network.model)
+    last = list(shifted_model.parameters())[-1]
+    last.data += 3.0
+    shifted = replace(network, model=shifted_model)
+    sigma = sigma_search(network).sigma
+    # rounding may carry a decision from one side of a tie to the other, and the bracket with it
+    assert sigma_search(shifted).sigma == pytest.approx(sigma, rel=0.021)
+    sigma_after = sigma_search(shifted).sigma
+    expected = (squared_norm(network) + added(network.model, 3.0)) / (4 * sigma_after**2)
+    expected += math.log(50 / sigma_after) + 10
+    assert pac_bayes_origin(shifted) == pytest.approx(expected, rel=1e-5)
+
+
+def added(model: nn.Module, shift: float) -> float:
+    """Return by how much a shift of the last bias changes the squared norm."""
+    bias = list(model.parameters())[-1].tolist()
+    return sum((entry + shift) ** 2 - entry**2 for entry in bias)
+
+
+def test_noise_tolerance_orders_the_flatness() -> None:
+    """Twice the weights and twice the margin: a quarter of the curvature, the same relative one."""
+    values = np.random.default_rng(5).normal(size=(80, 6))
+    inputs = torch.from_numpy(values).float()
+    model = randomize(nn.Linear(6, 3), 5)
+    narrow = sample_network(model, inputs, labelled_by(model, inputs))
+    doubled = copy.deepcopy(model)
+    for parameter in doubled.parameters():
+        parameter.data *= 2
+    wide = replace(narrow, model=doubled)
+    assert pac_bayes_flatness(wide) == pytest.approx(pac_bayes_flatness(narrow) / 4, rel=0.085)
+    assert pac_bayes_magnitude_flatness(wide) == pytest.approx(
+        pac_bayes_magnitude_flatness(narrow), rel=0.085
+    )
+
+
+# a second implementation of the search
+
+
+def toy_network() -> TrainedNetwork:
+    """Return a small perceptron trained on two moons of noise, most of which it gets right."""
+    generator = np.random.default_rng(2)
+    angles = generator.uniform(0, math.pi, size=120)
+    labels = np.arange(120) % 2
+    signs = 1 - 2 * labels
+    points = np.stack([signs * np.cos(angles) + labels, signs * np.sin(angles) + labels / 2], 1)
+    inputs = torch.from_numpy(points + 0.15 * generator.normal(size=points.shape)).float()
+    model = randomize(perceptron([2, 12, 2]), 3, scale=0.7)
+    initial = copy.deepcopy(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    targets = torch.from_numpy(labels)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    return sample_network(model, inputs, targets, initial_model=initial)
+
+
+def accuracy_under_noise(
+    network: TrainedNetwork,
+    sigma: float,
+    generator: np.random.Generator,
+    *,
+    magnitude: bool,
+    draws: int,
+) -> float:
+    """Return the mean accuracy of copies of the module with new noise for each."""
+    total = 0
+    for _ in range(draws):
+        noisy = copy.deepcopy(network.model)
+        for parameter in noisy.parameters():
+            variance = np.full(tuple(parameter.shape), sigma**2)
+            if magnitude:
+                variance = sigma**2 * parameter.detach().numpy() ** 2 + EPSILON**2
+            noise = generator.normal(size=variance.shape) * np.sqrt(variance)
+            parameter.data += torch.from_numpy(noise).float()
+        with torch.no_grad():
+            predictions = np.argmax(noisy(network.inputs).numpy(), axis=1)
+        total += sum(
+            int(prediction == label)
+            for prediction, label in zip(predictions, network.labels.tolist(), strict=True)
+        )
+    return total / (draws * len(network.labels))
+
+
+def sigma_by_loop(network: TrainedNetwork, *, magnitude: bool, draws: int) -> float:
+    """Return the tolerated noise by bisection on a grid of logarithms, new draws at each step."""
+    generator = np.random.default_rng(11)
+    with torch.no_grad():
+        right = np.argmax(network.model(network.inputs).numpy(), 1) == network.labels.numpy()
+    target = float(right.mean()) - 0.1
+    low, high = -8.0, 4.0
+    for _ in range(9):
+        middle = (low + high) / 2
+        accuracy = accuracy_under_noise(
+            network, math.exp(middle), generator, magnitude=magnitude, draws=draws
+        )
+        low, high = (middle, high) if accuracy > target else (low, middle)
+    # interpolate in what is left, of which both ends are seen with many draws
+    falls = [
+        target
+        - accuracy_under_noise(
+            network, math.exp(end), generator, magnitude=magnitude, draws=4 * draws
+        )
+        for end in (low - 0.15, high + 0.15)
+    ]
+    share = -falls[0] / (falls[1] - falls[0])
+    return math.exp(low - 0.15 + share * (high - low + 0.3))
+
+
+@pytest.mark.parametrize("magnitude", [False, True], ids=["plain", "magnitude"])
+def test_a_second_implementation_finds_the_same_sigma(magnitude: bool) -> None:
+    """Noise of its own, parameter by parameter, copy by copy, sample by sample."""
+    network = toy_network()
+    expected = sigma_by_loop(network, magnitude=magnitude, draws=200)
+    found = sigma_search(network, magnitude_aware=magnitude, draws=2000)
+    assert 0 < network.train_error < 0.1
+    assert found.sigma == pytest.approx(expected, rel=0.05)
+    few = sigma_search(network, magnitude_aware=magnitude)
+    assert few.sigma == pytest.approx(expected, rel=0.5)
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_a_second_implementation_agrees_about_trained_networks(
+    n: int, small_family: Family
+) -> None:
+    """Networks as the audit trains them."""
+    network = next(small_family.select(recipe="baseline", n=n, seed=1))
+    expected = sigma_by_loop(network, magnitude=False, draws=150)
+    assert network.train_error < 0.1
+    assert sigma_search(network, draws=1000).sigma == pytest.approx(expected, rel=0.07)
