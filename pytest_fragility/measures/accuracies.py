@@ -109,6 +109,13 @@ class _Perceptron:
 def _fractions_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return how often the label has the largest of the logits, shape (S, classes, samples).
 
-    Of equal logits the first counts, as for `torch.argmax`.
+    Of equal logits the first counts, as for `torch.argmax`; without equals, a comparison with the
+    largest says the same in a tenth of the time.
     """
-    return (logits.argmax(dim=1) == labels).double().mean(dim=1)
+    largest = logits.amax(dim=1, keepdim=True)
+    is_largest = logits == largest
+    if int(is_largest.sum()) > largest.numel():
+        is_right = logits.argmax(dim=1) == labels
+    else:
+        is_right = is_largest.gather(1, labels.expand(len(logits), 1, -1)).squeeze(1)
+    return is_right.double().mean(dim=1)

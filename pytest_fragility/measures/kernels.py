@@ -197,14 +197,15 @@ def _random_features(
     bias_variance: float,
 ) -> Iterator[Floats]:
     """Yield the inputs of the last linear layer of random networks, shape (n, h) each."""
+    owners = {layer.name for layer in find_weight_layers(structure)}
     caught: list[torch.Tensor] = []
     handle = last.register_forward_hook(lambda _, args, output: caught.extend((args[0], output)))
     try:
         for _ in range(networks):
-            weights = _random_weights(structure, generator, weight_variance, bias_variance)
+            state = _random_state(structure, owners, generator, weight_variance, bias_variance)
             caught.clear()
             with torch.no_grad():
-                outputs = functional_call(structure, weights, (inputs.float(),))
+                outputs = functional_call(structure, state, (inputs.float(),))
             features, own = caught
             if own is not outputs and not torch.equal(own, outputs):
                 raise UndefinedMeasureError(
@@ -216,21 +217,27 @@ def _random_features(
         handle.remove()
 
 
-def _random_weights(
-    structure: nn.Module, generator: torch.Generator, weight_variance: float, bias_variance: float
+def _random_state(
+    structure: nn.Module,
+    owners: set[str],
+    generator: torch.Generator,
+    weight_variance: float,
+    bias_variance: float,
 ) -> dict[str, torch.Tensor]:
-    """Draw the parameters of weight layers; those of normalization are one and zero."""
-    layers = {layer.name for layer in find_weight_layers(structure)}
-    weights = {}
+    """Draw the parameters of weight layers; normalization is as before training."""
+    state = {}
     for name, parameter in structure.named_parameters():
         owner, _, kind = name.rpartition(".")
-        if owner not in layers:
-            weights[name] = torch.full_like(parameter, 1.0 if kind == "weight" else 0.0)
+        if owner not in owners:
+            state[name] = torch.full_like(parameter, 1.0 if kind == "weight" else 0.0)
             continue
         draw = torch.randn(parameter.shape, generator=generator, device=generator.device)
         if parameter.dim() > 1:
             scale = math.sqrt(weight_variance / math.prod(parameter.shape[1:]))
         else:
             scale = math.sqrt(bias_variance)
-        weights[name] = (draw * scale).to(parameter)
-    return weights
+        state[name] = (draw * scale).to(parameter)
+    for name, buffer in structure.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            state[name] = torch.full_like(buffer, 1.0 if name.endswith("var") else 0.0)
+    return state

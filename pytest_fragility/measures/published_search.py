@@ -6,9 +6,14 @@ import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
-from pytest_fragility.measures.layers import folded_parameters, weight_layers
+from pytest_fragility.measures.layers import (
+    folded_parameters,
+    parameter_vectors,
+    split_vectors,
+    weight_layers,
+)
 from pytest_fragility.measures.noise_search import MAGNITUDE_EPSILON
-from pytest_fragility.network_stacks import NetworkStack, Tensors
+from pytest_fragility.network_stacks import NetworkStack
 
 ACCURACY_DROP = 0.1
 TOLERANCE = 0.01
@@ -37,28 +42,27 @@ def _search(
 ) -> float:
     purpose = "published magnitude-aware noise" if magnitude_aware else "published noise"
     generator = stack.generator(place, purpose)
-    weights = {name: weight[place].float() for name, weight in stack.weights.items()}
-    own = float(accuracies.of({name: weight.unsqueeze(0) for name, weight in weights.items()}))
+    row = parameter_vectors(stack)[place : place + 1].float()
+    own = float(accuracies.of(split_vectors(stack, row)))
     low, high = 0.0, LARGEST
     for _ in range(HALVINGS):
         sigma = (low + high) / 2
-        noisy = _noisy(weights, sigma, magnitude_aware, generator)
-        drop = abs(float(accuracies.of(noisy).mean()) - own)
+        deviation = sigma**2 * row.square() + MAGNITUDE_EPSILON**2 if magnitude_aware else sigma**2
+        noisy = row + _noise_rows(stack, generator) * deviation
+        drop = abs(float(accuracies.of(split_vectors(stack, noisy)).mean()) - own)
         if abs(drop - ACCURACY_DROP) < TOLERANCE:
             break
         low, high = (low, sigma) if drop > ACCURACY_DROP else (sigma, high)
     return sigma
 
 
-def _noisy(
-    weights: Tensors, sigma: float, magnitude_aware: bool, generator: torch.Generator
-) -> Tensors:
-    noisy = {}
-    for name, weight in weights.items():
-        noise = torch.randn(DRAWS, *weight.shape, generator=generator, device=weight.device)
-        deviation = sigma**2 * weight.square() + MAGNITUDE_EPSILON**2
-        noisy[name] = weight + noise * (deviation if magnitude_aware else sigma**2)
-    return noisy
+def _noise_rows(stack: NetworkStack, generator: torch.Generator) -> torch.Tensor:
+    """Return new draws of unit noise, one parameter after the other, shape (draws, P)."""
+    draws = [
+        torch.randn(DRAWS, *weight.shape[1:], generator=generator, device=weight.device)
+        for weight in stack.weights.values()
+    ]
+    return torch.cat([draw.flatten(1) for draw in draws], dim=1)
 
 
 def _folded(stack: NetworkStack) -> NetworkStack:

@@ -1,0 +1,438 @@
+"""Log evidence against exact orthant probabilities and the symmetries that they have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
+from scipy.stats import multivariate_normal, truncnorm
+from sklearn.datasets import load_digits
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures import evidence
+from pytest_fragility.measures.evidence import HEAVISIDE, PROBIT, log_evidence
+from pytest_fragility.measures.kernels import relu_kernel
+
+Floats = npt.NDArray[np.float64]
+
+unhurried = settings(deadline=None, max_examples=15)
+seeds = st.integers(0, 2**32 - 1)
+either_link = pytest.mark.parametrize("link", [HEAVISIDE, PROBIT])
+
+
+def deep_kernel(inputs: Floats) -> Floats:
+    """Return the kernel of a wide perceptron with two hidden layers."""
+    return relu_kernel(inputs, hidden_layers=2, weight_variance=2, bias_variance=0.01)
+
+
+def problem(n: int, seed: int) -> tuple[Floats, Floats]:
+    """Return the kernel of normal inputs and random signs."""
+    generator = np.random.default_rng(seed)
+    kernel = deep_kernel(generator.normal(size=(n, 10)))
+    return kernel, generator.choice([-1.0, 1.0], size=n)
+
+
+def value(kernel: Floats, signs: npt.ArrayLike, link: str = HEAVISIDE) -> float:
+    """Return the log evidence alone."""
+    return log_evidence(kernel, signs, link=link).log_evidence
+
+
+def orthant(kernel: Floats, signs: Floats) -> float:
+    """Return ln P(sign f = signs) by numerical integration."""
+    covariance = np.multiply.outer(signs, signs) * kernel
+    zero = np.zeros(len(signs))
+    probability = multivariate_normal.cdf(
+        zero, mean=zero, cov=covariance, abseps=1e-7, releps=1e-4, maxpts=200_000
+    )
+    return math.log(probability)
+
+
+def sequential_estimate(
+    kernel: Floats, signs: Floats, *, draws: int, seed: int
+) -> tuple[float, float]:
+    """Return Genz's estimate of ln P(sign f = signs) and its standard error.
+
+    With ``L L' = y y' * K`` the event is ``(L z)_i > 0`` for all i; each z_i is drawn from the
+    half line that the ones before it leave, and the half lines' probabilities are multiplied.
+    """
+    generator = np.random.default_rng(seed)
+    factor = np.linalg.cholesky(np.multiply.outer(signs, signs) * kernel)
+    drawn = np.zeros((draws, len(signs)))
+    logs = np.zeros(draws)
+    for place in range(len(signs)):
+        upper = drawn[:, :place] @ factor[place, :place] / factor[place, place]
+        logs += log_ndtr(upper)
+        uniform = 1 - generator.uniform(size=draws)
+        drawn[:, place] = -ndtri(np.maximum(uniform * ndtr(upper), 1e-300))
+    weights = np.exp(logs - logs.max())
+    error = float(weights.std() / weights.mean() / math.sqrt(draws))
+    return float(logsumexp(logs)) - math.log(draws), error
+
+
+@either_link
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize("variance", [1e-6, 0.3, 1.0, 40.0])
+def test_one_sample_has_either_sign_by_half(link: str, sign: float, variance: float) -> None:
+    """A single output is positive or negative with probability one half."""
+    assert value(np.array([[variance]]), [sign], link) == pytest.approx(-math.log(2), abs=1e-9)
+
+
+@pytest.mark.parametrize("signs", [(1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0)])
+@pytest.mark.parametrize(
+    ("correlation", "tolerance"),
+    [(0, 1e-9), (0.1, 1e-4), (-0.2, 1e-3), (0.3, 1e-3), (-0.5, 3e-3), (0.7, 1e-2), (-0.9, 0.04)],
+)
+def test_two_samples_follow_the_arcsine_law(
+    correlation: float, tolerance: float, signs: tuple[float, float]
+) -> None:
+    """Two signs have probability 1/4 + y1 y2 asin(c) / 2 pi, whatever the variances.
+
+    Expectation propagation itself has an error, which grows with the correlation; that the value is
+    its fixed point is tested to many digits below.
+    """
+    scales = np.array([0.5, 3.0])
+    kernel = np.array([[1, correlation], [correlation, 1]]) * np.multiply.outer(scales, scales)
+    exact = math.log(1 / 4 + signs[0] * signs[1] * math.asin(correlation) / (2 * math.pi))
+    assert value(kernel, signs) == pytest.approx(exact, abs=tolerance)
+
+
+def fixed_point(kernel: Floats, signs: Floats) -> float:
+    """Return EP's log evidence by textbook: one site at a time, by moments of truncated normals.
+
+    The value is the integral of the prior times the sites,
+    ``sum ln Z_i + ln N(site means; 0, K + site variances)``.
+    """
+    n = len(signs)
+    turned = np.multiply.outer(signs, signs) * kernel
+    precisions, shifts = np.full(n, 1e-6), np.zeros(n)
+    logs = np.zeros(n)
+    for _ in range(25):
+        for i in range(n):
+            inverse = np.linalg.inv(turned)
+            posterior = np.linalg.inv(inverse + np.diag(precisions))
+            mean = (posterior @ shifts)[i]
+            cavity = 1 / (1 / posterior[i, i] - precisions[i])
+            center = cavity * (mean / posterior[i, i] - shifts[i])
+            spread = math.sqrt(cavity)
+            half = truncnorm(-center / spread, math.inf, loc=center, scale=spread)
+            new_mean, new_variance = half.stats(moments="mv")
+            precisions[i] = 1 / new_variance - 1 / cavity
+            shifts[i] = new_mean / new_variance - center / cavity
+            variance = cavity + 1 / precisions[i]
+            gap = center - shifts[i] / precisions[i]
+            logs[i] = log_ndtr(center / spread) + (
+                math.log(2 * math.pi * variance) / 2 + gap**2 / (2 * variance)
+            )
+    sites = turned + np.diag(1 / precisions)
+    return float(logs.sum() + multivariate_normal.logpdf(shifts / precisions, cov=sites))
+
+
+@pytest.mark.parametrize("labelling", ["random", "constant"])
+@pytest.mark.parametrize("n", [2, 4, 7])
+def test_evidence_is_the_fixed_point_of_expectation_propagation(n: int, labelling: str) -> None:
+    """Another implementation, one site at a time, comes to the same value."""
+    kernel, signs = problem(n, 40 + n)
+    kernel = kernel + 0.5 * kernel.mean()
+    signs = signs if labelling == "random" else np.ones(n)
+    assert value(kernel, signs) == pytest.approx(fixed_point(kernel, signs), abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n", range(3, 9))
+def test_small_problems_match_orthant_probabilities(n: int, seed: int) -> None:
+    """Up to eight samples the evidence is the integral, to within 0.02 nats."""
+    kernel, signs = problem(n, 100 * n + seed)
+    assert value(kernel, signs) == pytest.approx(orthant(kernel, signs), abs=0.02)
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_probit_evidence_is_the_orthant_probability_with_noise(n: int) -> None:
+    """The probit link is a step behind noise of variance one."""
+    kernel, signs = problem(n, n)
+    noisy = kernel + np.eye(n)
+    assert value(kernel, signs, PROBIT) == pytest.approx(orthant(noisy, signs), abs=0.02)
+    assert abs(orthant(noisy, signs) - orthant(kernel, signs)) > 0.05
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 60])
+def test_probit_evidence_is_the_step_evidence_with_noise(n: int) -> None:
+    """Both links give one value where noise is in the kernel or in the link."""
+    kernel, signs = problem(n, n)
+    noisy = value(kernel + np.eye(n), signs)
+    assert value(kernel, signs, PROBIT) == pytest.approx(noisy, abs=1e-6)
+
+
+@either_link
+@pytest.mark.parametrize("scale", [1.0, 0.01, 25.0])
+def test_independent_samples_cost_one_bit_each(link: str, scale: float) -> None:
+    """Independent outputs have each labelling with probability 2^-n."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=20)
+    expected = -20 * math.log(2)
+    assert value(scale * np.eye(20), signs, link) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("labelling", ["random", "constant", "linear"])
+def test_fifty_samples_match_sequential_conditioning(labelling: str) -> None:
+    """At fifty samples the evidence agrees with a Monte Carlo integral."""
+    generator = np.random.default_rng(5)
+    inputs = generator.normal(size=(50, 10))
+    signs = {
+        "random": generator.choice([-1.0, 1.0], size=50),
+        "constant": np.ones(50),
+        "linear": np.where(inputs[:, 0] > 0, 1.0, -1.0),
+    }[labelling]
+    kernel = deep_kernel(inputs)
+    expected, error = sequential_estimate(kernel, signs, draws=50_000, seed=1)
+    assert error < 0.15
+    assert value(kernel, signs) == pytest.approx(expected, abs=0.3)
+
+
+def test_sequential_conditioning_matches_integration() -> None:
+    """The Monte Carlo that judges fifty samples agrees with the integral at eight."""
+    kernel, signs = problem(8, 3)
+    estimate, error = sequential_estimate(kernel, signs, draws=20_000, seed=1)
+    assert error < 0.02
+    assert estimate == pytest.approx(orthant(kernel, signs), abs=4 * error)
+
+
+@unhurried
+@given(seed=seeds)
+@either_link
+def test_order_of_samples_does_not_matter(link: str, seed: int) -> None:
+    """A permutation of kernel and signs leaves the evidence alone."""
+    kernel, signs = problem(30, seed)
+    order = np.random.default_rng(seed).permutation(30)
+    permuted = value(kernel[np.ix_(order, order)], signs[order], link)
+    assert permuted == pytest.approx(value(kernel, signs, link), rel=1e-7)
+
+
+@unhurried
+@given(seed=seeds)
+@either_link
+def test_exchange_of_the_classes_does_not_matter(link: str, seed: int) -> None:
+    """All signs turned around leave the evidence alone."""
+    kernel, signs = problem(30, seed)
+    assert value(kernel, -signs, link) == pytest.approx(value(kernel, signs, link), rel=1e-7)
+
+
+@unhurried
+@given(seed=seeds, exponent=st.floats(-6, 6))
+def test_step_evidence_ignores_the_scale_of_the_kernel(seed: int, exponent: float) -> None:
+    """K and c K have one evidence, as signs do not see the scale of a function."""
+    kernel, signs = problem(30, seed)
+    scaled = value(10**exponent * kernel, signs)
+    assert scaled == pytest.approx(value(kernel, signs), rel=1e-7)
+
+
+@unhurried
+@given(seed=seeds, factor=st.sampled_from([0.1, 10.0]))
+def test_probit_evidence_depends_on_the_scale_of_the_kernel(seed: int, factor: float) -> None:
+    """K and c K differ under probit, where noise has a scale."""
+    kernel, signs = problem(30, seed)
+    assert abs(value(factor * kernel, signs, PROBIT) - value(kernel, signs, PROBIT)) > 1e-2
+
+
+@unhurried
+@given(seed=seeds)
+def test_step_evidence_ignores_the_scale_of_each_sample(seed: int) -> None:
+    """K and D K D have one evidence for a positive diagonal D, up to the jitter."""
+    kernel, signs = problem(30, seed)
+    scales = np.exp(np.random.default_rng(seed).uniform(-1, 1, size=30))
+    scaled = value(np.multiply.outer(scales, scales) * kernel, signs)
+    assert scaled == pytest.approx(value(kernel, signs), rel=1e-7)
+
+
+@unhurried
+@given(seed=seeds)
+@either_link
+def test_signs_may_move_into_the_kernel(link: str, seed: int) -> None:
+    """Signs y under K are as probable as signs one under y y' K."""
+    kernel, signs = problem(30, seed)
+    turned = np.multiply.outer(signs, signs) * kernel
+    assert value(turned, np.ones(30), link) == pytest.approx(value(kernel, signs, link), rel=1e-7)
+
+
+@unhurried
+@given(seed=seeds, n=st.integers(1, 35))
+@either_link
+def test_one_more_sample_is_never_more_probable(link: str, n: int, seed: int) -> None:
+    """The evidence is at most zero and falls with each sample, but for EP's error."""
+    kernel, signs = problem(n + 1, seed)
+    fewer, more = value(kernel[:n, :n], signs[:n], link), value(kernel, signs, link)
+    assert fewer <= 0
+    assert more <= fewer + 0.02
+
+
+def test_labels_that_fit_the_kernel_are_more_probable() -> None:
+    """Constant labels beat a linear function's, which beat random ones."""
+    generator = np.random.default_rng(2)
+    inputs = generator.normal(size=(60, 10))
+    kernel = deep_kernel(inputs)
+    linear = np.where(inputs[:, 0] > 0, 1.0, -1.0)
+    values = [value(kernel, s) for s in (np.ones(60), linear, generator.permutation(linear))]
+    assert values[0] > values[1] + 1 > values[2] + 2
+
+
+def twins(*, scale: float = 1.0) -> Floats:
+    """Return the kernel of five inputs, of which samples 1 and 3 are one up to a scale."""
+    inputs = np.random.default_rng(4).normal(size=(5, 10))
+    inputs[3] = scale * inputs[1]
+    return relu_kernel(inputs, hidden_layers=2, weight_variance=2, bias_variance=0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("first", [1.0, -1.0])
+def test_coinciding_samples_of_opposite_labels_are_named(first: float, scale: float) -> None:
+    """A contradiction is refused with both samples and the way out in the message."""
+    with pytest.raises(UndefinedMeasureError) as caught:
+        log_evidence(twins(scale=scale), [1, first, -1, -first, 1])
+    message = str(caught.value)
+    pair = {word for word in message.partition("coincide")[0].split() if word.isdigit()}
+    assert pair == {"1", "3"}
+    assert "opposite labels" in message
+    assert "probit" in message
+
+
+def test_opposite_samples_of_one_label_are_refused() -> None:
+    """A linear function without biases cannot be positive at both x and -x."""
+    inputs = np.array([[1.0, 2.0], [2.0, -1.0], [-1.0, -2.0]])
+    kernel = relu_kernel(inputs, hidden_layers=0, weight_variance=2, bias_variance=0)
+    assert math.isfinite(value(kernel, [1, 1, -1]))
+    with pytest.raises(UndefinedMeasureError):
+        log_evidence(kernel, [1, 1, 1])
+
+
+def test_probit_allows_for_opposite_labels_of_coinciding_samples() -> None:
+    """Noise makes a contradiction possible; its probability is that of K + I."""
+    signs = np.array([1.0, 1.0, -1.0, -1.0, 1.0])
+    expected = orthant(twins() + np.eye(5), signs)
+    assert value(twins(), signs, PROBIT) == pytest.approx(expected, abs=0.02)
+
+
+def test_coinciding_samples_of_one_label_count_once() -> None:
+    """A sample's copy with its label changes nothing but EP's error: 0.12 nats for two alone."""
+    kernel = twins()
+    signs = np.array([1.0, -1.0, -1.0, -1.0, 1.0])
+    once = [0, 1, 2, 4]
+    expected = orthant(kernel[np.ix_(once, once)], signs[once])
+    assert value(kernel, signs) == pytest.approx(expected, abs=0.2)
+
+
+@either_link
+def test_zero_variance_is_refused(link: str) -> None:
+    """A sample whose output is always zero has no sign; the message says which."""
+    kernel = np.diag([1.0, 2.0, 0.0, 1.0])
+    with pytest.raises(UndefinedMeasureError, match=r"sample 2 .*variance 0\b.*positive"):
+        log_evidence(kernel, [1, 1, -1, 1], link=link)
+
+
+def test_negative_variance_is_refused() -> None:
+    """A negative variance is named with its sample."""
+    with pytest.raises(UndefinedMeasureError, match="sample 1 the variance -1"):
+        log_evidence(np.diag([1.0, -1.0]), [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "signs"),
+    [((3, 3), 2), ((2, 2), 3), ((2, 3), 2), ((3, 2), 2), ((2,), 2), ((1, 2, 2), 2)],
+)
+def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, ...], signs: int) -> None:
+    """The message tells the kernel's shape and the number of signs."""
+    with pytest.raises(UndefinedMeasureError, match=r"shape .* does not fit") as caught:
+        log_evidence(np.ones(shape), np.ones(signs))
+    assert str(shape) in str(caught.value)
+    assert f"does not fit signs of shape ({signs},)" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (3, 3)])
+def test_signs_that_are_no_vector_are_refused(shape: tuple[int, ...]) -> None:
+    """Signs in a column or a matrix would broadcast against the kernel."""
+    with pytest.raises(UndefinedMeasureError):
+        log_evidence(np.eye(3), np.ones(shape))
+
+
+def test_no_samples_are_refused() -> None:
+    """Nothing has no evidence, and that is said."""
+    with pytest.raises(UndefinedMeasureError):
+        log_evidence(np.zeros((0, 0)), [])
+
+
+@pytest.mark.parametrize("signs", [[0, 1, 1], [1, 2, -1], [0.5, 1, 1], [math.nan, 1, -1]])
+def test_signs_other_than_one_and_minus_one_are_refused(signs: list[float]) -> None:
+    """Labels 0 and 1, magnitudes and NaN are no signs."""
+    with pytest.raises(UndefinedMeasureError, match="expected -1 and 1"):
+        log_evidence(np.eye(3), signs)
+
+
+@either_link
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (2, 1)])
+@pytest.mark.parametrize("entry", [math.nan, math.inf])
+def test_entries_that_are_not_finite_are_refused(
+    entry: float, place: tuple[int, int], link: str
+) -> None:
+    """NaN and infinity are refused wherever they stand."""
+    kernel = np.eye(3)
+    kernel[place] = entry
+    with pytest.raises(UndefinedMeasureError, match="finite"):
+        log_evidence(kernel, [1, -1, 1], link=link)
+
+
+def test_unknown_link_is_refused() -> None:
+    """The message tells the links that there are."""
+    with pytest.raises(UndefinedMeasureError, match=r"'logit'.*heaviside.*probit"):
+        log_evidence(np.eye(2), [1, 1], link="logit")
+
+
+def test_jitter_is_relative_to_the_mean_variance() -> None:
+    """What is added to the diagonal is 1e-10 of its mean, and reported."""
+    found = log_evidence(np.diag([1.0, 2.0, 6.0]), [1, -1, 1])
+    assert found.jitter == pytest.approx(3e-10, rel=1e-12)
+
+
+def test_arguments_are_left_alone() -> None:
+    """Neither the kernel nor the signs change."""
+    kernel, signs = problem(6, 0)
+    copies = kernel.copy(), signs.copy()
+    log_evidence(kernel, signs)
+    np.testing.assert_array_equal(kernel, copies[0])
+    np.testing.assert_array_equal(signs, copies[1])
+
+
+def labels_of_digits(labelling: str) -> Floats:
+    """Return two hundred signs for the digits."""
+    generator = np.random.default_rng(3)
+    digits = load_digits().target[:200]
+    positive = {
+        "random": generator.uniform(size=200) < 0.5,
+        "constant": np.ones(200, dtype=bool),
+        "one positive": np.arange(200) == 77,
+        "halves": digits >= 5,
+        "parity": digits % 2 == 0,
+    }[labelling]
+    return np.where(positive, 1.0, -1.0)
+
+
+@either_link
+@pytest.mark.parametrize("inputs", ["digits", "normal"])
+@pytest.mark.parametrize("labelling", ["random", "constant", "one positive", "halves", "parity"])
+def test_iteration_converges_soon(inputs: str, labelling: str, link: str) -> None:
+    """Fewer than a hundred sweeps do, however well or badly the labels fit."""
+    pixels = load_digits().data[:200] / 16
+    samples = pixels if inputs == "digits" else np.random.default_rng(6).normal(size=(200, 10))
+    found = log_evidence(deep_kernel(samples), labels_of_digits(labelling), link=link)
+    assert 1 < found.sweeps < 100
+    assert math.isfinite(found.log_evidence)
+    assert found.log_evidence < 0
+
+
+def test_iteration_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the sweeps run out there is no value, and the message says why."""
+    monkeypatch.setattr(evidence, "SWEEPS", 1)
+    kernel, signs = problem(10, 0)
+    with pytest.raises(UndefinedMeasureError, match="did not converge in 1 sweep"):
+        log_evidence(kernel, signs)
