@@ -13,7 +13,8 @@ from torch import nn
 from torch.func import functional_call
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.layers import find_weight_layers, relu_chain
+from pytest_fragility.measures.layers import find_weight_layers
+from pytest_fragility.measures.tracing import relu_chain
 
 CLOSED_FORM = "closed form"
 MONTE_CARLO = "Monte Carlo"
@@ -160,7 +161,7 @@ def monte_carlo_kernel(
     ``b + s phi phi^T / h``, the exact mean over the last layer's weights. Normalization layers keep
     scale one, shift zero and their initial statistics.
     """
-    last = _last_linear(structure)
+    last = _last_linear(structure, inputs[:1].float())
     networks = networks or max(16, math.ceil(4 * len(inputs) / last.in_features))
     total = np.zeros((len(inputs), len(inputs)))
     squares = np.zeros_like(total)
@@ -176,15 +177,29 @@ def monte_carlo_kernel(
     return Kernel(mean, MONTE_CARLO, error, networks)
 
 
-def _last_linear(structure: nn.Module) -> nn.Linear:
-    layers = find_weight_layers(structure)
-    last = layers[-1]
-    if not isinstance(last.module, nn.Linear) or last.normalization is not None:
-        raise UndefinedMeasureError(
-            f"the prior over functions needs a network that ends in a linear layer; the last "
-            f"weight layer of this one is {last.name} ({type(last.module).__name__})"
-        )
-    return last.module
+def _last_linear(structure: nn.Module, sample: torch.Tensor) -> nn.Linear:
+    """Return the linear layer whose output is the network's, wherever it is registered."""
+    linear = [layer.module for layer in find_weight_layers(structure)]
+    caught: dict[nn.Module, torch.Tensor] = {}
+    handles = [
+        module.register_forward_hook(lambda own, _, output: caught.update({own: output}))
+        for module in linear
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.no_grad():
+            state = {name: tensor.float() for name, tensor in structure.named_parameters()}
+            outputs = functional_call(structure, state, (sample,))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for module, own in caught.items():
+        if isinstance(module, nn.Linear) and (own is outputs or torch.equal(own, outputs)):
+            return module
+    raise UndefinedMeasureError(
+        f"the prior over functions needs a network that ends in a linear layer, and no linear "
+        f"layer's output is that of this {type(structure).__name__}"
+    )
 
 
 def _random_features(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from pytest_fragility.measures.layers import parameter_vectors, split_vectors
 from pytest_fragility.measures.outputs import in_double, logits_of
+from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.training.stacking import Perceptron, stack_network
 

@@ -263,6 +263,6 @@ def _evidence(stack: NetworkStack, place: int, signs: Floats, problem: str, link
 
 
 def _classes(stack: NetworkStack) -> int:
-    from pytest_fragility.measures.layers import weight_layers
+    from pytest_fragility.measures.outputs import number_of_outputs
 
-    return int(weight_layers(stack)[-1].module.weight.shape[0])
+    return number_of_outputs(stack)

@@ -11,7 +11,7 @@ import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
-from pytest_fragility.measures.layers import parameter_vectors, split_vectors
+from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 
 if TYPE_CHECKING:

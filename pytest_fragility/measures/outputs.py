@@ -61,6 +61,19 @@ def train_logits(stack: NetworkStack) -> torch.Tensor:
     return stack.once("train logits", compute)
 
 
+def number_of_outputs(stack: NetworkStack) -> int:
+    """Return the number of classes that the networks tell apart."""
+
+    def compute() -> int:
+        weights = {name: weight[:1] for name, weight in in_double(stack.weights).items()}
+        buffers = {name: buffer[:1] for name, buffer in in_double(stack.buffers).items()}
+        with torch.no_grad():
+            sample = stack.inputs[:1, :1].double()
+            return logits_of(stack.structure, weights, buffers, sample).shape[2]
+
+    return stack.once("number of outputs", compute)
+
+
 def train_margins(stack: NetworkStack) -> torch.Tensor:
     """Return each training sample's logit of its label minus the largest other, shape (K, n)."""
     logits, labels = train_logits(stack), stack.labels.unsqueeze(2)

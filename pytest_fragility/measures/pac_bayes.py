@@ -39,7 +39,7 @@ def pac_bayes_origin(stack: NetworkStack) -> torch.Tensor:
     UndefinedMeasureError
         Where no sigma in [2^-30, 2^15] costs 0.1 of the train accuracy.
     """
-    from pytest_fragility.measures.layers import parameter_vectors
+    from pytest_fragility.measures.vectors import parameter_vectors
 
     return _log_bound(stack, parameter_vectors(stack))
 
@@ -97,7 +97,7 @@ def pac_bayes_magnitude_origin(stack: NetworkStack) -> torch.Tensor:
     UndefinedMeasureError
         As `pac_bayes_origin`; in particular where e alone costs more than 0.1.
     """
-    from pytest_fragility.measures.layers import parameter_vectors
+    from pytest_fragility.measures.vectors import parameter_vectors
 
     return _log_magnitude_bound(stack, parameter_vectors(stack))
 
@@ -140,7 +140,7 @@ def pac_bayes_magnitude_flatness(stack: NetworkStack) -> torch.Tensor:
 
 
 def _changes(stack: NetworkStack) -> torch.Tensor:
-    from pytest_fragility.measures.layers import parameter_vectors
+    from pytest_fragility.measures.vectors import parameter_vectors
 
     return parameter_vectors(stack) - parameter_vectors(stack, initial=True)
 

@@ -16,7 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.layers import folded_parameters, traced, weight_layers
+from pytest_fragility.measures.folding import folded_parameters
+from pytest_fragility.measures.layers import weight_layers
+from pytest_fragility.measures.tracing import traced
 from pytest_fragility.network_stacks import NetworkStack
 
 Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]

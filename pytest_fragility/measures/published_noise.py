@@ -161,7 +161,7 @@ def _weights(stack: NetworkStack, *, initial: bool = False) -> torch.Tensor:
     """Return the entries of all folded weight matrices as rows, shape (K, entries)."""
     import torch
 
-    from pytest_fragility.measures.layers import weight_matrices
+    from pytest_fragility.measures.folding import weight_matrices
 
     matrices = weight_matrices(stack, initial=initial)
     return torch.cat([matrix.flatten(1) for matrix in matrices], dim=1)

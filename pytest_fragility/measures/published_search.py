@@ -6,13 +6,10 @@ import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
-from pytest_fragility.measures.layers import (
-    folded_parameters,
-    parameter_vectors,
-    split_vectors,
-    weight_layers,
-)
+from pytest_fragility.measures.folding import folded_parameters
+from pytest_fragility.measures.layers import weight_layers
 from pytest_fragility.measures.noise_search import MAGNITUDE_EPSILON
+from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 
 ACCURACY_DROP = 0.1

@@ -10,13 +10,8 @@ import torch
 from torch.nn.modules.conv import _ConvNd
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.layers import (
-    WeightLayer,
-    folded_parameters,
-    run_once,
-    weight_layers,
-    weight_matrices,
-)
+from pytest_fragility.measures.folding import folded_parameters, run_once, weight_matrices
+from pytest_fragility.measures.layers import WeightLayer, weight_layers
 from pytest_fragility.network_stacks import NetworkStack
 
 

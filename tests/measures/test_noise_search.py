@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -93,36 +93,6 @@ def known_drop(network: TrainedNetwork, sigma: float, magnitude_aware: bool) -> 
 def known_sigma(network: TrainedNetwork, *, drop: float = 0.1, magnitude: bool = False) -> float:
     """Return the sigma at which the expected drop of a linear classifier is the target."""
     return float(brentq(lambda s: known_drop(network, s, magnitude) - drop, 1e-6, 1e3, xtol=1e-12))
-
-
-def stack_of(networks: Sequence[TrainedNetwork]) -> NetworkStack:
-    """Return networks of one structure as one stack."""
-    alone = [NetworkStack.of_network(network) for network in networks]
-    first = alone[0]
-
-    def together(field: str) -> dict[str, torch.Tensor]:
-        return {
-            name: torch.cat([getattr(stack, field)[name] for stack in alone])
-            for name in getattr(first, field)
-        }
-
-    return replace(
-        first,
-        weights=together("weights"),
-        initial_weights=together("initial_weights"),
-        buffers=together("buffers"),
-        initial_buffers=together("initial_buffers"),
-        seeds=tuple(stack.seeds[0] for stack in alone),
-        train_losses=tuple(stack.train_losses[0] for stack in alone),
-        rng_seeds=tuple(stack.rng_seeds[0] for stack in alone),
-        sample_ids=tuple(stack.sample_ids[0] for stack in alone),
-        load_samples=lambda: (
-            torch.cat([stack.inputs for stack in alone]),
-            torch.cat([stack.labels for stack in alone]),
-        ),
-        shared={},
-        _results={},
-    )
 
 
 def accuracy_of(model: nn.Module, network: TrainedNetwork) -> float:
@@ -479,7 +449,7 @@ def test_a_network_tolerates_the_same_noise_alone_and_in_a_stack(
         networks.append(with_randomness(network, place))
     alone = [sigma_search(network, magnitude_aware=magnitude_aware).sigma for network in networks]
     for order in ([0, 1, 2], [2, 0], [1]):
-        stack = stack_of([networks[place] for place in order])
+        stack = NetworkStack.of_networks([networks[place] for place in order])
         together = tolerated_noise(stack, magnitude_aware=magnitude_aware)
         assert together.dtype == torch.float64
         assert together.tolist() == [alone[place] for place in order]
@@ -594,7 +564,9 @@ def test_measures_are_undefined_where_the_search_saturates(measure: StackMeasure
     assert "costs less than 0.1 of train accuracy" in str(error.value)
     assert error.value.place == 0
     with pytest.raises(UndefinedMeasureError) as error:
-        measure.over_stack(stack_of([right, with_randomness(right, 9), saturated_high()]))
+        measure.over_stack(
+            NetworkStack.of_networks([right, with_randomness(right, 9), saturated_high()])
+        )
     assert error.value.place == 2
 
 
@@ -613,7 +585,7 @@ def test_magnitude_measures_are_undefined_where_epsilon_costs_too_much(
     """The message names the least noise in the range and what it costs."""
     weightless = saturated_low(1e-5)
     with pytest.raises(UndefinedMeasureError, match=r"costs more than 0\.1 of train acc") as error:
-        measure.over_stack(stack_of([linear_classifier(0), weightless]))
+        measure.over_stack(NetworkStack.of_networks([linear_classifier(0), weightless]))
     assert error.value.place == 1
     assert "9.31323e-10" in str(error.value)
     cost = sigma_search(weightless, magnitude_aware=True).drop

@@ -1,0 +1,32 @@
+"""All parameters of a network as one row."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from pytest_fragility.network_stacks import NetworkStack, Tensors
+
+
+def parameter_vectors(stack: NetworkStack, *, initial: bool = False) -> torch.Tensor:
+    """Return all parameters of each network as one row, shape (K, P), float64.
+
+    Everything that was trained, as it stands: biases and normalization included, nothing folded.
+    """
+    weights = stack.initial_weights if initial else stack.weights
+    return stack.once(
+        ("parameter vectors", initial),
+        lambda: torch.cat([w.flatten(1).double() for w in weights.values()], dim=1),
+    )
+
+
+def split_vectors(stack: NetworkStack, vectors: torch.Tensor) -> Tensors:
+    """Cut rows of shape (S, P) into parameters by name, each of shape (S, *shape)."""
+    shapes = {name: weight.shape[1:] for name, weight in stack.weights.items()}
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    parts = torch.split(vectors, sizes, dim=1)
+    return {
+        name: part.view(len(vectors), *shape)
+        for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
