@@ -114,7 +114,7 @@ def _fractions_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     """
     largest = logits.amax(dim=1, keepdim=True)
     is_largest = logits == largest
-    if int(is_largest.sum()) > largest.numel():
+    if bool((is_largest.sum(dim=1) != 1).any()):
         is_right = logits.argmax(dim=1) == labels
     else:
         is_right = is_largest.gather(1, labels.expand(len(logits), 1, -1)).squeeze(1)

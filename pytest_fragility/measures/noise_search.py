@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
@@ -95,7 +95,17 @@ def sigma_search(
     -------
     NoiseSearch
         Sigma with its bracket and Monte Carlo error.
+
+    Raises
+    ------
+    SettingsError
+        If there are no draws, or the drop is not between 0 and 1.
     """
+    if draws < 1 or not 0 < accuracy_drop < 1:
+        raise SettingsError(
+            f"sigma_search: draws={draws}, accuracy_drop={accuracy_drop}: expected at least one "
+            "draw and a drop between 0 and 1"
+        )
     stack = NetworkStack.of_network(network)
     (search,) = _searches(stack, magnitude_aware, accuracy_drop, draws)
     with torch.no_grad():
@@ -227,8 +237,9 @@ class _Bisection:
     def _mean_drop(self, sigma: float) -> float:
         if sigma not in self.seen:
             drops = self.drops(sigma)
-            error = drops.std() / math.sqrt(self.draws) if self.draws > 1 else drops.new_tensor(0)
-            self.seen[sigma] = (float(drops.mean()), float(error))
+            # of one draw, there is no telling how far off it is
+            error = float(drops.std()) / math.sqrt(self.draws) if self.draws > 1 else math.inf
+            self.seen[sigma] = (float(drops.mean()), error)
         return self.seen[sigma][0]
 
     def _slope(self, bracket: _Bracket) -> float:

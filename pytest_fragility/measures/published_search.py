@@ -73,6 +73,13 @@ def _folded(stack: NetworkStack) -> NetworkStack:
     for layer, (weight, bias) in zip(layers, folded_parameters(stack), strict=True):
         if layer.normalization is None:
             continue
+        shared = [name for name in ("weight", "bias") if _is_shared(stack, layer.name, name)]
+        if shared:
+            raise UndefinedMeasureError(
+                f"layer {layer.name} shares its {shared[0]} with another layer, and cannot take "
+                "the normalization behind it by itself; the measure without _as_published needs "
+                "no folding"
+            )
         if f"{layer.name}.bias" not in weights:
             raise UndefinedMeasureError(
                 f"published code folds normalization into the bias of layer {layer.name}, which "
@@ -88,3 +95,10 @@ def _folded(stack: NetworkStack) -> NetworkStack:
         buffers[f"{name}.running_mean"] = torch.zeros_like(buffers[f"{name}.running_mean"])
         buffers[f"{name}.running_var"] = torch.ones_like(buffers[f"{name}.running_var"])
     return replace(stack, weights=weights, buffers=buffers, _results={})
+
+
+def _is_shared(stack: NetworkStack, layer: str, kind: str) -> bool:
+    """Return whether a layer's parameter goes by other names too."""
+    everything = dict(stack.structure.named_parameters(remove_duplicate=False))
+    own = everything.get(f"{layer}.{kind}")
+    return own is not None and sum(each is own for each in everything.values()) > 1

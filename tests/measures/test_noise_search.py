@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from torch import nn
 
-from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures import (
     StackMeasure,
@@ -591,3 +592,18 @@ def test_magnitude_measures_are_undefined_where_epsilon_costs_too_much(
     cost = sigma_search(weightless, magnitude_aware=True).drop
     assert f"({cost:.3f})" in str(error.value)
     assert math.isfinite(pac_bayes_flatness(weightless))
+
+
+@pytest.mark.parametrize(
+    "options", [{"draws": 0}, {"accuracy_drop": 0.0}, {"accuracy_drop": 1.0}], ids=repr
+)
+def test_searches_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
+    """The error names the values."""
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        sigma_search(linear_classifier(0), **options)
+
+
+def test_one_draw_has_no_error_that_could_be_known() -> None:
+    """It is not certain, as zero would say."""
+    found = sigma_search(linear_classifier(0), draws=1)
+    assert found.drop_error == found.relative_error == math.inf

@@ -570,3 +570,14 @@ def test_docstrings_say_what_differs(measure: StackMeasure, differences: list[st
     assert "Batch normalization is folded first" in documentation or (
         "biases, normalization and convolutions as in" in documentation
     )
+
+
+@pytest.mark.parametrize("shares", ["weight", "bias"])
+def test_shared_parameters_cannot_be_folded(shares: str) -> None:
+    """Each of the layers has a normalization of its own, and they have one parameter."""
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    setattr(second, shares, getattr(first, shares))
+    model = nn.Sequential(first, nn.BatchNorm1d(3), nn.ReLU(), second, nn.BatchNorm1d(3))
+    network = sample_network(model, torch.randn(20, 3), torch.arange(20) % 3)
+    with pytest.raises(UndefinedMeasureError, match=f"shares its {shares}"):
+        pac_bayes_flatness_as_published(network)
