@@ -67,43 +67,58 @@ class _AnyNetwork:
 class _Perceptron:
     """A ReLU perceptron, with samples along the last dimension, where large products are fastest.
 
-    The first layer sees the same samples under all weights: its part in noise is worked out once.
+    Biases are weights from a neuron that is always one, so that a layer is one product. The first
+    layer sees the same samples under all weights: its part in noise is worked out once.
     """
 
     def __init__(self, layers: list[str], inputs: torch.Tensor, labels: torch.Tensor) -> None:
-        self._keys = [
-            (f"{name}.weight", f"{name}.bias") if name else ("weight", "bias") for name in layers
-        ]
-        self._inputs = inputs.flatten(1).T.contiguous()
+        prefixes = [f"{name}." if name else "" for name in layers]
+        self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
+        samples = inputs.flatten(1).T
+        self._inputs = torch.cat([samples, samples.new_ones(1, samples.shape[1])])
         self._labels = labels
         self._first: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def of(self, weights: Tensors) -> torch.Tensor:
         """See `Accuracies.of`."""
-        return self._behind_first(self._first_layer(weights), weights)
+        return self._behind_first(self._first_layer(weights, one=1.0), weights)
 
     def along(self, weights: Tensors, noise: Tensors, sigma: float, noisy: Tensors) -> torch.Tensor:
         """See `Accuracies.along`."""
         if self._first is None:
-            self._first = self._first_layer(weights), self._first_layer(noise)
+            self._first = (
+                self._first_layer(weights, one=1.0),
+                self._first_layer(noise, one=0.0),
+            )
         return self._behind_first(torch.add(*self._first, alpha=sigma), noisy)
 
-    def _first_layer(self, weights: Tensors) -> torch.Tensor:
+    def _first_layer(self, weights: Tensors, *, one: float) -> torch.Tensor:
         """Return the first layer's outputs in front of the ReLU, shape (S, outputs, samples)."""
-        weight_key, bias_key = self._keys[0]
-        weight = weights[weight_key]
-        products = weight.flatten(0, 1) @ self._inputs
-        outputs = products.view(*weight.shape[:2], -1)
-        return outputs.add_(weights[bias_key].unsqueeze(2)) if bias_key in weights else outputs
+        matrices = self._matrices(0, weights, one=one)
+        products = matrices.flatten(0, 1) @ self._inputs
+        return products.view(*matrices.shape[:2], -1)
 
     def _behind_first(self, outputs: torch.Tensor, weights: Tensors) -> torch.Tensor:
-        for weight_key, bias_key in self._keys[1:]:
-            hidden = outputs.relu_()
-            if bias_key in weights:
-                outputs = torch.baddbmm(weights[bias_key].unsqueeze(2), weights[weight_key], hidden)
-            else:
-                outputs = torch.bmm(weights[weight_key], hidden)
+        for index in range(1, len(self._keys)):
+            outputs = torch.bmm(self._matrices(index, weights, one=1.0), outputs.relu_())
         return _fractions_right(outputs, self._labels)
+
+    def _matrices(self, index: int, weights: Tensors, *, one: float) -> torch.Tensor:
+        """Return a layer's weights with its biases as the last column, shape (S, rows, columns).
+
+        But for the last layer, one more row hands the neuron that is always one to the next.
+        """
+        weight_key, bias_key = self._keys[index]
+        weight = weights[weight_key]
+        draws, outputs, inputs = weight.shape
+        is_last = index == len(self._keys) - 1
+        matrices = weight.new_zeros(draws, outputs + (not is_last), inputs + 1)
+        matrices[:, :outputs, :inputs] = weight
+        if bias_key in weights:
+            matrices[:, :outputs, inputs] = weights[bias_key]
+        if not is_last:
+            matrices[:, outputs, inputs] = one
+        return matrices
 
 
 def _fractions_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
