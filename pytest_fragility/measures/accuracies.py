@@ -78,10 +78,14 @@ class _Perceptron:
         self._inputs = torch.cat([samples, samples.new_ones(1, samples.shape[1])])
         self._labels = labels
         self._first: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._buffers: dict[tuple[int, int], torch.Tensor] = {}
 
     def of(self, weights: Tensors) -> torch.Tensor:
         """See `Accuracies.of`."""
-        return self._behind_first(self._first_layer(weights, one=1.0), weights)
+        matrices = self._matrices(0, weights, one=1.0)
+        outputs = self._buffer(0, *matrices.shape[:2])
+        torch.mm(matrices.flatten(0, 1), self._inputs, out=outputs.view(-1, outputs.shape[2]))
+        return self._behind_first(outputs, weights)
 
     def along(self, weights: Tensors, noise: Tensors, sigma: float, noisy: Tensors) -> torch.Tensor:
         """See `Accuracies.along`."""
@@ -90,7 +94,9 @@ class _Perceptron:
                 self._first_layer(weights, one=1.0),
                 self._first_layer(noise, one=0.0),
             )
-        return self._behind_first(torch.add(*self._first, alpha=sigma), noisy)
+        base, change = self._first
+        outputs = self._buffer(0, change.shape[0], change.shape[1])
+        return self._behind_first(torch.add(base, change, alpha=sigma, out=outputs), noisy)
 
     def _first_layer(self, weights: Tensors, *, one: float) -> torch.Tensor:
         """Return the first layer's outputs in front of the ReLU, shape (S, outputs, samples)."""
@@ -100,8 +106,17 @@ class _Perceptron:
 
     def _behind_first(self, outputs: torch.Tensor, weights: Tensors) -> torch.Tensor:
         for index in range(1, len(self._keys)):
-            outputs = torch.bmm(self._matrices(index, weights, one=1.0), outputs.relu_())
+            matrices = self._matrices(index, weights, one=1.0)
+            buffer = self._buffer(index, *matrices.shape[:2])
+            outputs = torch.bmm(matrices, outputs.relu_(), out=buffer)
         return _fractions_right(outputs, self._labels)
+
+    def _buffer(self, index: int, draws: int, outputs: int) -> torch.Tensor:
+        """Return memory for a layer's outputs; new memory each time would take twice as long."""
+        if (index, draws) not in self._buffers:
+            shape = (draws, outputs, self._inputs.shape[1])
+            self._buffers[index, draws] = self._inputs.new_empty(shape)
+        return self._buffers[index, draws]
 
     def _matrices(self, index: int, weights: Tensors, *, one: float) -> torch.Tensor:
         """Return a layer's weights with its biases as the last column, shape (S, rows, columns).
