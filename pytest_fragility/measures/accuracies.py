@@ -11,6 +11,8 @@ from pytest_fragility.measures.outputs import logits_of
 from pytest_fragility.measures.tracing import relu_chain
 from pytest_fragility.network_stacks import NetworkStack, Tensors
 
+Buffers = dict[tuple[str, int], torch.Tensor]
+
 
 class Accuracies(Protocol):
     """Fractions of one network's training samples that it classifies as labelled."""
@@ -27,14 +29,15 @@ class Accuracies(Protocol):
 
 
 def accuracies_of(stack: NetworkStack) -> Iterator[Accuracies]:
-    """Yield one counter per network of a stack."""
+    """Yield one counter per network of a stack; they share memory, so use one after the other."""
     inputs, labels = stack.load_samples()
+    buffers: Buffers = {}
     chain = stack.once("ReLU chain", lambda: relu_chain(stack.structure))
     for place in range(len(stack)):
         if chain is None:
             yield _AnyNetwork(stack, place, inputs[place].float(), labels[place])
         else:
-            yield _Perceptron(chain, inputs[place].float(), labels[place])
+            yield _Perceptron(chain, inputs[place].float(), labels[place], buffers)
 
 
 class _AnyNetwork:
@@ -71,52 +74,52 @@ class _Perceptron:
     layer sees the same samples under all weights: its part in noise is worked out once.
     """
 
-    def __init__(self, layers: list[str], inputs: torch.Tensor, labels: torch.Tensor) -> None:
+    def __init__(
+        self, layers: list[str], inputs: torch.Tensor, labels: torch.Tensor, buffers: Buffers
+    ) -> None:
         prefixes = [f"{name}." if name else "" for name in layers]
         self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
         samples = inputs.flatten(1).T
         self._inputs = torch.cat([samples, samples.new_ones(1, samples.shape[1])])
         self._labels = labels
         self._first: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._buffers: dict[tuple[int, int], torch.Tensor] = {}
+        self._buffers = buffers
 
     def of(self, weights: Tensors) -> torch.Tensor:
         """See `Accuracies.of`."""
-        matrices = self._matrices(0, weights, one=1.0)
-        outputs = self._buffer(0, *matrices.shape[:2])
-        torch.mm(matrices.flatten(0, 1), self._inputs, out=outputs.view(-1, outputs.shape[2]))
-        return self._behind_first(outputs, weights)
+        return self._behind_first(self._first_layer(weights, one=1.0, use="layer 0"), weights)
 
     def along(self, weights: Tensors, noise: Tensors, sigma: float, noisy: Tensors) -> torch.Tensor:
         """See `Accuracies.along`."""
         if self._first is None:
             self._first = (
-                self._first_layer(weights, one=1.0),
-                self._first_layer(noise, one=0.0),
+                self._first_layer(weights, one=1.0, use="weights"),
+                self._first_layer(noise, one=0.0, use="noise"),
             )
         base, change = self._first
-        outputs = self._buffer(0, change.shape[0], change.shape[1])
+        outputs = self._buffer("layer 0", *change.shape[:2])
         return self._behind_first(torch.add(base, change, alpha=sigma, out=outputs), noisy)
 
-    def _first_layer(self, weights: Tensors, *, one: float) -> torch.Tensor:
+    def _first_layer(self, weights: Tensors, *, one: float, use: str) -> torch.Tensor:
         """Return the first layer's outputs in front of the ReLU, shape (S, outputs, samples)."""
         matrices = self._matrices(0, weights, one=one)
-        products = matrices.flatten(0, 1) @ self._inputs
-        return products.view(*matrices.shape[:2], -1)
+        outputs = self._buffer(use, *matrices.shape[:2])
+        torch.mm(matrices.flatten(0, 1), self._inputs, out=outputs.view(-1, outputs.shape[2]))
+        return outputs
 
     def _behind_first(self, outputs: torch.Tensor, weights: Tensors) -> torch.Tensor:
         for index in range(1, len(self._keys)):
             matrices = self._matrices(index, weights, one=1.0)
-            buffer = self._buffer(index, *matrices.shape[:2])
+            buffer = self._buffer(f"layer {index}", *matrices.shape[:2])
             outputs = torch.bmm(matrices, outputs.relu_(), out=buffer)
         return _fractions_right(outputs, self._labels)
 
-    def _buffer(self, index: int, draws: int, outputs: int) -> torch.Tensor:
+    def _buffer(self, use: str, draws: int, outputs: int) -> torch.Tensor:
         """Return memory for a layer's outputs; new memory each time would take twice as long."""
-        if (index, draws) not in self._buffers:
+        if (use, draws) not in self._buffers:
             shape = (draws, outputs, self._inputs.shape[1])
-            self._buffers[index, draws] = self._inputs.new_empty(shape)
-        return self._buffers[index, draws]
+            self._buffers[use, draws] = self._inputs.new_empty(shape)
+        return self._buffers[use, draws]
 
     def _matrices(self, index: int, weights: Tensors, *, one: float) -> torch.Tensor:
         """Return a layer's weights with its biases as the last column, shape (S, rows, columns).
