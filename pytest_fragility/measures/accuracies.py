@@ -20,11 +20,10 @@ class Accuracies(Protocol):
     def of(self, weights: Tensors) -> torch.Tensor:
         """Return the accuracy under each of S sets of weights, shape (S,), float64."""
 
-    def along(self, weights: Tensors, noise: Tensors, sigma: float, noisy: Tensors) -> torch.Tensor:
-        """Return the accuracies under ``noisy = weights + sigma * noise``, shape (S,), float64.
+    def along(self, weights: Tensors, noise: Tensors, sigma: float) -> torch.Tensor:
+        """Return the accuracies under ``weights + sigma * noise``, shape (S,), float64.
 
-        `weights` holds one set, `noise` and `noisy` S sets; called again and again with the same
-        `weights` and `noise`.
+        `weights` holds one set, `noise` S sets; called again and again with the same of both.
         """
 
 
@@ -62,9 +61,9 @@ class _AnyNetwork:
         logits = logits_of(self._structure, weights, buffers, inputs)
         return _fractions_right(logits.mT, self._labels)
 
-    def along(self, weights: Tensors, noise: Tensors, sigma: float, noisy: Tensors) -> torch.Tensor:
+    def along(self, weights: Tensors, noise: Tensors, sigma: float) -> torch.Tensor:
         """See `Accuracies.along`."""
-        return self.of(noisy)
+        return self.of({name: weights[name] + sigma * noise[name] for name in weights})
 
 
 class _Perceptron:
@@ -82,34 +81,47 @@ class _Perceptron:
         samples = inputs.flatten(1).T
         self._inputs = torch.cat([samples, samples.new_ones(1, samples.shape[1])])
         self._labels = labels
-        self._first: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._buffers = buffers
 
     def of(self, weights: Tensors) -> torch.Tensor:
         """See `Accuracies.of`."""
-        return self._behind_first(self._first_layer(weights, one=1.0, use="layer 0"), weights)
+        first = self._first_layer(weights, one=1.0, use="layer 0")
+        behind = [
+            self._matrices(index, weights, one=1.0, use="matrices")
+            for index in range(1, len(self._keys))
+        ]
+        return self._behind_first(first, behind)
 
-    def along(self, weights: Tensors, noise: Tensors, sigma: float, noisy: Tensors) -> torch.Tensor:
+    def along(self, weights: Tensors, noise: Tensors, sigma: float) -> torch.Tensor:
         """See `Accuracies.along`."""
-        if self._first is None:
-            self._first = (
+        if not self._pairs:
+            first = (
                 self._first_layer(weights, one=1.0, use="weights"),
                 self._first_layer(noise, one=0.0, use="noise"),
             )
-        base, change = self._first
+            self._pairs = [first] + [
+                (
+                    self._matrices(index, weights, one=1.0, use="own matrices"),
+                    self._matrices(index, noise, one=0.0, use="noise matrices"),
+                )
+                for index in range(1, len(self._keys))
+            ]
+        base, change = self._pairs[0]
         outputs = self._buffer("layer 0", *change.shape[:2])
-        return self._behind_first(torch.add(base, change, alpha=sigma, out=outputs), noisy)
+        torch.add(base, change, alpha=sigma, out=outputs)
+        behind = [torch.add(*pair, alpha=sigma) for pair in self._pairs[1:]]
+        return self._behind_first(outputs, behind)
 
     def _first_layer(self, weights: Tensors, *, one: float, use: str) -> torch.Tensor:
         """Return the first layer's outputs in front of the ReLU, shape (S, outputs, samples)."""
-        matrices = self._matrices(0, weights, one=one)
+        matrices = self._matrices(0, weights, one=one, use="matrices")
         outputs = self._buffer(use, *matrices.shape[:2])
         torch.mm(matrices.flatten(0, 1), self._inputs, out=outputs.view(-1, outputs.shape[2]))
         return outputs
 
-    def _behind_first(self, outputs: torch.Tensor, weights: Tensors) -> torch.Tensor:
-        for index in range(1, len(self._keys)):
-            matrices = self._matrices(index, weights, one=1.0)
+    def _behind_first(self, outputs: torch.Tensor, behind: list[torch.Tensor]) -> torch.Tensor:
+        for index, matrices in enumerate(behind, 1):
             buffer = self._buffer(f"layer {index}", *matrices.shape[:2])
             outputs = torch.bmm(matrices, outputs.relu_(), out=buffer)
         return _fractions_right(outputs, self._labels)
@@ -121,7 +133,7 @@ class _Perceptron:
             self._buffers[use, draws] = self._inputs.new_empty(shape)
         return self._buffers[use, draws]
 
-    def _matrices(self, index: int, weights: Tensors, *, one: float) -> torch.Tensor:
+    def _matrices(self, index: int, weights: Tensors, *, one: float, use: str) -> torch.Tensor:
         """Return a layer's weights with its biases as the last column, shape (S, rows, columns).
 
         But for the last layer, one more row hands the neuron that is always one to the next.
@@ -130,13 +142,20 @@ class _Perceptron:
         weight = weights[weight_key]
         draws, outputs, inputs = weight.shape
         is_last = index == len(self._keys) - 1
-        matrices = weight.new_zeros(draws, outputs + (not is_last), inputs + 1)
+        shape = (draws, outputs + (not is_last), inputs + 1)
+        matrices = self._zeros(f"{use} {index}", shape)
         matrices[:, :outputs, :inputs] = weight
         if bias_key in weights:
             matrices[:, :outputs, inputs] = weights[bias_key]
         if not is_last:
             matrices[:, outputs, inputs] = one
         return matrices
+
+    def _zeros(self, use: str, shape: tuple[int, int, int]) -> torch.Tensor:
+        """Return memory that was zero at first, and is written to in the same places each time."""
+        if (use, shape[0]) not in self._buffers:
+            self._buffers[use, shape[0]] = self._inputs.new_zeros(shape)
+        return self._buffers[use, shape[0]]
 
 
 def _fractions_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ACCURACY_DROP = 0.1
 DRAWS = 10
 SMALLEST, LARGEST = 2.0**-30, 2.0**15
-FIRST_GUESS = {False: 2.0**-4, True: 2.0**-1}
+FIRST_GUESS = {False: 2.0**-4, True: 2.0**-2}
 FIRST_STEP = 1.5
 SLOPE_REACH = 1.2
 BRACKET = 1.02
@@ -133,9 +133,10 @@ def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor
             bracket = search.run(FIRST_GUESS[magnitude_aware])
         if bracket.saturated:
             cost = "less" if bracket.saturated == "high" else "more"
+            drop = float(search.seen[bracket.low].mean())
             raise UndefinedMeasureError(
                 f"noise of sigma = {bracket.sigma:g}, the end of the search range, costs {cost} "
-                f"than {ACCURACY_DROP} of train accuracy ({search.seen[bracket.low][0]:.3f}), so "
+                f"than {ACCURACY_DROP} of train accuracy ({drop:.3f}), so "
                 "that no sigma costs just that; is the train accuracy near chance?",
                 place,
             )
@@ -164,8 +165,7 @@ def _noisy_drops(
     own = accuracies.of(weights)
 
     def drops(sigma: float) -> torch.Tensor:
-        noisy = split_vectors(stack, torch.add(row, noise_rows, alpha=sigma))
-        return own - accuracies.along(weights, noise, sigma, noisy)
+        return own - accuracies.along(weights, noise, sigma)
 
     def magnitude_aware_drops(sigma: float) -> torch.Tensor:
         scale = (sigma**2 * row.square() + MAGNITUDE_EPSILON**2).sqrt()
@@ -189,12 +189,12 @@ class _Bracket:
 
 @dataclass
 class _Bisection:
-    """Bisection in log sigma; it remembers mean drop and standard error wherever it looked."""
+    """Bisection in log sigma; it remembers the drops wherever it looked."""
 
     drops: Drops
     target: float
     draws: int
-    seen: dict[float, tuple[float, float]] = field(default_factory=dict)
+    seen: dict[float, torch.Tensor] = field(default_factory=dict)
 
     def run(self, sigma: float) -> _Bracket:
         """Return the bracket, sought from a first guess with growing steps."""
@@ -219,15 +219,17 @@ class _Bisection:
     def described(self, bracket: _Bracket) -> NoiseSearch:
         """Return what was found, with its Monte Carlo error."""
         ends = (bracket.low, bracket.high)
-        nearer = min(ends, key=lambda end: abs(self.seen[end][0] - self.target))
-        drop, drop_error = self.seen[nearer]
+        nearer = min(ends, key=lambda end: abs(self._mean_drop(end) - self.target))
+        drops = self.seen[nearer]
+        # of one draw, there is no telling how far off it is
+        drop_error = float(drops.std()) / math.sqrt(self.draws) if self.draws > 1 else math.inf
         slope = self._slope(bracket)
         return NoiseSearch(
             sigma=bracket.sigma,
             low=bracket.low,
             high=bracket.high,
             accuracy_drop=self.target,
-            drop=drop,
+            drop=self._mean_drop(nearer),
             drop_error=drop_error,
             relative_error=drop_error / slope if slope > 0 else math.inf,
             draws=self.draws,
@@ -236,11 +238,8 @@ class _Bisection:
 
     def _mean_drop(self, sigma: float) -> float:
         if sigma not in self.seen:
-            drops = self.drops(sigma)
-            # of one draw, there is no telling how far off it is
-            error = float(drops.std()) / math.sqrt(self.draws) if self.draws > 1 else math.inf
-            self.seen[sigma] = (float(drops.mean()), error)
-        return self.seen[sigma][0]
+            self.seen[sigma] = self.drops(sigma)
+        return float(self.seen[sigma].mean())
 
     def _slope(self, bracket: _Bracket) -> float:
         """Return the rise of the drop per unit of log sigma, from a fifth below to a fifth above.
