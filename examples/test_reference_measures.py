@@ -32,7 +32,7 @@ def test_product_of_spectral_norms(check):
 
 
 def mean_confidence(model, dataloader):
-    """Return the mean probability that the network gives to the labels: no TrainedNetwork needed."""
+    """Return the mean probability of the labels; it knows nothing of this package."""
     with torch.no_grad():
         batches = [
             torch.softmax(model(inputs), dim=1).gather(1, labels[:, None])
