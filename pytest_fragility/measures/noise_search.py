@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ FIRST_GUESS = {False: 2.0**-4, True: 2.0**-2}
 FIRST_STEP = 1.5
 SLOPE_REACH = 1.2
 BRACKET = 1.02
+CLOSING = 1.0199
+BISECT_EVERY = 4
 MAGNITUDE_EPSILON = 1e-3
 
 Drops = Callable[[float], torch.Tensor]
@@ -77,7 +80,7 @@ def sigma_search(
     """Search for the noise on all parameters that costs a network 0.1 of its train accuracy.
 
     Noise u ~ N(0, sigma^2) is added to every trained parameter (Jiang et al. 2020, above eq. 48),
-    or u_i ~ N(0, sigma^2 w_i^2 + epsilon^2) with epsilon = 0.001 (above eq. 56). Bisection in
+    or u_i ~ N(0, sigma^2 w_i^2 + epsilon^2) with epsilon = 0.001 (above eq. 56). Bracketed in
     log sigma over [2^-30, 2^15] with common random numbers, in float32.
 
     Parameters
@@ -146,12 +149,12 @@ def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor
 
 def _searches(
     stack: NetworkStack, magnitude_aware: bool, accuracy_drop: float, draws: int
-) -> Iterator[_Bisection]:
+) -> Iterator[_Bracketing]:
     """Yield the search of each network; their noise is each their own."""
     for place, accuracies in enumerate(accuracies_of(stack)):
         with torch.no_grad():
             drops = _noisy_drops(stack, place, accuracies, magnitude_aware, draws)
-        yield _Bisection(drops, accuracy_drop, draws)
+        yield _Bracketing(drops, accuracy_drop, draws)
 
 
 def _noisy_drops(
@@ -188,8 +191,8 @@ class _Bracket:
 
 
 @dataclass
-class _Bisection:
-    """Bisection in log sigma; it remembers the drops wherever it looked."""
+class _Bracketing:
+    """Bracketing in log sigma; it remembers the drops wherever it looked."""
 
     drops: Drops
     target: float
@@ -208,13 +211,31 @@ class _Bisection:
             if low <= SMALLEST:
                 return _Bracket(low, low, "low")
             low, high, step = max(low / step, SMALLEST), low, step * FIRST_STEP
-        while high / low > BRACKET:
-            middle = math.sqrt(low * high)
-            if self._mean_drop(middle) < self.target:
-                low = middle
+        for guesses in itertools.count(1):
+            if high / low <= BRACKET:
+                return _Bracket(low, high)
+            sigma = math.sqrt(low * high)
+            if guesses % BISECT_EVERY:
+                sigma = self._interpolated(low, high)
+            if self._mean_drop(sigma) < self.target:
+                low = sigma
             else:
-                high = middle
-        return _Bracket(low, high)
+                high = sigma
+        raise AssertionError("unreachable")
+
+    def _interpolated(self, low: float, high: float) -> float:
+        """Return where a straight line from low to high meets the target.
+
+        The line is drawn for the root of the drop over log sigma, which bends least. No nearer to
+        an end than the width sought, so that a good guess has the next one close the bracket.
+        """
+        below, target, above = (
+            math.sqrt(max(drop, 0.0))
+            for drop in (self._mean_drop(low), self.target, self._mean_drop(high))
+        )
+        sigma: float = low * (high / low) ** ((target - below) / (above - below))
+        nearest, farthest = CLOSING * low, high / CLOSING
+        return min(max(sigma, nearest), farthest) if nearest < farthest else math.sqrt(low * high)
 
     def described(self, bracket: _Bracket) -> NoiseSearch:
         """Return what was found, with its Monte Carlo error."""

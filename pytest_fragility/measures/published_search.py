@@ -25,8 +25,10 @@ def published_sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
     def compute() -> torch.Tensor:
         with torch.no_grad():
             folded = _folded(stack)
+            rows = parameter_vectors(folded).float()
+            noise = torch.empty(DRAWS, rows.shape[1], device=rows.device)
             sigmas = [
-                _search(folded, place, accuracies, magnitude_aware)
+                _search(folded, place, accuracies, rows[place], noise, magnitude_aware)
                 for place, accuracies in enumerate(accuracies_of(folded))
             ]
         return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
@@ -35,31 +37,30 @@ def published_sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
 
 
 def _search(
-    stack: NetworkStack, place: int, accuracies: Accuracies, magnitude_aware: bool
+    stack: NetworkStack,
+    place: int,
+    accuracies: Accuracies,
+    row: torch.Tensor,
+    noise: torch.Tensor,
+    magnitude_aware: bool,
 ) -> float:
+    """Return sigma of one network with parameters `row`; `noise` is memory for its draws."""
     purpose = "published magnitude-aware noise" if magnitude_aware else "published noise"
     generator = stack.generator(place, purpose)
-    row = parameter_vectors(stack)[place : place + 1].float()
-    own = float(accuracies.of(split_vectors(stack, row)))
+    own = float(accuracies.of(split_vectors(stack, row[None])))
     low, high = 0.0, LARGEST
     for _ in range(HALVINGS):
         sigma = (low + high) / 2
-        deviation = sigma**2 * row.square() + MAGNITUDE_EPSILON**2 if magnitude_aware else sigma**2
-        noisy = row + _noise_rows(stack, generator) * deviation
-        drop = abs(float(accuracies.of(split_vectors(stack, noisy)).mean()) - own)
+        noise.normal_(generator=generator)
+        if magnitude_aware:
+            noise.mul_(sigma**2 * row.square() + MAGNITUDE_EPSILON**2).add_(row)
+        else:
+            torch.add(row, noise, alpha=sigma**2, out=noise)
+        drop = abs(float(accuracies.of(split_vectors(stack, noise)).mean()) - own)
         if abs(drop - ACCURACY_DROP) < TOLERANCE:
             break
         low, high = (low, sigma) if drop > ACCURACY_DROP else (sigma, high)
     return sigma
-
-
-def _noise_rows(stack: NetworkStack, generator: torch.Generator) -> torch.Tensor:
-    """Return new draws of unit noise, one parameter after the other, shape (draws, P)."""
-    draws = [
-        torch.randn(DRAWS, *weight.shape[1:], generator=generator, device=weight.device)
-        for weight in stack.weights.values()
-    ]
-    return torch.cat([draw.flatten(1) for draw in draws], dim=1)
 
 
 def _folded(stack: NetworkStack) -> NetworkStack:

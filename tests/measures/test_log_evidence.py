@@ -436,3 +436,23 @@ def test_iteration_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyP
     kernel, signs = problem(10, 0)
     with pytest.raises(UndefinedMeasureError, match="did not converge in 1 sweep"):
         log_evidence(kernel, signs)
+
+
+@given(seed=seeds, weakest=st.sampled_from([1e-300, 1e-18, 1e-9, 1e-4, 1.0]))
+@unhurried
+def test_posterior_is_known_for_sites_of_any_strength(seed: int, weakest: float) -> None:
+    """Marginals and log determinant against a solve of the definition, also for weak sites."""
+    generator = np.random.default_rng(seed)
+    kernel, signs = problem(20, seed)
+    strengths = weakest ** generator.uniform(size=20) * generator.uniform(0.5, 2, size=20)
+    strengths[0] = 0.0
+    propagation = evidence._Propagation(kernel, signs, 0.0)
+    propagation._precisions[:] = strengths
+    propagation._shifts[:] = generator.normal(size=20)
+    propagation._update_posterior()
+    # (K^-1 + S)^-1 = (1 + K S)^-1 K
+    system = np.eye(20) + kernel * strengths
+    covariance = np.linalg.solve(system, kernel)
+    np.testing.assert_allclose(propagation._variances, np.diag(covariance), rtol=1e-9)
+    np.testing.assert_allclose(propagation._means, covariance @ propagation._shifts, atol=1e-9)
+    assert propagation._log_determinant == pytest.approx(np.linalg.slogdet(system)[1], abs=1e-9)

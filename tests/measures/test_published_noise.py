@@ -104,7 +104,7 @@ def accuracy_of(model: nn.Module, network: TrainedNetwork) -> float:
 def searched(network: TrainedNetwork, *, magnitude_aware: bool) -> Search:
     """Run the published search with noise from the stream that the package takes it from.
 
-    Ten normals for each entry of the first parameter, then of the second, and so on, anew at each
+    One normal for each parameter of the first draw, then of the second, and so on, anew at each
     step; a deep copy of the module per draw.
     """
     model = folded(network.model)
@@ -115,9 +115,11 @@ def searched(network: TrainedNetwork, *, magnitude_aware: bool) -> Search:
         halvings += 1
         sigma = (low + high) / 2
         copies = [copy.deepcopy(model) for _ in range(10)]
-        for parameters in zip(*(noisy.parameters() for noisy in copies), strict=True):
-            normals = torch.randn(10, *parameters[0].shape, generator=generator)
-            for parameter, normal in zip(parameters, normals, strict=True):
+        count = sum(parameter.numel() for parameter in model.parameters())
+        for noisy, row in zip(copies, torch.randn(10, count, generator=generator), strict=True):
+            parts = row.split([parameter.numel() for parameter in noisy.parameters()])
+            for parameter, part in zip(noisy.parameters(), parts, strict=True):
+                normal = part.view_as(parameter)
                 # what the formulas call a variance
                 deviation = torch.full_like(normal, sigma**2)
                 if magnitude_aware:
