@@ -205,7 +205,7 @@ def train_families(
     from pytest_fragility.training.trainer import training_environment
 
     environment = training_environment(device)
-    _require_enough_samples(run for plan in plans for run in plan.runs.values())
+    _require_subsets(run for plan in plans for run in plan.runs.values())
     keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
     runs = {
         key: plan.runs[place]
@@ -228,7 +228,11 @@ def train_families(
     ]
 
 
-def _require_enough_samples(runs: Iterable[Run]) -> None:
+def _require_subsets(runs: Iterable[Run]) -> None:
+    """Raise where a pool cannot give the subsets asked for, before anything is trained."""
+    from pytest_fragility.training.sampling import training_subset
+
+    smallest: dict[tuple[Task, int], int] = {}
     for run in runs:
         pool_size = len(run.task.data.train_labels)
         if run.n > pool_size:
@@ -236,6 +240,14 @@ def _require_enough_samples(runs: Iterable[Run]) -> None:
                 f"size {run.n}: the training pool of task {run.task.name!r} has only {pool_size} "
                 "samples; ask for smaller sizes"
             )
+        place = (run.task, run.seed)
+        smallest[place] = min(run.n, smallest.get(place, run.n))
+    for (task, seed), n in smallest.items():
+        try:
+            # subsets are nested: what the smallest one has, all have
+            training_subset(task.data, n, seed)
+        except TaskError as error:
+            raise TaskError(f"task {task.name!r}: {error}") from None
 
 
 def _load(runs: dict[str, Run], store: Store | None) -> dict[str, TrainedRun]:

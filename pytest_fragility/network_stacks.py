@@ -134,7 +134,7 @@ class NetworkStack:
         structure = build_network(first.recipe.architecture, data.input_shape, data.classes)
         # a run from a store has its weights in alphabetical order
         names = [name for name, _ in structure.named_parameters()]
-        subsets = [training_subset(len(data.train_labels), first.n, run.run.seed) for run in runs]
+        subsets = [training_subset(data, first.n, run.run.seed) for run in runs]
 
         def load_samples() -> Samples:
             inputs = torch.stack([torch.from_numpy(data.train_inputs[rows]) for rows in subsets])

@@ -103,7 +103,7 @@ class OracleNetwork(TrainedNetwork):
 
 def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) -> dict[str, Any]:
     run, data = trained.run, trained.run.task.data
-    subset = training_subset(len(data.train_labels), run.n, run.seed)
+    subset = training_subset(data, run.n, run.seed)
     generator = torch.Generator(device=device)
     generator.manual_seed(derive_seed("measure", run.identity))
     return {

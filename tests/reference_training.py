@@ -48,7 +48,7 @@ def train_alone(
         initial_weights(network, scale=run.recipe.initialization_scale, seed=run.seed)
     )
     network.to(dtype)
-    subset = training_subset(len(data.train_labels), run.n, run.seed)
+    subset = training_subset(data, run.n, run.seed)
     inputs = torch.from_numpy(data.train_inputs[subset]).to(dtype)
     labels = torch.from_numpy(data.train_labels[subset])
     order = SampleOrder(run.n, run.seed)

@@ -129,7 +129,7 @@ def test_inputs_are_the_subset(small_family: Family) -> None:
     """A network comes with the samples it was trained on, in float32 and int64."""
     data = small_family.task.data
     for network in small_family:
-        subset = training_subset(200, network.n, network.seed)
+        subset = training_subset(data, network.n, network.seed)
         assert torch.equal(network.inputs, torch.from_numpy(data.train_inputs[subset]))
         assert torch.equal(network.labels, torch.from_numpy(data.train_labels[subset]))
         assert network.inputs.shape == (network.n, 6)

@@ -56,7 +56,7 @@ def evaluate(trained: TrainedRun) -> tuple[float, float, int]:
     data, run = trained.run.task.data, trained.run
     network = build_network(run.recipe.architecture, data.input_shape, data.classes).double()
     network.load_state_dict(trained.weights)
-    subset = training_subset(len(data.train_labels), run.n, run.seed)
+    subset = training_subset(data, run.n, run.seed)
     with torch.no_grad():
         labels = torch.from_numpy(data.train_labels[subset])
         logits = network(torch.from_numpy(data.train_inputs[subset]).double())

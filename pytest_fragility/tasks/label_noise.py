@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.tasks.task import Task, TaskData
+from pytest_fragility.tasks.task import Task, TaskData, number_in_name
 
 
 def with_label_noise(task: Task, fraction: float) -> Task:
@@ -14,7 +14,8 @@ def with_label_noise(task: Task, fraction: float) -> Task:
     Each chosen label is redrawn uniformly from all classes, its own included (Zhang et al. 2017,
     section 2.1), so that about ``fraction * (1 - 1 / classes)`` of the labels end up wrong.
     Which samples are chosen depends on the pool's size alone; a larger fraction changes a
-    superset of them. Test labels stay clean.
+    superset of them. Test labels stay clean. Training subsets are balanced by the labels before
+    the noise, so that every fraction trains on the same samples.
 
     Parameters
     ----------
@@ -33,10 +34,9 @@ def with_label_noise(task: Task, fraction: float) -> Task:
     if fraction == 0:
         return task
 
-    def load() -> TaskData:
+    def change(data: TaskData) -> TaskData:
         from pytest_fragility.randomness import derive_generator
 
-        data = task.data
         generator = derive_generator("label noise", len(data.train_labels))
         order = generator.permutation(len(data.train_labels))
         random_labels = generator.integers(data.classes, size=len(data.train_labels))
@@ -45,4 +45,4 @@ def with_label_noise(task: Task, fraction: float) -> Task:
         labels[chosen] = random_labels[chosen]
         return dataclasses.replace(data, train_labels=labels)
 
-    return Task(f"{task.name}+label-noise-{fraction:g}", load)
+    return task.changed(f"label-noise-{number_in_name(fraction)}", change, clean=task.clean or task)

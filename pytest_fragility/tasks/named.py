@@ -2,38 +2,101 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks.classes import with_binary_split, with_classes
 from pytest_fragility.tasks.digits import digits
+from pytest_fragility.tasks.idx import EMNIST_SPLITS, FOLDERS, installed
+from pytest_fragility.tasks.inputs import (
+    standardized,
+    with_fewer_dimensions,
+    with_input_noise,
+    with_permuted_pixels,
+    with_shuffled_pixels,
+)
 from pytest_fragility.tasks.label_noise import with_label_noise
+from pytest_fragility.tasks.packages import mnist_1d, mnist_5k
 from pytest_fragility.tasks.task import Task
+from pytest_fragility.tasks.teachers import linear_teacher, relu_teacher, sparse_parity
 
-TASKS: dict[str, Callable[[], Task]] = {"digits": digits}
+TASKS: dict[str, Callable[[], Task]] = {
+    "digits": digits,
+    "mnist-5k": mnist_5k,
+    "mnist-1d": mnist_1d,
+    "teacher-linear": linear_teacher,
+}
+INSTALLED = [name for name in FOLDERS if name != "emnist"]
+INSTALLED += [f"emnist-{split}" for split in EMNIST_SPLITS]
+NUMBERED: dict[str, Callable[[int], Task]] = {
+    "teacher-relu-": relu_teacher,
+    "parity-": sparse_parity,
+}
 
-_NOISE = "+label-noise-"
+_NUMBER = r"\d+(?:\.\d*)?(?:e-?\d+)?"
+_CLASSES = r"\d+(?:-\d+)*"
+
+# how names spell each operation; what stands in brackets is handed on
+OPERATIONS: dict[str, Callable[..., Task]] = {
+    rf"label-noise-({_NUMBER})": lambda task, share: with_label_noise(task, float(share)),
+    "permuted-pixels": with_permuted_pixels,
+    "shuffled-pixels": with_shuffled_pixels,
+    "shuffled-pixels-test": lambda task: with_shuffled_pixels(task, test=True),
+    rf"input-noise-({_NUMBER})": lambda task, size: with_input_noise(task, float(size)),
+    rf"input-noise-({_NUMBER})-test": lambda task, size: with_input_noise(
+        task, float(size), test=True
+    ),
+    r"dimensions-(\d+)": lambda task, kept: with_fewer_dimensions(task, int(kept)),
+    rf"classes-({_CLASSES})": lambda task, kept: with_classes(task, _numbers(kept)),
+    "binary": with_binary_split,
+    rf"binary-({_CLASSES})": lambda task, ones: with_binary_split(task, _numbers(ones)),
+    "standardized": standardized,
+    "standardized-features": lambda task: standardized(task, each_feature=True),
+}
 
 
 def get_task(name: str) -> Task:
-    """Return a built-in task: ``digits``, or ``digits+label-noise-0.2``.
+    """Return a built-in task by name, such as ``digits`` or ``mnist-5k+binary+label-noise-0.2``.
 
     Raises
     ------
     TaskError
-        If there is no such task.
+        If there is no such task or operation.
     """
-    base, _, fraction = name.partition(_NOISE)
-    if base not in TASKS or (_NOISE in name and not _is_number(fraction)):
-        raise TaskError(
-            f"unknown task {name!r}: expected one of {', '.join(TASKS)}, "
-            f"or one of them followed by '{_NOISE}' and a fraction, such as digits{_NOISE}0.2"
-        )
-    return with_label_noise(TASKS[base](), float(fraction or 0))
+    base, *operations = name.split("+")
+    task = _base(base, name)
+    for operation in operations:
+        task = _changed(task, operation, name)
+    return task
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _base(base: str, name: str) -> Task:
+    if base in TASKS:
+        return TASKS[base]()
+    if base in INSTALLED:
+        return installed(base)
+    for prefix, build in NUMBERED.items():
+        if base.startswith(prefix) and base.removeprefix(prefix).isdecimal():
+            return build(int(base.removeprefix(prefix)))
+    known = [*TASKS, *INSTALLED, *(f"{prefix}2" for prefix in NUMBERED)]
+    raise TaskError(
+        f"unknown task {name!r}: expected one of {', '.join(known)}, or one of them followed by "
+        "'+' and an operation, such as digits+label-noise-0.2"
+    )
+
+
+def _changed(task: Task, operation: str, name: str) -> Task:
+    for pattern, change in OPERATIONS.items():
+        match = re.fullmatch(pattern, operation)
+        if match:
+            return change(task, *match.groups())
+    raise TaskError(
+        f"unknown task {name!r}: no operation {operation!r}; expected label-noise-0.2, "
+        "permuted-pixels, shuffled-pixels, input-noise-0.5, dimensions-16, classes-0-1, binary, "
+        "binary-3-5, standardized or standardized-features"
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split("-")]

@@ -16,48 +16,98 @@ if TYPE_CHECKING:
     Inputs = npt.NDArray[Any]
     Labels = npt.NDArray[Any]
 
+STRATIFIED, RANDOM = "stratified", "random"
+SUBSETS = (STRATIFIED, RANDOM)
+
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
-    """The arrays of a task.
+    """The arrays of a task, and how training subsets are drawn from them.
+
+    All of it is part of the identity of every run.
 
     Parameters
     ----------
     train_inputs
         Training pool, shape (pool size, *input shape), float32. Runs train on subsets of it.
+        Arrays, tensors and nested lists are converted.
     train_labels
         Shape (pool size,), int64, classes counted from 0.
     test_inputs
         Held-out samples, shape (test size, *input shape), float32. No measure sees them.
     test_labels
         Shape (test size,), int64.
+    classes
+        Number of classes; by default the largest label in either part, plus one.
+    subsets
+        ``"stratified"``: every training subset has the pool's class shares, as nearly as its size
+        allows. ``"random"``: drawn without regard to classes.
+    allow_missing_classes
+        Whether a training subset may lack one of the pool's classes; by default that is an error,
+        since a network cannot learn what it never sees.
+    strata
+        What stratified subsets are balanced by, and what no subset may lack: by default the
+        training labels. Label noise leaves it at the labels before the noise, so that the same
+        samples are chosen.
 
     Raises
     ------
     TaskError
-        If shapes disagree, an input is not finite, or a label is negative.
+        If shapes disagree, an input is not finite, or a label is out of range.
     """
 
     train_inputs: Inputs
     train_labels: Labels
     test_inputs: Inputs
     test_labels: Labels
+    classes: int = 0
+    subsets: str = STRATIFIED
+    allow_missing_classes: bool = False
+    strata: Any = None
 
     def __post_init__(self) -> None:
         import numpy as np
 
         for part in ("train", "test"):
-            inputs, labels = getattr(self, f"{part}_inputs"), getattr(self, f"{part}_labels")
-            with np.errstate(over="ignore"):
-                inputs = np.ascontiguousarray(inputs, dtype=np.float32)
-            labels = np.ascontiguousarray(_whole_numbers(labels, f"{part}_labels"))
+            inputs = _finite_numbers(getattr(self, f"{part}_inputs"), f"{part}_inputs")
+            labels = _whole_numbers(getattr(self, f"{part}_labels"), f"{part}_labels")
             _require_samples(part, inputs, labels)
             object.__setattr__(self, f"{part}_inputs", inputs)
-            object.__setattr__(self, f"{part}_labels", labels)
+            object.__setattr__(self, f"{part}_labels", np.ascontiguousarray(labels))
         train_shape, test_shape = self.train_inputs.shape[1:], self.test_inputs.shape[1:]
         if train_shape != test_shape:
             raise TaskError(
                 f"inputs of two shapes: train {train_shape}, test {test_shape}; expected the same"
+            )
+        if self.subsets not in SUBSETS:
+            raise TaskError(f"subsets={self.subsets!r}: expected one of {', '.join(SUBSETS)}")
+        strata = self.train_labels if self.strata is None else np.asarray(self.strata)
+        if strata.shape != self.train_labels.shape:
+            raise TaskError(
+                f"strata of shape {strata.shape}: expected one for each of the "
+                f"{len(self.train_labels)} training samples"
+            )
+        object.__setattr__(self, "strata", strata)
+        self._settle_classes()
+
+    def _settle_classes(self) -> None:
+        import numpy as np
+
+        largest = int(max(self.train_labels.max(), self.test_labels.max()))
+        if self.classes == 0:
+            never = np.setdiff1d(self.test_labels, self.train_labels)
+            if len(never):
+                raise TaskError(
+                    f"test_labels: class {never[0]} never occurs among the training pool's labels "
+                    f"({self.train_labels.min()} to {self.train_labels.max()}); count classes from "
+                    "0 in both parts, or say classes=..."
+                )
+            object.__setattr__(self, "classes", largest + 1)
+        elif largest >= self.classes:
+            part = "train" if self.train_labels.max() == largest else "test"
+            raise TaskError(
+                f"{part}_labels: label {largest} is out of range, expected 0 to {self.classes - 1} "
+                f"for classes={self.classes}"
             )
 
     @property
@@ -66,24 +116,55 @@ class TaskData:
         return self.train_inputs.shape[1:]
 
     @cached_property
-    def classes(self) -> int:
-        """Number of classes: the largest label in either part, plus one."""
-        return int(max(self.train_labels.max(), self.test_labels.max())) + 1
-
-    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over shapes and contents, in hexadecimal: part of the identity of every run."""
+        """SHA-256 over all fields, in hexadecimal: part of the identity of every run."""
         digest = hashlib.sha256()
-        for array in (self.train_inputs, self.train_labels, self.test_inputs, self.test_labels):
+        rules = (self.classes, self.subsets, self.allow_missing_classes)
+        digest.update(repr(rules).encode())
+        arrays = (self.train_inputs, self.train_labels, self.test_inputs, self.test_labels)
+        for array in (*arrays, self.strata):
             digest.update(repr((array.shape, array.dtype.str)).encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
 
 
+def as_array(values: Any, name: str) -> npt.NDArray[Any]:
+    """Return an array of an array, a tensor on any device, or nested lists.
+
+    Raises
+    ------
+    TaskError
+        If the values are of several shapes.
+    """
+    import numpy as np
+
+    if hasattr(values, "detach"):
+        return np.asarray(values.detach().cpu().numpy())
+    try:
+        return np.asarray(values)
+    except ValueError:
+        shapes = [np.shape(value) for value in values]
+        odd = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), 0)
+        raise TaskError(
+            f"{name}: inputs of two shapes: {shapes[0]} at row 0, {shapes[odd]} at row {odd}; "
+            "expected the same for all"
+        ) from None
+
+
+def _finite_numbers(inputs: Any, name: str) -> Inputs:
+    import numpy as np
+
+    array = as_array(inputs, name)
+    if array.dtype.kind not in "biuf":
+        raise TaskError(f"{name}: expected numbers, got values of type {array.dtype}")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
 def _whole_numbers(labels: Any, name: str) -> Labels:
     import numpy as np
 
-    array = np.asarray(labels)
+    array = as_array(labels, name)
     if array.dtype.kind not in "iuf":
         raise TaskError(f"{name}: expected class numbers, got values of type {array.dtype}")
     with np.errstate(invalid="ignore"):
@@ -124,6 +205,8 @@ class Task:
         How reports call it; operations on a task extend it (``digits+label-noise-0.2``).
     load
         A function without arguments that returns the data. Called once, and not at collection.
+    clean
+        The same task without label noise; None where it has none.
 
     Examples
     --------
@@ -132,6 +215,7 @@ class Task:
 
     name: str
     load: Callable[[], TaskData] = field(repr=False)
+    clean: Task | None = field(default=None, repr=False)
 
     @cached_property
     def data(self) -> TaskData:
@@ -142,3 +226,24 @@ class Task:
                 f"task {self.name!r}: load() returned {type(data).__name__}, expected TaskData"
             )
         return data
+
+    def changed(
+        self, operation: str, change: Callable[[TaskData], TaskData], *, clean: Task | None = None
+    ) -> Task:
+        """Return the task after an operation on its data, whose name is added to its own.
+
+        Parameters
+        ----------
+        operation
+            Added to the name, after a ``+``.
+        change
+            Maps the data to the changed data; called when they are first needed.
+        clean
+            The changed task without label noise, where it has some.
+        """
+        return Task(f"{self.name}+{operation}", lambda: change(self.data), clean)
+
+
+def number_in_name(value: float) -> str:
+    """Return a number as names spell it: all its digits, and no ``.0``."""
+    return repr(float(value)).removesuffix(".0")

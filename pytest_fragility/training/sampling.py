@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.randomness import derive_generator
+from pytest_fragility.tasks.strata import balanced_order
+from pytest_fragility.tasks.task import STRATIFIED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pytest_fragility.tasks.task import TaskData
+
 BLOCK_SAMPLES = 1 << 14
 
 
-def training_subset(pool_size: int, n: int, seed: int) -> npt.NDArray[np.int64]:
+def training_subset(data: TaskData, n: int, seed: int) -> npt.NDArray[np.int64]:
     """Return the rows of the pool that a run trains on: shape (n,), nested in n.
+
+    Stratified subsets hold, of each class, as many samples as come nearest to its share in the
+    pool; of which class one sample more is taken, the larger one's comes first.
 
     Raises
     ------
     TaskError
-        If the pool has fewer than n samples.
+        If the pool has fewer than n samples, or the subset lacks a class that the pool has.
     """
+    pool_size = len(data.train_labels)
     if n > pool_size:
         raise TaskError(f"size {n}: the training pool has only {pool_size} samples")
-    return derive_generator("training subset", pool_size, seed).permutation(pool_size)[:n]
+    rows = _pool_order(data, seed)[:n]
+    if not data.allow_missing_classes:
+        _require_every_class(data, rows, seed)
+    return rows
+
+
+@lru_cache(maxsize=64)
+def _pool_order(data: TaskData, seed: int) -> npt.NDArray[np.int64]:
+    """Return the pool's rows in the order in which subsets take them."""
+    generator = derive_generator("training subset", len(data.train_labels), seed)
+    order = generator.permutation(len(data.train_labels))
+    if data.subsets == STRATIFIED:
+        order = order[balanced_order(data.strata[order])]
+    order.flags.writeable = False
+    return order
+
+
+def _require_every_class(data: TaskData, rows: npt.NDArray[np.int64], seed: int) -> None:
+    classes = np.unique(data.strata)
+    missing = np.setdiff1d(classes, data.strata[rows])
+    if len(missing):
+        raise TaskError(
+            f"size {len(rows)}, seed {seed}: the {data.subsets} training subset has no sample of "
+            f"class {missing[0]}, one of {len(classes)} in the pool; ask for larger sizes"
+            + ("" if data.subsets == STRATIFIED else ", subsets='stratified'")
+            + ", or allow_missing_classes=True"
+        )
 
 
 class SampleOrder:

@@ -62,9 +62,7 @@ class Shard:
         self._gradients = torch.zeros_like(self._weights)
         self._loss_sums = torch.zeros(len(runs), dtype=torch.float32, device=device)
         self._subsets = [
-            self._pools.rows(
-                run.task, training_subset(len(run.task.data.train_labels), run.n, run.seed)
-            )
+            self._pools.rows(run.task, training_subset(run.task.data, run.n, run.seed))
             for run in runs
         ]
         self._orders = _Orders(runs)

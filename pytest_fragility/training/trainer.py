@@ -19,7 +19,7 @@ from pytest_fragility.training.workers import run_in_threads
 
 SHARD_NETWORKS = 64
 
-TRAINER_SOURCES = ("networks.py", "randomness.py", "training")
+TRAINER_SOURCES = ("networks.py", "randomness.py", "tasks/strata.py", "training")
 
 
 def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun]]:

@@ -1,0 +1,112 @@
+"""Fewer classes: some of them alone, or two made of all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks.task import Task, TaskData
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Labels = npt.NDArray[np.int64]
+
+
+def with_classes(task: Task, classes: Sequence[int]) -> Task:
+    """Return `task` with the samples of some classes alone, counted from 0 in the order given.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    classes
+        At least two, each once.
+
+    Raises
+    ------
+    TaskError
+        If there are fewer than two classes or one is given twice; when the data are read, if the
+        task has no such class, or has label noise, which has to come last.
+    """
+    if len(classes) < 2 or len(set(classes)) != len(classes):
+        raise TaskError(f"classes {list(classes)!r}: expected at least two, each once")
+
+    def change(data: TaskData) -> TaskData:
+        import numpy as np
+
+        _require_no_noise(data, task)
+        present = set(np.unique(data.train_labels).tolist())
+        unknown = [one for one in classes if one not in present]
+        if unknown:
+            raise TaskError(
+                f"class {unknown[0]}: task {task.name!r} has classes "
+                f"{', '.join(map(str, sorted(present)))}"
+            )
+        numbers = np.full(data.classes, -1)
+        numbers[list(classes)] = np.arange(len(classes))
+        train, test = numbers[data.train_labels] >= 0, numbers[data.test_labels] >= 0
+        return dataclasses.replace(
+            data,
+            train_inputs=data.train_inputs[train],
+            train_labels=numbers[data.train_labels[train]],
+            test_inputs=data.test_inputs[test],
+            test_labels=numbers[data.test_labels[test]],
+            classes=len(classes),
+            strata=None,
+        )
+
+    return task.changed(f"classes-{'-'.join(map(str, classes))}", change)
+
+
+def with_binary_split(task: Task, positive: Iterable[int] | None = None) -> Task:
+    """Return `task` with two classes: 1 for some of its classes, 0 for all others.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    positive
+        Classes that become 1; by default the upper half, ``label >= classes / 2``.
+
+    Raises
+    ------
+    TaskError
+        When the data are read: if the classes do not make two parts, or the task has label
+        noise, which has to come last.
+    """
+    chosen = None if positive is None else sorted(set(positive))
+
+    def change(data: TaskData) -> TaskData:
+        import numpy as np
+
+        _require_no_noise(data, task)
+        ones = (
+            [c for c in range(data.classes) if 2 * c >= data.classes] if chosen is None else chosen
+        )
+
+        def split(labels: Labels) -> Labels:
+            return np.isin(labels, ones).astype(np.int64)
+
+        train, test = split(data.train_labels), split(data.test_labels)
+        if not 0 < train.mean() < 1:
+            raise TaskError(
+                f"binary split of {task.name!r} by {ones}: expected some of its classes 0 to "
+                f"{data.classes - 1}, and not all"
+            )
+        return dataclasses.replace(
+            data, train_labels=train, test_labels=test, classes=2, strata=None
+        )
+
+    name = "binary" if chosen is None else f"binary-{'-'.join(map(str, chosen))}"
+    return task.changed(name, change)
+
+
+def _require_no_noise(data: TaskData, task: Task) -> None:
+    if (data.strata != data.train_labels).any():
+        raise TaskError(
+            f"task {task.name!r} has label noise; change its classes first, then add the noise"
+        )

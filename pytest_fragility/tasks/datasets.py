@@ -1,0 +1,150 @@
+"""Tasks from map-style data sets: PyTorch's, torchvision's, Hugging Face's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks.splits import held_out
+from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+INPUT_KEYS = ("image", "img", "pixel_values", "input", "inputs", "x", "data")
+LABEL_KEYS = ("label", "labels", "target", "y", "fine_label")
+
+
+def from_dataset(
+    name: str,
+    dataset: Any,
+    test_dataset: Any = None,
+    *,
+    test_size: int | None = None,
+    input_key: str | None = None,
+    label_key: str | None = None,
+    subsets: str = STRATIFIED,
+    allow_missing_classes: bool = False,
+) -> Task:
+    """Return a task from a map-style data set: anything with a length and items by number.
+
+    Items are pairs of input and label, as torchvision's, or dicts, as Hugging Face's. Inputs are
+    tensors, arrays or images; whole numbers of one byte, as images have, are divided by 255, and
+    images get their channel as first axis: shape (channels, height, width). All items are read
+    once, when they are first needed, and kept in memory.
+
+    Parameters
+    ----------
+    name
+        How reports call it.
+    dataset
+        The training pool; with `test_size`, all samples.
+    test_dataset
+        Held-out samples.
+    test_size
+        In its place: how many of the samples to hold out, drawn once, in the classes' shares.
+    input_key, label_key
+        Where a dict has input and label; by default under the usual names.
+    subsets, allow_missing_classes
+        How training subsets are drawn; see `TaskData`.
+
+    Raises
+    ------
+    TaskError
+        If the data set has no length or items, or both or neither of `test_dataset` and
+        `test_size` are given. What is wrong with the items is said when they are first needed.
+
+    Examples
+    --------
+    >>> train, test = (CIFAR10("data", train=part) for part in (True, False))
+    >>> task = from_dataset("cifar10", train, test)
+    """
+    if (test_dataset is None) == (test_size is None):
+        raise TaskError(
+            f"task {name!r}: expected test_dataset, or test_size= to hold out some of the samples"
+        )
+    for part in filter(lambda part: part is not None, (dataset, test_dataset)):
+        if not hasattr(part, "__len__") or not hasattr(part, "__getitem__"):
+            raise TaskError(
+                f"task {name!r}: a {type(part).__name__} has no length or no items by number; "
+                "expected a map-style data set (turn an iterable one into a list)"
+            )
+    rules: dict[str, Any] = {"subsets": subsets, "allow_missing_classes": allow_missing_classes}
+    keys = (input_key, label_key)
+
+    def load() -> TaskData:
+        samples = _read(name, dataset, keys)
+        if test_size is not None:
+            return held_out(name, *samples, test_size=test_size, **rules)
+        return TaskData(*samples, *_read(name, test_dataset, keys), **rules)
+
+    return Task(name, load)
+
+
+def _read(
+    name: str, dataset: Any, keys: tuple[str | None, str | None]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return all inputs, shape (samples, *input shape), and labels."""
+    import numpy as np
+
+    inputs: list[npt.NDArray[Any]] = []
+    labels: list[Any] = []
+    for place in range(len(dataset)):
+        sample, label = _parts(name, dataset[place], keys, place)
+        values = _values(sample)
+        if inputs and values.shape != inputs[0].shape:
+            raise TaskError(
+                f"task {name!r}: inputs of two shapes: {inputs[0].shape} at item 0, "
+                f"{values.shape} at item {place}; resize them to one"
+            )
+        inputs.append(values)
+        labels.append(_plain(label))
+    if not inputs:
+        raise TaskError(f"task {name!r}: the data set has no items")
+    return np.stack(inputs), np.asarray(labels)
+
+
+def _parts(
+    name: str, item: Any, keys: tuple[str | None, str | None], place: int
+) -> tuple[Any, Any]:
+    if isinstance(item, Mapping):
+        input_key = _key(name, item, keys[0], INPUT_KEYS, "input")
+        label_key = _key(name, item, keys[1], LABEL_KEYS, "label")
+        return item[input_key], item[label_key]
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return item[0], item[1]
+    raise TaskError(
+        f"task {name!r}: item {place} is a {type(item).__name__}"
+        + (f" of {len(item)}" if isinstance(item, tuple | list) else "")
+        + ", expected a pair of input and label, or a dict"
+    )
+
+
+def _key(
+    name: str, item: Mapping[str, Any], chosen: str | None, usual: tuple[str, ...], what: str
+) -> str:
+    found = [key for key in ((chosen,) if chosen else usual) if key in item]
+    if len(found) != 1:
+        raise TaskError(
+            f"task {name!r}: items have the keys {', '.join(map(str, item))}; "
+            f"say which is the {what}: {what}_key='...'"
+        )
+    return found[0]
+
+
+def _values(sample: Any) -> npt.NDArray[Any]:
+    """Return an input as float32 array, its channel first where it was an image."""
+    import numpy as np
+
+    is_image = hasattr(sample, "getbands")
+    values = sample.detach().cpu().numpy() if hasattr(sample, "detach") else np.asarray(sample)
+    if is_image:
+        values = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
+    if values.dtype == np.uint8:
+        values = values.astype(np.float32) / 255
+    return values
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label

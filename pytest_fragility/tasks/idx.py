@@ -1,0 +1,240 @@
+"""Folders in the IDX layout of MNIST, Fashion-MNIST, KMNIST and EMNIST, gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+DATA_VARIABLE = "PYTEST_FRAGILITY_DATA"
+USUAL_ROOTS = ("data", "/usr/share/datasets")
+UNSIGNED_BYTES = 0x08
+
+# by task: folders below a root as torchvision and Debian call them, and how to get the data
+_TORCHVISION = "torchvision.datasets.{}('data', download=True)"
+FOLDERS = {
+    "mnist": ("MNIST", "mnist"),
+    "fashion-mnist": ("FashionMNIST", "fashion-mnist"),
+    "kmnist": ("KMNIST", "kmnist"),
+    "emnist": ("EMNIST", "emnist"),
+}
+EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+
+
+def from_idx_folder(
+    folder: Path | str,
+    *,
+    name: str | None = None,
+    prefix: str = "",
+    subsets: str = STRATIFIED,
+    allow_missing_classes: bool = False,
+) -> Task:
+    """Return a task from a folder with the four IDX files of MNIST and its likes.
+
+    ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same with ``t10k-`` (or
+    ``test-``), each as it is or gzipped (``.gz``), in the folder or in ``raw`` below it. Inputs
+    have shape (1, height, width) and lie in [0, 1]. Labels that start at 1 (EMNIST letters) are
+    counted from 0.
+
+    Parameters
+    ----------
+    folder
+        Where the files are.
+    name
+        How reports call it; by default the folder's name in lower case.
+    prefix
+        What file names start with, such as ``emnist-digits-``.
+    subsets, allow_missing_classes
+        How training subsets are drawn; see `TaskData`.
+
+    Raises
+    ------
+    TaskError
+        When the data are read: if a file is missing, cut short or not in the format.
+    """
+    root = Path(folder)
+
+    def load() -> TaskData:
+        return _load(_files(root, prefix), subsets, allow_missing_classes)
+
+    return Task(name or root.resolve().name.lower(), load)
+
+
+def installed(name: str) -> Task:
+    """Return MNIST, Fashion-MNIST, KMNIST or EMNIST from where it was put on this machine.
+
+    Looked for below each folder in the environment variable ``PYTEST_FRAGILITY_DATA`` (separated
+    as in ``PATH``), then in ``data`` and ``/usr/share/datasets``, as torchvision (``MNIST/raw``)
+    or Debian (``fashion-mnist``) lay it out. Nothing is ever downloaded.
+
+    Parameters
+    ----------
+    name
+        ``mnist``, ``fashion-mnist``, ``kmnist``, or ``emnist-`` with one of its splits, such as
+        ``emnist-digits``; EMNIST's images are turned upright.
+
+    Raises
+    ------
+    TaskError
+        If there is no such task; when the data are read, if they are not there.
+    """
+    base, split = _base_and_split(name)
+
+    def load() -> TaskData:
+        data = _load(_find(name, base, f"emnist-{split}-" if split else ""), STRATIFIED, False)
+        return _upright(data) if split else data
+
+    return Task(name, load)
+
+
+def is_installed(name: str) -> bool:
+    """Return whether the files of `installed` are there; nothing is read."""
+    base, split = _base_and_split(name)
+    return any(_has_files(f, f"emnist-{split}-" if split else "") for f in _candidates(base))
+
+
+def _base_and_split(name: str) -> tuple[str, str]:
+    base, _, split = name.partition("-") if name.startswith("emnist") else (name, "", "")
+    if base not in FOLDERS or (base == "emnist" and split not in EMNIST_SPLITS):
+        known = [task for task in FOLDERS if task != "emnist"]
+        known += [f"emnist-{split}" for split in EMNIST_SPLITS]
+        raise TaskError(f"unknown data set {name!r}: expected {', '.join(known)}")
+    return base, split
+
+
+def _roots() -> list[Path]:
+    given = [part for part in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if part]
+    return [Path(root) for root in (*given, *USUAL_ROOTS)]
+
+
+def _candidates(base: str) -> list[Path]:
+    return [root / folder for root in _roots() for folder in FOLDERS[base]]
+
+
+def _find(name: str, base: str, prefix: str) -> list[Path]:
+    for folder in _candidates(base):
+        if _has_files(folder, prefix):
+            return _files(folder, prefix)
+    ways = [f"run {_TORCHVISION.format(FOLDERS[base][0])} once"]
+    if base == "fashion-mnist":
+        ways.insert(0, "install Debian's package dataset-fashion-mnist")
+    raise TaskError(
+        f"task {name!r}: not on this machine; looked below {', '.join(map(str, _roots()))}. To get "
+        f"it, {', or '.join(ways)}, or set {DATA_VARIABLE} to the folder that has "
+        f"{' or '.join(FOLDERS[base])} in it. Nothing is downloaded by itself"
+    )
+
+
+def _has_files(folder: Path, prefix: str) -> bool:
+    return _file(folder, prefix, "train", "images") is not None
+
+
+def _files(folder: Path, prefix: str) -> list[Path]:
+    """Return train images, train labels, test images and test labels."""
+    found = []
+    for part in ("train", "test"):
+        for kind in ("images", "labels"):
+            path = _file(folder, prefix, part, kind)
+            if path is None:
+                wanted = f"{prefix}{'t10k' if part == 'test' else part}-{_ending(kind)}"
+                raise TaskError(
+                    f"{folder}: no {wanted} there, gzipped or not, nor in raw below it; expected "
+                    "the four files of MNIST's layout"
+                )
+            found.append(path)
+    return found
+
+
+def _ending(kind: str) -> str:
+    return f"{kind}-idx{3 if kind == 'images' else 1}-ubyte"
+
+
+def _file(folder: Path, prefix: str, part: str, kind: str) -> Path | None:
+    names = ("t10k", "test") if part == "test" else (part,)
+    for place in (folder / "raw", folder):
+        for name in names:
+            for suffix in ("", ".gz"):
+                path = place / f"{prefix}{name}-{_ending(kind)}{suffix}"
+                if path.is_file():
+                    return path
+    return None
+
+
+def _load(files: list[Path], subsets: str, allow_missing_classes: bool) -> TaskData:
+    train_images, train_labels, test_images, test_labels = map(read_idx, files)
+    for path, images, labels in (
+        (files[0], train_images, train_labels),
+        (files[2], test_images, test_labels),
+    ):
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+            raise TaskError(
+                f"{path}: shape {images.shape} with labels of shape {labels.shape}; expected "
+                "(samples, height, width) and (samples,)"
+            )
+    first = int(train_labels.min()) if len(train_labels) else 0
+    return TaskData(
+        _pixels(train_images),
+        train_labels.astype("int64") - first,
+        _pixels(test_images),
+        test_labels.astype("int64") - first,
+        subsets=subsets,
+        allow_missing_classes=allow_missing_classes,
+    )
+
+
+def _pixels(images: npt.NDArray[np.uint8]) -> Any:
+    return images[:, None].astype("float32") / 255
+
+
+def _upright(data: TaskData) -> TaskData:
+    """Return the data with rows and columns exchanged: EMNIST stores its images transposed."""
+    from dataclasses import replace
+
+    return replace(
+        data,
+        train_inputs=data.train_inputs.swapaxes(2, 3),
+        test_inputs=data.test_inputs.swapaxes(2, 3),
+    )
+
+
+def read_idx(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the array in an IDX file of unsigned bytes, gzipped if its name ends in ``.gz``.
+
+    The format: two zero bytes, the type (0x08), the number of dimensions, each dimension as a
+    big-endian 32-bit number, then the entries.
+
+    Raises
+    ------
+    TaskError
+        If the file cannot be read, is of another type, or has not as many entries as it says.
+    """
+    import numpy as np
+
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise TaskError(f"{path}: cannot be read ({error}); get the file again") from error
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTES:
+        raise TaskError(f"{path}: not an IDX file of unsigned bytes (it starts {content[:4]!r})")
+    dimensions = content[3]
+    start = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}I", content[4:start]) if len(content) >= start else ()
+    if len(shape) != dimensions or math.prod(shape) != len(content) - start:
+        raise TaskError(
+            f"{path}: says it has shape {shape} and has {max(0, len(content) - start)} entries; "
+            "get the file again"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

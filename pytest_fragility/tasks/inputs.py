@@ -1,0 +1,205 @@
+"""Changes of a task's inputs: permuted pixels, noise, fewer dimensions, standardization."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks.task import Task, TaskData, number_in_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
+
+
+def with_permuted_pixels(task: Task) -> Task:
+    """Return `task` with the entries of all inputs, test inputs too, in one fixed random order.
+
+    What a fully connected network can learn stays the same; what lies beside each other does not.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    """
+
+    def change(data: TaskData) -> TaskData:
+        from pytest_fragility.randomness import derive_generator
+
+        size = math.prod(data.input_shape)
+        order = derive_generator("permuted pixels", size).permutation(size)
+        return _with_inputs(
+            data, _flat(data.train_inputs)[:, order], _flat(data.test_inputs)[:, order]
+        )
+
+    return task.changed("permuted-pixels", change)
+
+
+def with_shuffled_pixels(task: Task, *, test: bool = False) -> Task:
+    """Return `task` with the entries of each training input in a random order of its own.
+
+    Zhang et al. 2017, section 2.1, "random pixels". What is left to learn is the distribution of
+    an input's values.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    test
+        Whether to shuffle the test inputs too; by default they stay clean.
+    """
+
+    def change(data: TaskData) -> TaskData:
+        return _with_inputs(
+            data,
+            _shuffled(data.train_inputs, "train"),
+            _shuffled(data.test_inputs, "test") if test else data.test_inputs,
+        )
+
+    return task.changed("shuffled-pixels" + ("-test" if test else ""), change)
+
+
+def _shuffled(inputs: Floats, part: str) -> Floats:
+    from pytest_fragility.randomness import derive_generator
+
+    shuffled: Floats = derive_generator("shuffled pixels", part, len(inputs)).permuted(
+        _flat(inputs), axis=1
+    )
+    return shuffled
+
+
+def with_input_noise(task: Task, deviation: float, *, test: bool = False) -> Task:
+    """Return `task` with Gaussian noise added to its training inputs.
+
+    The noise of one sample is the same under every deviation, but for its size.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    deviation
+        The noise's standard deviation, in the inputs' own units; 0 returns `task` itself.
+    test
+        Whether to add noise to the test inputs too; by default they stay clean.
+
+    Raises
+    ------
+    TaskError
+        If `deviation` is negative or not finite.
+    """
+    if not 0 <= deviation < math.inf:
+        raise TaskError(f"input noise {deviation!r}: expected a standard deviation, zero or more")
+    if deviation == 0:
+        return task
+
+    def change(data: TaskData) -> TaskData:
+        return _with_inputs(
+            data,
+            data.train_inputs + deviation * _normal(data.train_inputs, "train"),
+            data.test_inputs + deviation * _normal(data.test_inputs, "test")
+            if test
+            else data.test_inputs,
+        )
+
+    name = f"input-noise-{number_in_name(deviation)}" + ("-test" if test else "")
+    return task.changed(name, change)
+
+
+def _normal(inputs: Floats, part: str) -> Any:
+    from pytest_fragility.randomness import derive_generator
+
+    return derive_generator("input noise", part, list(inputs.shape)).standard_normal(inputs.shape)
+
+
+def with_fewer_dimensions(task: Task, dimensions: int) -> Task:
+    """Return `task` with only some of the entries of each input, the same for all, as flat inputs.
+
+    Which ones is drawn at random; fewer are a subset of more.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    dimensions
+        How many entries to keep.
+
+    Raises
+    ------
+    TaskError
+        If `dimensions` is not positive, or, when the data are read, larger than there are.
+    """
+    if dimensions < 1:
+        raise TaskError(f"dimensions {dimensions!r}: expected at least 1")
+
+    def change(data: TaskData) -> TaskData:
+        from pytest_fragility.randomness import derive_generator
+
+        size = math.prod(data.input_shape)
+        if dimensions > size:
+            raise TaskError(
+                f"dimensions {dimensions}: the inputs of task {task.name!r} have only {size}"
+            )
+        kept = derive_generator("fewer dimensions", size).permutation(size)[:dimensions]
+        kept.sort()
+        return dataclasses.replace(
+            data,
+            train_inputs=_flat(data.train_inputs)[:, kept],
+            test_inputs=_flat(data.test_inputs)[:, kept],
+        )
+
+    return task.changed(f"dimensions-{dimensions}", change)
+
+
+def standardized(task: Task, *, each_feature: bool = False) -> Task:
+    """Return `task` with inputs of mean zero and deviation one over the training pool.
+
+    Mean and deviation are those of the training pool alone, and are applied to the test inputs
+    too.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    each_feature
+        Whether each entry of the inputs has a mean and deviation of its own; entries that never
+        change become zero. By default all entries share one.
+
+    Raises
+    ------
+    TaskError
+        If no input ever changes, when the data are read.
+    """
+
+    def change(data: TaskData) -> TaskData:
+        import numpy as np
+
+        pool = data.train_inputs.astype(np.float64)
+        axis = 0 if each_feature else None
+        mean, deviation = pool.mean(axis=axis), pool.std(axis=axis)
+        if not np.any(deviation > 0):
+            raise TaskError(f"task {task.name!r}: all training inputs are the same")
+        deviation = np.where(deviation > 0, deviation, 1.0)
+        return dataclasses.replace(
+            data,
+            train_inputs=(pool - mean) / deviation,
+            test_inputs=(data.test_inputs - mean) / deviation,
+        )
+
+    return task.changed("standardized" + ("-features" if each_feature else ""), change)
+
+
+def _flat(inputs: Floats) -> Floats:
+    return inputs.reshape(len(inputs), -1)
+
+
+def _with_inputs(data: TaskData, train: Any, test: Any) -> TaskData:
+    """Return the data with other inputs of the same shapes."""
+    return dataclasses.replace(
+        data,
+        train_inputs=train.reshape(data.train_inputs.shape),
+        test_inputs=test.reshape(data.test_inputs.shape),
+    )
