@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check, nearest
+from pytest_fragility.checks.planning import (
+    COMPLEXITY,
+    COMPLEXITY_KINDS,
+    EXPONENT,
+    SPREAD,
+    TREND,
+    Check,
+    nearest,
+)
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
@@ -129,6 +137,38 @@ class FragilityAsserts:
         """
         __tracebackhide__ = True
         return self._assert_change(SPREAD, curves, perturbation, tolerance)
+
+    def assert_complexity_kept(
+        self,
+        curves: LearningCurves,
+        quantity: str = "exponent",
+        *,
+        least_sensitivity: float | None = None,
+    ) -> Verdict:
+        """Assert that exponents, or levels, follow test error's over the ladder.
+
+        Parameters
+        ----------
+        curves
+            With a ladder.
+        quantity
+            ``exponent`` or ``level``.
+        least_sensitivity
+            In place of the session's.
+
+        Raises
+        ------
+        AuditFailure
+            If they do not, or the seeds do not decide.
+        """
+        __tracebackhide__ = True
+        kind = f"{COMPLEXITY}-{quantity}"
+        if kind not in COMPLEXITY_KINDS:
+            raise SettingsError(f"quantity {quantity!r}: expected exponent or level")
+        tolerances = self.tolerances
+        if least_sensitivity is not None:
+            tolerances = replace(tolerances, sensitivity=least_sensitivity)
+        return assert_kept(Check(kind), curves, tolerances)
 
     def _assert_change(
         self, kind: str, curves: LearningCurves, perturbation: str, tolerance: float | None

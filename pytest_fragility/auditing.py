@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.verdicts import KEPT
 from pytest_fragility.curves import LearningCurve, LearningCurves
+from pytest_fragility.ladder_curves import LadderCurves
 from pytest_fragility.measures.adapters import as_measure
-from pytest_fragility.measures.measure import Measure, measure_form, measure_name
+from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
+from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.records import Record, audit_context, check_record
 from pytest_fragility.report.table import audit_table, overall_verdict
 from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
@@ -20,32 +22,35 @@ if TYPE_CHECKING:
     from pytest_fragility.families import Family, Progress
     from pytest_fragility.perturbations import Perturbation
     from pytest_fragility.recipes import Recipe
-    from pytest_fragility.tasks import Task
+    from pytest_fragility.tasks import Ladder, Task
 
 
 class _CurvesOnDemand(Mapping[str, LearningCurve]):
-    """Curves by recipe name, each computed when it is first asked for."""
+    """Curves by name of recipe or task, each computed when it is first asked for."""
 
-    def __init__(self, recipes: list[str], compute: Callable[[str], LearningCurve]) -> None:
-        self._recipes = recipes
+    def __init__(
+        self, what: str, names: Sequence[str], compute: Callable[[str], LearningCurve]
+    ) -> None:
+        self._what = what
+        self._names = list(names)
         self._compute = compute
         self._known: dict[str, LearningCurve] = {}
 
-    def __getitem__(self, recipe: str) -> LearningCurve:
-        if recipe not in self._recipes:
-            raise KeyError(f"no recipe {recipe!r}; there are {', '.join(self._recipes)}")
-        if recipe not in self._known:
-            self._known[recipe] = self._compute(recipe)
-        return self._known[recipe]
+    def __getitem__(self, name: str) -> LearningCurve:
+        if name not in self._names:
+            raise KeyError(f"no {self._what} {name!r}; there are {', '.join(self._names)}")
+        if name not in self._known:
+            self._known[name] = self._compute(name)
+        return self._known[name]
 
-    def __contains__(self, recipe: object) -> bool:
-        return recipe in self._recipes
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._recipes)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._recipes)
+        return len(self._names)
 
 
 def learning_curves(
@@ -83,10 +88,15 @@ def learning_curves(
     from pytest_fragility.measures.evaluation import evaluate
 
     chosen_name = measure_name(measure, name)
+    known: dict[tuple[int, str], LearningCurve] = {}
 
-    def compute(recipe: str) -> LearningCurve:
-        values = evaluate(measure, chosen_name, family, recipe, scale=scale)
-        return LearningCurve(chosen_name, recipe, family.sizes, values, alpha, scale)
+    def curve(learned: Family, recipe: str) -> LearningCurve:
+        source = _same_for_measure(measure, learned, recipe)
+        place = (id(learned), source)
+        if place not in known:
+            values = evaluate(measure, chosen_name, learned, source, scale=scale)
+            known[place] = LearningCurve(chosen_name, source, learned.sizes, values, alpha, scale)
+        return replace(known[place], recipe=recipe)
 
     return LearningCurves(
         measure_name=chosen_name,
@@ -98,9 +108,46 @@ def learning_curves(
         seeds=family.seeds,
         alpha=alpha,
         scale=scale,
-        measure=_CurvesOnDemand(list(family.recipes), compute),
+        measure=_CurvesOnDemand(
+            "recipe", list(family.recipes), lambda recipe: curve(family, recipe)
+        ),
         error={recipe: _error_curve(family, recipe, alpha) for recipe in family.recipes},
         unfinished=_unfinished(family),
+        constant=is_constant(measure),
+        ladder=_ladder_curves(family, curve, alpha),
+    )
+
+
+def _same_for_measure(measure: Measure, family: Family, recipe: str) -> str:
+    """Return the first recipe under which the measure must have the same values as under this.
+
+    A measure that looks at no trained network depends on the recipe by its architecture and the
+    initialization's scale alone.
+    """
+    if not is_constant(measure):
+        return recipe
+
+    def prior(name: str) -> tuple[str, float]:
+        chosen = family.recipes[name]
+        return str(chosen.architecture), chosen.initialization_scale
+
+    return next(name for name in family.recipes if prior(name) == prior(recipe))
+
+
+def _ladder_curves(
+    family: Family, curve: Callable[[Family, str], LearningCurve], alpha: float
+) -> LadderCurves | None:
+    """Return the curves over the family's ladder, the measure's on demand."""
+    if family.plan.ladder is None:
+        return None
+    # the audit's own task has its networks already
+    rungs = {r.task.name: family if r.task is family.task else r for r in family.rungs}
+    unfinished = {name: _unfinished(rung).get(BASELINE) for name, rung in rungs.items()}
+    return LadderCurves(
+        name=family.plan.ladder.name,
+        measure=_CurvesOnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
+        error={name: _error_curve(rung, BASELINE, alpha) for name, rung in rungs.items()},
+        unfinished={name: reason for name, reason in unfinished.items() if reason},
     )
 
 
@@ -216,11 +263,13 @@ def audit(
     sizes: Sequence[int] | None = None,
     seeds: int | Sequence[int] | None = None,
     perturbations: Sequence[str | Perturbation] | None = None,
+    ladder: Ladder | str | Sequence[Task | str] | None = None,
     checks: str | Sequence[str] | None = None,
     trend: str | None = None,
     exponent_tolerance: float | None = None,
     spread_tolerance: float | None = None,
     error_margin: float | None = None,
+    least_sensitivity: float | None = None,
     alpha: float | None = None,
     scale: str | None = None,
     profile: str | None = None,
@@ -248,8 +297,12 @@ def audit(
         A number of seeds, or a list of them; at least two.
     perturbations
         Names from the catalogue, or `Perturbation` objects.
+    ladder
+        Tasks of different complexity, for the check of that name: a `Ladder`, a list of tasks, or
+        ``label-noise`` (the default: the task with 0, 20 and 50 % random training labels),
+        ``teacher-depth``, ``mnist-to-fashion`` or ``none``.
     checks
-        Of ``trend``, ``exponent`` and ``spread``; all by default.
+        Of ``trend``, ``exponent``, ``spread`` and ``complexity``; all by default.
     trend
         The slope that the baseline must show: ``error`` (test error's sign, the default),
         ``increasing`` or ``decreasing``.
@@ -260,6 +313,9 @@ def audit(
     error_margin
         Largest change of test error's exponent, and of its level in decades, under an admissible
         perturbation. Default: 0.1.
+    least_sensitivity
+        Least change of the measure's exponents, and of its levels, over the ladder, where test
+        error's change by one; at most the inverse of it. Default: 0.25.
     alpha
         Every check errs with probability at most alpha. Default: 0.05.
     scale
@@ -301,11 +357,13 @@ def audit(
             "sizes": sizes,
             "seeds": seeds,
             "perturbations": perturbations,
+            "ladder": ladder,
             "checks": checks,
             "trend": trend,
             "exponent_tolerance": exponent_tolerance,
             "spread_tolerance": spread_tolerance,
             "error_margin": error_margin,
+            "least_sensitivity": least_sensitivity,
             "alpha": alpha,
             "scale": scale,
             "profile": profile,

@@ -16,6 +16,8 @@ from pytest_fragility.errors import SettingsError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pytest_fragility.ladder_curves import LadderCurves
+
     Floats = npt.NDArray[np.float64]
 
 MOST_SEEDS = 200
@@ -222,6 +224,11 @@ class LearningCurves:
     unfinished
         By recipe name: in words, what kept runs from their stopping target; absent where all
         reached it.
+    constant
+        Whether the measure looks at no trained network, and so is the same under all recipes of
+        one architecture.
+    ladder
+        The curves over a ladder of tasks; None where none was asked for.
     """
 
     measure_name: str
@@ -236,3 +243,5 @@ class LearningCurves:
     measure: Mapping[str, LearningCurve]
     error: dict[str, LearningCurve]
     unfinished: dict[str, str]
+    constant: bool = False
+    ladder: LadderCurves | None = None

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import Run, TrainedRun
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_fragility.network_stacks import NetworkStack
     from pytest_fragility.store import Store
+    from pytest_fragility.tasks.ladders import Ladder
     from pytest_fragility.tasks.task import Task
     from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
 
@@ -37,12 +39,15 @@ class FamilyPlan:
         Training set sizes, ascending.
     seeds
         Seeds.
+    ladder
+        Further tasks, to be learned under the baseline alone; None has none.
     """
 
     task: Task
     recipes: dict[str, Recipe]
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
+    ladder: Ladder | None = None
 
     @cached_property
     def runs(self) -> dict[tuple[str, int, int], Run]:
@@ -54,9 +59,18 @@ class FamilyPlan:
             for seed in self.seeds
         }
 
+    @cached_property
+    def rungs(self) -> list[FamilyPlan]:
+        """The baseline's runs on each task of the ladder."""
+        tasks = self.ladder.tasks if self.ladder else ()
+        baseline = {BASELINE: self.recipes[BASELINE]} if tasks else {}
+        return [replace(self, task=task, recipes=baseline, ladder=None) for task in tasks]
+
 
 class Family:
     """A trained family: iterable over its networks, indexable by task, recipe, n and seed.
+
+    It iterates over the networks of its own task; those of a ladder's tasks are in `rungs`.
 
     Parameters
     ----------
@@ -66,6 +80,8 @@ class Family:
         Every run of the plan, by recipe name, n and seed.
     device
         Where its networks live.
+    rungs
+        Families of the ladder's tasks, under the baseline alone.
 
     Examples
     --------
@@ -79,9 +95,11 @@ class Family:
         plan: FamilyPlan,
         trained: dict[tuple[str, int, int], TrainedRun],
         device: torch.device,
+        rungs: Sequence[Family] = (),
     ) -> None:
         self.plan = plan
         self.device = device
+        self.rungs = tuple(rungs)
         self._trained = trained
         self._stacks: dict[tuple[str, int], NetworkStack] = {}
         self._shared: dict[Any, Any] = {}
@@ -114,9 +132,10 @@ class Family:
 
     def __getitem__(self, place: tuple[str, str, int, int]) -> TrainedNetwork:
         task, recipe, n, seed = place
-        if task != self.task.name:
-            raise KeyError(f"task {task!r}: this family has learned {self.task.name!r}")
-        return self._network(self.trained_run(recipe, n, seed), recipe)
+        families = {family.task.name: family for family in (*self.rungs, self)}
+        if task not in families:
+            raise KeyError(f"task {task!r}: this family has learned {', '.join(families)}")
+        return families[task]._network(families[task].trained_run(recipe, n, seed), recipe)
 
     def select(
         self, *, recipe: str | None = None, n: int | None = None, seed: int | None = None
@@ -204,6 +223,8 @@ def train_families(
     """
     from pytest_fragility.training.trainer import training_environment
 
+    asked = plans
+    plans = [part for plan in asked for part in (plan, *plan.rungs)]
     environment = training_environment(device)
     _require_subsets(run for plan in plans for run in plan.runs.values())
     keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
@@ -215,16 +236,20 @@ def train_families(
     trained = _load(runs, store)
     if len(trained) < len(runs):
         trained |= _train_missing(runs, trained, device, store, progress)
+    found = {
+        id(plan): {
+            place: replace(trained[key], run=plan.runs[place]) for place, key in plan_keys.items()
+        }
+        for plan, plan_keys in zip(plans, keys, strict=True)
+    }
     return [
         Family(
             plan,
-            {
-                place: replace(trained[key], run=plan.runs[place])
-                for place, key in plan_keys.items()
-            },
+            found[id(plan)],
             device,
+            [Family(rung, found[id(rung)], device) for rung in plan.rungs],
         )
-        for plan, plan_keys in zip(plans, keys, strict=True)
+        for plan in asked
     ]
 
 

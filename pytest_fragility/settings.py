@@ -10,7 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.checks.planning import KINDS, LINEAR_KINDS, TREND, nearest, plan_checks
+from pytest_fragility.checks.planning import (
+    COMPLEXITY,
+    KINDS,
+    LINEAR_KINDS,
+    TREND,
+    nearest,
+    plan_checks,
+)
 from pytest_fragility.checks.tolerances import TRENDS, Tolerances
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import (
@@ -20,7 +27,8 @@ from pytest_fragility.perturbations import (
     resolve_perturbations,
 )
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.tasks import Task, get_task
+from pytest_fragility.tasks import Ladder, Task, get_ladder, get_task
+from pytest_fragility.tasks.ladders import LABEL_NOISE
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.planning import Check
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = ".fragility_cache"
 SCALES = ("log", "linear")
+NO_LADDER = "none"
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -88,6 +97,8 @@ class AuditSettings:
         The grid.
     perturbations
         By name.
+    ladder
+        Tasks for the complexity check; None where it is not made.
     kinds
         Kinds of checks.
     tolerances
@@ -109,6 +120,7 @@ class AuditSettings:
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     perturbations: dict[str, Perturbation]
+    ladder: Ladder | None
     kinds: tuple[str, ...]
     tolerances: Tolerances
     alpha: float
@@ -130,11 +142,12 @@ class AuditSettings:
             recipes if names is None else {name: recipes[name] for name in recipes if name in names}
         )
 
-    def plan(self, names: Sequence[str] | None = None) -> FamilyPlan:
+    def plan(self, names: Sequence[str] | None = None, *, with_ladder: bool = True) -> FamilyPlan:
         """Return the family to train, whole or with the recipes in `names` alone."""
         from pytest_fragility.families import FamilyPlan
 
-        return FamilyPlan(self.task, self.recipes(names), self.sizes, self.seeds)
+        ladder = self.ladder if with_ladder else None
+        return FamilyPlan(self.task, self.recipes(names), self.sizes, self.seeds, ladder)
 
 
 DEFAULTS: dict[str, Any] = {
@@ -144,11 +157,13 @@ DEFAULTS: dict[str, Any] = {
     "sizes": None,
     "seeds": None,
     "perturbations": None,
+    "ladder": LABEL_NOISE,
     "checks": None,
     "trend": Tolerances.trend,
     "exponent_tolerance": Tolerances.exponent,
     "spread_tolerance": Tolerances.spread,
     "error_margin": Tolerances.margin,
+    "least_sensitivity": Tolerances.sensitivity,
     "alpha": 0.05,
     "scale": "log",
     "device": "auto",
@@ -180,17 +195,22 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     if not isinstance(recipe, Recipe):
         raise SettingsError(f"recipe={recipe!r}: expected a pytest_fragility.Recipe")
     scale = _choose("scale", chosen["scale"], {name: name for name in SCALES})
+    task = _task(chosen["task"])
+    ladder = _ladder(chosen["ladder"], task)
+    kinds = _kinds(chosen["checks"], scale, ladder)
     return AuditSettings(
-        task=_task(chosen["task"]),
+        task=task,
         recipe=recipe,
         sizes=_sizes(profile.sizes if chosen["sizes"] is None else chosen["sizes"]),
         seeds=_seeds(profile.seeds if chosen["seeds"] is None else chosen["seeds"]),
         perturbations=_perturbations(chosen["perturbations"], profile, recipe),
-        kinds=_kinds(chosen["checks"], scale),
+        ladder=ladder if COMPLEXITY in kinds else None,
+        kinds=kinds,
         tolerances=Tolerances(
             exponent=_number("exponent_tolerance", chosen["exponent_tolerance"]),
             spread=_number("spread_tolerance", chosen["spread_tolerance"]),
             margin=_number("error_margin", chosen["error_margin"]),
+            sensitivity=_number("least_sensitivity", chosen["least_sensitivity"]),
             trend=_choose("trend", chosen["trend"], {name: name for name in TRENDS}),
         ),
         alpha=_alpha(chosen["alpha"]),
@@ -237,6 +257,15 @@ def _task(value: Any) -> Task:
     if not isinstance(value, Task):
         raise SettingsError(f"task={value!r}: expected a name or a pytest_fragility.Task")
     return value
+
+
+def _ladder(value: Any, task: Task) -> Ladder | None:
+    if isinstance(value, str):
+        return None if value == NO_LADDER else get_ladder(value, task)
+    if isinstance(value, Ladder):
+        return value
+    tasks = [_task(each) for each in _listed("ladder", value)]
+    return Ladder(" -> ".join(each.name for each in tasks), tasks)
 
 
 def _whole_numbers(option: str, values: Any, least: int) -> tuple[int, ...]:
@@ -287,13 +316,16 @@ def _listed(option: str, value: Any) -> list[Any]:
     return list(value)
 
 
-def _kinds(value: Any, scale: str) -> tuple[str, ...]:
+def _kinds(value: Any, scale: str, ladder: Ladder | None) -> tuple[str, ...]:
     possible = LINEAR_KINDS if scale == "linear" else KINDS
     named = [value] if isinstance(value, str) else value
-    kinds = possible if value is None else tuple(_listed("checks", named))
+    default = tuple(kind for kind in possible if ladder or kind != COMPLEXITY)
+    kinds = default if value is None else tuple(_listed("checks", named))
     if not kinds or len(set(map(str, kinds))) != len(kinds):
         raise SettingsError(f"checks={value!r}: expected some of {', '.join(KINDS)}, each once")
     plan_checks(kinds, [])
+    if COMPLEXITY in kinds and ladder is None:
+        raise SettingsError(f"checks={value!r}: {COMPLEXITY} needs a ladder, and ladder='none'")
     for kind in kinds:
         if kind not in possible:
             raise SettingsError(

@@ -1,11 +1,19 @@
-"""What is asserted: the trend, exponent and spread checks, and their three-way verdicts."""
+"""What is asserted of one task: the trend, exponent and spread checks, three-way verdicts."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from pytest_fragility.checks.admissibility import compare_with_margin, judge_admissibility
-from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.complexity import judge_complexity
+from pytest_fragility.checks.planning import (
+    ADMISSIBLE_COUNT,
+    COMPLEXITY_KINDS,
+    EXPONENT,
+    SPREAD,
+    TREND,
+    Check,
+)
 from pytest_fragility.checks.tolerances import AS_ERROR, DECREASING, INCREASING, Tolerances
 from pytest_fragility.checks.verdicts import (
     ADMISSIBLE,
@@ -30,10 +38,13 @@ def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdi
     check
         What is asserted.
     curves
-        The measure's and test error's curves, under the baseline and the check's perturbation.
+        The measure's and test error's curves, under the baseline and the check's perturbation, or
+        over the ladder.
     tolerances
         How far the measure may move.
     """
+    if check.kind in COMPLEXITY_KINDS:
+        return judge_complexity(check, curves.ladder, tolerances)
     if BASELINE in curves.unfinished:
         reason = f"the baseline itself cannot be judged: {curves.unfinished[BASELINE]}"
         return Verdict(check, INCONCLUSIVE, reason)

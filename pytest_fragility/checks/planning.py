@@ -10,9 +10,15 @@ from fnmatch import fnmatchcase
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 
-TREND, EXPONENT, SPREAD, ADMISSIBLE_COUNT = "trend", "exponent", "spread", "perturbations"
-KINDS = (TREND, EXPONENT, SPREAD)
+TREND, EXPONENT, SPREAD, COMPLEXITY = "trend", "exponent", "spread", "complexity"
+KINDS = (TREND, EXPONENT, SPREAD, COMPLEXITY)
+PERTURBED_KINDS = (TREND, EXPONENT, SPREAD)
 LINEAR_KINDS = (TREND,)
+
+# kinds of single checks, whose id is their kind
+ADMISSIBLE_COUNT = "perturbations-admissible"
+COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL = "complexity-exponent", "complexity-level"
+COMPLEXITY_KINDS = (COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL)
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,8 @@ class Check:
     Parameters
     ----------
     kind
-        ``trend``, ``exponent``, ``spread``, or ``perturbations`` (that there is an admissible one).
+        ``trend``, ``exponent``, ``spread``, ``complexity-exponent``, ``complexity-level``, or
+        ``perturbations-admissible`` (that there is one).
     perturbation
         The perturbation's name, or ``baseline``.
     """
@@ -33,8 +40,8 @@ class Check:
     @property
     def id(self) -> str:
         """The check's name in test ids and reports."""
-        if self.kind == ADMISSIBLE_COUNT:
-            return "perturbations-admissible"
+        if self.kind not in PERTURBED_KINDS:
+            return self.kind
         return f"{self.kind}-{self.perturbation}"
 
     def __str__(self) -> str:
@@ -47,7 +54,7 @@ def plan_checks(kinds: Sequence[str], perturbations: Iterable[str]) -> list[Chec
     Parameters
     ----------
     kinds
-        Any of ``trend``, ``exponent``, ``spread``.
+        Any of ``trend``, ``exponent``, ``spread``, ``complexity``.
     perturbations
         Names.
 
@@ -63,8 +70,10 @@ def plan_checks(kinds: Sequence[str], perturbations: Iterable[str]) -> list[Chec
             )
     names = list(perturbations)
     checks = [Check(TREND)] if TREND in kinds else []
-    checks += [Check(kind, name) for kind in kinds for name in names]
-    return [*checks, Check(ADMISSIBLE_COUNT)] if names else checks
+    perturbed = [kind for kind in kinds if kind in PERTURBED_KINDS]
+    checks += [Check(kind, name) for kind in perturbed for name in names]
+    checks += [Check(kind) for kind in COMPLEXITY_KINDS if COMPLEXITY in kinds]
+    return [*checks, Check(ADMISSIBLE_COUNT)] if names and perturbed else checks
 
 
 def match_expected_failures(expected: dict[str, str], checks: Sequence[Check]) -> dict[str, str]:

@@ -23,6 +23,9 @@ class Tolerances:
     margin
         Largest change of test error's exponent, and of its level in decades, under an admissible
         perturbation.
+    sensitivity
+        Least sensitivity over a ladder of tasks, in (0, 1]: by how much the measure's exponents,
+        and its levels, must change where test error's change by one; at most the inverse of it.
     trend
         The slope that the baseline must show: ``"error"`` (test error's sign), ``"increasing"``
         or ``"decreasing"``.
@@ -31,6 +34,7 @@ class Tolerances:
     exponent: float = 0.1
     spread: float = 0.1
     margin: float = 0.1
+    sensitivity: float = 0.25
     trend: str = AS_ERROR
 
     def __post_init__(self) -> None:
@@ -39,3 +43,7 @@ class Tolerances:
         for name in ("exponent", "spread", "margin"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"tolerance {getattr(self, name)!r}: expected zero or more")
+        if not 0 < self.sensitivity <= 1:
+            raise SettingsError(
+                f"least sensitivity {self.sensitivity!r}: expected a number above 0, at most 1"
+            )

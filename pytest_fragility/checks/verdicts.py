@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_fragility.checks.planning import Check
     from pytest_fragility.curves import Estimate
+    from pytest_fragility.ladder_curves import Sensitivity
 
 KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"
 ADMISSIBLE, INADMISSIBLE, UNDECIDED = "admissible", "inadmissible", "undecided"
@@ -72,6 +73,61 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class RungEvidence:
+    """One task of a ladder.
+
+    Parameters
+    ----------
+    task
+        Its name.
+    measure, error
+        Slope, or level in decades, of the measure and of test error.
+    """
+
+    task: str
+    measure: Estimate
+    error: Estimate
+
+
+@dataclass(frozen=True)
+class LadderEvidence:
+    """What a verdict over a ladder of tasks rests on.
+
+    Parameters
+    ----------
+    rungs
+        One per task.
+    sensitivity
+        By how much the measure's exponents or levels change where test error's change by one.
+    allowed
+        The range that the sensitivity must lie in.
+    rank_agreement
+        Kendall's tau of the measure's values and test error's over the tasks.
+    rank_size
+        The training set size at which ranks are compared.
+    """
+
+    rungs: tuple[RungEvidence, ...]
+    sensitivity: Sensitivity
+    allowed: tuple[float, float]
+    rank_agreement: Estimate
+    rank_size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return {
+            "rungs": [
+                {"task": r.task, "measure": r.measure.to_dict(), "error": r.error.to_dict()}
+                for r in self.rungs
+            ],
+            "sensitivity": self.sensitivity.to_dict(),
+            "allowed": list(self.allowed),
+            "rank_agreement": self.rank_agreement.to_dict(),
+            "rank_size": self.rank_size,
+        }
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The outcome of one check.
 
@@ -94,7 +150,7 @@ class Verdict:
     check: Check
     status: str
     reason: str
-    evidence: Evidence | None = None
+    evidence: Evidence | LadderEvidence | None = None
     admissibility: Admissibility | None = None
     seeds_needed: int | None = None
 

@@ -13,6 +13,7 @@ AnyMeasure = TypeVar("AnyMeasure", bound=Callable[..., Any])
 
 ORACLE_ATTRIBUTE = "is_oracle"
 CONTROL_ATTRIBUTE = "is_control"
+CONSTANT_ATTRIBUTE = "is_constant"
 
 RAW = "raw value"
 BOUND_FORM = "bound's form, sqrt(value / n)"
@@ -42,6 +43,21 @@ def control(measure: AnyMeasure) -> AnyMeasure:
 def is_control(measure: Measure) -> bool:
     """Return whether a measure is a control."""
     return bool(getattr(measure, CONTROL_ATTRIBUTE, False))
+
+
+def constant(measure: AnyMeasure) -> AnyMeasure:
+    """Mark a measure that looks at data and architecture alone, and at no trained network.
+
+    It is then called once per task and n instead of once per recipe, and reported as the same
+    under every recipe.
+    """
+    setattr(measure, CONSTANT_ATTRIBUTE, True)
+    return measure
+
+
+def is_constant(measure: Measure) -> bool:
+    """Return whether a measure looks at no trained network."""
+    return bool(getattr(measure, CONSTANT_ATTRIBUTE, False))
 
 
 def measure_form(measure: Measure) -> str:

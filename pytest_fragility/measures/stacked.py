@@ -23,6 +23,9 @@ INPUTS = "inputs"
 LABELS = "labels"
 RANDOMNESS = "randomness"
 
+# a measure that says what it reads, and reads none of these, is the same under every recipe
+TRAINED = (TRAINED_WEIGHTS, INITIAL_WEIGHTS)
+
 _INITIAL = {TRAINED_WEIGHTS: INITIAL_WEIGHTS}
 
 # exp of anything larger is infinite in float64
@@ -74,6 +77,11 @@ class StackMeasure:
         self._compute = compute
         self._is_logarithm = is_logarithm
         self._bound = bound
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it looks at data and architecture alone, and at no trained network."""
+        return bool(self.reads) and not set(self.reads) & set(TRAINED)
 
     def __repr__(self) -> str:
         return f"<measure {self.__name__}: {self.form}>"

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.checks.planning import Check, match_expected_failures
+from pytest_fragility.checks.planning import (
+    ADMISSIBLE_COUNT,
+    COMPLEXITY_KINDS,
+    Check,
+    match_expected_failures,
+)
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import measure_name
@@ -18,6 +23,26 @@ if TYPE_CHECKING:
     import pytest
 
 ALSO = ("measure", "name", "xfail")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which of an audit's networks selected tests need.
+
+    Parameters
+    ----------
+    recipes
+        Names.
+    with_ladder
+        Whether also those of the ladder's tasks.
+    """
+
+    recipes: frozenset[str]
+    with_ladder: bool = False
+
+    def __or__(self, other: Needs) -> Needs:
+        """Return what both need."""
+        return Needs(self.recipes | other.recipes, self.with_ladder or other.with_ladder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +82,17 @@ class MarkedAudit:
         """
         return match_expected_failures(dict(self.expected_failures), list(self.checks.values()))
 
-    def recipes_of(self, check_id: str | None) -> list[str]:
-        """Return the recipes that a check needs; None stands for all."""
-        everything = list(self.settings.recipes())
+    def needs_of(self, check_id: str | None) -> Needs:
+        """Return the networks that a check needs; None stands for all."""
+        everything = frozenset(self.settings.recipes())
         if check_id is None:
-            return everything
-        perturbation = self.checks[check_id].perturbation
-        if perturbation == BASELINE and self.checks[check_id].kind != "trend":
-            return everything
-        return [BASELINE, perturbation]
+            return Needs(everything, with_ladder=True)
+        check = self.checks[check_id]
+        if check.kind in COMPLEXITY_KINDS:
+            return Needs(frozenset({BASELINE}), with_ladder=True)
+        if check.kind == ADMISSIBLE_COUNT:
+            return Needs(everything)
+        return Needs(frozenset({BASELINE, check.perturbation}))
 
 
 def read_marker(mark: pytest.Mark | None, *layers: Mapping[str, Any]) -> MarkedAudit:

@@ -85,6 +85,14 @@ OPTIONS = (
         "training changes, by name. Default: the profile's",
         "perturbations",
     ),
+    Option(
+        "ladder",
+        "string",
+        "NAME",
+        "tasks of different complexity: label-noise, teacher-depth, mnist-to-fashion or none. "
+        "Default: label-noise",
+        "ladder",
+    ),
 )
 MEASURE_KEY = "fragility_measure"
 

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_fragility.errors import MeasureError, SettingsError, TaskError
 from pytest_fragility.plugin.help import MARKER
-from pytest_fragility.plugin.marked import MarkedAudit, read_marker
+from pytest_fragility.plugin.marked import MarkedAudit, Needs, read_marker
 from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
 from pytest_fragility.report.messages import skip_reason
 from pytest_fragility.report.records import to_json
@@ -22,7 +22,7 @@ from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_set
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.curves import LearningCurves
-    from pytest_fragility.families import Family, Progress
+    from pytest_fragility.families import Family, FamilyPlan, Progress
 
 PROPERTY = "fragility"
 
@@ -47,7 +47,7 @@ class FragilitySession:
         self._layers = (command_line_settings(config), ini_settings(config), root)
         self._audits: dict[int, MarkedAudit] = {}
         self._marks: list[pytest.Mark | None] = []
-        self._needed: dict[str, tuple[MarkedAudit, list[str]]] = {}
+        self._needed: dict[str, tuple[MarkedAudit, Needs]] = {}
         self._families: dict[str, Family] = {}
         self._failures: dict[str, Exception] = {}
         self._trains_together = True
@@ -71,8 +71,9 @@ class FragilitySession:
 
     def need(self, key: str, audit: MarkedAudit, check_id: str | None) -> None:
         """Note that a selected test needs the networks of a check; None stands for all."""
-        _, names = self._needed.setdefault(key, (audit, []))
-        names += [name for name in audit.recipes_of(check_id) if name not in names]
+        needs = audit.needs_of(check_id)
+        _, known = self._needed.get(key, (audit, needs))
+        self._needed[key] = (audit, known | needs)
 
     def knows(self, key: str) -> bool:
         """Return whether some selected test has asked for this audit's networks."""
@@ -162,7 +163,7 @@ class FragilitySession:
                 for key, (audit, _) in needs.items()
                 if (audit.settings.device, audit.settings.cache_dir) == (device, cache_dir)
             ]
-            plans = [needs[key][0].settings.plan(needs[key][1]) for key in keys]
+            plans = [_plan(*needs[key]) for key in keys]
             families = train_families(
                 plans,
                 device=choose_device(device),
@@ -192,6 +193,10 @@ class FragilitySession:
     def _rerun_command(self, item: pytest.Item) -> str:
         rerun: Sequence[str] = getattr(item, "rerun_arguments", [self._nodeid_from_here(item)])
         return shlex.join(["pytest", "--fragility", *given_flags(self._config), *rerun])
+
+
+def _plan(audit: MarkedAudit, needs: Needs) -> FamilyPlan:
+    return audit.settings.plan(list(needs.recipes), with_ladder=needs.with_ladder)
 
 
 SESSION_KEY = pytest.StashKey[FragilitySession]()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from pytest_fragility.checks.planning import SPREAD, TREND
+from pytest_fragility.checks.planning import COMPLEXITY_KINDS, SPREAD, TREND
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.ladder import rung_lines, sensitivity_lines
 from pytest_fragility.report.numbers import interval, level, power
 from pytest_fragility.report.records import Record
 
@@ -39,6 +40,8 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
 
 def _headline(record: Record) -> str:
     word = record["verdict"].upper() if record["verdict"] == BROKEN else record["verdict"]
+    if record["kind"] in COMPLEXITY_KINDS:
+        return f"{record['measure']}: {record['kind']} {word} over {record['ladder']}"
     under = "" if record["perturbation"] == BASELINE else f" under {record['perturbation']}"
     return f"{record['measure']}: {record['kind']} {word}{under}"
 
@@ -51,6 +54,8 @@ def _numbers(record: Record) -> list[str]:
     evidence, name = record["evidence"], record["perturbation"]
     if not evidence:
         return []
+    if record["kind"] in COMPLEXITY_KINDS:
+        return [*rung_lines(record), "", *sensitivity_lines(record)]
     width = max(len(BASELINE), len(name))
     lines = [f"  {BASELINE:<{width}}  {_law(record, evidence['baseline'])}"]
     if "perturbed" in evidence:
@@ -83,6 +88,8 @@ def _law(record: Record, estimate: dict[str, float]) -> str:
 
 def _test_error(record: Record) -> list[str]:
     """Say that the network itself barely changed."""
+    if record["kind"] in COMPLEXITY_KINDS:
+        return []
     evidence, levels, name = record["evidence"], record["error_levels"], record["perturbation"]
     if name == BASELINE or "error_perturbed" not in evidence or name not in levels:
         if evidence.get("error_baseline") and record["kind"] == TREND:
@@ -104,9 +111,14 @@ def _test_error(record: Record) -> list[str]:
 
 def _certainty(record: Record) -> str:
     level = f"{100 * (1 - record['alpha']):g} %"
+    place = (
+        f"baseline {record['baseline']}"
+        if record["kind"] in COMPLEXITY_KINDS
+        else f"task {record['task']}"
+    )
     basis = (
         f"{len(record['seeds'])} seeds, n = {record['sizes'][0]}..{record['sizes'][-1]}, "
-        f"task {record['task']}, {level} intervals over seeds"
+        f"{place}, {level} intervals over seeds"
     )
     if record["verdict"] in (BROKEN, KEPT) or (
         not record["evidence"] and record["admissibility"] != INADMISSIBLE

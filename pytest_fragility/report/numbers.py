@@ -26,6 +26,16 @@ def level(estimate: dict[str, float], name: str = "value") -> str:
     return f"log10({name}) = {interval(estimate)}"
 
 
+def sensitivity(estimate: dict[str, float | None]) -> str:
+    """Return a sensitivity, such as ``0.08 [0.01, 0.15]``; ``?`` where there is no number."""
+    mean, low, high = (
+        # adding zero turns -0.00 into 0.00
+        "?" if value is None else f"{round(value, 2) + 0.0:.2f}"
+        for value in (estimate["mean"], estimate["low"], estimate["high"])
+    )
+    return f"{mean} [{low}, {high}]"
+
+
 def law_of(record: Record) -> str:
     """Return what a record's slopes are slopes of."""
     return "value ~ n^slope" if record["scale"] == LOG else "value ~ slope * log(n)"

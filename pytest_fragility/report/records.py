@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility.checks.planning import PERTURBED_KINDS
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
+    from pytest_fragility.checks.planning import Check
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.curves import LearningCurves
 
@@ -29,6 +31,8 @@ def audit_context(curves: LearningCurves) -> Record:
         "alpha": curves.alpha,
         "scale": curves.scale,
         "device": curves.device,
+        "ladder": curves.ladder.name if curves.ladder else None,
+        "constant_over_recipes": curves.constant,
     }
 
 
@@ -50,7 +54,7 @@ def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
         "check": verdict.check.id,
         "kind": verdict.check.kind,
         "perturbation": perturbation,
-        "place": list(curves.recipes).index(perturbation),
+        "place": _place(curves, verdict.check),
         "verdict": verdict.status,
         "reason": verdict.reason,
         "seeds_needed": verdict.seeds_needed,
@@ -62,6 +66,12 @@ def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
             for name in dict.fromkeys((BASELINE, perturbation))
         },
     }
+
+
+def _place(curves: LearningCurves, check: Check) -> int:
+    """Return where a report has a check: by recipe, and what is of no one recipe at the end."""
+    names = list(curves.recipes)
+    return names.index(check.perturbation) if check.kind in PERTURBED_KINDS else len(names)
 
 
 def to_json(record: Record) -> str:

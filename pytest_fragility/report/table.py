@@ -5,14 +5,21 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, KINDS, SPREAD
+from pytest_fragility.checks.planning import (
+    ADMISSIBLE_COUNT,
+    COMPLEXITY_KINDS,
+    PERTURBED_KINDS,
+    SPREAD,
+)
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.ladder import ladder_lines
 from pytest_fragility.report.numbers import interval, law_of
 from pytest_fragility.report.records import Record
 
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
 WIDTH = 79
+CONSTANT = "reads data and architecture alone: the same under every recipe"
 COLUMNS = (17, 23, 9, 10, 10, 8)
 
 
@@ -49,13 +56,16 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
         f"{100 * (1 - first['alpha']):g} % intervals, {first['device']}",
         *([f"  value: {first['form']}"] if first["form"] else []),
         *_wrapped(f"baseline: {first['baseline']}"),
-        "",
-        _row("", "measure's slope", "error's", *KINDS),
+        *(_wrapped(CONSTANT) if first["constant_over_recipes"] else []),
     ]
-    judged = [record for record in records if record["kind"] != ADMISSIBLE_COUNT]
-    lines += [
-        _recipe_row(name, judged) for name in dict.fromkeys([BASELINE, *_perturbations(judged)])
-    ]
+    judged = [record for record in records if record["kind"] in PERTURBED_KINDS]
+    if judged:
+        lines += ["", _row("", "measure's slope", "error's", *PERTURBED_KINDS)]
+        names = dict.fromkeys([BASELINE, *_perturbations(judged)])
+        lines += [_recipe_row(name, judged) for name in names]
+    over_ladder = [record for record in records if record["kind"] in COMPLEXITY_KINDS]
+    if over_ladder:
+        lines += ["", *ladder_lines(over_ladder)]
     return "\n".join([*lines, *_notes(records, errors)])
 
 
@@ -78,10 +88,10 @@ def _recipe_row(name: str, judged: Sequence[Record]) -> str:
             slope = interval(evidence[side], record["scale"])
             error = f"{evidence[f'error_{side}']['mean']:+.2f}"
     if records and records[0]["admissibility"] == INADMISSIBLE:
-        slope, error, cells = "not admissible", "", ["-"] * len(KINDS)
+        slope, error, cells = "not admissible", "", ["-"] * len(PERTURBED_KINDS)
     else:
         short = {record["kind"]: SHORT[record["verdict"]] for record in records}
-        cells = [short.get(kind, "") for kind in KINDS]
+        cells = [short.get(kind, "") for kind in PERTURBED_KINDS]
     if len(name) < COLUMNS[0]:
         return _row(name, slope, error, *cells)
     return "\n".join([*_wrapped(name), _row("", slope, error, *cells)])

@@ -1,0 +1,177 @@
+"""Learning curves over a ladder of tasks, and how far a measure's follow test error's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import stdtrit
+
+from pytest_fragility.curves import Estimate, LearningCurve
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """By how much a measure's exponents or levels change where test error's change by one.
+
+    The slope of a regression of the measure's values on test error's over the tasks of a ladder:
+    1 follows test error, 0 is blind, below zero is the wrong way round. With x_t the mean over
+    seeds of test error's value for task t, c_t = x_t - mean(x), and, for each seed, the contrasts
+    ``N = sum c_t measure_t`` and ``D = sum c_t error_t``, it is mean(N) / mean(D); its interval is
+    Fieller's (1954), which takes both as uncertain and uses that they come from the same seeds.
+
+    Parameters
+    ----------
+    numerator, denominator
+        Means of N and D over seeds.
+    covariance
+        Sample variances and covariance over seeds: of N, of N and D, of D.
+    seeds
+        Number of seeds.
+    alpha
+        One minus the interval's level.
+    """
+
+    numerator: float
+    denominator: float
+    covariance: tuple[float, float, float]
+    seeds: int
+    alpha: float
+
+    @classmethod
+    def from_samples(cls, measure: Floats, error: Floats, alpha: float) -> Sensitivity:
+        """Return the sensitivity of values of shape (tasks, seeds), paired over seeds."""
+        contrast = error.mean(axis=1) - error.mean()
+        numerators, denominators = contrast @ measure, contrast @ error
+        (nn, nd), (_, dd) = np.cov(numerators, denominators)
+        return cls(
+            float(numerators.mean()),
+            float(denominators.mean()),
+            (float(nn), float(nd), float(dd)),
+            measure.shape[1],
+            alpha,
+        )
+
+    @property
+    def mean(self) -> float:
+        """The ratio of the means; NaN where test error's values are all the same."""
+        return self.numerator / self.denominator if self.denominator else math.nan
+
+    @property
+    def low(self) -> float:
+        """The interval's lower end; minus infinity where test error's change is uncertain."""
+        return self._interval[0]
+
+    @property
+    def high(self) -> float:
+        """The interval's upper end; infinity where test error's change is uncertain."""
+        return self._interval[1]
+
+    @cached_property
+    def _interval(self) -> tuple[float, float]:
+        nn, nd, dd = self.covariance
+        scale = float(stdtrit(self.seeds - 1, 1 - self.alpha / 2)) ** 2 / self.seeds
+        # the ratios r for which the t interval of N - r D contains zero
+        a = self.denominator**2 - scale * dd
+        b = self.numerator * self.denominator - scale * nd
+        c = self.numerator**2 - scale * nn
+        if a <= 0:
+            return -math.inf, math.inf
+        half = math.sqrt(max(b * b - a * c, 0.0))
+        return (b - half) / a, (b + half) / a
+
+    def with_seeds(self, seeds: int) -> Sensitivity:
+        """Return what it would be with more seeds of the same means and covariance."""
+        return Sensitivity(self.numerator, self.denominator, self.covariance, seeds, self.alpha)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return mean and interval as plain floats; None where there is no number."""
+        values = {"mean": self.mean, "low": self.low, "high": self.high}
+        return {name: v if math.isfinite(v) else None for name, v in values.items()}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LadderCurves:
+    """A measure's curves for every task of a ladder, test error's beside them.
+
+    Parameters
+    ----------
+    name
+        The ladder's.
+    measure
+        The measure's curves by task name; each is computed when it is first asked for.
+    error
+        Test error's curves by task name.
+    unfinished
+        By task name: in words, what kept runs from their stopping target.
+    """
+
+    name: str
+    measure: Mapping[str, LearningCurve]
+    error: dict[str, LearningCurve]
+    unfinished: dict[str, str]
+
+    @property
+    def alpha(self) -> float:
+        """Level of the intervals is ``1 - alpha``."""
+        return next(iter(self.error.values())).alpha
+
+    @property
+    def largest_size(self) -> int:
+        """The largest training set size."""
+        return next(iter(self.error.values())).sizes[-1]
+
+    @cached_property
+    def exponents(self) -> tuple[Floats, Floats]:
+        """Exponents of measure and test error, each of shape (tasks, seeds)."""
+        measure = np.array([-self.measure[task].slopes for task in self.error])
+        return measure, np.array([-curve.slopes for curve in self.error.values()])
+
+    @cached_property
+    def levels(self) -> tuple[Floats, Floats]:
+        """Levels of measure and test error, in decades, each of shape (tasks, seeds)."""
+        measure = np.array([self.measure[task].levels for task in self.error])
+        return measure, np.array([curve.levels for curve in self.error.values()])
+
+    @cached_property
+    def rank_agreement(self) -> Estimate:
+        """Kendall's tau of measure and test error over the tasks, at the largest n, over seeds.
+
+        Pairs of tasks in the same order less pairs in opposite order, over all pairs; ties count
+        for neither.
+        """
+        measure = np.array([self.measure[task].values[-1] for task in self.error])
+        error = np.array([curve.values[-1] for curve in self.error.values()])
+        agreements = [
+            np.sign(measure[one] - measure[other]) * np.sign(error[one] - error[other])
+            for one, other in combinations(range(len(error)), 2)
+        ]
+        return Estimate.from_samples(np.mean(agreements, axis=0), self.alpha)
+
+
+def certainly_differ(values: Floats, alpha: float) -> bool:
+    """Return whether some two tasks differ with certainty.
+
+    Paired t intervals of all pairs of tasks, at a level that is shared among them (Bonferroni).
+
+    Parameters
+    ----------
+    values
+        Shape (tasks, seeds).
+    alpha
+        The chance to say so where no two differ.
+    """
+    pairs = list(combinations(values, 2))
+    return any(
+        Estimate.from_samples(one - other, alpha / len(pairs)).sign != 0 for one, other in pairs
+    )

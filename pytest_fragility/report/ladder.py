@@ -1,0 +1,85 @@
+"""A ladder of tasks in words: the measure's column beside test error's."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from pytest_fragility.checks.planning import COMPLEXITY_EXPONENT
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
+from pytest_fragility.report.numbers import interval, sensitivity
+from pytest_fragility.report.records import Record
+
+WIDTH = 79
+COLUMN = 27
+SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
+
+
+def ladder_lines(records: Sequence[Record]) -> list[str]:
+    """Return the table's part about a ladder: its tasks, then a verdict each on both kinds."""
+    lines = _indented(f"over the ladder {records[0]['ladder']}:", more="  ")
+    shown = [record for record in records if record["evidence"]]
+    if shown:
+        lines += rung_lines(shown[0])
+    lines += [_verdict_line(record) for record in records]
+    return [*lines, f"  {_ranks(shown[0]['evidence'])}"] if shown else lines
+
+
+def rung_lines(record: Record) -> list[str]:
+    """Return one line per task: test error, then the measure."""
+    rungs = record["evidence"]["rungs"]
+    name = record["measure"] if len(record["measure"]) <= COLUMN else "measure"
+    width = max(len(rung["task"]) for rung in rungs) + 2
+    lines = [f"  {'':<{width}}{'test error':<{COLUMN}}{name}"]
+    form = _power if record["kind"] == COMPLEXITY_EXPONENT else _level
+    for rung in rungs:
+        error, measure = form(rung["error"]), form(rung["measure"])
+        lines.append(f"  {rung['task']:<{width}}{error:<{COLUMN}}{measure}")
+    return lines
+
+
+def sensitivity_lines(record: Record) -> list[str]:
+    """Return both columns on one line, how far one follows the other, and what ranks say."""
+    evidence = record["evidence"]
+    low, high = evidence["allowed"]
+    sign = "n^" if record["kind"] == COMPLEXITY_EXPONENT else "10^"
+    error, measure = (
+        " -> ".join(f"{sign}{rung[whose]['mean']:+.2f}" for rung in evidence["rungs"])
+        for whose in ("error", "measure")
+    )
+    return [
+        *_indented(
+            f"test error {error}, {record['measure']} {measure}: "
+            f"sensitivity {sensitivity(evidence['sensitivity'])}"
+        ),
+        *_indented(f"(1 follows test error, 0 is blind; allowed {low:.2f} to {high:.2f})"),
+        *_indented(f"{_ranks(evidence)} (1: the tasks' order is the same; -1: the opposite)"),
+    ]
+
+
+def _ranks(evidence: Record) -> str:
+    agreement = evidence["rank_agreement"]["mean"]
+    return f"ranks at n = {evidence['rank_size']} agree by {round(agreement, 2) + 0.0:+.2f}"
+
+
+def _level(estimate: dict[str, float]) -> str:
+    """Return a level in decades, such as ``10^-0.57 [-0.60, -0.55]``."""
+    return f"10^{interval(estimate)}"
+
+
+def _power(estimate: dict[str, float]) -> str:
+    return f"n^{interval(estimate)}"
+
+
+def _verdict_line(record: Record) -> str:
+    what = "exponents" if record["kind"] == COMPLEXITY_EXPONENT else "levels"
+    text = f"  {what + ':':<11}{SHORT[record['verdict']]}"
+    if record["evidence"]:
+        text += f", sensitivity {sensitivity(record['evidence']['sensitivity'])}"
+    return text
+
+
+def _indented(text: str, more: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  ", subsequent_indent="  " + more, break_on_hyphens=False
+    )
