@@ -38,10 +38,13 @@ def test_noise(check):
     check()
 
 
-@pytest.mark.fragility(parameter_count.bound_form)
+@pytest.mark.fragility(
+    parameter_count.bound_form,
+    xfail={"complexity-*": "it does not look at the data either"},
+)
 def test_parameter_count(check):
     """A measure that ignores the network withstands every change of its training.
 
-    Being kept is not enough: what catches this one is data of different complexity.
+    What catches this one is data of different complexity: its exponent is 1/2 whatever it learns.
     """
     check()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_fragility.recipes import cross_entropy_below as cross_entropy_below
     from pytest_fragility.recipes import fixed_steps as fixed_steps
     from pytest_fragility.recipes import full_train_accuracy as full_train_accuracy
+    from pytest_fragility.tasks import Ladder as Ladder
     from pytest_fragility.tasks import Task as Task
     from pytest_fragility.tasks import TaskData as TaskData
     from pytest_fragility.trained_networks import TrainedNetwork as TrainedNetwork
@@ -61,7 +62,7 @@ _HOMES = {
         "fixed_steps",
         "full_train_accuracy",
     ),
-    "tasks": ("Task", "TaskData"),
+    "tasks": ("Ladder", "Task", "TaskData"),
     "trained_networks": ("TrainedNetwork",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

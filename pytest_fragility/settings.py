@@ -28,7 +28,7 @@ from pytest_fragility.perturbations import (
 )
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Ladder, Task, get_ladder, get_task
-from pytest_fragility.tasks.ladders import LABEL_NOISE
+from pytest_fragility.tasks.ladders import LABEL_NOISE, LADDERS
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.planning import Check
@@ -74,7 +74,7 @@ _STANDARD = (
 
 PROFILES = {
     "quick": Profile((32, 64, 128, 256, 512), 4, ("lr-x3", "lr-x10", "adam-x10")),
-    "standard": Profile((32, 64, 128, 256, 512, 1024), 5, _STANDARD),
+    "standard": Profile((32, 64, 128, 256, 512, 1024), 6, _STANDARD),
     "thorough": Profile(
         (32, 64, 128, 256, 512, 1024),
         10,
@@ -261,10 +261,13 @@ def _task(value: Any) -> Task:
 
 def _ladder(value: Any, task: Task) -> Ladder | None:
     if isinstance(value, str):
+        _choose("ladder", value, dict.fromkeys([*LADDERS, NO_LADDER]))
         return None if value == NO_LADDER else get_ladder(value, task)
     if isinstance(value, Ladder):
         return value
-    tasks = [_task(each) for each in _listed("ladder", value)]
+    if not isinstance(value, Iterable):
+        raise SettingsError(f"ladder={value!r}: expected a name, a Ladder or a list of tasks")
+    tasks = [_task(each) for each in value]
     return Ladder(" -> ".join(each.name for each in tasks), tasks)
 
 

@@ -43,6 +43,7 @@ class Auditor:
             "perturbations": ["adam"],
             "device": "cpu",
             "error_margin": ANYTHING,
+            "ladder": "none",
         }
 
     def __call__(self, measure: Measure, **options: Any) -> AuditResult:

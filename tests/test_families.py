@@ -72,7 +72,7 @@ def test_networks_stand_where_they_say(small_family: Family) -> None:
 @pytest.mark.parametrize(
     ("index", "text"),
     [
-        (("digits", "adam", 16, 0), "task 'digits': this family has learned 'blobs'"),
+        (("digits", "adam", 16, 0), "task 'digits': this family has learned blobs"),
         (("blobs", "sgd", 16, 0), "no run with recipe 'sgd', n=16, seed=0"),
         (("blobs", "adam", 17, 0), "sizes (16, 32, 64), seeds (0, 1, 2)"),
         (("blobs", "adam", 16, 9), "seed=9; this family has recipes baseline, adam"),

@@ -6,6 +6,7 @@ import pytest
 
 from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
+    COMPLEXITY,
     EXPONENT,
     KINDS,
     SPREAD,
@@ -35,6 +36,8 @@ def test_the_baseline_comes_first_and_the_count_last() -> None:
         "exponent-adam-x10",
         "spread-adam",
         "spread-adam-x10",
+        "complexity-exponent",
+        "complexity-level",
         "perturbations-admissible",
     ]
 
@@ -46,8 +49,14 @@ def test_only_the_kinds_asked_for_are_planned() -> None:
 
 
 def test_without_perturbations_there_is_nothing_to_count() -> None:
-    """The baseline's trend alone is left."""
-    assert ids(plan_checks(KINDS, [])) == ["trend-baseline"]
+    """The baseline's trend and the ladder are left."""
+    left = ["trend-baseline", "complexity-exponent", "complexity-level"]
+    assert ids(plan_checks(KINDS, [])) == left
+
+
+def test_a_ladder_alone_counts_no_perturbations() -> None:
+    """Whether they are admissible matters to checks of theirs alone."""
+    assert ids(plan_checks((COMPLEXITY,), ["adam"])) == ["complexity-exponent", "complexity-level"]
 
 
 def test_a_check_is_called_by_kind_and_perturbation() -> None:

@@ -13,7 +13,7 @@ from pytest_fragility.checks.judging import judge
 from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
     EXPONENT,
-    KINDS,
+    PERTURBED_KINDS,
     SPREAD,
     TREND,
     Check,
@@ -38,7 +38,7 @@ def record_of(check: Check, curves: LearningCurves) -> Record:
     return check_record(curves, judge(check, curves, Tolerances()))
 
 
-def records_of(curves: LearningCurves, kinds: Sequence[str] = KINDS) -> list[Record]:
+def records_of(curves: LearningCurves, kinds: Sequence[str] = PERTURBED_KINDS) -> list[Record]:
     """Return the records of a whole audit."""
     names = [name for name in curves.recipes if name != BASELINE]
     return [record_of(check, curves) for check in plan_checks(kinds, names)]
@@ -287,7 +287,7 @@ def test_the_table_has_a_row_for_each_recipe(reversing: LearningCurves) -> None:
 def test_the_verdicts_stand_below_their_kind() -> None:
     """Whichever kinds were asked for."""
     curves = make_curves({BASELINE: lines(-0.2), "adam": lines(-0.2).moved(slope=1.0)})
-    for kinds in ([EXPONENT], [SPREAD, EXPONENT], list(KINDS)):
+    for kinds in ([EXPONENT], [SPREAD, EXPONENT], list(PERTURBED_KINDS)):
         text = audit_table(records_of(curves, kinds)).splitlines()
         header, row = text[4], next(line for line in text if line.startswith("  adam"))
         assert row[header.index("exponent") :].startswith("BROKEN")

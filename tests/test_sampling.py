@@ -2,42 +2,234 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.families import FamilyPlan, train_families
 from pytest_fragility.perturbations import CATALOGUE
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps
 from pytest_fragility.runs import Run
-from pytest_fragility.tasks import Task
+from pytest_fragility.tasks import Task, TaskData, with_label_noise
+from pytest_fragility.tasks.task import SUBSETS
+from pytest_fragility.training import trainer
 from pytest_fragility.training.sampling import BLOCK_SAMPLES, SampleOrder, training_subset
 from pytest_fragility.training.trainer import train
 
 
-def test_subsets_are_nested() -> None:
+def pool(counts: Sequence[int], **rules: Any) -> TaskData:
+    """Return a pool with so many samples of each class, in a mixed order."""
+    labels = np.random.default_rng(sum(counts)).permutation(
+        np.repeat(np.arange(len(counts)), counts)
+    )
+    inputs = np.ones((len(labels), 1))
+    return TaskData(inputs, labels, inputs[:1], labels[:1], **rules)
+
+
+def uneven(**rules: Any) -> TaskData:
+    """Return a pool of 200 samples in three classes."""
+    return pool([100, 70, 30], **rules)
+
+
+def lax(subsets: str) -> TaskData:
+    """Return a pool of 200 samples whose subsets may lack a class."""
+    return uneven(subsets=subsets, allow_missing_classes=True)
+
+
+def subset_labels(data: TaskData, n: int, seed: int) -> list[int]:
+    """Return the labels that a run trains on, in the order of its subset."""
+    return [int(label) for label in data.train_labels[training_subset(data, n, seed)]]
+
+
+def farthest_from_shares(labels: Sequence[int], counts: Sequence[int]) -> Fraction:
+    """Return by how many samples any class in any beginning is off its share of the whole."""
+    seen = [0] * len(counts)
+    farthest = Fraction(0)
+    for n, label in enumerate(labels, start=1):
+        seen[label] += 1
+        for count, had in zip(counts, seen, strict=True):
+            farthest = max(farthest, abs(had - Fraction(n * count, sum(counts))))
+    return farthest
+
+
+@pytest.mark.parametrize("subsets", SUBSETS)
+def test_subsets_are_nested(subsets: str) -> None:
     """A larger size adds samples and keeps those it had."""
-    subsets = [training_subset(200, n, 3) for n in (1, 16, 150, 200)]
-    for small, large in itertools.pairwise(subsets):
+    data = lax(subsets)
+    drawn = [training_subset(data, n, 3) for n in (1, 16, 150, 200)]
+    assert [len(rows) for rows in drawn] == [1, 16, 150, 200]
+    for small, large in itertools.pairwise(drawn):
         np.testing.assert_array_equal(large[: len(small)], small)
-    np.testing.assert_array_equal(np.sort(subsets[-1]), np.arange(200))
+    np.testing.assert_array_equal(np.sort(drawn[-1]), np.arange(200))
 
 
-def test_subsets_depend_on_the_seed() -> None:
+@pytest.mark.parametrize("subsets", SUBSETS)
+def test_subsets_depend_on_the_seed(subsets: str) -> None:
     """Seeds draw different samples, and each seed the same ones again."""
-    subsets = [tuple(training_subset(200, 16, seed).tolist()) for seed in range(10)]
-    assert len(set(subsets)) == 10
-    assert subsets == [tuple(training_subset(200, 16, seed).tolist()) for seed in range(10)]
+    drawn = [
+        [tuple(training_subset(data, 16, seed).tolist()) for seed in range(10)]
+        for data in (lax(subsets), lax(subsets))
+    ]
+    assert len({tuple(sorted(rows)) for rows in drawn[0]}) == 10
+    assert drawn[0] == drawn[1]
 
 
-def test_subset_larger_than_the_pool_is_refused() -> None:
+def test_every_sample_of_a_class_may_come_first() -> None:
+    """Within its class, a stratified subset takes samples at random."""
+    data = pool([6, 6])
+    firsts = {tuple(sorted(training_subset(data, 2, seed).tolist())) for seed in range(400)}
+    assert len(firsts) == 36
+
+
+@pytest.mark.parametrize("subsets", SUBSETS)
+def test_subset_larger_than_the_pool_is_refused(subsets: str) -> None:
     """The error names the size and the pool."""
     with pytest.raises(TaskError, match=r"size 201: .* only 200 samples"):
-        training_subset(200, 201, 0)
+        training_subset(uneven(subsets=subsets), 201, 0)
+
+
+class_counts = st.lists(st.integers(1, 60), min_size=1, max_size=14)
+
+
+@settings(deadline=None, max_examples=100)
+@example(counts=[100, *[10] * 10], seed=0)
+@example(counts=[1, 1, 300], seed=0)
+@given(counts=class_counts, seed=st.integers(0, 5))
+def test_stratified_subsets_have_the_pool_s_shares(counts: list[int], seed: int) -> None:
+    """At every size, each class has its share of the samples, to within one sample."""
+    data = pool(counts, allow_missing_classes=True)
+    labels = subset_labels(data, sum(counts), seed)
+    assert farthest_from_shares(labels, counts) <= 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(classes=st.integers(1, 20), each=st.integers(1, 8), seed=st.integers(0, 5))
+def test_classes_of_one_size_come_in_turn(classes: int, each: int, seed: int) -> None:
+    """Where all classes are as large, every K samples after another hold each of K classes once."""
+    labels = subset_labels(pool([each] * classes), classes * each, seed)
+    for turn in np.reshape(labels, (each, classes)).tolist():
+        assert sorted(turn) == list(range(classes))
+
+
+def test_random_subsets_are_drawn_without_regard_to_classes() -> None:
+    """Their class counts vary as those of draws without replacement do, unlike stratified ones."""
+    counts = {
+        subsets: [subset_labels(lax(subsets), 40, seed).count(0) for seed in range(400)]
+        for subsets in SUBSETS
+    }
+    assert set(counts["stratified"]) == {20}
+    # 40 of 200 with 100 of the class: hypergeometric
+    assert np.mean(counts["random"]) == pytest.approx(20, abs=0.7)
+    assert np.var(counts["random"]) == pytest.approx(40 * 0.25 * 160 / 199, rel=0.3)
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("subsets", SUBSETS)
+def test_label_noise_leaves_the_samples_as_they_are(subsets: str, fraction: float) -> None:
+    """At every size and seed, the noisy task trains on the samples that the clean one does."""
+    clean = Task("pool", lambda: lax(subsets))
+    noisy = with_label_noise(clean, fraction)
+    assert (noisy.data.train_labels != clean.data.train_labels).any()
+    for n, seed in itertools.product((20, 77, 200), range(5)):
+        expected = training_subset(clean.data, n, seed)
+        np.testing.assert_array_equal(training_subset(noisy.data, n, seed), expected)
+
+
+def test_noise_that_hides_a_class_is_no_error() -> None:
+    """What a subset may not lack are the classes before the noise."""
+    data = dataclasses.replace(uneven(), train_labels=np.zeros(200, dtype=int))
+    assert len(training_subset(data, 16, 0)) == 16
+    with pytest.raises(TaskError, match=r"no sample of class [12], one of 3 in the pool"):
+        training_subset(data, 2, 0)
+
+
+def test_a_stratified_subset_that_lacks_a_class_is_refused() -> None:
+    """The error names size, seed, class and what to do."""
+    with pytest.raises(TaskError) as caught:
+        training_subset(pool([50, 50, 4]), 5, 3)
+    assert str(caught.value) == (
+        "size 5, seed 3: the stratified training subset has no sample of class 2, one of 3 in the "
+        "pool; ask for larger sizes, or allow_missing_classes=True"
+    )
+
+
+def test_a_random_subset_that_lacks_a_class_is_refused() -> None:
+    """The error names stratified subsets as a way out, too."""
+    data = pool([1, 199, 1], subsets="random")
+    lenient = dataclasses.replace(data, allow_missing_classes=True)
+    absent = [seed for seed in range(5) if 0 not in subset_labels(lenient, 20, seed)]
+    with pytest.raises(TaskError) as caught:
+        training_subset(data, 20, absent[0])
+    assert str(caught.value) == (
+        f"size 20, seed {absent[0]}: the random training subset has no sample of class 0, one of 3 "
+        "in the pool; ask for larger sizes, subsets='stratified', or allow_missing_classes=True"
+    )
+
+
+def test_classes_that_the_pool_never_had_are_not_missing() -> None:
+    """A number of classes beyond those of the pool asks nothing of its subsets."""
+    data = pool([4, 4], classes=10)
+    assert sorted(subset_labels(data, 2, 0)) == [0, 1]
+
+
+@pytest.mark.parametrize("subsets", SUBSETS)
+def test_missing_classes_may_be_allowed(subsets: str) -> None:
+    """Then a subset has the samples it would have had, and nothing is refused."""
+    assert len(training_subset(lax(subsets), 1, 0)) == 1
+    expected = training_subset(uneven(subsets=subsets), 100, 0)
+    np.testing.assert_array_equal(training_subset(lax(subsets), 100, 0), expected)
+
+
+def refuse_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail the test where anything is trained."""
+
+    def train_nothing(*_: Any) -> None:
+        pytest.fail("trained")
+
+    monkeypatch.setattr(trainer, "train", train_nothing)
+
+
+def plan_of(task: Task, sizes: tuple[int, ...], seeds: tuple[int, ...]) -> FamilyPlan:
+    """Return a plan of one recipe."""
+    return FamilyPlan(task, {"baseline": Recipe()}, sizes, seeds)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((2, 100), r"task 'uneven': size 2, seed 0: .* no sample of class 2, one of 3"),
+        ((100, 201), r"size 201: the training pool of task 'uneven' has only 200 samples"),
+    ],
+)
+def test_families_refuse_their_subsets_before_training(
+    blobs: Task, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], message: str
+) -> None:
+    """The error names the task, though another one's runs could have been trained first."""
+    refuse_training(monkeypatch)
+    plans = [plan_of(blobs, (64,), (0,)), plan_of(Task("uneven", uneven), sizes, (0, 1))]
+    with pytest.raises(TaskError, match=message):
+        train_families(plans, device=torch.device("cpu"), progress=lambda *_: pytest.fail("begun"))
+
+
+def test_families_look_at_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that only the last seed's subset lacks is found before the first is trained."""
+    refuse_training(monkeypatch)
+    labels = [set(subset_labels(lax("random"), 10, seed)) for seed in range(50)]
+    lacking = [seed for seed in range(50) if labels[seed] == {0, 1}]
+    complete = [seed for seed in range(50) if labels[seed] == {0, 1, 2}]
+    task = Task("random", lambda: uneven(subsets="random"))
+    plan = plan_of(task, (10,), (*complete[:3], lacking[0]))
+    with pytest.raises(TaskError, match=rf"task 'random': size 10, seed {lacking[0]}: .* class 2"):
+        train_families([plan], device=torch.device("cpu"))
 
 
 @settings(deadline=None, max_examples=30)

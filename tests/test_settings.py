@@ -35,8 +35,16 @@ def test_the_defaults_are_those_of_the_readme() -> None:
         "log",
     )
     assert (found.alpha, found.device, found.cache_dir) == (0.05, "auto", Path(".fragility_cache"))
-    assert found.tolerances == Tolerances(exponent=0.1, spread=0.1, margin=0.1, trend="error")
-    assert found.kinds == ("trend", "exponent", "spread")
+    assert found.tolerances == Tolerances(
+        exponent=0.1, spread=0.1, margin=0.1, sensitivity=0.25, trend="error"
+    )
+    assert found.kinds == ("trend", "exponent", "spread", "complexity")
+    assert found.ladder is not None
+    assert [task.name for task in found.ladder.tasks] == [
+        "digits",
+        "digits+label-noise-0.2",
+        "digits+label-noise-0.5",
+    ]
     assert found.recipe == Recipe()
 
 
@@ -55,7 +63,7 @@ def test_the_readme_lists_every_setting() -> None:
     ("profile", "sizes", "seeds", "perturbations"),
     [
         ("quick", (32, 64, 128, 256, 512), 4, 3),
-        ("standard", (32, 64, 128, 256, 512, 1024), 5, 9),
+        ("standard", (32, 64, 128, 256, 512, 1024), 6, 9),
         ("thorough", (32, 64, 128, 256, 512, 1024), 10, 14),
     ],
 )
@@ -67,7 +75,7 @@ def test_a_profile_gives_grid_and_perturbations(
     assert (found.sizes, found.seeds) == (sizes, tuple(range(seeds)))
     assert len(found.perturbations) == perturbations
     assert list(found.perturbations) == list(PROFILES[profile].perturbations)
-    assert len(found.checks) == 1 + CHECKS_PER_PERTURBATION * perturbations + 1
+    assert len(found.checks) == 1 + CHECKS_PER_PERTURBATION * perturbations + 2 + 1
 
 
 def test_a_profile_fills_only_what_is_not_given() -> None:
@@ -113,7 +121,8 @@ def test_no_perturbations_is_a_value() -> None:
     """An empty list asks for the baseline alone."""
     found = resolve_settings({"perturbations": []}, {"perturbations": ["adam"]})
     assert list(found.recipes()) == [BASELINE]
-    assert [check.id for check in found.checks] == ["trend-baseline"]
+    left = ["trend-baseline", "complexity-exponent", "complexity-level"]
+    assert [check.id for check in found.checks] == left
 
 
 def test_sizes_are_sorted() -> None:
@@ -215,6 +224,9 @@ def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
         ("spread_tolerance", float("nan")),
         ("spread_tolerance", [0.1]),
         ("error_margin", -1),
+        ("least_sensitivity", "0.1"),
+        ("least_sensitivity", -0.1),
+        ("ladder", 3),
         ("alpha", 0),
         ("alpha", 1),
         ("alpha", 5),
@@ -241,6 +253,7 @@ def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
         ("checks", ["exponents"], "exponent"),
         ("perturbations", ["adm"], "adam"),
         ("perturbations", ["lr-x3+momentun"], "momentum"),
+        ("ladder", "label-nois", "label-noise"),
     ],
 )
 def test_a_typo_is_answered_with_the_nearest_name(option: str, value: Any, suggestion: str) -> None:

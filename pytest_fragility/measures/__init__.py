@@ -28,7 +28,15 @@ from pytest_fragility.measures.marginal_likelihood import (
     prior_kernel,
     sum_of_one_vs_rest_negative_log_evidences,
 )
-from pytest_fragility.measures.measure import Measure, control, is_control, measure_name, oracle
+from pytest_fragility.measures.measure import (
+    Measure,
+    constant,
+    control,
+    is_constant,
+    is_control,
+    measure_name,
+    oracle,
+)
 from pytest_fragility.measures.norms import (
     frobenius_distance_from_initialization,
     frobenius_over_spectral,
@@ -110,6 +118,7 @@ __all__ = [
     "adaptive_sharpness",
     "at_initialization",
     "bound_form",
+    "constant",
     "control",
     "control_measures",
     "fisher_rao_norm",
@@ -121,6 +130,7 @@ __all__ = [
     "hessian_trace",
     "hessian_trace_estimate",
     "inverse_margin",
+    "is_constant",
     "is_control",
     "log_evidence",
     "marginal_likelihood_bound",

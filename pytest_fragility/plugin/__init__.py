@@ -130,6 +130,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     state = fragility_session(session.config)
     for item in session.items:
+        if _is_skipped(item):
+            continue
         if isinstance(item, MeasureItem):
             state.need(*needs_of(item, state))
         elif isinstance(item, pytest.Function) and _uses_networks(item):
@@ -139,6 +141,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _refuse_options_without_effect(config: pytest.Config) -> None:
     if config.getoption("fragility_measure"):
         raise pytest.UsageError("--fragility-measure needs --fragility, which runs audits")
+
+
+def _is_skipped(item: pytest.Item) -> bool:
+    """Return whether a test is known not to run, so that nothing need be trained for it."""
+    conditions = [condition for mark in item.iter_markers("skipif") for condition in mark.args]
+    return bool(item.get_closest_marker("skip")) or True in conditions
 
 
 def _uses_networks(item: pytest.Function) -> bool:

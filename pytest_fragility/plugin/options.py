@@ -51,7 +51,7 @@ OPTIONS = (
         "profile",
         "string",
         "NAME",
-        "how much to spend: quick (3 perturbations, 4 seeds), standard (9, 5 seeds) or "
+        "how much to spend: quick (3 perturbations, 4 seeds), standard (9, 6 seeds) or "
         "thorough (14, 10 seeds). Default: standard",
         "profile",
     ),

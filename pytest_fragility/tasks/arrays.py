@@ -112,6 +112,11 @@ def from_sklearn(
                 "with data and target (leave out return_X_y)"
             )
         labels = np.asarray(bunch.target)
+        if labels.dtype.kind == "f":
+            raise TaskError(
+                f"task {chosen!r}: targets of type {labels.dtype} are those of a regression; "
+                "expected classes, as whole numbers or words"
+            )
         if labels.dtype.kind in "OUS":
             labels = np.unique(labels.astype(str), return_inverse=True)[1]
         return held_out(

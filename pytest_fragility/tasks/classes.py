@@ -29,16 +29,16 @@ def with_classes(task: Task, classes: Sequence[int]) -> Task:
     Raises
     ------
     TaskError
-        If there are fewer than two classes or one is given twice; when the data are read, if the
-        task has no such class, or has label noise, which has to come last.
+        If there are fewer than two classes or one is given twice, or the task has label noise,
+        which has to come last; when the data are read, if the task has no such class.
     """
+    _require_no_noise(task)
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise TaskError(f"classes {list(classes)!r}: expected at least two, each once")
 
     def change(data: TaskData) -> TaskData:
         import numpy as np
 
-        _require_no_noise(data, task)
         present = set(np.unique(data.train_labels).tolist())
         unknown = [one for one in classes if one not in present]
         if unknown:
@@ -75,15 +75,15 @@ def with_binary_split(task: Task, positive: Iterable[int] | None = None) -> Task
     Raises
     ------
     TaskError
-        When the data are read: if the classes do not make two parts, or the task has label
-        noise, which has to come last.
+        If the task has label noise, which has to come last; when the data are read, if the
+        classes do not make two parts.
     """
+    _require_no_noise(task)
     chosen = None if positive is None else sorted(set(positive))
 
     def change(data: TaskData) -> TaskData:
         import numpy as np
 
-        _require_no_noise(data, task)
         ones = (
             [c for c in range(data.classes) if 2 * c >= data.classes] if chosen is None else chosen
         )
@@ -92,7 +92,7 @@ def with_binary_split(task: Task, positive: Iterable[int] | None = None) -> Task
             return np.isin(labels, ones).astype(np.int64)
 
         train, test = split(data.train_labels), split(data.test_labels)
-        if not 0 < train.mean() < 1:
+        if not 0 < train.mean() < 1 or max(ones) >= data.classes:
             raise TaskError(
                 f"binary split of {task.name!r} by {ones}: expected some of its classes 0 to "
                 f"{data.classes - 1}, and not all"
@@ -105,8 +105,8 @@ def with_binary_split(task: Task, positive: Iterable[int] | None = None) -> Task
     return task.changed(name, change)
 
 
-def _require_no_noise(data: TaskData, task: Task) -> None:
-    if (data.strata != data.train_labels).any():
+def _require_no_noise(task: Task) -> None:
+    if task.clean is not None:
         raise TaskError(
             f"task {task.name!r} has label noise; change its classes first, then add the noise"
         )

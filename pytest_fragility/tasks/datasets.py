@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks.splits import held_out
-from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData
+from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData, as_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -64,12 +64,9 @@ def from_dataset(
         raise TaskError(
             f"task {name!r}: expected test_dataset, or test_size= to hold out some of the samples"
         )
-    for part in filter(lambda part: part is not None, (dataset, test_dataset)):
-        if not hasattr(part, "__len__") or not hasattr(part, "__getitem__"):
-            raise TaskError(
-                f"task {name!r}: a {type(part).__name__} has no length or no items by number; "
-                "expected a map-style data set (turn an iterable one into a list)"
-            )
+    for part in (dataset, test_dataset):
+        if part is not None:
+            _require_map_style(name, part)
     rules: dict[str, Any] = {"subsets": subsets, "allow_missing_classes": allow_missing_classes}
     keys = (input_key, label_key)
 
@@ -82,6 +79,22 @@ def from_dataset(
     return Task(name, load)
 
 
+def _require_map_style(name: str, dataset: Any) -> None:
+    from torch.utils.data import IterableDataset
+
+    if isinstance(dataset, Mapping):
+        raise TaskError(
+            f"task {name!r}: a {type(dataset).__name__} of several data sets "
+            f"({', '.join(map(str, dataset))}); hand over one, such as dataset['train']"
+        )
+    has_items = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not has_items or isinstance(dataset, IterableDataset):
+        raise TaskError(
+            f"task {name!r}: a {type(dataset).__name__} has no length or no items by number; "
+            "expected a map-style data set (turn an iterable one into a list)"
+        )
+
+
 def _read(
     name: str, dataset: Any, keys: tuple[str | None, str | None]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -92,14 +105,14 @@ def _read(
     labels: list[Any] = []
     for place in range(len(dataset)):
         sample, label = _parts(name, dataset[place], keys, place)
-        values = _values(sample)
+        values = _values(sample, f"task {name!r}, item {place}")
         if inputs and values.shape != inputs[0].shape:
             raise TaskError(
                 f"task {name!r}: inputs of two shapes: {inputs[0].shape} at item 0, "
                 f"{values.shape} at item {place}; resize them to one"
             )
         inputs.append(values)
-        labels.append(_plain(label))
+        labels.append(_class_number(label, f"task {name!r}, item {place}"))
     if not inputs:
         raise TaskError(f"task {name!r}: the data set has no items")
     return np.stack(inputs), np.asarray(labels)
@@ -133,18 +146,23 @@ def _key(
     return found[0]
 
 
-def _values(sample: Any) -> npt.NDArray[Any]:
-    """Return an input as float32 array, its channel first where it was an image."""
+def _values(sample: Any, where: str) -> npt.NDArray[Any]:
+    """Return an input as an array, its channel first where it was an image."""
     import numpy as np
 
-    is_image = hasattr(sample, "getbands")
-    values = sample.detach().cpu().numpy() if hasattr(sample, "detach") else np.asarray(sample)
-    if is_image:
+    values = as_array(sample, where)
+    if hasattr(sample, "getbands"):
         values = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
     if values.dtype == np.uint8:
         values = values.astype(np.float32) / 255
     return values
 
 
-def _plain(label: Any) -> Any:
-    return label.item() if hasattr(label, "item") else label
+def _class_number(label: Any, where: str) -> Any:
+    values = as_array(label, where)
+    if values.size != 1:
+        raise TaskError(
+            f"{where}: a label of shape {values.shape}; expected one class number (of one-hot "
+            "labels, the argmax)"
+        )
+    return values.item()

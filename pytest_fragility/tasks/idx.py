@@ -21,8 +21,9 @@ DATA_VARIABLE = "PYTEST_FRAGILITY_DATA"
 USUAL_ROOTS = ("data", "/usr/share/datasets")
 UNSIGNED_BYTES = 0x08
 
-# by task: folders below a root as torchvision and Debian call them, and how to get the data
-_TORCHVISION = "torchvision.datasets.{}('data', download=True)"
+PARTS = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
+
+# by task: folders below a root as torchvision and Debian call them
 FOLDERS = {
     "mnist": ("MNIST", "mnist"),
     "fashion-mnist": ("FashionMNIST", "fashion-mnist"),
@@ -89,19 +90,19 @@ def installed(name: str) -> Task:
     TaskError
         If there is no such task; when the data are read, if they are not there.
     """
-    base, split = _base_and_split(name)
+    _, split = _base_and_split(name)
 
     def load() -> TaskData:
-        data = _load(_find(name, base, f"emnist-{split}-" if split else ""), STRATIFIED, False)
+        data = _load(_find(name), STRATIFIED, False)
         return _upright(data) if split else data
 
     return Task(name, load)
 
 
 def is_installed(name: str) -> bool:
-    """Return whether the files of `installed` are there; nothing is read."""
+    """Return whether the four files of `installed` are there; nothing is read."""
     base, split = _base_and_split(name)
-    return any(_has_files(f, f"emnist-{split}-" if split else "") for f in _candidates(base))
+    return any(not _missing(folder, _prefix(split)) for folder in _candidates(base))
 
 
 def _base_and_split(name: str) -> tuple[str, str]:
@@ -122,11 +123,24 @@ def _candidates(base: str) -> list[Path]:
     return [root / folder for root in _roots() for folder in FOLDERS[base]]
 
 
-def _find(name: str, base: str, prefix: str) -> list[Path]:
-    for folder in _candidates(base):
-        if _has_files(folder, prefix):
+def _prefix(split: str) -> str:
+    return f"emnist-{split}-" if split else ""
+
+
+def _find(name: str) -> list[Path]:
+    """Return the four files in the first folder that has them all."""
+    base, split = _base_and_split(name)
+    prefix = _prefix(split)
+    folders = _candidates(base)
+    for folder in folders:
+        if not _missing(folder, prefix):
             return _files(folder, prefix)
-    ways = [f"run {_TORCHVISION.format(FOLDERS[base][0])} once"]
+    # where some of the files are, those that are not are worth naming
+    for folder in folders:
+        if len(_missing(folder, prefix)) < len(PARTS):
+            return _files(folder, prefix)
+    arguments = f"'data', split='{split}', download=True" if split else "'data', download=True"
+    ways = [f"run torchvision.datasets.{FOLDERS[base][0]}({arguments}) once"]
     if base == "fashion-mnist":
         ways.insert(0, "install Debian's package dataset-fashion-mnist")
     raise TaskError(
@@ -136,24 +150,25 @@ def _find(name: str, base: str, prefix: str) -> list[Path]:
     )
 
 
-def _has_files(folder: Path, prefix: str) -> bool:
-    return _file(folder, prefix, "train", "images") is not None
+def _missing(folder: Path, prefix: str) -> list[str]:
+    """Return the names of files that a folder lacks."""
+    return [
+        f"{prefix}{'t10k' if part == 'test' else part}-{_ending(kind)}"
+        for part, kind in PARTS
+        if _file(folder, prefix, part, kind) is None
+    ]
 
 
 def _files(folder: Path, prefix: str) -> list[Path]:
     """Return train images, train labels, test images and test labels."""
-    found = []
-    for part in ("train", "test"):
-        for kind in ("images", "labels"):
-            path = _file(folder, prefix, part, kind)
-            if path is None:
-                wanted = f"{prefix}{'t10k' if part == 'test' else part}-{_ending(kind)}"
-                raise TaskError(
-                    f"{folder}: no {wanted} there, gzipped or not, nor in raw below it; expected "
-                    "the four files of MNIST's layout"
-                )
-            found.append(path)
-    return found
+    missing = _missing(folder, prefix)
+    if missing:
+        raise TaskError(
+            f"{folder}: no {missing[0]} there, gzipped or not, nor in raw below it; expected the "
+            "four files of MNIST's layout"
+        )
+    found = [_file(folder, prefix, part, kind) for part, kind in PARTS]
+    return [path for path in found if path is not None]
 
 
 def _ending(kind: str) -> str:
@@ -182,7 +197,10 @@ def _load(files: list[Path], subsets: str, allow_missing_classes: bool) -> TaskD
                 f"{path}: shape {images.shape} with labels of shape {labels.shape}; expected "
                 "(samples, height, width) and (samples,)"
             )
-    first = int(train_labels.min()) if len(train_labels) else 0
+    smallest = min(
+        (int(part.min()) for part in (train_labels, test_labels) if len(part)), default=0
+    )
+    first = min(smallest, 1)
     return TaskData(
         _pixels(train_images),
         train_labels.astype("int64") - first,

@@ -25,13 +25,19 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits": digits,
     "mnist-5k": mnist_5k,
     "mnist-1d": mnist_1d,
-    "teacher-linear": linear_teacher,
 }
 INSTALLED = [name for name in FOLDERS if name != "emnist"]
 INSTALLED += [f"emnist-{split}" for split in EMNIST_SPLITS]
-NUMBERED: dict[str, Callable[[int], Task]] = {
-    "teacher-relu-": relu_teacher,
-    "parity-": sparse_parity,
+
+# how names spell tasks with numbers; what stands in brackets is handed on
+NUMBERED: dict[str, Callable[..., Task]] = {
+    r"teacher-linear()(?:-in-(\d+))?": lambda _, inputs: linear_teacher(**_inputs(inputs)),
+    r"teacher-relu-(\d+)(?:-in-(\d+))?": lambda depth, inputs: relu_teacher(
+        int(depth), **_inputs(inputs)
+    ),
+    r"parity-(\d+)(?:-in-(\d+))?": lambda relevant, inputs: sparse_parity(
+        int(relevant), **_inputs(inputs)
+    ),
 }
 
 _NUMBER = r"\d+(?:\.\d*)?(?:e-?\d+)?"
@@ -76,10 +82,11 @@ def _base(base: str, name: str) -> Task:
         return TASKS[base]()
     if base in INSTALLED:
         return installed(base)
-    for prefix, build in NUMBERED.items():
-        if base.startswith(prefix) and base.removeprefix(prefix).isdecimal():
-            return build(int(base.removeprefix(prefix)))
-    known = [*TASKS, *INSTALLED, *(f"{prefix}2" for prefix in NUMBERED)]
+    for pattern, build in NUMBERED.items():
+        match = re.fullmatch(pattern, base)
+        if match:
+            return build(*match.groups())
+    known = [*TASKS, *INSTALLED, "teacher-linear", "teacher-relu-2", "parity-2"]
     raise TaskError(
         f"unknown task {name!r}: expected one of {', '.join(known)}, or one of them followed by "
         "'+' and an operation, such as digits+label-noise-0.2"
@@ -100,3 +107,7 @@ def _changed(task: Task, operation: str, name: str) -> Task:
 
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split("-")]
+
+
+def _inputs(number: str | None) -> dict[str, int]:
+    return {"dimensions": int(number)} if number else {}

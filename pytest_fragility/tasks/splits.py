@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
@@ -35,14 +36,19 @@ def held_out(name: str, inputs: Any, labels: Any, *, test_size: int, **rules: An
         If `test_size` leaves nothing on one side, or the arrays cannot be used.
     """
     inputs, labels = as_array(inputs, "inputs"), as_array(labels, "labels")
+    if inputs.ndim == 0:
+        raise TaskError(
+            f"task {name!r}: inputs have no rows; sparse ones have to be made dense (.toarray())"
+        )
     if labels.ndim != 1 or len(inputs) != len(labels):
         raise TaskError(
             f"task {name!r}: expected as many inputs as labels, got inputs of shape "
             f"{inputs.shape} and labels of shape {labels.shape}"
         )
-    if not 0 < test_size < len(labels):
+    is_whole = isinstance(test_size, Integral) and not isinstance(test_size, bool)
+    if not is_whole or not 0 < test_size < len(labels):
         raise TaskError(
-            f"task {name!r}: test_size={test_size!r}, expected a number between 1 and "
+            f"task {name!r}: test_size={test_size!r}, expected a whole number between 1 and "
             f"{len(labels) - 1}, since there are {len(labels)} samples"
         )
     order = _shuffled_evenly(name, labels)

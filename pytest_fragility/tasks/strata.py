@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,9 +12,12 @@ if TYPE_CHECKING:
 
 
 def balanced_order(strata: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return an order in which classes come in turn, each as often as its share says.
+    """Return an order of which every beginning has each class within one sample of its share.
 
-    Samples of one class keep their order, and so do samples of classes whose turn it is at once.
+    The j-th of a class's m among N samples, counted from 0, may come from place ``j N / m`` on and
+    has to come before ``(j + 1) N / m``; at each place the most urgent sample is taken (Tijdeman
+    1980, "The chairman assignment problem"). Samples of one class keep their order, and so do
+    equally urgent samples of classes of one size.
 
     Parameters
     ----------
@@ -21,9 +26,21 @@ def balanced_order(strata: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """
     import numpy as np
 
+    total = len(strata)
     by_class = np.argsort(strata, kind="stable")
-    counts = np.unique(strata, return_counts=True)[1]
-    places = np.concatenate([np.arange(count) for count in counts])
-    shares = np.empty(len(strata))
-    shares[by_class] = (places + 0.5) / np.repeat(counts, counts)
-    return np.argsort(shares, kind="stable")
+    sizes = np.unique(strata, return_counts=True)[1]
+    sizes_of = np.repeat(sizes, sizes)
+    places = np.concatenate([np.arange(size) for size in sizes])
+    deadlines = -(-(places + 1) * total // sizes_of)
+    middles = (places + 0.5) / sizes_of
+    released = defaultdict(list)
+    columns = (places * total // sizes_of, deadlines, middles, by_class)
+    for release, *urgency in zip(*(column.tolist() for column in columns), strict=True):
+        released[release].append(tuple(urgency))
+    waiting: list[tuple[int, float, int]] = []
+    order = np.empty(total, dtype=np.int64)
+    for place in range(total):
+        for sample in released[place]:
+            heapq.heappush(waiting, sample)
+        order[place] = heapq.heappop(waiting)[-1]
+    return order

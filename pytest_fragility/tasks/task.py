@@ -40,8 +40,8 @@ class TaskData:
     classes
         Number of classes; by default the largest label in either part, plus one.
     subsets
-        ``"stratified"``: every training subset has the pool's class shares, as nearly as its size
-        allows. ``"random"``: drawn without regard to classes.
+        ``"stratified"``: every training subset has the pool's class shares, to within one sample
+        of each class. ``"random"``: drawn without regard to classes.
     allow_missing_classes
         Whether a training subset may lack one of the pool's classes; by default that is an error,
         since a network cannot learn what it never sees.
@@ -81,7 +81,11 @@ class TaskData:
             )
         if self.subsets not in SUBSETS:
             raise TaskError(f"subsets={self.subsets!r}: expected one of {', '.join(SUBSETS)}")
-        strata = self.train_labels if self.strata is None else np.asarray(self.strata)
+        strata = self.train_labels
+        if self.strata is not None:
+            strata = np.ascontiguousarray(_whole_numbers(self.strata, "strata"))
+        object.__setattr__(self, "classes", int(self.classes))
+        object.__setattr__(self, "allow_missing_classes", bool(self.allow_missing_classes))
         if strata.shape != self.train_labels.shape:
             raise TaskError(
                 f"strata of shape {strata.shape}: expected one for each of the "
@@ -138,17 +142,36 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     """
     import numpy as np
 
-    if hasattr(values, "detach"):
-        return np.asarray(values.detach().cpu().numpy())
+    plain = _without_tensors(values)
     try:
-        return np.asarray(values)
+        return np.asarray(plain)
     except ValueError:
-        shapes = [np.shape(value) for value in values]
+        shapes = [_shape(value) for value in plain]
         odd = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), 0)
         raise TaskError(
             f"{name}: inputs of two shapes: {shapes[0]} at row 0, {shapes[odd]} at row {odd}; "
             "expected the same for all"
         ) from None
+
+
+def _without_tensors(values: Any) -> Any:
+    """Return tensors, and lists of them, as arrays; everything else as it is."""
+    if isinstance(values, list | tuple):
+        return [_without_tensors(value) for value in values]
+    if not hasattr(values, "detach"):
+        return values
+    tensor = values.detach().cpu()
+    # NumPy knows no bfloat16, and float32 holds each of its numbers
+    return tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    import numpy as np
+
+    try:
+        return tuple(np.shape(value))
+    except ValueError:
+        return "several shapes"
 
 
 def _finite_numbers(inputs: Any, name: str) -> Inputs:
@@ -177,7 +200,8 @@ def _whole_numbers(labels: Any, name: str) -> Labels:
 def _require_samples(part: str, inputs: Inputs, labels: Labels) -> None:
     import numpy as np
 
-    if labels.ndim != 1 or len(inputs) != len(labels) or len(labels) == 0:
+    rows = len(inputs) if inputs.ndim else 0
+    if labels.ndim != 1 or rows != len(labels) or len(labels) == 0:
         raise TaskError(
             f"{part} data: expected as many inputs as labels and at least one, "
             f"got inputs of shape {inputs.shape} and labels of shape {labels.shape}"
@@ -232,6 +256,8 @@ class Task:
     ) -> Task:
         """Return the task after an operation on its data, whose name is added to its own.
 
+        Its version without label noise, where it has one, undergoes the operation too.
+
         Parameters
         ----------
         operation
@@ -239,11 +265,13 @@ class Task:
         change
             Maps the data to the changed data; called when they are first needed.
         clean
-            The changed task without label noise, where it has some.
+            The task without label noise, where the operation adds some.
         """
+        if clean is None and self.clean is not None:
+            clean = self.clean.changed(operation, change)
         return Task(f"{self.name}+{operation}", lambda: change(self.data), clean)
 
 
 def number_in_name(value: float) -> str:
-    """Return a number as names spell it: all its digits, and no ``.0``."""
-    return repr(float(value)).removesuffix(".0")
+    """Return a number as names spell it: all its digits, and neither ``.0`` nor ``+``."""
+    return repr(float(value)).removesuffix(".0").replace("e+", "e")

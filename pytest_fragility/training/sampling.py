@@ -23,8 +23,8 @@ BLOCK_SAMPLES = 1 << 14
 def training_subset(data: TaskData, n: int, seed: int) -> npt.NDArray[np.int64]:
     """Return the rows of the pool that a run trains on: shape (n,), nested in n.
 
-    Stratified subsets hold, of each class, as many samples as come nearest to its share in the
-    pool; of which class one sample more is taken, the larger one's comes first.
+    Stratified subsets have, of each class, its share in the pool to within one sample; see
+    `balanced_order`.
 
     Raises
     ------

@@ -45,6 +45,7 @@ SMALL = {
     "seeds": 3,
     "perturbations": ["adam"],
     "error_margin": 10,
+    "ladder": "none",
     "trend": "decreasing",
 }
 UNFINISHED = Perturbation(

@@ -21,6 +21,7 @@ def bare(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     )
     monkeypatch.setitem(settings.DEFAULTS, "sizes", (16, 32, 64))
     monkeypatch.setitem(settings.DEFAULTS, "error_margin", 10.0)
+    monkeypatch.setitem(settings.DEFAULTS, "ladder", "none")
     monkeypatch.setitem(settings.DEFAULTS, "trend", "decreasing")
     project.pytester.makeini(
         "[pytest]\nfragility_seeds = 3\nfragility_task = digits\nfragility_perturbations = adam\n"

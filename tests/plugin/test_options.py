@@ -21,17 +21,19 @@ def test_show(fragility):
     print("cache_dir:", s.cache_dir.name)
     print("task:", s.task.name)
     print("perturbations:", ",".join(s.perturbations))
+    print("ladder:", s.ladder.name if s.ladder else "none")
 """
 
 # option, default, ini value, command line value
 LAYERS = [
-    ("seeds", "5", "6", "7"),
+    ("seeds", "6", "5", "7"),
     ("alpha", "0.05", "0.1", "0.2"),
     ("profile", "standard", "thorough", "quick"),
     ("device", "auto", "cuda", "cpu"),
     ("cache_dir", ".fragility_cache", "of_ini", "of_flag"),
     ("task", "digits+label-noise-0.2", "digits", "digits+label-noise-0.1"),
     ("perturbations", None, "adam, momentum", "rmsprop"),
+    ("ladder", "digits-label-noise", "teacher-depth", "none"),
 ]
 
 

@@ -1,0 +1,144 @@
+"""Ladders: which tasks they hold, and under what names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks import (
+    Ladder,
+    Task,
+    TaskData,
+    get_ladder,
+    label_noise_ladder,
+    standardized,
+    teacher_depth_ladder,
+    with_label_noise,
+)
+from tests.tasks.sample_tasks import sample_data, sample_task
+
+NOISE_NAMES = ["sample", "sample+label-noise-0.2", "sample+label-noise-0.5"]
+
+
+def names(ladder: Ladder) -> list[str]:
+    """Return what the ladder's tasks are called."""
+    return [task.name for task in ladder.tasks]
+
+
+def test_a_ladder_keeps_its_tasks() -> None:
+    """They are the tasks given, in their order, and a list that is changed later is no concern."""
+    tasks = [sample_task(3), standardized(sample_task(3))]
+    ladder = Ladder("two", tasks)
+    expected = tuple(tasks)
+    tasks.clear()
+    assert ladder.name == "two"
+    assert ladder.tasks == expected
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_ladder_needs_two_tasks(count: int) -> None:
+    """The error names the ladder."""
+    with pytest.raises(TaskError, match="ladder 'short': expected at least two tasks"):
+        Ladder("short", [sample_task(3)] * count)
+
+
+def test_a_ladder_is_made_of_tasks() -> None:
+    """Data without a name are none, though there be two."""
+    tasks: Sequence[object] = [sample_task(3), sample_data(3)]
+    with pytest.raises(TaskError, match="ladder 'data': expected at least two tasks"):
+        Ladder("data", tasks)  # type: ignore[arg-type]
+
+
+def test_tasks_of_one_name_are_refused() -> None:
+    """The error names the ladder and the name, though the data may differ."""
+    tasks = [sample_task(2), standardized(sample_task(2)), sample_task(3)]
+    with pytest.raises(TaskError, match="ladder 'twins': two tasks are called 'sample'"):
+        Ladder("twins", tasks)
+
+
+def test_label_noise_ladder_of_a_clean_task() -> None:
+    """It holds the task itself, and the task with 20 % and 50 % of random labels."""
+    task = sample_task(3)
+    ladder = label_noise_ladder(task)
+    assert ladder.name == "sample-label-noise"
+    assert names(ladder) == NOISE_NAMES
+    assert ladder.tasks[0] is task
+    for rung, fraction in zip(ladder.tasks[1:], (0.2, 0.5), strict=True):
+        expected = with_label_noise(sample_task(3), fraction)
+        assert rung.data.fingerprint == expected.data.fingerprint
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_label_noise_ladder_takes_noise_away_first(place: int) -> None:
+    """A noisy task has the ladder of the clean one, and is itself the rung of its fraction."""
+    clean = sample_task(3)
+    task = with_label_noise(clean, [0.0, 0.2, 0.5][place])
+    ladder = label_noise_ladder(task)
+    assert (ladder.name, names(ladder)) == ("sample-label-noise", NOISE_NAMES)
+    assert ladder.tasks[0] is clean
+    assert ladder.tasks[place] is task
+
+
+def test_label_noise_ladder_without_the_task_s_own_fraction() -> None:
+    """Where its fraction is none of the ladder's, the task is no rung."""
+    task = with_label_noise(sample_task(3), 0.3)
+    assert names(label_noise_ladder(task)) == NOISE_NAMES
+
+
+def test_label_noise_ladder_takes_noise_away_below_other_operations() -> None:
+    """Noise that came before another operation does not stay in all rungs."""
+    task = standardized(with_label_noise(sample_task(3), 0.2))
+    ladder = label_noise_ladder(task)
+    assert names(ladder)[0] == "sample+standardized"
+    expected = standardized(sample_task(3)).data
+    assert ladder.tasks[0].data.fingerprint == expected.fingerprint
+
+
+def test_label_noise_ladder_with_other_fractions() -> None:
+    """They are those given, and a fraction may not stand twice."""
+    ladder = label_noise_ladder(sample_task(3), (1.0, 0.1))
+    assert names(ladder) == ["sample+label-noise-1", "sample+label-noise-0.1"]
+    with pytest.raises(TaskError, match=r"two tasks are called 'sample\+label-noise-0\.1'"):
+        label_noise_ladder(sample_task(3), (0.1, 0.1))
+    with pytest.raises(TaskError, match="ladder 'sample-label-noise': expected at least two"):
+        label_noise_ladder(sample_task(3), (0.1,))
+
+
+def test_a_ladder_reads_no_data() -> None:
+    """Data are read when they are first needed, and once for the task and its rung."""
+    reads = []
+
+    def load() -> TaskData:
+        reads.append(1)
+        return sample_data(3)
+
+    task = with_label_noise(Task("counted", load), 0.5)
+    ladder = label_noise_ladder(task)
+    assert not reads
+    prints = {rung.data.fingerprint for rung in ladder.tasks} | {task.data.fingerprint}
+    assert (len(prints), len(reads)) == (3, 1)
+
+
+def test_teacher_depth_ladder() -> None:
+    """A linear teacher and ReLU teachers of 1, 2 and 4 hidden layers, whatever task is learned."""
+    expected = ["teacher-linear", "teacher-relu-1", "teacher-relu-2", "teacher-relu-4"]
+    assert names(teacher_depth_ladder()) == expected
+    ladder = get_ladder("teacher-depth", sample_task(3))
+    assert (ladder.name, names(ladder)) == ("teacher-depth", expected)
+    assert len({task.data.fingerprint for task in ladder.tasks}) == 4
+
+
+def test_ladders_by_name() -> None:
+    """The ladder of label noise is that of the task given."""
+    task = with_label_noise(sample_task(3), 0.5)
+    ladder = get_ladder("label-noise", task)
+    assert names(ladder) == names(label_noise_ladder(task)) and ladder.tasks[2] is task
+
+
+@pytest.mark.parametrize("name", ["", "noise", "Label-Noise"])
+def test_unknown_ladders_are_refused(name: str) -> None:
+    """The error names what was asked and what there is."""
+    with pytest.raises(TaskError, match=r"unknown ladder '.*': expected one of label-noise, teach"):
+        get_ladder(name, sample_task(3))

@@ -1,0 +1,218 @@
+"""Names of tasks and operations: what a task calls itself is what it can be asked for by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks import (
+    Task,
+    digits,
+    get_task,
+    linear_teacher,
+    relu_teacher,
+    sparse_parity,
+    standardized,
+    with_binary_split,
+    with_classes,
+    with_fewer_dimensions,
+    with_input_noise,
+    with_label_noise,
+    with_permuted_pixels,
+    with_shuffled_pixels,
+)
+
+Change = Callable[[Task], Task]
+
+CHANGES: dict[str, Change] = {
+    "label-noise-0.2": lambda task: with_label_noise(task, 0.2),
+    "label-noise-1": lambda task: with_label_noise(task, 1),
+    "label-noise-0.3333333333333333": lambda task: with_label_noise(task, 1 / 3),
+    "label-noise-1e-05": lambda task: with_label_noise(task, 1e-05),
+    "permuted-pixels": with_permuted_pixels,
+    "shuffled-pixels": with_shuffled_pixels,
+    "shuffled-pixels-test": lambda task: with_shuffled_pixels(task, test=True),
+    "input-noise-0.5": lambda task: with_input_noise(task, 0.5),
+    "input-noise-3": lambda task: with_input_noise(task, 3),
+    "input-noise-1.5e-07": lambda task: with_input_noise(task, 1.5e-07),
+    "input-noise-1e-05-test": lambda task: with_input_noise(task, 0.00001, test=True),
+    "dimensions-16": lambda task: with_fewer_dimensions(task, 16),
+    "classes-7-0": lambda task: with_classes(task, [7, 0]),
+    "binary": with_binary_split,
+    "binary-3-5": lambda task: with_binary_split(task, [5, 3]),
+    "standardized": standardized,
+    "standardized-features": lambda task: standardized(task, each_feature=True),
+}
+
+brief = settings(deadline=None, max_examples=25)
+deviations = st.floats(1e-12, 1e9)
+of_classes: st.SearchStrategy[Change] = st.one_of(
+    st.lists(st.integers(0, 9), min_size=2, unique=True).map(
+        lambda kept: lambda task: with_classes(task, kept)
+    ),
+    st.sets(st.integers(0, 9), min_size=1, max_size=9).map(
+        lambda ones: lambda task: with_binary_split(task, ones)
+    ),
+    st.just(with_binary_split),
+)
+of_inputs: st.SearchStrategy[Change] = st.one_of(
+    st.sampled_from([with_permuted_pixels, with_shuffled_pixels, standardized]),
+    st.just(lambda task: with_shuffled_pixels(task, test=True)),
+    st.just(lambda task: standardized(task, each_feature=True)),
+    st.tuples(deviations, st.booleans()).map(
+        lambda noise: lambda task: with_input_noise(task, noise[0], test=noise[1])
+    ),
+)
+of_labels: st.SearchStrategy[Change] = st.floats(0, 1).map(
+    lambda fraction: lambda task: with_label_noise(task, fraction)
+)
+combinations = st.tuples(
+    st.lists(of_classes, max_size=1),
+    st.lists(of_inputs, max_size=3),
+    st.lists(of_labels, max_size=2),
+).map(lambda groups: [change for group in groups for change in group])
+
+
+def assert_named_as_built(built: Task) -> None:
+    """Fail unless the task's name gives a task of the same name and data."""
+    named = get_task(built.name)
+    assert named is not built
+    assert named.name == built.name
+    assert named.data.fingerprint == built.data.fingerprint
+    assert (named.clean is None) == (built.clean is None)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_operation_has_its_name(name: str) -> None:
+    """The operation calls itself so, and its name gives it again."""
+    built = CHANGES[name](digits())
+    assert built.name == f"digits+{name}"
+    assert_named_as_built(built)
+
+
+@brief
+@given(changes=combinations)
+def test_names_of_combinations_give_the_tasks_again(changes: Sequence[Change]) -> None:
+    """Whatever operations follow one another, the name says which, with all digits of numbers."""
+    task = digits()
+    for change in changes:
+        task = change(task)
+    assert_named_as_built(task)
+
+
+def test_fewer_dimensions_combine_by_name() -> None:
+    """Permuted first, other entries are kept than permuted last."""
+    first = with_fewer_dimensions(with_permuted_pixels(digits()), 8)
+    last = with_permuted_pixels(with_fewer_dimensions(digits(), 8))
+    assert first.name == "digits+permuted-pixels+dimensions-8"
+    assert first.data.fingerprint != last.data.fingerprint
+    assert_named_as_built(first)
+    assert_named_as_built(last)
+
+
+@pytest.mark.parametrize("deviation", [1e16, 2.5e20])
+def test_very_large_numbers_have_names(deviation: float) -> None:
+    """No sign in an exponent is taken for the start of another operation."""
+    assert_named_as_built(with_input_noise(digits(), deviation))
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"),
+    [
+        ("digits+input-noise-0.50", "digits+input-noise-0.5"),
+        ("digits+input-noise-2.", "digits+input-noise-2"),
+        ("digits+input-noise-0.00001", "digits+input-noise-1e-05"),
+        ("digits+input-noise-0-test", "digits"),
+        ("digits+binary-5-3", "digits+binary-3-5"),
+        ("digits+dimensions-016", "digits+dimensions-16"),
+    ],
+)
+def test_one_task_has_one_name(spelled: str, name: str) -> None:
+    """However a number is spelled, the task calls itself by the shortest."""
+    assert get_task(spelled).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("teacher-linear", linear_teacher),
+        ("teacher-relu-3", lambda: relu_teacher(3)),
+        ("parity-4", lambda: sparse_parity(4)),
+    ],
+)
+def test_teachers_have_names(name: str, build: Callable[[], Task]) -> None:
+    """Teachers are known by the names that they give themselves."""
+    built = build()
+    assert built.name == name
+    assert_named_as_built(built)
+
+
+@pytest.mark.parametrize("name", ["mnist-5k", "mnist-1d"])
+def test_tasks_from_packages_have_names(name: str) -> None:
+    """Asking for one by name reads nothing."""
+    assert get_task(name).name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Digits", "digit", "emnist", "parity-", "parity-x", "+binary"]
+)
+def test_unknown_tasks_are_refused(name: str) -> None:
+    """The error names what was asked and what there is."""
+    with pytest.raises(TaskError, match=r"unknown task '.*': expected one of digits, ") as caught:
+        get_task(name)
+    assert repr(name) in str(caught.value)
+    for known in ("mnist-5k", "mnist-1d", "fashion-mnist", "emnist-letters", "parity-2"):
+        assert known in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "",
+        "noise-0.2",
+        "label-noise-",
+        "label-noise-much",
+        "label-noise--0.1",
+        "label-noise-0.2 ",
+        "permuted",
+        "permuted-pixels-test",
+        "shuffled-pixels-",
+        "input-noise-0.5-",
+        "dimensions-2.5",
+        "dimensions-",
+        "classes-",
+        "classes-0-",
+        "classes-a-b",
+        "binary-",
+        "standardized-test",
+        "Binary",
+    ],
+)
+@pytest.mark.parametrize("before", ["digits", "digits+binary"])
+def test_unknown_operations_are_refused(before: str, operation: str) -> None:
+    """The error names the whole name, the operation, and what there is."""
+    name = f"{before}+{operation}"
+    with pytest.raises(TaskError, match=r"unknown task .*: no operation .*; expected") as caught:
+        get_task(name)
+    assert f"unknown task {name!r}: no operation {operation!r}; " in str(caught.value)
+    assert "label-noise-0.2" in str(caught.value) and "binary-3-5" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digits+dimensions-0", "dimensions 0: expected at least 1"),
+        ("digits+classes-3", r"classes \[3\]: expected at least two"),
+        ("digits+classes-3-3", r"classes \[3, 3\]: expected at least two, each once"),
+        ("teacher-relu-0", "depth 0: expected at least one hidden layer"),
+        ("parity-21", "parity of 21 entries: expected between 1 and 20"),
+    ],
+)
+def test_operations_refuse_their_numbers_by_name(name: str, message: str) -> None:
+    """A number that an operation cannot use is an error of its own."""
+    with pytest.raises(TaskError, match=message):
+        get_task(name)
