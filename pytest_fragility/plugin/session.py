@@ -143,7 +143,7 @@ class FragilitySession:
                 rerun=self._rerun_command(item),
                 on_verdict=on_verdict,
             )
-        except MeasureError as error:
+        except (MeasureError, TaskError) as error:
             if error.__cause__ is None:
                 # the message says all; a traceback would show the tool's own code
                 raise error.with_traceback(None) from None
