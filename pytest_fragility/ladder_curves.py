@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import stdtrit
 
-from pytest_fragility.curves import Estimate, LearningCurve
+from pytest_fragility.curves import ROUNDING, Estimate, LearningCurve
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 class Sensitivity:
     """By how much a measure's exponents or levels change where test error's change by one.
 
-    The slope of a regression of the measure's values on test error's over the tasks of a ladder:
-    1 follows test error, 0 is blind, below zero is the wrong way round. With x_t the mean over
-    seeds of test error's value for task t, c_t = x_t - mean(x), and, for each seed, the contrasts
-    ``N = sum c_t measure_t`` and ``D = sum c_t error_t``, it is mean(N) / mean(D); its interval is
-    Fieller's (1954), which takes both as uncertain and uses that they come from the same seeds.
+    1 follows test error, 0 is blind, below zero is the wrong way round. For each seed let x_t be
+    the mean over all *other* seeds of test error's value for task t, and c the vector of x_t -
+    mean(x) at length one; then ``N = sum c_t measure_t`` and ``D = sum c_t error_t`` are that
+    seed's contrasts, and the sensitivity is mean(N) / mean(D): up to noise, the slope of a
+    regression of the measure's values on test error's over the tasks. Other seeds' errors, since a
+    seed's own would make D too large by its noise. The interval is Fieller's (1954), which takes
+    both as uncertain and uses that they come from the same seeds.
 
     Parameters
     ----------
@@ -51,8 +53,8 @@ class Sensitivity:
     @classmethod
     def from_samples(cls, measure: Floats, error: Floats, alpha: float) -> Sensitivity:
         """Return the sensitivity of values of shape (tasks, seeds), paired over seeds."""
-        contrast = error.mean(axis=1) - error.mean()
-        numerators, denominators = contrast @ measure, contrast @ error
+        contrasts = _contrasts_by_other_seeds(error)
+        numerators, denominators = (contrasts * measure).sum(axis=0), (contrasts * error).sum(axis=0)
         (nn, nd), (_, dd) = np.cov(numerators, denominators)
         return cls(
             float(numerators.mean()),
@@ -65,7 +67,8 @@ class Sensitivity:
     @property
     def mean(self) -> float:
         """The ratio of the means; NaN where test error's values are all the same."""
-        return self.numerator / self.denominator if self.denominator else math.nan
+        has_change = abs(self.denominator) > ROUNDING
+        return self.numerator / self.denominator if has_change else math.nan
 
     @property
     def low(self) -> float:
@@ -85,7 +88,7 @@ class Sensitivity:
         a = self.denominator**2 - scale * dd
         b = self.numerator * self.denominator - scale * nd
         c = self.numerator**2 - scale * nn
-        if a <= 0:
+        if a <= ROUNDING**2:
             return -math.inf, math.inf
         half = math.sqrt(max(b * b - a * c, 0.0))
         return (b - half) / a, (b + half) / a
@@ -98,6 +101,18 @@ class Sensitivity:
         """Return mean and interval as plain floats; None where there is no number."""
         values = {"mean": self.mean, "low": self.low, "high": self.high}
         return {name: v if math.isfinite(v) else None for name, v in values.items()}
+
+
+def _contrasts_by_other_seeds(error: Floats) -> Floats:
+    """Return one contrast of unit length per seed, from all other seeds: shape (tasks, seeds).
+
+    Zero where the other seeds' errors are the same for all tasks.
+    """
+    centred = error - error.mean(axis=0)
+    others = centred.sum(axis=1, keepdims=True) - centred
+    lengths = np.linalg.norm(others, axis=0)
+    contrasts: Floats = others / np.where(lengths > ROUNDING, lengths, np.inf)
+    return contrasts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -159,19 +174,18 @@ class LadderCurves:
         return Estimate.from_samples(np.mean(agreements, axis=0), self.alpha)
 
 
-def certainly_differ(values: Floats, alpha: float) -> bool:
-    """Return whether some two tasks differ with certainty.
+def pairwise_differences(values: Floats, alpha: float) -> list[Estimate]:
+    """Return by how much any two tasks differ, paired over seeds.
 
-    Paired t intervals of all pairs of tasks, at a level that is shared among them (Bonferroni).
+    At a level that is shared among all pairs (Bonferroni): the chance that any interval lies on
+    one side of zero where no two tasks differ is at most alpha.
 
     Parameters
     ----------
     values
         Shape (tasks, seeds).
     alpha
-        The chance to say so where no two differ.
+        For all pairs together.
     """
     pairs = list(combinations(values, 2))
-    return any(
-        Estimate.from_samples(one - other, alpha / len(pairs)).sign != 0 for one, other in pairs
-    )
+    return [Estimate.from_samples(one - other, alpha / len(pairs)) for one, other in pairs]

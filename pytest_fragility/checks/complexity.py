@@ -12,9 +12,9 @@ from pytest_fragility.checks.verdicts import (
     RungEvidence,
     Verdict,
 )
-from pytest_fragility.curves import ROUNDING, seeds_needed
+from pytest_fragility.curves import ROUNDING, Estimate, seeds_needed
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.ladder_curves import LadderCurves, Sensitivity, certainly_differ
+from pytest_fragility.ladder_curves import LadderCurves, Sensitivity, pairwise_differences
 
 
 def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tolerances) -> Verdict:
@@ -55,15 +55,24 @@ def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tole
         ladder.rank_agreement,
         ladder.largest_size,
     )
-    if not certainly_differ(error, ladder.alpha):
-        reason = f"test error's {what} do not differ with certainty over this ladder"
-        return Verdict(check, INCONCLUSIVE, reason, evidence)
-    status = _compare(sensitivity, allowed)
+    differences = pairwise_differences(error, ladder.alpha)
+    status = _status(differences, sensitivity, allowed)
     if status == INCONCLUSIVE:
-        reason = f"the {what}' sensitivity: the interval straddles the tolerance"
+        reason = (
+            f"the {what}' sensitivity: the interval straddles the tolerance"
+            if _differ(differences)
+            else f"test error's {what} do not differ with certainty over this ladder"
+        )
         needed = seeds_needed(
             sensitivity.seeds,
-            lambda seeds: _compare(sensitivity.with_seeds(seeds), allowed) != INCONCLUSIVE,
+            lambda seeds: (
+                _status(
+                    [difference.with_seeds(seeds) for difference in differences],
+                    sensitivity.with_seeds(seeds),
+                    allowed,
+                )
+                != INCONCLUSIVE
+            ),
         )
         return Verdict(check, INCONCLUSIVE, reason, evidence, seeds_needed=needed)
     return Verdict(check, status, _reason(status, what, sensitivity, allowed), evidence)
@@ -77,8 +86,16 @@ def _rungs(ladder: LadderCurves, *, is_exponent: bool) -> tuple[RungEvidence, ..
     )
 
 
-def _compare(sensitivity: Sensitivity, allowed: tuple[float, float]) -> str:
+def _differ(differences: list[Estimate]) -> bool:
+    return any(difference.sign != 0 for difference in differences)
+
+
+def _status(
+    differences: list[Estimate], sensitivity: Sensitivity, allowed: tuple[float, float]
+) -> str:
     least, most = allowed
+    if not _differ(differences):
+        return INCONCLUSIVE
     if least <= sensitivity.low and sensitivity.high <= most:
         return KEPT
     if sensitivity.high < least or sensitivity.low > most:

@@ -11,7 +11,8 @@ from pytest_fragility.report.numbers import interval, sensitivity
 from pytest_fragility.report.records import Record
 
 WIDTH = 79
-COLUMN = 27
+COLUMN = 26
+TASK_COLUMN = 29
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
 
 
@@ -26,16 +27,23 @@ def ladder_lines(records: Sequence[Record]) -> list[str]:
 
 
 def rung_lines(record: Record) -> list[str]:
-    """Return one line per task: test error, then the measure."""
+    """Return the tasks with test error and the measure in two columns; 80 columns at most."""
     rungs = record["evidence"]["rungs"]
     name = record["measure"] if len(record["measure"]) <= COLUMN else "measure"
-    width = max(len(rung["task"]) for rung in rungs) + 2
-    lines = [f"  {'':<{width}}{'test error':<{COLUMN}}{name}"]
+    width = min(max(len(rung["task"]) for rung in rungs) + 2, TASK_COLUMN)
+    lines = [_row("", width, "test error", name)]
     form = _power if record["kind"] == COMPLEXITY_EXPONENT else _level
     for rung in rungs:
-        error, measure = form(rung["error"]), form(rung["measure"])
-        lines.append(f"  {rung['task']:<{width}}{error:<{COLUMN}}{measure}")
+        values = form(rung["error"]), form(rung["measure"])
+        if len(rung["task"]) < width:
+            lines.append(_row(rung["task"], width, *values))
+        else:
+            lines += [f"  {rung['task']}", _row("", width, *values)]
     return lines
+
+
+def _row(task: str, width: int, error: str, measure: str) -> str:
+    return f"  {task:<{width}}{error:<{COLUMN}}{measure}".rstrip()
 
 
 def sensitivity_lines(record: Record) -> list[str]:
