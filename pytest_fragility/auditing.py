@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.verdicts import KEPT
-from pytest_fragility.curves import LearningCurve, LearningCurves
-from pytest_fragility.ladder_curves import LadderCurves
+from pytest_fragility.curves import LadderCurves, LearningCurve, LearningCurves
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.perturbations import BASELINE

@@ -15,8 +15,8 @@ from pytest_fragility.checks.judging import judge
 from pytest_fragility.checks.planning import COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, LadderEvidence, Verdict
+from pytest_fragility.curves import LadderCurves
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.ladder_curves import LadderCurves
 from pytest_fragility.perturbations import BASELINE
 from tests.test_judging import SIZES, Lines, lines, make_curves
 from tests.test_ladder_curves import more_seeds

@@ -14,7 +14,7 @@ from pytest_fragility.checks.complexity import judge_complexity
 from pytest_fragility.checks.planning import COMPLEXITY_EXPONENT, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.ladder_curves import LadderCurves
+from pytest_fragility.curves import LadderCurves
 from pytest_fragility.perturbations import BASELINE
 from tests.test_judging import Lines
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pytest
 from scipy import optimize, stats
 
-from pytest_fragility.curves import LearningCurve
-from pytest_fragility.ladder_curves import LadderCurves, Sensitivity, pairwise_differences
+from pytest_fragility.curves import LadderCurves, LearningCurve, Sensitivity, pairwise_differences
 
 Floats = npt.NDArray[np.float64]
 

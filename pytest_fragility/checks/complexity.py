@@ -12,9 +12,15 @@ from pytest_fragility.checks.verdicts import (
     RungEvidence,
     Verdict,
 )
-from pytest_fragility.curves import ROUNDING, Estimate, seeds_needed
+from pytest_fragility.curves import (
+    ROUNDING,
+    Estimate,
+    LadderCurves,
+    Sensitivity,
+    pairwise_differences,
+    seeds_needed,
+)
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.ladder_curves import LadderCurves, Sensitivity, pairwise_differences
 
 
 def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tolerances) -> Verdict:

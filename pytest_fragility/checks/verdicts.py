@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.planning import Check
-    from pytest_fragility.curves import Estimate
-    from pytest_fragility.ladder_curves import Sensitivity
+    from pytest_fragility.curves import Estimate, Sensitivity
 
 KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"
 ADMISSIBLE, INADMISSIBLE, UNDECIDED = "admissible", "inadmissible", "undecided"

@@ -1,9 +1,8 @@
-"""Learning curves over a ladder of tasks, and how far a measure's follow test error's."""
+"""How far a measure's values over several tasks follow test error's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import stdtrit
 
-from pytest_fragility.curves import ROUNDING, Estimate, LearningCurve
+from pytest_fragility.curves.estimate import ROUNDING, Estimate
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +53,10 @@ class Sensitivity:
     def from_samples(cls, measure: Floats, error: Floats, alpha: float) -> Sensitivity:
         """Return the sensitivity of values of shape (tasks, seeds), paired over seeds."""
         contrasts = _contrasts_by_other_seeds(error)
-        numerators, denominators = (contrasts * measure).sum(axis=0), (contrasts * error).sum(axis=0)
+        numerators, denominators = (
+            (contrasts * measure).sum(axis=0),
+            (contrasts * error).sum(axis=0),
+        )
         (nn, nd), (_, dd) = np.cov(numerators, denominators)
         return cls(
             float(numerators.mean()),
@@ -113,65 +115,6 @@ def _contrasts_by_other_seeds(error: Floats) -> Floats:
     lengths = np.linalg.norm(others, axis=0)
     contrasts: Floats = others / np.where(lengths > ROUNDING, lengths, np.inf)
     return contrasts
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LadderCurves:
-    """A measure's curves for every task of a ladder, test error's beside them.
-
-    Parameters
-    ----------
-    name
-        The ladder's.
-    measure
-        The measure's curves by task name; each is computed when it is first asked for.
-    error
-        Test error's curves by task name.
-    unfinished
-        By task name: in words, what kept runs from their stopping target.
-    """
-
-    name: str
-    measure: Mapping[str, LearningCurve]
-    error: dict[str, LearningCurve]
-    unfinished: dict[str, str]
-
-    @property
-    def alpha(self) -> float:
-        """Level of the intervals is ``1 - alpha``."""
-        return next(iter(self.error.values())).alpha
-
-    @property
-    def largest_size(self) -> int:
-        """The largest training set size."""
-        return next(iter(self.error.values())).sizes[-1]
-
-    @cached_property
-    def exponents(self) -> tuple[Floats, Floats]:
-        """Exponents of measure and test error, each of shape (tasks, seeds)."""
-        measure = np.array([-self.measure[task].slopes for task in self.error])
-        return measure, np.array([-curve.slopes for curve in self.error.values()])
-
-    @cached_property
-    def levels(self) -> tuple[Floats, Floats]:
-        """Levels of measure and test error, in decades, each of shape (tasks, seeds)."""
-        measure = np.array([self.measure[task].levels for task in self.error])
-        return measure, np.array([curve.levels for curve in self.error.values()])
-
-    @cached_property
-    def rank_agreement(self) -> Estimate:
-        """Kendall's tau of measure and test error over the tasks, at the largest n, over seeds.
-
-        Pairs of tasks in the same order less pairs in opposite order, over all pairs; ties count
-        for neither.
-        """
-        measure = np.array([self.measure[task].values[-1] for task in self.error])
-        error = np.array([curve.values[-1] for curve in self.error.values()])
-        agreements = [
-            np.sign(measure[one] - measure[other]) * np.sign(error[one] - error[other])
-            for one, other in combinations(range(len(error)), 2)
-        ]
-        return Estimate.from_samples(np.mean(agreements, axis=0), self.alpha)
 
 
 def pairwise_differences(values: Floats, alpha: float) -> list[Estimate]:
