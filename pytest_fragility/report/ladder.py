@@ -29,8 +29,9 @@ def ladder_lines(records: Sequence[Record]) -> list[str]:
 def rung_lines(record: Record) -> list[str]:
     """Return the tasks with test error and the measure in two columns; 80 columns at most."""
     rungs = record["evidence"]["rungs"]
-    name = record["measure"] if len(record["measure"]) <= COLUMN else "measure"
     width = min(max(len(rung["task"]) for rung in rungs) + 2, TASK_COLUMN)
+    room = WIDTH - len(_row("", width, "", "."))
+    name = record["measure"] if len(record["measure"]) <= room + 1 else "measure"
     lines = [_row("", width, "test error", name)]
     form = _power if record["kind"] == COMPLEXITY_EXPONENT else _level
     for rung in rungs:
