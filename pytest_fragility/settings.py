@@ -6,7 +6,6 @@ import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,14 +245,9 @@ def _choose(option: str, value: Any, known: Mapping[str, Any]) -> Any:
     return known[value]
 
 
-@cache
-def _named_task(name: str) -> Task:
-    return get_task(name)
-
-
 def _task(value: Any) -> Task:
     if isinstance(value, str):
-        return _named_task(value)
+        return get_task(value)
     if not isinstance(value, Task):
         raise SettingsError(f"task={value!r}: expected a name or a pytest_fragility.Task")
     return value

@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.tasks.idx import installed
 from pytest_fragility.tasks.label_noise import with_label_noise
-from pytest_fragility.tasks.packages import mnist_5k
+from pytest_fragility.tasks.named import get_task
 from pytest_fragility.tasks.task import Task
-from pytest_fragility.tasks.teachers import linear_teacher, relu_teacher
 
 LABEL_NOISE = "label-noise"
 NOISE_FRACTIONS = (0.0, 0.2, 0.5)
-TEACHER_DEPTHS = (1, 2, 4)
+TEACHERS = ("teacher-linear", "teacher-relu-1", "teacher-relu-2", "teacher-relu-4")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +70,12 @@ def label_noise_ladder(task: Task, fractions: Sequence[float] = NOISE_FRACTIONS)
 
 def teacher_depth_ladder() -> Ladder:
     """Return a linear teacher and random ReLU teachers of 1, 2 and 4 hidden layers."""
-    return Ladder("teacher-depth", [linear_teacher(), *map(relu_teacher, TEACHER_DEPTHS)])
+    return Ladder("teacher-depth", [get_task(name) for name in TEACHERS])
 
 
 def mnist_to_fashion_ladder() -> Ladder:
     """Return MNIST-5k and Fashion-MNIST, where both are on this machine."""
-    return Ladder("mnist-to-fashion", [mnist_5k(), installed("fashion-mnist")])
+    return Ladder("mnist-to-fashion", [get_task("mnist-5k"), get_task("fashion-mnist")])
 
 
 LADDERS: dict[str, Callable[[Task], Ladder]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks.classes import with_binary_split, with_classes
@@ -62,8 +63,11 @@ OPERATIONS: dict[str, Callable[..., Task]] = {
 }
 
 
+@cache
 def get_task(name: str) -> Task:
     """Return a built-in task by name, such as ``digits`` or ``mnist-5k+binary+label-noise-0.2``.
+
+    The same object each time, so that its data are read once.
 
     Raises
     ------

@@ -156,13 +156,19 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
 
 def _without_tensors(values: Any) -> Any:
     """Return tensors, and lists of them, as arrays; everything else as it is."""
-    if isinstance(values, list | tuple):
+    if isinstance(values, list | tuple) and hasattr(_first_leaf(values), "detach"):
         return [_without_tensors(value) for value in values]
     if not hasattr(values, "detach"):
         return values
     tensor = values.detach().cpu()
     # NumPy knows no bfloat16, and float32 holds each of its numbers
     return tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
+
+
+def _first_leaf(values: Any) -> Any:
+    while isinstance(values, list | tuple) and values:
+        values = values[0]
+    return values
 
 
 def _shape(value: Any) -> tuple[int, ...] | str:
