@@ -126,7 +126,7 @@ def _evaluate_one(
             f"{where}: changed the network it was handed ({changed}). It was a copy, so no "
             "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
         )
-    number = _as_number(value, where)
+    number = as_number(value, where)
     _require_usable(number, where, scale)
     return number
 
@@ -159,7 +159,21 @@ def _is_same(value: torch.Tensor, weight: torch.Tensor) -> bool:
     return torch.allclose(value.cpu(), weight, rtol=0, atol=0, equal_nan=True)
 
 
-def _as_number(value: Any, where: str) -> float:
+def as_number(value: Any, where: str) -> float:
+    """Return what a measure returned as a float.
+
+    Parameters
+    ----------
+    value
+        A real number, a NumPy scalar, or an array or tensor without dimensions.
+    where
+        What error messages begin with.
+
+    Raises
+    ------
+    MeasureError
+        If it is anything else.
+    """
     if isinstance(value, torch.Tensor):
         if value.dim() != 0:
             raise MeasureError(

@@ -1,0 +1,6 @@
+"""Changes of weights that leave a network's function as it is, and measures that notice them."""
+
+from pytest_fragility.symmetries.factors import symmetry_factors
+from pytest_fragility.symmetries.symmetry import SYMMETRIES, Symmetry, get_symmetry, in_double
+
+__all__ = ["SYMMETRIES", "Symmetry", "get_symmetry", "in_double", "symmetry_factors"]

@@ -1,0 +1,164 @@
+"""Which layers see nothing but the outputs of which others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AvgPoolNd, _MaxPoolNd
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.tracing import traced
+
+HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Dropout)
+POOLING = (_MaxPoolNd, _AvgPoolNd, _AdaptiveAvgPoolNd)
+ELEMENTWISE = (nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Softplus)
+RELU_CALLS = (torch.relu, functional.relu, "relu")
+ELEMENTWISE_CALLS = (torch.tanh, functional.gelu, functional.silu, "tanh")
+FLATTENING_CALLS = (torch.flatten, "flatten")
+
+
+@dataclass(frozen=True)
+class Link:
+    """Two weight layers, the second of which sees nothing but the first's outputs.
+
+    Parameters
+    ----------
+    first, second
+        Paths of a linear layer or convolution each.
+    normalization
+        Path of the batch normalization between them; None without.
+    is_homogeneous
+        Whether scaling an output of the first by c > 0 scales what the second sees by c.
+    is_rectified
+        Whether a negative output of the first is zero for the second.
+    """
+
+    first: str
+    second: str
+    normalization: str | None
+    is_homogeneous: bool
+    is_rectified: bool
+
+    def spread(self, module: nn.Module) -> int:
+        """Return how many inputs of the second layer each output of the first becomes."""
+        first, second = (weight_of(module, name) for name in (self.first, self.second))
+        return second.shape[1] // first.shape[0]
+
+
+def weight_of(module: nn.Module, layer: str) -> torch.Tensor:
+    """Return a layer's weight, shape (outputs, inputs, *kernel)."""
+    weight = module.get_submodule(layer).weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
+def find_links(module: nn.Module) -> list[Link]:
+    """Return all links of a network in the order of its forward pass; none if it is untraceable.
+
+    Between two linked layers, every operation has one input and one user, and treats the outputs
+    of the first one by one. Layers that share a parameter or are used twice, and grouped
+    convolutions, are left out.
+    """
+    graph = _Graph.of(module)
+    links = [graph.link(node) for node in graph.nodes if graph.is_own_layer(node)]
+    return [link for link in links if link is not None]
+
+
+def last_layer(module: nn.Module) -> str | None:
+    """Return the path of the layer that gives the logits; None where none does."""
+    graph = _Graph.of(module)
+    for before, after in pairwise(graph.nodes):
+        if after.op == "output" and graph.is_own_layer(before):
+            return str(before.target)
+    return None
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """The operations of a forward pass, with the modules that they call."""
+
+    nodes: list[fx.Node]
+    modules: dict[str, nn.Module]
+    shared: set[int]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> _Graph:
+        try:
+            nodes = list(traced(module).nodes)
+        except UndefinedMeasureError:
+            nodes = []
+        names = [id(p) for _, p in module.named_parameters(remove_duplicate=False)]
+        shared = {each for each in names if names.count(each) > 1}
+        return cls(nodes, dict(module.named_modules()), shared)
+
+    def module(self, node: fx.Node) -> nn.Module | None:
+        """Return the module that an operation calls; None for a function."""
+        return self.modules.get(str(node.target)) if node.op == "call_module" else None
+
+    def is_own_layer(self, node: fx.Node) -> bool:
+        """Return whether it is a layer that is used once, and whose parameters are its own."""
+        module = self.module(node)
+        if not isinstance(module, nn.Linear | _ConvNd):
+            return False
+        if isinstance(module, _ConvNd) and (module.groups > 1 or module.transposed):
+            return False
+        is_used_once = sum(other.target == node.target for other in self.nodes) == 1
+        return is_used_once and not any(id(p) in self.shared for p in module.parameters())
+
+    def link(self, start: fx.Node) -> Link | None:
+        """Return the link that starts at a layer, where there is one."""
+        first = self.module(start)
+        assert isinstance(first, nn.Linear | _ConvNd)
+        is_convolution = isinstance(first, _ConvNd)
+        normalization, is_homogeneous, is_rectified, is_flat = None, True, False, False
+        node = _only_user(start)
+        while node is not None and len(node.all_input_nodes) == 1:
+            module = self.module(node)
+            if isinstance(module, nn.Linear | _ConvNd):
+                is_flat_enough = is_flat == (is_convolution and isinstance(module, nn.Linear))
+                if not self.is_own_layer(node) or not is_flat_enough:
+                    return None
+                second = str(node.target)
+                return Link(str(start.target), second, normalization, is_homogeneous, is_rectified)
+            if _is_relu(node, module):
+                is_rectified = True
+            elif isinstance(module, _BatchNorm) and node.args[0] is start:
+                if not _is_foldable(module, first):
+                    return None
+                normalization = str(node.target)
+            elif is_convolution and _is_flattening(node, module):
+                is_flat = True
+            elif isinstance(module, ELEMENTWISE) or node.target in ELEMENTWISE_CALLS:
+                is_homogeneous = False
+            elif not isinstance(module, HOMOGENEOUS) and not (
+                is_convolution and isinstance(module, POOLING)
+            ):
+                return None
+            node = _only_user(node)
+        return None
+
+
+def _is_relu(node: fx.Node, module: nn.Module | None) -> bool:
+    return isinstance(module, nn.ReLU) or node.target in RELU_CALLS
+
+
+def _is_foldable(module: _BatchNorm, before: nn.Linear | _ConvNd) -> bool:
+    """Return whether it scales and shifts each output of the layer before it by constants."""
+    constant = module.track_running_stats and module.affine
+    return bool(constant and module.num_features == before.weight.shape[0])
+
+
+def _is_flattening(node: fx.Node, module: nn.Module | None) -> bool:
+    if isinstance(module, nn.Flatten):
+        return (module.start_dim, module.end_dim) == (1, -1)
+    return node.target in FLATTENING_CALLS and tuple(node.args[1:]) == (1,) and not node.kwargs
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
