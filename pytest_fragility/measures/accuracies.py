@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 
 from pytest_fragility.measures.outputs import logits_of
-from pytest_fragility.measures.tracing import relu_chain
 from pytest_fragility.network_stacks import NetworkStack, Tensors
+from pytest_fragility.tracing import relu_chain
 
 Buffers = dict[tuple[str, int], torch.Tensor]
 

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.layers import find_weight_layers
-from pytest_fragility.measures.tracing import relu_chain
+from pytest_fragility.tracing import relu_chain
 
 CLOSED_FORM = "closed form"
 MONTE_CARLO = "Monte Carlo"

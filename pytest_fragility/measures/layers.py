@@ -11,8 +11,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.tracing import WEIGHT_LAYERS, traced
 from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.tracing import WEIGHT_LAYERS, traced
 
 SAMPLE_NORMALIZATIONS = (
     nn.LayerNorm,

@@ -18,8 +18,8 @@ from torch.nn.modules.conv import _ConvNd
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.folding import folded_parameters
 from pytest_fragility.measures.layers import weight_layers
-from pytest_fragility.measures.tracing import traced
 from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.tracing import traced
 
 Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]
 

@@ -110,7 +110,7 @@ def path_norm_bound(stack: NetworkStack) -> torch.Tensor:
     import torch
 
     from pytest_fragility.measures.outputs import train_margins
-    from pytest_fragility.measures.tracing import relu_chain
+    from pytest_fragility.tracing import relu_chain
 
     layers = relu_chain(stack.structure)
     if layers is None:

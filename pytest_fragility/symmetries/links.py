@@ -13,14 +13,12 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AvgPoolNd, _MaxPoolNd
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.tracing import traced
+from pytest_fragility.tracing import is_flattening, is_relu, traced
 
 HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Dropout)
 POOLING = (_MaxPoolNd, _AvgPoolNd, _AdaptiveAvgPoolNd)
 ELEMENTWISE = (nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Softplus)
-RELU_CALLS = (torch.relu, functional.relu, "relu")
 ELEMENTWISE_CALLS = (torch.tanh, functional.gelu, functional.silu, "tanh")
-FLATTENING_CALLS = (torch.flatten, "flatten")
 
 
 @dataclass(frozen=True)
@@ -126,13 +124,13 @@ class _Graph:
                     return None
                 second = str(node.target)
                 return Link(str(start.target), second, normalization, is_homogeneous, is_rectified)
-            if _is_relu(node, module):
+            if is_relu(node, module):
                 is_rectified = True
             elif isinstance(module, _BatchNorm) and node.args[0] is start:
                 if not _is_foldable(module, first):
                     return None
                 normalization = str(node.target)
-            elif is_convolution and _is_flattening(node, module):
+            elif is_convolution and is_flattening(node, module):
                 is_flat = True
             elif isinstance(module, ELEMENTWISE) or node.target in ELEMENTWISE_CALLS:
                 is_homogeneous = False
@@ -144,20 +142,10 @@ class _Graph:
         return None
 
 
-def _is_relu(node: fx.Node, module: nn.Module | None) -> bool:
-    return isinstance(module, nn.ReLU) or node.target in RELU_CALLS
-
-
 def _is_foldable(module: _BatchNorm, before: nn.Linear | _ConvNd) -> bool:
     """Return whether it scales and shifts each output of the layer before it by constants."""
     constant = module.track_running_stats and module.affine
     return bool(constant and module.num_features == before.weight.shape[0])
-
-
-def _is_flattening(node: fx.Node, module: nn.Module | None) -> bool:
-    if isinstance(module, nn.Flatten):
-        return (module.start_dim, module.end_dim) == (1, -1)
-    return node.target in FLATTENING_CALLS and tuple(node.args[1:]) == (1,) and not node.kwargs
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

@@ -58,7 +58,7 @@ def relu_chain(structure: nn.Module) -> list[str] | None:
         if type(module) is nn.Linear and expects_linear:
             names.append(str(node.target))
             expects_linear = False
-        elif _is_relu(node, module) and not expects_linear:
+        elif is_relu(node, module) and not expects_linear:
             expects_linear = True
         elif not _keeps_values(node, module, is_first=not names):
             return None
@@ -66,13 +66,19 @@ def relu_chain(structure: nn.Module) -> list[str] | None:
     return names if is_plain else None
 
 
-def _is_relu(node: fx.Node, module: nn.Module | None) -> bool:
+def is_relu(node: fx.Node, module: nn.Module | None) -> bool:
+    """Return whether an operation, or the module that it calls, is a ReLU."""
     return isinstance(module, nn.ReLU) or node.target in (torch.relu, functional.relu, "relu")
+
+
+def is_flattening(node: fx.Node, module: nn.Module | None) -> bool:
+    """Return whether an operation flattens all but the samples."""
+    if isinstance(module, nn.Flatten):
+        return (module.start_dim, module.end_dim) == (1, -1)
+    return node.target in (torch.flatten, "flatten") and node.args[1:] == (1,) and not node.kwargs
 
 
 def _keeps_values(node: fx.Node, module: nn.Module | None, *, is_first: bool) -> bool:
     if node.op in ("placeholder", "output") or isinstance(module, nn.Identity | nn.Dropout):
         return True
-    is_flattening = isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
-    is_call = node.target in (torch.flatten, "flatten") and (*node.args[1:],) == (1,)
-    return is_first and (is_flattening or (is_call and not node.kwargs))
+    return is_first and is_flattening(node, module)
