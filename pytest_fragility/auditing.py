@@ -62,7 +62,8 @@ def learning_curves(
 ) -> LearningCurves:
     """Return a measure's learning curves over a trained family, test error's beside them.
 
-    The measure is called when a curve is first asked for, once per network.
+    The measure is called when a curve is first asked for, once per network; one that looks at no
+    trained network, once per task, n and seed. The curves of a ladder come with the family's.
 
     Parameters
     ----------

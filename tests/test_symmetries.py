@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -183,13 +184,24 @@ def test_the_function_stays_and_the_network_moves(symmetry: Symmetry, name: str)
 
 @every_symmetry
 def test_the_same_network_is_changed_in_the_same_way(symmetry: Symmetry) -> None:
-    """Twice, whatever the global random state; another seed differently where chance decides."""
-    networks = [in_double(network_of("perceptron", seed)) for seed in (0, 0, 1)]
-    changed = [symmetry(network) for network in networks]
-    if changed[0] is None:
-        return
-    first, again = (state(each.model) for each in changed[:2] if each is not None)
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    """Twice, whatever the global random state."""
+    name = "convolutional" if symmetry.name == "normalization-scale" else "perceptron"
+    first = symmetry(in_double(network_of(name)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        again = symmetry(in_double(network_of(name)))
+    assert first is not None and again is not None
+    states = state(first.model), state(again.model)
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("name", ["neuron-rescaling", "permutation"])
+def test_networks_of_another_seed_are_changed_in_another_way(name: str) -> None:
+    """Where chance decides: the same weights, under two seeds."""
+    network = in_double(network_of("perceptron"))
+    changed = [get_symmetry(name)(replace(network, seed=seed)) for seed in (0, 1)]
+    weights = [next(each.model.parameters()) for each in changed if each is not None]
+    assert len(weights) == 2 and not torch.equal(*weights)
 
 
 def test_neurons_are_added_to_the_initial_network_too() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -211,17 +210,16 @@ class _Bracketing:
             if low <= SMALLEST:
                 return _Bracket(low, low, "low")
             low, high, step = max(low / step, SMALLEST), low, step * FIRST_STEP
-        for guesses in itertools.count(1):
-            if high / low <= BRACKET:
-                return _Bracket(low, high)
-            sigma = math.sqrt(low * high)
-            if guesses % BISECT_EVERY:
-                sigma = self._interpolated(low, high)
+        guesses = 0
+        while high / low > BRACKET:
+            guesses += 1
+            is_bisection = guesses % BISECT_EVERY == 0
+            sigma = math.sqrt(low * high) if is_bisection else self._interpolated(low, high)
             if self._mean_drop(sigma) < self.target:
                 low = sigma
             else:
                 high = sigma
-        raise AssertionError("unreachable")
+        return _Bracket(low, high)
 
     def _interpolated(self, low: float, high: float) -> float:
         """Return where a straight line from low to high meets the target.

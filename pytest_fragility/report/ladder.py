@@ -10,6 +10,7 @@ from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.report.numbers import interval, sensitivity
 from pytest_fragility.report.records import Record
 
+LINE = 80
 WIDTH = 79
 COLUMN = 26
 TASK_COLUMN = 29
@@ -30,9 +31,8 @@ def rung_lines(record: Record) -> list[str]:
     """Return the tasks with test error and the measure in two columns; 80 columns at most."""
     rungs = record["evidence"]["rungs"]
     width = min(max(len(rung["task"]) for rung in rungs) + 2, TASK_COLUMN)
-    room = WIDTH - len(_row("", width, "", "."))
-    name = record["measure"] if len(record["measure"]) <= room + 1 else "measure"
-    lines = [_row("", width, "test error", name)]
+    header = _row("", width, "test error", record["measure"])
+    lines = [header if len(header) <= LINE else _row("", width, "test error", "measure")]
     form = _power if record["kind"] == COMPLEXITY_EXPONENT else _level
     for rung in rungs:
         values = form(rung["error"]), form(rung["measure"])

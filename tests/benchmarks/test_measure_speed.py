@@ -31,7 +31,7 @@ SECONDS: dict[str, float] = {}
 
 @pytest.fixture(scope="module")
 def family() -> Family:
-    """The default family, 300 networks, trained where no earlier run has left it."""
+    """The default family, 360 networks, trained where no earlier run has left it."""
     return train_family(resolve_settings({"cache_dir": CACHE}))
 
 
