@@ -121,15 +121,15 @@ def learning_curves(
 def _same_for_measure(measure: Measure, family: Family, recipe: str) -> str:
     """Return the first recipe under which the measure must have the same values as under this.
 
-    A measure that looks at no trained network depends on the recipe by its architecture and the
-    initialization's scale alone.
+    A measure that looks at no trained network depends on the recipe by its architecture and its
+    initialization alone.
     """
     if not is_constant(measure):
         return recipe
 
-    def prior(name: str) -> tuple[str, float]:
+    def prior(name: str) -> tuple[str, str, float]:
         chosen = family.recipes[name]
-        return str(chosen.architecture), chosen.initialization_scale
+        return str(chosen.architecture), chosen.initialization, chosen.initialization_scale
 
     return next(name for name in family.recipes if prior(name) == prior(recipe))
 

@@ -13,7 +13,7 @@ from pytest_fragility.networks import build_network
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import TrainedRun
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.trained_networks import TrainedNetwork, dtype_of
 from pytest_fragility.training.sampling import training_subset
 
 Tensors = dict[str, torch.Tensor]
@@ -139,10 +139,10 @@ class NetworkStack:
         def load_samples() -> Samples:
             inputs = torch.stack([torch.from_numpy(data.train_inputs[rows]) for rows in subsets])
             labels = torch.stack([torch.from_numpy(data.train_labels[rows]) for rows in subsets])
-            return inputs.to(device), labels.to(device)
+            return inputs.to(device, dtype_of(runs[0])), labels.to(device)
 
         return cls(
-            structure=structure.to(device).eval(),
+            structure=structure.to(device, dtype_of(runs[0])).eval(),
             weights=_stack(names, [run.weights for run in runs], device),
             initial_weights=_stack(names, [run.initial_weights for run in runs], device),
             buffers={},

@@ -10,11 +10,15 @@ import torch
 from torch.nn import Parameter, Sequential
 
 from pytest_fragility.randomness import derive_seed
-from pytest_fragility.recipes import MLP
+from pytest_fragility.recipes import Architecture, Recipe, ScaleInvariantMLP
 
 
-def build_network(architecture: MLP, input_shape: tuple[int, ...], classes: int) -> Sequential:
+def build_network(
+    architecture: Architecture, input_shape: tuple[int, ...], classes: int
+) -> Sequential:
     """Return a module with this architecture: float32, on the CPU, weights not yet set.
+
+    Parameters that are not trained do not require a gradient, and have their values already.
 
     Parameters
     ----------
@@ -40,50 +44,98 @@ def _clone(module: torch.nn.Module) -> torch.nn.Module:
         vars(clone)[name] = value.copy() if isinstance(value, dict) else value
     for name, parameter in module._parameters.items():
         if parameter is not None:
-            clone._parameters[name] = Parameter(parameter.detach().clone())
+            copied = parameter.detach().clone()
+            clone._parameters[name] = Parameter(copied, requires_grad=parameter.requires_grad)
     for name, child in module._modules.items():
         clone._modules[name] = None if child is None else _clone(child)
     return clone
 
 
 @lru_cache(maxsize=32)
-def _template(architecture: MLP, input_shape: tuple[int, ...], classes: int) -> Sequential:
+def _template(architecture: Architecture, input_shape: tuple[int, ...], classes: int) -> Sequential:
     widths = [math.prod(input_shape), *architecture.hidden, classes]
-    layers: list[torch.nn.Module] = [torch.nn.Flatten()]
     # torch draws weights from its global generator here, though they are replaced later
     with torch.random.fork_rng(devices=[]):
-        for fan_in, fan_out in pairwise(widths):
-            linear = torch.nn.Linear(fan_in, fan_out, device="cpu", dtype=torch.float32)
-            layers += [linear, torch.nn.ReLU()]
-    return Sequential(*layers[:-1])
+        if isinstance(architecture, ScaleInvariantMLP):
+            layers = _scale_invariant_layers(widths)
+        else:
+            layers = _perceptron_layers(widths)
+    return Sequential(torch.nn.Flatten(), *layers)
 
 
-def initial_weights(
-    network: torch.nn.Module, *, scale: float, seed: int
-) -> dict[str, torch.Tensor]:
-    """Return initial parameters: weights from N(0, scale^2 * 2 / fan_in), biases zero.
+def _perceptron_layers(widths: list[int]) -> list[torch.nn.Module]:
+    layers: list[torch.nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        layers += [_linear(fan_in, fan_out, bias=True), torch.nn.ReLU()]
+    return layers[:-1]
 
-    He et al. 2015, "Delving deep into rectifiers", eq. 10. The draw depends on `seed` and the
-    parameters' shapes, so that every recipe with the same architecture starts from the same
-    point, times `scale`.
+
+def _scale_invariant_layers(widths: list[int]) -> list[torch.nn.Module]:
+    layers: list[torch.nn.Module] = []
+    for fan_in, fan_out in pairwise(widths[:-1]):
+        normalization = torch.nn.LayerNorm(
+            fan_out, eps=0.0, elementwise_affine=False, device="cpu", dtype=torch.float32
+        )
+        layers += [_linear(fan_in, fan_out, bias=False), normalization, torch.nn.ReLU()]
+    classifier = _linear(widths[-2], widths[-1], bias=False)
+    classifier.weight = Parameter(_fixed_classifier(widths[-1], widths[-2]), requires_grad=False)
+    return [*layers, classifier]
+
+
+def _linear(fan_in: int, fan_out: int, *, bias: bool) -> torch.nn.Linear:
+    return torch.nn.Linear(fan_in, fan_out, bias=bias, device="cpu", dtype=torch.float32)
+
+
+def _fixed_classifier(classes: int, width: int) -> torch.Tensor:
+    """Return a matrix with orthonormal rows or columns, the same for all seeds."""
+    generator = torch.Generator(device="cpu")
+    generator.manual_seed(derive_seed("fixed classifier", classes, width))
+    weight = torch.empty(classes, width, dtype=torch.float32, device="cpu")
+    torch.nn.init.orthogonal_(weight, generator=generator)
+    return weight
+
+
+def initial_weights(network: torch.nn.Module, recipe: Recipe, seed: int) -> dict[str, torch.Tensor]:
+    """Return initial parameters in the recipe's precision, biases zero, on the CPU.
+
+    The draw depends on `seed`, the parameters' shapes and the distribution's form, so that recipes
+    with the same architecture start from the same point, times a factor for each layer.
 
     Parameters
     ----------
     network
-        Gives names and shapes.
-    scale
-        Factor on the standard deviation.
+        Gives names and shapes, and the values of what is not trained.
+    recipe
+        Gives scheme, scale and precision.
     seed
         The run's seed.
     """
     shapes = [list(parameter.shape) for parameter in network.parameters()]
     generator = torch.Generator(device="cpu")
     generator.manual_seed(derive_seed("initial weights", shapes, seed))
+    dtype = getattr(torch, recipe.precision)
     weights: dict[str, torch.Tensor] = {}
     for name, parameter in network.named_parameters():
         weight = torch.zeros(parameter.shape, dtype=torch.float32, device="cpu")
-        if parameter.dim() > 1:
-            fan_in = math.prod(parameter.shape[1:])
-            weight.normal_(0.0, math.sqrt(2 / fan_in), generator=generator).mul_(scale)
-        weights[name] = weight
+        if not parameter.requires_grad:
+            weight.copy_(parameter.detach())
+        elif parameter.dim() > 1:
+            _draw(weight, recipe.initialization, generator)
+            weight.mul_(recipe.initialization_scale)
+        weights[name] = weight.to(dtype)
     return weights
+
+
+def _draw(weight: torch.Tensor, scheme: str, generator: torch.Generator) -> None:
+    fan_in = math.prod(weight.shape[1:])
+    fan_out = weight.shape[0] * math.prod(weight.shape[2:])
+    if scheme == "orthogonal":
+        torch.nn.init.orthogonal_(weight, gain=math.sqrt(2), generator=generator)
+        return
+    family, _, form = scheme.partition("-")
+    variance = {"he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out), "lecun": 1 / fan_in}[family]
+    if form == "normal":
+        weight.normal_(0.0, math.sqrt(variance), generator=generator)
+    else:
+        bound = math.sqrt(3 * variance)
+        weight.uniform_(-bound, bound, generator=generator)

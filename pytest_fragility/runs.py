@@ -110,7 +110,7 @@ class TrainedRun:
     run
         What was asked.
     weights, initial_weights
-        Parameters by name, float32, on the CPU.
+        Parameters by name, in the recipe's precision, on the CPU.
     record
         How the training went.
     """

@@ -21,11 +21,11 @@ class TrainedNetwork:
     Parameters
     ----------
     model
-        The trained network, float32, in eval mode, gradients allowed.
+        The trained network, in the recipe's precision, in eval mode, gradients allowed.
     initial_model
         The same network before training.
     inputs
-        The samples it was trained on, shape (n, *input shape), float32.
+        The samples it was trained on, shape (n, *input shape), of the same dtype.
     labels
         Their labels, shape (n,), int64.
     recipe
@@ -95,7 +95,7 @@ class OracleNetwork(TrainedNetwork):
         data = trained.run.task.data
         return cls(
             **_common_fields(trained, recipe_name, device),
-            test_inputs=torch.tensor(data.test_inputs, device=device),
+            test_inputs=torch.tensor(data.test_inputs, device=device, dtype=dtype_of(trained)),
             test_labels=torch.tensor(data.test_labels, device=device),
             test_record=trained.record,
         )
@@ -109,7 +109,7 @@ def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) 
     return {
         "model": _module(trained, trained.weights, device),
         "initial_model": _module(trained, trained.initial_weights, device),
-        "inputs": torch.from_numpy(data.train_inputs[subset]).to(device),
+        "inputs": torch.from_numpy(data.train_inputs[subset]).to(device, dtype_of(trained)),
         "labels": torch.from_numpy(data.train_labels[subset]).to(device),
         "recipe": run.recipe,
         "recipe_name": recipe_name,
@@ -128,5 +128,10 @@ def _module(
 ) -> torch.nn.Module:
     data = trained.run.task.data
     network = build_network(trained.run.recipe.architecture, data.input_shape, data.classes)
-    network.load_state_dict(weights)
+    network.to(dtype_of(trained)).load_state_dict(weights)
     return network.to(device).eval()
+
+
+def dtype_of(trained: TrainedRun) -> torch.dtype:
+    """Return the dtype of a trained run's weights, and of the inputs it was trained on."""
+    return next(iter(trained.weights.values())).dtype

@@ -29,9 +29,10 @@ TORCH_OPTIMIZERS: dict[type, Any] = {
 
 def torch_optimizer(optimizer: Optimizer, parameters: Any) -> torch.optim.Optimizer:
     """Return torch's own optimizer with the same hyperparameters."""
-    made: torch.optim.Optimizer = TORCH_OPTIMIZERS[type(optimizer)](
-        parameters, **dataclasses.asdict(optimizer)
-    )
+    hyperparameters = dataclasses.asdict(optimizer)
+    # torch has no SGD with decoupled weight decay
+    assert not hyperparameters.pop("decoupled", False)
+    made: torch.optim.Optimizer = TORCH_OPTIMIZERS[type(optimizer)](parameters, **hyperparameters)
     return made
 
 
@@ -44,9 +45,7 @@ def train_alone(
     """
     data = run.task.data
     network = build_network(run.recipe.architecture, data.input_shape, data.classes)
-    network.load_state_dict(
-        initial_weights(network, scale=run.recipe.initialization_scale, seed=run.seed)
-    )
+    network.load_state_dict(initial_weights(network, run.recipe, run.seed))
     network.to(dtype)
     subset = training_subset(data, run.n, run.seed)
     inputs = torch.from_numpy(data.train_inputs[subset]).to(dtype)

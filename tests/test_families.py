@@ -121,7 +121,7 @@ def test_initial_models_are_those_of_the_seed(small_family: Family) -> None:
     data = small_family.task.data
     for network in small_family:
         template = build_network(network.recipe.architecture, data.input_shape, data.classes)
-        expected = initial_weights(template, scale=1.0, seed=network.seed)
+        expected = initial_weights(template, network.recipe, network.seed)
         torch.testing.assert_close(weights_of(network.initial_model), expected, rtol=0, atol=0)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pytest_fragility.networks import build_network, initial_weights
-from pytest_fragility.recipes import MLP
+from pytest_fragility.recipes import MLP, Recipe
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -62,17 +62,21 @@ def test_building_draws_nothing_from_the_global_generator() -> None:
     """Torch's generator is as before, at the first building of an architecture too."""
     before = torch.get_rng_state()
     network = build_network(MLP(hidden=(11, 13)), (5,), 3)
-    initial_weights(network, scale=1.0, seed=0)
+    initial_weights(network, Recipe(initialization_scale=1.0), 0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_networks_are_float32_whatever_the_default() -> None:
     """Neither weights nor their draw depend on torch's default dtype."""
-    expected = initial_weights(build_network(MLP(hidden=(9,)), (5,), 3), scale=1.0, seed=0)
+    expected = initial_weights(
+        build_network(MLP(hidden=(9,)), (5,), 3), Recipe(initialization_scale=1.0), 0
+    )
     torch.set_default_dtype(torch.float64)
     try:
         network = build_network(MLP(hidden=(9, 10)), (5,), 3)
-        found = initial_weights(build_network(MLP(hidden=(9,)), (5,), 3), scale=1.0, seed=0)
+        found = initial_weights(
+            build_network(MLP(hidden=(9,)), (5,), 3), Recipe(initialization_scale=1.0), 0
+        )
     finally:
         torch.set_default_dtype(torch.float32)
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
@@ -82,7 +86,7 @@ def test_networks_are_float32_whatever_the_default() -> None:
 def test_initial_weights_have_the_variance_of_he() -> None:
     """Weights are normal with variance 2 / fan_in, layers unlike; biases are zero."""
     network = build_network(MLP(hidden=(200, 200)), (100,), 200)
-    weights = initial_weights(network, scale=1.0, seed=0)
+    weights = initial_weights(network, Recipe(initialization_scale=1.0), 0)
     assert list(weights) == [name for name, _ in network.named_parameters()]
     for name, weight in weights.items():
         assert weight.shape == network.get_parameter(name).shape
@@ -101,9 +105,9 @@ def test_initial_weights_have_the_variance_of_he() -> None:
 def test_initial_weights_are_a_function_of_seed_and_scale() -> None:
     """The same seed draws the same weights, times the scale; another draws others."""
     network = build_network(MLP(hidden=(8,)), (5,), 3)
-    one = initial_weights(network, scale=1.0, seed=0)
-    assert equal(one, initial_weights(network, scale=1.0, seed=0))
-    double = initial_weights(network, scale=2.0, seed=0)
+    one = initial_weights(network, Recipe(initialization_scale=1.0), 0)
+    assert equal(one, initial_weights(network, Recipe(initialization_scale=1.0), 0))
+    double = initial_weights(network, Recipe(initialization_scale=2.0), 0)
     assert equal(double, {name: 2 * weight for name, weight in one.items()})
-    other = initial_weights(network, scale=1.0, seed=1)
+    other = initial_weights(network, Recipe(initialization_scale=1.0), 1)
     assert not torch.equal(other["1.weight"], one["1.weight"])

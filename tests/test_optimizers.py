@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop
+from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSprop
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group
 from tests.reference_training import torch_optimizer
 
@@ -74,6 +74,11 @@ def random_rows(count: int, dtype: torch.dtype, seed: int) -> torch.Tensor:
     return torch.randn(count, PARAMETERS, generator=generator, dtype=torch.float64).to(dtype)
 
 
+def recipes_with(optimizers: Sequence[Optimizer]) -> list[Recipe]:
+    """Return one recipe for each optimizer."""
+    return [Recipe(optimizer=optimizer) for optimizer in optimizers]
+
+
 class Alone:
     """Rows of weights, each with a ``torch.optim`` optimizer of its own."""
 
@@ -109,7 +114,7 @@ def test_steps_equal_torch(optimizers: list[Optimizer], dtype: torch.dtype) -> N
     """Each network's weights equal torch's after every step."""
     weights = random_rows(len(optimizers), dtype, 0)
     alone = Alone(optimizers, weights)
-    stacked = StackedOptimizer(optimizers, weights)
+    stacked = StackedOptimizer(recipes_with(optimizers), weights)
     rtol, atol = TOLERANCES[dtype]
     for step in range(STEPS):
         gradients = random_rows(len(optimizers), dtype, 1 + step)
@@ -126,7 +131,7 @@ def test_steps_equal_torch_after_others_have_left(
     """Networks that stay keep their own state and hyperparameters."""
     weights = random_rows(len(optimizers), dtype, 0)
     alone = Alone(optimizers, weights)
-    stacked = StackedOptimizer(optimizers, weights)
+    stacked = StackedOptimizer(recipes_with(optimizers), weights)
     rtol, atol = TOLERANCES[dtype]
     for step in range(STEPS):
         for moment, staying in ((7, [0, 2]), (13, [1])):
@@ -145,7 +150,7 @@ def test_vanished_gradients_stay_finite(optimizers: list[Optimizer]) -> None:
     """Gradients of zero, as dead units give, move weights as torch does."""
     weights = random_rows(len(optimizers), torch.float64, 0)
     alone = Alone(optimizers, weights)
-    stacked = StackedOptimizer(optimizers, weights)
+    stacked = StackedOptimizer(recipes_with(optimizers), weights)
     for _ in range(3):
         gradients = torch.zeros_like(weights)
         alone.step(gradients)
@@ -156,7 +161,7 @@ def test_vanished_gradients_stay_finite(optimizers: list[Optimizer]) -> None:
 def test_rates_and_decays_may_differ_within_a_group() -> None:
     """Networks that differ in rate, decay or momentum alone are updated together."""
     for optimizers in STACKS.values():
-        assert len({optimizer_group(optimizer) for optimizer in optimizers}) == 1
+        assert len({optimizer_group(recipe) for recipe in recipes_with(optimizers)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -176,4 +181,5 @@ def test_rates_and_decays_may_differ_within_a_group() -> None:
 )
 def test_other_rules_are_other_groups(one: Optimizer, other: Optimizer) -> None:
     """What one update cannot serve is kept apart."""
-    assert optimizer_group(one) != optimizer_group(other)
+    first, second = recipes_with([one, other])
+    assert optimizer_group(first) != optimizer_group(second)

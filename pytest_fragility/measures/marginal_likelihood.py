@@ -10,7 +10,7 @@ the same value under every optimizer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import UndefinedMeasureError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_fragility.measures.kernels import Kernel
     from pytest_fragility.network_stacks import NetworkStack
+    from pytest_fragility.recipes import Recipe
     from pytest_fragility.trained_networks import TrainedNetwork
 
     Floats = npt.NDArray[np.float64]
@@ -33,6 +34,8 @@ SOURCE = "Valle-Perez and Louis 2020"
 
 # both failure probabilities of the bounds, as in published code
 DELTA = 2.0**-10
+
+WEIGHT_VARIANCES = {"he-normal": 2.0, "he-uniform": 2.0, "lecun-normal": 1.0}
 
 
 def bound_of_theorem(negative_log_evidence: float, n: int) -> float:
@@ -217,18 +220,33 @@ def _kernel(stack: NetworkStack, place: int) -> Kernel:
     """Return the prior's kernel, worked out once for all networks with these samples."""
     from pytest_fragility.measures.kernels import network_kernel
 
-    scale = stack.recipe.initialization_scale
-    key = ("prior kernel", str(stack.recipe.architecture), scale)
+    key = ("prior kernel", *_prior(stack))
+    weight_variance = _weight_variance(stack.recipe)
 
     def compute() -> Kernel:
         return network_kernel(
             stack.structure,
             stack.inputs[place],
             generator=stack.generator(place, "prior kernel"),
-            weight_variance=2 * scale**2,
+            weight_variance=weight_variance,
         )
 
     return stack.once_for_samples(place, key, compute)
+
+
+def _prior(stack: NetworkStack) -> tuple[Hashable, ...]:
+    recipe = stack.recipe
+    return str(recipe.architecture), recipe.initialization, recipe.initialization_scale
+
+
+def _weight_variance(recipe: Recipe) -> float:
+    """Return the variance of initial weights times their fan-in."""
+    if recipe.initialization not in WEIGHT_VARIANCES:
+        raise UndefinedMeasureError(
+            f"the prior over functions is not known for the initialization "
+            f"{recipe.initialization!r}, only for {', '.join(WEIGHT_VARIANCES)}"
+        )
+    return WEIGHT_VARIANCES[recipe.initialization] * recipe.initialization_scale**2
 
 
 def _binary(stack: NetworkStack, place: int, link: str) -> float:
@@ -253,8 +271,7 @@ def _evidence(stack: NetworkStack, place: int, signs: Floats, problem: str, link
     """Return -ln P, worked out once for all networks with these samples."""
     from pytest_fragility.measures.evidence import log_evidence
 
-    architecture = str(stack.recipe.architecture)
-    key = ("evidence", architecture, stack.recipe.initialization_scale, problem, link)
+    key = ("evidence", *_prior(stack), problem, link)
 
     def compute() -> float:
         return -log_evidence(_kernel(stack, place).matrix, signs, link=link).log_evidence

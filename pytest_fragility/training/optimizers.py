@@ -11,20 +11,34 @@ from typing import Any
 
 import torch
 
-from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop
+from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSprop
 
 PER_NETWORK = ("lr", "weight_decay", "momentum")
 
+# torch.nn.utils.clip_grad_norm_ adds it to the norm, too
+CLIPPING_EPSILON = 1e-6
 
-def optimizer_group(optimizer: Optimizer) -> tuple[Any, ...]:
-    """Return what networks must share to be updated together: all but rate, decay and momentum."""
+
+def optimizer_group(recipe: Recipe) -> tuple[Any, ...]:
+    """Return what networks must share to be updated together.
+
+    All but learning rate, weight decay, momentum and the size of clipped gradients.
+    """
+    optimizer = recipe.optimizer
     shared = {
         name: value
         for name, value in dataclasses.asdict(optimizer).items()
         if name not in PER_NETWORK
     }
     has_momentum = isinstance(optimizer, SGD) and optimizer.momentum > 0
-    return (optimizer.kind, has_momentum, bool(optimizer.weight_decay), *shared.values())
+    return (
+        optimizer.kind,
+        has_momentum,
+        bool(optimizer.weight_decay),
+        *shared.values(),
+        recipe.gradient_clipping is not None,
+        str(recipe.schedule),
+    )
 
 
 class StackedOptimizer:
@@ -32,28 +46,37 @@ class StackedOptimizer:
 
     Parameters
     ----------
-    optimizers
+    recipes
         One per network, all of one `optimizer_group`.
     weights
         All parameters of each network in a row, shape (K, P): gives shape, dtype and device.
     """
 
-    def __init__(self, optimizers: Sequence[Optimizer], weights: torch.Tensor) -> None:
-        first = optimizers[0]
+    def __init__(self, recipes: Sequence[Recipe], weights: torch.Tensor) -> None:
+        first = recipes[0].optimizer
         self._update = _UPDATES[type(first)]
         self._shared = first
+        self._schedule = recipes[0].schedule
+        self._rate = 1.0
         self._steps = 0
         self._decays = first.weight_decay > 0
         self._columns = {
-            name: weights.new_tensor([[getattr(optimizer, name)] for optimizer in optimizers])
+            name: weights.new_tensor([[getattr(recipe.optimizer, name)] for recipe in recipes])
             for name in PER_NETWORK
             if hasattr(first, name)
         }
+        self._clips = recipes[0].gradient_clipping is not None
+        if self._clips:
+            norms = [[recipe.gradient_clipping] for recipe in recipes]
+            self._columns["gradient_clipping"] = weights.new_tensor(norms)
         self._state = [torch.zeros_like(weights) for _ in range(_state_size(first))]
 
     def step(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
         """Update `weights` in place; `gradients` are used up. Both have shape (K, P)."""
+        self._rate = self._schedule.multiplier(self._steps)
         self._steps += 1
+        if self._clips:
+            self._clip(gradients)
         self._update(self, weights, gradients)
 
     def keep(self, rows: torch.Tensor) -> None:
@@ -63,28 +86,41 @@ class StackedOptimizer:
         }
         self._state = [buffer.index_select(0, rows) for buffer in self._state]
 
+    def _clip(self, gradients: torch.Tensor) -> None:
+        norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+        shrink = self._columns["gradient_clipping"] / (norms + CLIPPING_EPSILON)
+        gradients.mul_(shrink.clamp_(max=1.0))
+
     def _add_weight_decay(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
         if self._decays:
             gradients.addcmul_(weights, self._columns["weight_decay"])
 
+    def _shrink(self, weights: torch.Tensor) -> None:
+        if self._decays:
+            rates = self._rate * self._columns["lr"]
+            weights.mul_(1 - rates * self._columns["weight_decay"])
+
     def _sgd(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
-        self._add_weight_decay(weights, gradients)
+        assert isinstance(self._shared, SGD)
+        if self._shared.decoupled:
+            self._shrink(weights)
+        else:
+            self._add_weight_decay(weights, gradients)
         if self._state:
             (velocity,), momentum = self._state, self._columns["momentum"]
             velocity.mul_(momentum).add_(gradients)
-            if isinstance(self._shared, SGD) and self._shared.nesterov:
+            if self._shared.nesterov:
                 gradients.addcmul_(velocity, momentum)
             else:
                 gradients = velocity
-        weights.addcmul_(gradients, self._columns["lr"], value=-1.0)
+        weights.addcmul_(gradients, self._columns["lr"], value=-self._rate)
 
     def _adam(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
         self._add_weight_decay(weights, gradients)
         self._adam_step(weights, gradients)
 
     def _adamw(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
-        if self._decays:
-            weights.mul_(1 - self._columns["lr"] * self._columns["weight_decay"])
+        self._shrink(weights)
         self._adam_step(weights, gradients)
 
     def _adam_step(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
@@ -97,7 +133,8 @@ class StackedOptimizer:
         square.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
         denominator = torch.sqrt(square, out=gradients)
         denominator.add_(self._shared.eps * second_correction).div_(self._columns["lr"])
-        weights.addcdiv_(mean, denominator, value=-second_correction / first_correction)
+        share = second_correction / first_correction
+        weights.addcdiv_(mean, denominator, value=-self._rate * share)
 
     def _rmsprop(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
         assert isinstance(self._shared, RMSprop)
@@ -105,7 +142,7 @@ class StackedOptimizer:
         (square,), alpha = self._state, self._shared.alpha
         square.mul_(alpha).addcmul_(gradients, gradients, value=1 - alpha)
         denominator = square.sqrt().add_(self._shared.eps).div_(self._columns["lr"])
-        weights.addcdiv_(gradients, denominator, value=-1.0)
+        weights.addcdiv_(gradients, denominator, value=-self._rate)
 
 
 def _state_size(optimizer: Optimizer) -> int:

@@ -67,7 +67,7 @@ class SampleOrder:
     """The endless sequence of samples that a run draws its batches from.
 
     Epoch after epoch, each a fresh permutation of the subset, cut into batches wherever they
-    fall. The sequence depends on n and the seed, and not on the batch size.
+    fall. The sequence depends on n, the seed and the order's number, and not on the batch size.
 
     Parameters
     ----------
@@ -75,11 +75,14 @@ class SampleOrder:
         Training set size.
     seed
         The run's seed.
+    order
+        Which of a seed's orders.
     """
 
-    def __init__(self, n: int, seed: int) -> None:
+    def __init__(self, n: int, seed: int, order: int = 0) -> None:
         self.n = n
         self.seed = seed
+        self.order = order
         self._epochs_per_block = max(1, BLOCK_SAMPLES // n)
         self._block_index = -1
         self._block: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -96,7 +99,7 @@ class SampleOrder:
 
     def _read_block(self, index: int) -> npt.NDArray[np.int64]:
         if index != self._block_index:
-            generator = derive_generator("sample order", self.n, self.seed, index)
+            generator = derive_generator("sample order", self.n, self.seed, self.order, index)
             epochs = np.tile(np.arange(self.n), (self._epochs_per_block, 1))
             self._block = generator.permuted(epochs, axis=1).ravel()
             self._block_index = index

@@ -16,7 +16,8 @@ from pytest_fragility.tasks.task import Task
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group
 from pytest_fragility.training.sampling import SampleOrder, training_subset
 from pytest_fragility.training.stacking import Tensors, stack_network
-from pytest_fragility.training.stopping import is_met, is_worth_checking, next_check
+from pytest_fragility.training.stopping import next_check
+from pytest_fragility.training.trajectories import Trajectory
 
 EVALUATION_SAMPLES = 1 << 16
 ALIGNMENT = 16
@@ -31,49 +32,55 @@ class Evaluation:
 
 
 class Shard:
-    """A stack of networks with one architecture and one batch size.
+    """A stack of networks with one architecture, batch size, precision and label smoothing.
 
     Parameters
     ----------
-    runs
+    trajectories
         What to train. Networks that share an `optimizer_group` must stand together.
-    batch_size
-        Samples per step, the same for all.
     device
         Where to train.
     """
 
-    def __init__(self, runs: Sequence[Run], batch_size: int, device: torch.device) -> None:
+    def __init__(self, trajectories: Sequence[Trajectory], device: torch.device) -> None:
         self._device = device
-        self._batch_size = batch_size
-        self._pools = _Pools([run.task for run in runs], device)
-        first = runs[0]
-        self._network = build_network(
-            first.recipe.architecture, first.task.data.input_shape, self._pools.classes
+        self._trajectories = list(trajectories)
+        runs = [trajectory.first for trajectory in trajectories]
+        first, recipe = runs[0], runs[0].recipe
+        self._batch_size = min(recipe.batch_size, first.n)
+        self._pools = _Pools([run.task for run in runs], device, getattr(torch, recipe.precision))
+        network = build_network(
+            recipe.architecture, first.task.data.input_shape, self._pools.classes
         )
-        self._stacked = stack_network(self._network)
-        self._runs = list(runs)
-        self._initial = [
-            initial_weights(self._network, scale=run.recipe.initialization_scale, seed=run.seed)
-            for run in runs
+        self._trained_names = [
+            name for name, each in network.named_parameters() if each.requires_grad
         ]
-        self._shapes = [weight.shape for weight in self._initial[0].values()]
-        self._weights = torch.stack([_row(weights) for weights in self._initial]).to(device)
+        self._initial = [initial_weights(network, run.recipe, run.seed) for run in runs]
+        network.to(device, self._pools.dtype)
+        self._stacked = stack_network(network, label_smoothing=recipe.label_smoothing)
+        self._shapes = [self._initial[0][name].shape for name in self._trained_names]
+        rows = [_row([weights[name] for name in self._trained_names]) for weights in self._initial]
+        self._weights = torch.stack(rows).to(device)
         self._gradients = torch.zeros_like(self._weights)
-        self._loss_sums = torch.zeros(len(runs), dtype=torch.float32, device=device)
+        self._loss_sums = self._weights.new_zeros(len(runs))
         self._subsets = [
             self._pools.rows(run.task, training_subset(run.task.data, run.n, run.seed))
             for run in runs
         ]
         self._orders = _Orders(runs)
-        self._groups = _make_groups(self._runs, self._weights)
+        self._groups = _make_groups(runs, self._weights)
+
+    @property
+    def _runs(self) -> list[Run]:
+        """One run of each network's trajectory."""
+        return [trajectory.first for trajectory in self._trajectories]
 
     def train(self) -> Iterator[list[TrainedRun]]:
         """Train to the end, yielding runs as they finish, each once."""
         step = last_check = 0
-        while self._runs:
+        while self._trajectories:
             check = next_check(step)
-            until = min(check, *(run.recipe.stopping.step_limit for run in self._runs))
+            until = min(check, *(each.next_limit for each in self._trajectories))
             self._take_steps(step, until)
             step = until
             recent_loss: list[float] = (self._loss_sums / (step - last_check)).tolist()
@@ -82,8 +89,8 @@ class Shard:
                 last_check = step
                 self._loss_sums.zero_()
             if finished:
-                yield list(finished.values())
-                self._drop(sorted(finished))
+                yield finished
+                self._drop([i for i, each in enumerate(self._trajectories) if each.is_done])
 
     def _take_steps(self, start: int, stop: int) -> None:
         """Train from one step to another, adding up batch losses on the way."""
@@ -98,54 +105,50 @@ class Shard:
 
     def _batches(self, start: int, stop: int) -> torch.Tensor:
         """Return rows of the pool: shape (steps, K, batch), int64."""
-        count = (stop - start) * self._batch_size
-        rows = np.empty((len(self._runs), count), dtype=np.int64)
-        for index, run in enumerate(self._runs):
+        count, runs = (stop - start) * self._batch_size, self._runs
+        rows = np.empty((len(runs), count), dtype=np.int64)
+        for index, run in enumerate(runs):
             positions = self._orders.take(run, start * self._batch_size, count)
             np.take(self._subsets[index], positions, out=rows[index])
-        shape = (len(self._runs), stop - start, self._batch_size)
+        shape = (len(runs), stop - start, self._batch_size)
         return torch.from_numpy(rows).to(self._device).view(shape).transpose(0, 1).contiguous()
 
-    def _finished(
-        self, step: int, recent_loss: list[float], *, is_check: bool
-    ) -> dict[int, TrainedRun]:
-        """Return the networks that end at this step, by their place in the stack.
-
-        Between checks only those end that are at their step limit, so that no network is looked
-        at because a neighbour is.
-        """
-        at_limit = {i for i, run in enumerate(self._runs) if step >= run.recipe.stopping.step_limit}
-        to_check = set(range(len(self._runs))) if is_check else at_limit
-        diverged = {i for i in to_check if not np.isfinite(recent_loss[i])}
-        promising = {
-            i for i in to_check if is_worth_checking(self._runs[i].recipe.stopping, recent_loss[i])
+    def _finished(self, step: int, recent_loss: list[float], *, is_check: bool) -> list[TrainedRun]:
+        """Return the runs that end at this step, and take them off their trajectories."""
+        looked_at = {
+            i: runs
+            for i, trajectory in enumerate(self._trajectories)
+            if (runs := trajectory.to_look_at(step, recent_loss[i], is_check=is_check))
         }
-        train = self._evaluate_train(sorted(at_limit | diverged | promising))
         ended = {}
-        for i, (loss, error) in train.items():
-            rule = self._runs[i].recipe.stopping
-            met = is_met(rule, step=step, train_loss=loss, train_error=error)
-            is_lost = i in diverged or not np.isfinite(loss)
-            if met or is_lost or i in at_limit:
-                ended[i] = (met and not is_lost, is_lost, loss, error)
+        for i, (loss, error) in self._evaluate_train(list(looked_at)).items():
+            is_lost = not np.isfinite(loss) or (is_check and not np.isfinite(recent_loss[i]))
+            endings = self._trajectories[i].ends(
+                looked_at[i], step, train_loss=loss, train_error=error, lost=is_lost
+            )
+            if endings:
+                ended[i] = (endings, is_lost, loss, error)
         mistakes = self._count_test_mistakes(sorted(ended))
-        return {
-            i: self._trained(i, TrainingRecord(step, *outcome, *mistakes[i]))
-            for i, outcome in ended.items()
-        }
+        return [
+            self._trained(i, ending, TrainingRecord(step, reached, is_lost, loss, error, *counts))
+            for i, counts in mistakes.items()
+            for endings, is_lost, loss, error in [ended[i]]
+            for ending, reached in endings
+        ]
 
-    def _trained(self, index: int, record: TrainingRecord) -> TrainedRun:
+    def _trained(self, index: int, run: Run, record: TrainingRecord) -> TrainedRun:
         parts = self._parts(self._weights[index : index + 1].to("cpu"))
-        weights = {
-            name: part[0].clone() for name, part in zip(self._initial[index], parts, strict=True)
-        }
-        return TrainedRun(self._runs[index], weights, self._initial[index], record)
+        trained = {name: part[0] for name, part in zip(self._trained_names, parts, strict=True)}
+        # several runs may end on one trajectory, and share no memory all the same
+        initial = {name: weight.clone() for name, weight in self._initial[index].items()}
+        weights = {name: trained.get(name, weight).clone() for name, weight in initial.items()}
+        return TrainedRun(run, weights, initial, record)
 
     def _evaluate_train(self, indices: list[int]) -> dict[int, tuple[float, float]]:
         """Return mean loss and error over all training samples of some networks."""
         by_size: defaultdict[int, list[int]] = defaultdict(list)
         for index in indices:
-            by_size[self._runs[index].n].append(index)
+            by_size[self._trajectories[index].first.n].append(index)
         results = {}
         for n, members in by_size.items():
             rows = torch.from_numpy(np.stack([self._subsets[i] for i in members])).to(self._device)
@@ -161,7 +164,7 @@ class Shard:
         """Return test mistakes and test size of some networks."""
         by_task: defaultdict[int, list[int]] = defaultdict(list)
         for index in indices:
-            by_task[self._pools.place(self._runs[index].task)].append(index)
+            by_task[self._pools.place(self._trajectories[index].first.task)].append(index)
         results = {}
         for place, members in by_task.items():
             test = self._pools.test_rows(place).expand(len(members), -1)
@@ -192,14 +195,16 @@ class Shard:
 
     def _drop(self, indices: list[int]) -> None:
         """Compact the stack: the networks at `indices` leave it."""
+        if not indices:
+            return
         gone = set(indices)
-        keep = [i for i in range(len(self._runs)) if i not in gone]
+        keep = [i for i in range(len(self._trajectories)) if i not in gone]
         rows = torch.tensor(keep, dtype=torch.int64, device=self._device)
         self._weights = self._weights.index_select(0, rows)
         self._gradients = torch.zeros_like(self._weights)
         self._loss_sums = self._loss_sums.index_select(0, rows)
         self._groups = _compact_groups(self._groups, keep, self._device)
-        self._runs = [self._runs[i] for i in keep]
+        self._trajectories = [self._trajectories[i] for i in keep]
         self._initial = [self._initial[i] for i in keep]
         self._subsets = [self._subsets[i] for i in keep]
 
@@ -222,9 +227,9 @@ def _aligned(count: int) -> int:
     return -(-count // ALIGNMENT) * ALIGNMENT
 
 
-def _row(weights: dict[str, torch.Tensor]) -> torch.Tensor:
+def _row(weights: Tensors) -> torch.Tensor:
     """Return all parameters of a network one behind the other, each padded with zeros."""
-    parts = [weight.flatten() for weight in weights.values()]
+    parts = [weight.flatten() for weight in weights]
     return torch.cat([functional.pad(part, (0, _aligned(len(part)) - len(part))) for part in parts])
 
 
@@ -235,11 +240,11 @@ def _make_groups(runs: Sequence[Run], weights: torch.Tensor) -> list[Group]:
     """Return one optimizer for each stretch of the stack that can be updated together."""
     groups: list[Group] = []
     begin = 0
-    keys = [optimizer_group(run.recipe.optimizer) for run in runs]
+    keys = [optimizer_group(run.recipe) for run in runs]
     for end in range(1, len(runs) + 1):
         if end == len(runs) or keys[end] != keys[begin]:
-            optimizers = [run.recipe.optimizer for run in runs[begin:end]]
-            groups.append((begin, end, StackedOptimizer(optimizers, weights[begin:end])))
+            recipes = [run.recipe for run in runs[begin:end]]
+            groups.append((begin, end, StackedOptimizer(recipes, weights[begin:end])))
             begin = end
     return groups
 
@@ -259,14 +264,15 @@ def _compact_groups(groups: list[Group], keep: list[int], device: torch.device) 
 class _Pools:
     """The data of all tasks of a shard, one behind the other on the device."""
 
-    def __init__(self, tasks: Sequence[Task], device: torch.device) -> None:
+    def __init__(self, tasks: Sequence[Task], device: torch.device, dtype: torch.dtype) -> None:
         self._tasks = list({id(task): task for task in tasks}.values())
         self._device = device
+        self.dtype = dtype
         data = [task.data for task in self._tasks]
         self.classes = max(part.classes for part in data)
-        self.train_inputs = _concatenate([part.train_inputs for part in data], device)
+        self.train_inputs = _concatenate([part.train_inputs for part in data], device).to(dtype)
         self.train_labels = _concatenate([part.train_labels for part in data], device)
-        self.test_inputs = _concatenate([part.test_inputs for part in data], device)
+        self.test_inputs = _concatenate([part.test_inputs for part in data], device).to(dtype)
         self.test_labels = _concatenate([part.test_labels for part in data], device)
         self._train_offsets = np.cumsum([0, *(len(part.train_labels) for part in data)])
         self._test_offsets = np.cumsum([0, *(len(part.test_labels) for part in data)])
@@ -291,15 +297,19 @@ class _Orders:
     """Sample orders, shared between the runs that they are the same for."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        self._orders = {(run.n, run.seed): SampleOrder(run.n, run.seed) for run in runs}
+        self._orders = {place: SampleOrder(*place) for place in map(_order_of, runs)}
         self._taken: tuple[int, int] = (-1, -1)
-        self._cache: dict[tuple[int, int], np.ndarray] = {}
+        self._cache: dict[tuple[int, int, int], np.ndarray] = {}
 
     def take(self, run: Run, start: int, count: int) -> np.ndarray:
         if self._taken != (start, count):
             self._taken = (start, count)
             self._cache = {}
-        key = (run.n, run.seed)
+        key = _order_of(run)
         if key not in self._cache:
             self._cache[key] = self._orders[key].take(start, count)
         return self._cache[key]
+
+
+def _order_of(run: Run) -> tuple[int, int, int]:
+    return run.n, run.seed, run.recipe.sample_order

@@ -17,7 +17,8 @@ Tensors = list[torch.Tensor]
 class StackedNetwork(Protocol):
     """K copies of one network, each with weights and inputs of its own.
 
-    Weights are lists in the order of ``network.parameters()``, each of shape (K, *shape).
+    Weights are lists in the order of ``network.parameters()``, each of shape (K, *shape); without
+    parameters that do not require a gradient, which all copies share.
     """
 
     def logits(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
@@ -28,11 +29,13 @@ class StackedNetwork(Protocol):
     ) -> torch.Tensor:
         """Return each network's mean cross-entropy, shape (K,), and write its gradients.
 
+        The gradients are those of the cross-entropy with smoothed labels, where that is asked for.
+
         `labels` has shape (K, batch), int64; `gradients` has the shapes of `weights`.
         """
 
 
-def stack_network(network: nn.Module) -> StackedNetwork:
+def stack_network(network: nn.Module, *, label_smoothing: float = 0.0) -> StackedNetwork:
     """Return the stacked form of `network`, which gives the structure; its weights are not used.
 
     A perceptron (linear layers with or without ReLU behind them) is written out in batched matrix
@@ -40,7 +43,9 @@ def stack_network(network: nn.Module) -> StackedNetwork:
     `torch.func.vmap` and autograd.
     """
     layers = _perceptron_layers(network)
-    return MappedNetwork(network) if layers is None else Perceptron(layers)
+    if layers is None:
+        return MappedNetwork(network, label_smoothing)
+    return Perceptron(layers, label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,13 @@ class Perceptron:
     ----------
     layers
         First to last.
+    label_smoothing
+        Share of the target that is spread evenly over all classes.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], label_smoothing: float = 0.0) -> None:
         self._layers = layers
+        self._label_smoothing = label_smoothing
 
     def logits(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
         """See `StackedNetwork.logits`."""
@@ -102,7 +110,11 @@ class Perceptron:
         losses = (total.log() - chosen_logits).mean(dim=(1, 2))
         share = 1 / labels.shape[1]
         upstream.div_(total).mul_(share)
-        upstream.scatter_add_(2, chosen, upstream.new_full((1, 1, 1), -share).expand_as(chosen))
+        spread = share * self._label_smoothing
+        taken = upstream.new_full((1, 1, 1), spread - share)
+        upstream.scatter_add_(2, chosen, taken.expand_as(chosen))
+        if spread:
+            upstream.sub_(spread / upstream.shape[2])
         self._backward(weights, activations, upstream, gradients)
         return losses
 
@@ -146,10 +158,13 @@ class MappedNetwork:
     ----------
     network
         Gives the structure.
+    label_smoothing
+        Share of the target that is spread evenly over all classes.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self._names = [name for name, _ in network.named_parameters()]
+    def __init__(self, network: nn.Module, label_smoothing: float = 0.0) -> None:
+        self._names = [name for name, each in network.named_parameters() if each.requires_grad]
+        self._label_smoothing = label_smoothing
 
         def forward_one(weights: dict[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = functional_call(network, weights, (inputs,))
@@ -167,12 +182,11 @@ class MappedNetwork:
         """See `StackedNetwork.losses`."""
         with torch.enable_grad():
             leaves = [weight.detach().requires_grad_() for weight in weights]
-            logits = self.logits(leaves, inputs)
-            losses = functional.cross_entropy(
-                logits.flatten(0, 1), labels.flatten(), reduction="none"
-            )
-            losses = losses.view(labels.shape).mean(dim=1)
-            found = torch.autograd.grad(losses.sum(), leaves)
+            logs = functional.log_softmax(self.logits(leaves, inputs), dim=2)
+            losses = -logs.gather(2, labels.unsqueeze(2)).mean(dim=(1, 2))
+            smoothing = self._label_smoothing
+            objective = (1 - smoothing) * losses - smoothing * logs.mean(dim=(1, 2))
+            found = torch.autograd.grad(objective.sum(), leaves)
         for gradient, value in zip(gradients, found, strict=True):
             gradient.copy_(value)
         return losses.detach()

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cache, partial
 from importlib import resources
 
 import torch
 
-from pytest_fragility.recipes import MLP
+from pytest_fragility.recipes import StoppingRule
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.optimizers import optimizer_group
 from pytest_fragility.training.shard import Shard
+from pytest_fragility.training.trajectories import Trajectory
 from pytest_fragility.training.workers import run_in_threads
 
 SHARD_NETWORKS = 64
 
-TRAINER_SOURCES = ("networks.py", "randomness.py", "tasks/strata.py", "training")
+TRAINER_SOURCES = (
+    "networks.py",
+    "randomness.py",
+    "recipes/schedules.py",
+    "recipes/stopping.py",
+    "tasks/strata.py",
+    "training",
+)
 
 
 def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun]]:
@@ -38,45 +46,63 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
         If a task's pool is smaller than a size asked for.
     """
 
-    def start(shard: Sequence[Run], batch_size: int) -> Iterator[list[TrainedRun]]:
+    def start(shard: Sequence[Trajectory]) -> Iterator[list[TrainedRun]]:
         # MKL keeps its number of threads for each thread apart
         torch.set_num_threads(1)
-        yield from Shard(shard, batch_size, device).train()
+        yield from Shard(shard, device).train()
 
     with trainer_settings() as cores:
         threads = cores if device.type == "cpu" else 1
-        jobs = [partial(start, *shard) for shard in plan_shards(runs, threads=threads)]
-        yield from run_in_threads(jobs, threads)
+        shards = plan_shards(find_trajectories(runs), threads=threads)
+        yield from run_in_threads([partial(start, shard) for shard in shards], threads)
+
+
+def find_trajectories(runs: Sequence[Run]) -> list[Trajectory]:
+    """Return the trainings to make: one for all runs that differ in their stopping rule alone."""
+    alike: defaultdict[Hashable, list[Run]] = defaultdict(list)
+    for run in runs:
+        whole_course = run.recipe.replace(stopping=StoppingRule())
+        alike[run.task.data.fingerprint, run.n, run.seed, whole_course].append(run)
+    return [Trajectory(members) for members in alike.values()]
 
 
 def plan_shards(
-    runs: Sequence[Run], *, threads: int, limit: int = SHARD_NETWORKS
-) -> list[tuple[list[Run], int]]:
-    """Return stacks of at most `limit` runs that can be trained together, with their batch size.
+    trajectories: Sequence[Trajectory], *, threads: int, limit: int = SHARD_NETWORKS
+) -> list[list[Trajectory]]:
+    """Return stacks of at most `limit` networks that can be trained together.
 
-    Runs of similar size, which take similar time, share a stack, the longest first; what would
-    fill one stack is dealt out to `threads` of them, so that all threads end at the same time.
-    Within a stack, runs that the same optimizer updates stand together.
+    Networks with samples of similar number, which take similar time, share a stack, the longest
+    first; what would fill one stack is dealt out to `threads` of them, so that all threads end at
+    the same time. Within a stack, networks that the same optimizer updates stand together.
     """
-    alike: defaultdict[tuple[MLP, tuple[int, ...], int, int], list[Run]] = defaultdict(list)
-    for run in runs:
-        batch_size = min(run.recipe.batch_size, run.n)
-        data = run.task.data
-        alike[run.recipe.architecture, data.input_shape, data.classes, batch_size].append(run)
+    alike: defaultdict[Hashable, list[Trajectory]] = defaultdict(list)
+    for trajectory in trajectories:
+        alike[_what_a_shard_shares(trajectory.first)].append(trajectory)
     shards = []
-    for (*_, batch_size), members in alike.items():
-        members.sort(key=lambda run: -run.n)
+    for members in alike.values():
+        members.sort(key=lambda trajectory: -trajectory.first.n)
         for begin in range(0, len(members), limit * threads):
             band = members[begin : begin + limit * threads]
             for deal in range(min(threads, len(band))):
-                shard = sorted(band[deal::threads], key=_place_in_shard)
-                shards.append((shard, batch_size))
-    shards.sort(key=lambda shard: -max(run.n for run in shard[0]))
+                shards.append(sorted(band[deal::threads], key=_place_in_shard))
+    shards.sort(key=lambda shard: -max(trajectory.first.n for trajectory in shard))
     return shards
 
 
-def _place_in_shard(run: Run) -> tuple[str, int]:
-    return repr(optimizer_group(run.recipe.optimizer)), -run.n
+def _what_a_shard_shares(run: Run) -> Hashable:
+    recipe, data = run.recipe, run.task.data
+    return (
+        recipe.architecture,
+        recipe.precision,
+        recipe.label_smoothing,
+        min(recipe.batch_size, run.n),
+        data.input_shape,
+        data.classes,
+    )
+
+
+def _place_in_shard(trajectory: Trajectory) -> tuple[str, int]:
+    return repr(optimizer_group(trajectory.first.recipe)), -trajectory.first.n
 
 
 @cache

@@ -1,0 +1,155 @@
+"""Recipes: everything that decides a training run but data, size and seed."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pytest_fragility.recipes.architectures import MLP, Architecture, ScaleInvariantMLP
+from pytest_fragility.recipes.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSprop,
+    describe_optimizer,
+)
+from pytest_fragility.recipes.rules import (
+    COUNT,
+    FRACTION,
+    POSITIVE,
+    WHOLE,
+    Rule,
+    check,
+    named,
+    one_of,
+)
+from pytest_fragility.recipes.schedules import Schedule
+from pytest_fragility.recipes.stopping import StoppingRule
+
+HE_NORMAL = "he-normal"
+INITIALIZATIONS = (
+    HE_NORMAL,
+    "he-uniform",
+    "glorot-normal",
+    "glorot-uniform",
+    "lecun-normal",
+    "orthogonal",
+)
+PRECISIONS = ("float32", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training run but data, size n and seed.
+
+    Parameters
+    ----------
+    architecture
+        The network.
+    optimizer
+        The optimizer with its hyperparameters.
+    schedule
+        By what the learning rate is multiplied at each step.
+    batch_size
+        Samples per step; a training set that is smaller is used whole.
+    initialization
+        How initial weights are drawn; biases start at zero. ``he-normal`` and ``he-uniform`` have
+        variance 2 / fan_in (He et al. 2015, eq. 10), ``glorot-normal`` and ``glorot-uniform``
+        2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 12), ``lecun-normal`` 1 / fan_in;
+        ``orthogonal`` is a random orthogonal matrix times sqrt(2) (Saxe et al. 2014).
+    initialization_scale
+        Factor on the initial weights.
+    label_smoothing
+        Share of the target that is spread evenly over all classes, in [0, 1) (Szegedy et al.
+        2016, eq. 3). What is reported as train loss is the plain cross-entropy.
+    gradient_clipping
+        Largest Euclidean norm of the gradient over all parameters; a larger one is scaled down to
+        it. None does not clip.
+    sample_order
+        Which of the orders of samples that a seed has is used: 0, 1, ...
+    precision
+        Dtype of weights and inputs: ``float32`` or ``float64``.
+    stopping
+        When the training ends.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
+
+    architecture: Architecture = field(default_factory=MLP)
+    optimizer: Optimizer = field(default_factory=SGD)
+    schedule: Schedule = field(default_factory=Schedule)
+    batch_size: int = 16
+    initialization: str = HE_NORMAL
+    initialization_scale: float = 1.0
+    label_smoothing: float = 0.0
+    gradient_clipping: float | None = None
+    sample_order: int = 0
+    precision: str = "float32"
+    stopping: StoppingRule = field(default_factory=StoppingRule)
+
+    def __post_init__(self) -> None:
+        clipping = Rule(lambda value: value is None or POSITIVE.holds(value), "None or positive")
+        check(
+            self,
+            architecture=one_of(MLP, ScaleInvariantMLP),
+            optimizer=one_of(SGD, Adam, AdamW, RMSprop),
+            schedule=one_of(Schedule),
+            batch_size=COUNT,
+            initialization=named(*INITIALIZATIONS),
+            initialization_scale=POSITIVE,
+            label_smoothing=FRACTION,
+            gradient_clipping=clipping,
+            sample_order=WHOLE,
+            precision=named(*PRECISIONS),
+            stopping=one_of(StoppingRule),
+        )
+
+    def replace(self, **changes: Any) -> Recipe:
+        """Return a copy with some fields replaced."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON types, kinds included; equal recipes give equal dicts."""
+        return copy.deepcopy(self._as_dict)
+
+    @cached_property
+    def _as_dict(self) -> dict[str, Any]:
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def __str__(self) -> str:
+        parts = [str(self.architecture), describe_optimizer(self.optimizer)]
+        if not self.schedule.is_constant:
+            parts.append(str(self.schedule))
+        parts.append(f"batch {self.batch_size}")
+        if self.initialization != HE_NORMAL:
+            parts.append(f"initialization {self.initialization}")
+        if self.initialization_scale != 1:
+            parts.append(f"initialization x{self.initialization_scale:g}")
+        if self.label_smoothing:
+            parts.append(f"label smoothing {self.label_smoothing:g}")
+        if self.gradient_clipping is not None:
+            parts.append(f"gradients clipped at {self.gradient_clipping:g}")
+        if self.sample_order:
+            parts.append(f"sample order {self.sample_order}")
+        if self.precision != "float32":
+            parts.append(self.precision)
+        parts.append(f"stop at {self.stopping}")
+        return ", ".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON types, the same for equal values: a learning rate of 1 is one of 1.0."""
+    if dataclasses.is_dataclass(value):
+        parts = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = getattr(type(value), "kind", None)
+        return {"kind": kind, **parts} if isinstance(kind, str) and "kind" not in parts else parts
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return float(value) if isinstance(value, int | float) and type(value) is not bool else value

@@ -1,0 +1,88 @@
+"""When a training ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from pytest_fragility.recipes.rules import COUNT, POSITIVE, Rule, check, named
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingRule:
+    """When a training ends.
+
+    Build one with `cross_entropy_below`, `full_train_accuracy` or `fixed_steps`.
+
+    Parameters
+    ----------
+    kind
+        ``"cross_entropy"``, ``"accuracy"`` or ``"steps"``.
+    target
+        Mean train cross-entropy in nats, or train accuracy; unused for ``"steps"``.
+    step_limit
+        The training ends here at the latest. A run that has not reached its target by then
+        says so, and does not count as one that did.
+    overtime
+        How many times the steps to the target are taken: 1 ends the training where the target is
+        reached, 4 goes on from there for three times as long.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
+
+    kind: str = "cross_entropy"
+    target: float = 0.1
+    step_limit: int = 20_000
+    overtime: float = 1.0
+
+    def __post_init__(self) -> None:
+        kinds = ("cross_entropy", "accuracy", "steps")
+        check(
+            self,
+            kind=named(*kinds),
+            target=POSITIVE,
+            step_limit=COUNT,
+            overtime=POSITIVE,
+        )
+        at_least_one = Rule(lambda value: value >= 1, "1, or a larger number")
+        check(self, overtime=at_least_one)
+
+    def with_overtime(self, times: float) -> StoppingRule:
+        """Return the rule that goes on for so many times the steps that this one takes."""
+        return dataclasses.replace(self, overtime=self.overtime * times)
+
+    def last_step(self, target_step: int) -> int:
+        """Return the step at which a training ends that reached the target at `target_step`.
+
+        Fixed steps are reached where they say, whatever the argument.
+        """
+        reached = self.step_limit if self.kind == "steps" else target_step
+        return math.ceil(reached * self.overtime)
+
+    def __str__(self) -> str:
+        if self.kind == "steps":
+            return f"{self.last_step(self.step_limit)} steps"
+        if self.kind == "accuracy":
+            target = "100 % train accuracy"
+        else:
+            target = f"train cross-entropy < {self.target:g}"
+        return target if self.overtime == 1 else f"{target} and on to x{self.overtime:g} the steps"
+
+
+def cross_entropy_below(target: float, *, step_limit: int = 20_000) -> StoppingRule:
+    """Stop once the mean cross-entropy over all training samples is below `target` nats."""
+    return StoppingRule(kind="cross_entropy", target=target, step_limit=step_limit)
+
+
+def full_train_accuracy(*, step_limit: int = 20_000) -> StoppingRule:
+    """Stop once every training sample is classified as labelled."""
+    return StoppingRule(kind="accuracy", target=1.0, step_limit=step_limit)
+
+
+def fixed_steps(steps: int) -> StoppingRule:
+    """Stop after exactly `steps` optimizer steps."""
+    return StoppingRule(kind="steps", step_limit=steps)
