@@ -1,0 +1,134 @@
+"""The catalogue: from names to perturbations, the users' own among them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import lru_cache
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.perturbations.axes import AXES, PLAIN, Axis, name_patterns, parse
+from pytest_fragility.perturbations.perturbation import Perturbation
+from pytest_fragility.recipes import Recipe
+
+CATALOGUE: dict[str, Perturbation] = {
+    **PLAIN,
+    **{each.name: each for axis in AXES.values() for each in axis.perturbations},
+}
+
+
+def register_perturbation(
+    perturbation: Perturbation | Callable[[Recipe], Recipe],
+) -> Perturbation:
+    """Put a perturbation of one's own into the catalogue: its name then works wherever names do.
+
+    A function is called by its own name, with ``-`` for ``_``, and summed up by its docstring's
+    first line; so that this can be used as a decorator. The best place is ``conftest.py``.
+
+    Parameters
+    ----------
+    perturbation
+        A `Perturbation`, or a function that takes a `Recipe` and returns one.
+
+    Returns
+    -------
+    Perturbation
+        What the catalogue now holds.
+
+    Raises
+    ------
+    SettingsError
+        If the name is taken, or cannot be part of a test id.
+
+    Examples
+    --------
+    >>> @register_perturbation
+    ... def smaller_batch(recipe):
+    ...     return recipe.replace(batch_size=8)
+    >>> get_perturbation("smaller-batch+adam").axis
+    'smaller-batch+optimizer'
+    """
+    made = as_perturbation(perturbation)
+    if parse(made.name) or made.name in CATALOGUE or "+" in made.name:
+        raise SettingsError(
+            f"perturbation {made.name!r} cannot be registered: the name is taken, or is that of a "
+            "composition; choose another one"
+        )
+    made = replace(made, code=f"get_perturbation({made.name!r})")
+    CATALOGUE[made.name] = made
+    AXES.setdefault(made.axis, Axis(made.axis, ()))
+    AXES[made.axis] = Axis(made.axis, (*AXES[made.axis].directions, (made,)))
+    return made
+
+
+def as_perturbation(change: Perturbation | Callable[[Recipe], Recipe]) -> Perturbation:
+    """Return a perturbation as it is, and a function as one."""
+    if isinstance(change, Perturbation):
+        return change
+    name = getattr(change, "__name__", type(change).__name__)
+    summary = (getattr(change, "__doc__", None) or "").strip().split("\n")[0].rstrip(".")
+    return Perturbation(name.replace("_", "-"), change, summary)
+
+
+def get_perturbation(name: str) -> Perturbation:
+    """Return the perturbation with this name; ``a+b`` does one change after the other.
+
+    Names such as ``lr-x1.5`` or ``momentum-0.8`` are made up from the number in them.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such name; the nearest right one is named.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    if "+" in name:
+        first, rest = name.split("+", 1)
+        return get_perturbation(first) + get_perturbation(rest)
+    made = _parsed(name)
+    if made is not None:
+        return made
+    near = difflib.get_close_matches(name, CATALOGUE, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    own = [each for each in CATALOGUE if not parse(each)]
+    raise SettingsError(
+        f"unknown perturbation {name!r}: {hint}The catalogue has "
+        f"{', '.join([*name_patterns(), *own])}"
+    )
+
+
+@lru_cache
+def _parsed(name: str) -> Perturbation | None:
+    return parse(name)
+
+
+def resolve_perturbations(
+    chosen: Iterable[str | Perturbation | Callable[[Recipe], Recipe]], baseline: Recipe
+) -> dict[str, Perturbation]:
+    """Return the chosen perturbations by name, each checked to change the baseline.
+
+    Raises
+    ------
+    SettingsError
+        If a name is unknown or given twice, or a perturbation leaves the baseline as it is.
+    """
+    resolved: dict[str, Perturbation] = {}
+    for choice in chosen:
+        if not isinstance(choice, str) and not callable(choice):
+            raise SettingsError(
+                f"perturbation {choice!r}: expected a name from the catalogue, a Perturbation or "
+                "a function from Recipe to Recipe"
+            )
+        perturbation = (
+            get_perturbation(choice) if isinstance(choice, str) else as_perturbation(choice)
+        )
+        if perturbation.name in resolved:
+            raise SettingsError(f"perturbation {perturbation.name!r} is given twice")
+        if perturbation(baseline) == baseline:
+            raise SettingsError(
+                f"perturbation {perturbation.name!r} leaves the baseline recipe as it is "
+                f"({baseline}); leave it out or replace the baseline"
+            )
+        resolved[perturbation.name] = perturbation
+    return resolved

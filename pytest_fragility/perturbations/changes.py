@@ -1,0 +1,179 @@
+"""What the catalogue's perturbations do to a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.perturbations.perturbation import Change
+from pytest_fragility.recipes import (
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    Recipe,
+    Schedule,
+    cross_entropy_below,
+    full_train_accuracy,
+)
+
+
+def scale_lr(factor: float) -> Change:
+    """Multiply the learning rate."""
+
+    def change(recipe: Recipe) -> Recipe:
+        optimizer = recipe.optimizer
+        return recipe.replace(optimizer=dataclasses.replace(optimizer, lr=optimizer.lr * factor))
+
+    return change
+
+
+def scale_batch(factor: float) -> Change:
+    """Multiply the batch size; it stays at least 1."""
+    return lambda recipe: recipe.replace(batch_size=max(1, round(recipe.batch_size * factor)))
+
+
+def scale_initialization(factor: float) -> Change:
+    """Multiply the initial weights."""
+    return lambda recipe: recipe.replace(initialization_scale=recipe.initialization_scale * factor)
+
+
+def initialize(scheme: str) -> Change:
+    """Draw initial weights in another way."""
+    return lambda recipe: recipe.replace(initialization=scheme)
+
+
+def scale_width(factor: float) -> Change:
+    """Multiply the width of every hidden layer; it stays at least 2."""
+
+    def change(recipe: Recipe) -> Recipe:
+        hidden = tuple(max(2, round(width * factor)) for width in recipe.architecture.hidden)
+        return recipe.replace(architecture=dataclasses.replace(recipe.architecture, hidden=hidden))
+
+    return change
+
+
+def change_depth(layers: int) -> Change:
+    """Repeat the last hidden layer so many times more, or take so many away; one stays."""
+
+    def change(recipe: Recipe) -> Recipe:
+        hidden = recipe.architecture.hidden
+        if not hidden:
+            return recipe
+        deeper = hidden + hidden[-1:] * max(layers, 0)
+        hidden = deeper[: max(1, len(hidden) + layers)]
+        return recipe.replace(architecture=dataclasses.replace(recipe.architecture, hidden=hidden))
+
+    return change
+
+
+def use(optimizer: Optimizer) -> Change:
+    """Train with another optimizer."""
+    return lambda recipe: recipe.replace(optimizer=optimizer)
+
+
+def use_momentum(momentum: float, *, nesterov: bool = False) -> Change:
+    """Train by SGD with momentum at the same effective learning rate, lr / (1 - momentum)."""
+
+    def change(recipe: Recipe) -> Recipe:
+        is_plain_sgd = isinstance(recipe.optimizer, SGD) and recipe.optimizer.momentum == 0
+        lr = recipe.optimizer.lr if is_plain_sgd else SGD().lr
+        return recipe.replace(
+            optimizer=SGD(lr=lr * (1 - momentum), momentum=momentum, nesterov=nesterov)
+        )
+
+    return change
+
+
+def decay_weights(coefficient: float) -> Change:
+    """Decay weights as the optimizer does by default."""
+
+    def change(recipe: Recipe) -> Recipe:
+        optimizer = dataclasses.replace(recipe.optimizer, weight_decay=coefficient)
+        return recipe.replace(optimizer=optimizer)
+
+    return change
+
+
+def decay_weights_decoupled(coefficient: float) -> Change:
+    """Shrink the weights themselves, apart from the gradient."""
+
+    def change(recipe: Recipe) -> Recipe:
+        optimizer = recipe.optimizer
+        if isinstance(optimizer, SGD):
+            decayed: Optimizer = dataclasses.replace(
+                optimizer, weight_decay=coefficient, decoupled=True
+            )
+        elif isinstance(optimizer, Adam):
+            decayed = AdamW(
+                lr=optimizer.lr,
+                betas=optimizer.betas,
+                eps=optimizer.eps,
+                weight_decay=coefficient,
+            )
+        else:
+            raise SettingsError(
+                f"decoupled weight decay: {optimizer.kind} has no such form; use SGD or Adam"
+            )
+        return recipe.replace(optimizer=decayed)
+
+    return change
+
+
+def schedule(made: Schedule) -> Change:
+    """Change the learning rate from step to step; a warm-up that there is stays."""
+    return lambda recipe: recipe.replace(
+        schedule=dataclasses.replace(made, warmup=recipe.schedule.warmup)
+    )
+
+
+def warm_up(steps: int) -> Change:
+    """Let the learning rate grow from zero in the first steps."""
+    return lambda recipe: recipe.replace(
+        schedule=dataclasses.replace(recipe.schedule, warmup=steps)
+    )
+
+
+def stop_at_full_accuracy(recipe: Recipe) -> Recipe:
+    """Stop once every training sample is classified as labelled."""
+    return recipe.replace(stopping=full_train_accuracy(step_limit=recipe.stopping.step_limit))
+
+
+def stop_at_loss(target: float) -> Change:
+    """Stop once the train cross-entropy is below a target."""
+    return lambda recipe: recipe.replace(
+        stopping=cross_entropy_below(target, step_limit=recipe.stopping.step_limit)
+    )
+
+
+def scale_target(factor: float) -> Change:
+    """Multiply the target cross-entropy, where there is one."""
+
+    def change(recipe: Recipe) -> Recipe:
+        stopping = recipe.stopping
+        if stopping.kind != "cross_entropy":
+            return recipe
+        target = stopping.target * factor
+        return recipe.replace(stopping=dataclasses.replace(stopping, target=target))
+
+    return change
+
+
+def train_past(times: float) -> Change:
+    """Go on, past the stopping rule, for so many times the steps."""
+    return lambda recipe: recipe.replace(stopping=recipe.stopping.with_overtime(times))
+
+
+def smooth_labels(share: float) -> Change:
+    """Spread that share of the target evenly over all classes."""
+    return lambda recipe: recipe.replace(label_smoothing=share)
+
+
+def clip_gradients(norm: float) -> Change:
+    """Scale gradients down that are larger."""
+    return lambda recipe: recipe.replace(gradient_clipping=norm)
+
+
+def reorder_samples(order: int) -> Change:
+    """Show the samples in another of the seed's orders."""
+    return lambda recipe: recipe.replace(sample_order=order)

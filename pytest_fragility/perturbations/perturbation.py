@@ -1,0 +1,106 @@
+"""Perturbations: named small changes of a recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.recipes import Recipe
+
+BASELINE = "baseline"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
+
+Change = Callable[[Recipe], Recipe]
+
+
+@dataclass(frozen=True, repr=False)
+class Perturbation:
+    """A named small change of a recipe.
+
+    Parameters
+    ----------
+    name
+        Part of test ids: lower-case letters, digits and ``. + _ -``.
+    change
+        A function that takes the baseline recipe and returns the changed one.
+    summary
+        The change in a few words.
+    size
+        Distance from the baseline, in steps that a person would call small; positive. For what
+        is multiplied by a factor, the number of doublings.
+    axis
+        What is changed, such as ``lr``; its own name by default.
+    code
+        Code that makes it, which its repr shows; filled in by the catalogue.
+
+    Raises
+    ------
+    SettingsError
+        If the name cannot be part of a test id, or is ``baseline``, or the size is not positive.
+
+    Examples
+    --------
+    >>> wider = Perturbation("wide", lambda r: r.replace(architecture=MLP(hidden=(128, 128))))
+    >>> (wider + get_perturbation("adam")).name
+    'wide+adam'
+    """
+
+    name: str
+    change: Change
+    summary: str = ""
+    size: float = 1.0
+    axis: str = ""
+    code: str = field(default="", compare=False)
+    parts: tuple[Perturbation, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name == BASELINE:
+            raise SettingsError(
+                f"perturbation name {self.name!r}: expected lower-case letters, digits and '.+_-', "
+                f"and not {BASELINE!r}, because it becomes part of test ids"
+            )
+        if not self.size > 0:
+            raise SettingsError(
+                f"perturbation {self.name!r}: size={self.size!r}, expected a positive number of "
+                "small steps"
+            )
+        if not self.axis:
+            object.__setattr__(self, "axis", self.name)
+
+    def __call__(self, recipe: Recipe) -> Recipe:
+        """Return the changed recipe."""
+        changed: Any = self.change(recipe)
+        if not isinstance(changed, Recipe):
+            raise SettingsError(
+                f"perturbation {self.name!r} returned {type(changed).__name__}, expected a Recipe"
+            )
+        return changed
+
+    def __add__(self, other: Perturbation) -> Perturbation:
+        """Return the change that does this one, then the other."""
+        name = f"{self.name}+{other.name}"
+        return Perturbation(
+            name,
+            lambda recipe: other(self(recipe)),
+            f"{self.summary}, then {other.summary}",
+            self.size + other.size,
+            f"{self.axis}+{other.axis}",
+            code=_recalled(name) if self.code and other.code else "",
+            parts=(*self.single_changes, *other.single_changes),
+        )
+
+    @property
+    def single_changes(self) -> tuple[Perturbation, ...]:
+        """What it is composed of, each along one axis."""
+        return self.parts or (self,)
+
+    def __repr__(self) -> str:
+        return self.code or f"Perturbation({self.name!r}, {self.change!r})"
+
+
+def _recalled(name: str) -> str:
+    return f"get_perturbation({name!r})"
