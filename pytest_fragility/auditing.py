@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pytest_fragility.checks.planning import EQUIVALENCE, INVARIANCE_KINDS, SYMMETRY, plan_checks
 from pytest_fragility.checks.verdicts import KEPT
-from pytest_fragility.curves import LadderCurves, LearningCurve, LearningCurves
+from pytest_fragility.curves import Invariance, LadderCurves, LearningCurve, LearningCurves
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.perturbations import BASELINE
@@ -20,22 +21,24 @@ if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.families import Family, Progress
     from pytest_fragility.perturbations import Perturbation
+    from pytest_fragility.perturbations.perturbation import Change
     from pytest_fragility.recipes import Recipe
     from pytest_fragility.tasks import Ladder, Task
 
 
-class _CurvesOnDemand(Mapping[str, LearningCurve]):
-    """Curves by name of recipe or task, each computed when it is first asked for."""
+Value = TypeVar("Value")
 
-    def __init__(
-        self, what: str, names: Sequence[str], compute: Callable[[str], LearningCurve]
-    ) -> None:
+
+class _OnDemand(Mapping[str, Value]):
+    """Values by name, each computed when it is first asked for."""
+
+    def __init__(self, what: str, names: Sequence[str], compute: Callable[[str], Value]) -> None:
         self._what = what
         self._names = list(names)
         self._compute = compute
-        self._known: dict[str, LearningCurve] = {}
+        self._known: dict[str, Value] = {}
 
-    def __getitem__(self, name: str) -> LearningCurve:
+    def __getitem__(self, name: str) -> Value:
         if name not in self._names:
             raise KeyError(f"no {self._what} {name!r}; there are {', '.join(self._names)}")
         if name not in self._known:
@@ -108,13 +111,12 @@ def learning_curves(
         seeds=family.seeds,
         alpha=alpha,
         scale=scale,
-        measure=_CurvesOnDemand(
-            "recipe", list(family.recipes), lambda recipe: curve(family, recipe)
-        ),
+        measure=_OnDemand("recipe", list(family.recipes), lambda recipe: curve(family, recipe)),
         error={recipe: _error_curve(family, recipe, alpha) for recipe in family.recipes},
         unfinished=_unfinished(family),
         constant=is_constant(measure),
         ladder=_ladder_curves(family, curve, alpha),
+        invariances=_invariances(measure, chosen_name, family, alpha=alpha, scale=scale),
     )
 
 
@@ -145,10 +147,28 @@ def _ladder_curves(
     unfinished = {name: _unfinished(rung).get(BASELINE) for name, rung in rungs.items()}
     return LadderCurves(
         name=family.plan.ladder.name,
-        measure=_CurvesOnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
+        measure=_OnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
         error={name: _error_curve(rung, BASELINE, alpha) for name, rung in rungs.items()},
         unfinished={name: reason for name, reason in unfinished.items() if reason},
     )
+
+
+def _invariances(
+    measure: Measure, name: str, family: Family, *, alpha: float, scale: str
+) -> Mapping[str, Invariance | str]:
+    """Return the values on networks with the same function, on demand, by the check's id."""
+    if family.equivalents is None:
+        return {}
+    checks = {check.id: check for check in plan_checks(INVARIANCE_KINDS, [])}
+
+    def compute(check_id: str) -> Invariance | str:
+        from pytest_fragility.measures.same_function import equivalence_values, symmetry_values
+
+        values = {SYMMETRY: symmetry_values, EQUIVALENCE: equivalence_values}
+        check = checks[check_id]
+        return values[check.kind](measure, name, family, check.change, alpha=alpha, scale=scale)
+
+    return _OnDemand("check", list(checks), compute)
 
 
 def _error_curve(family: Family, recipe: str, alpha: float) -> LearningCurve:
@@ -262,7 +282,8 @@ def audit(
     recipe: Recipe | None = None,
     sizes: Sequence[int] | None = None,
     seeds: int | Sequence[int] | None = None,
-    perturbations: Sequence[str | Perturbation] | None = None,
+    perturbations: Sequence[str | Perturbation | Change] | None = None,
+    checkpoints: Sequence[str | Perturbation] | None = None,
     ladder: Ladder | str | Sequence[Task | str] | None = None,
     checks: str | Sequence[str] | None = None,
     trend: str | None = None,
@@ -270,6 +291,7 @@ def audit(
     spread_tolerance: float | None = None,
     error_margin: float | None = None,
     least_sensitivity: float | None = None,
+    invariance_tolerance: float | None = None,
     alpha: float | None = None,
     scale: str | None = None,
     profile: str | None = None,
@@ -296,13 +318,17 @@ def audit(
     seeds
         A number of seeds, or a list of them; at least two.
     perturbations
-        Names from the catalogue, or `Perturbation` objects.
+        Names from the catalogue, `Perturbation` objects, or functions from `Recipe` to `Recipe`.
+    checkpoints
+        Perturbations that change nothing but where the training stops, for the check of stopping:
+        all are recorded in one training.
     ladder
         Tasks of different complexity, for the check of that name: a `Ladder`, a list of tasks, or
         ``label-noise`` (the default: the task with 0, 20 and 50 % random training labels),
         ``teacher-depth``, ``mnist-to-fashion`` or ``none``.
     checks
-        Of ``trend``, ``exponent``, ``spread`` and ``complexity``; all by default.
+        Of ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity``, ``symmetry`` and
+        ``equivalence``; all by default.
     trend
         The slope that the baseline must show: ``error`` (test error's sign, the default),
         ``increasing`` or ``decreasing``.
@@ -316,6 +342,9 @@ def audit(
     least_sensitivity
         Least change of the measure's exponents, and of its levels, over the ladder, where test
         error's change by one; at most the inverse of it. Default: 0.25.
+    invariance_tolerance
+        Largest change of the value, in decades, where the network's function stays the same; on a
+        linear scale, the largest relative change. Default: 0.02.
     alpha
         Every check errs with probability at most alpha. Default: 0.05.
     scale
@@ -357,6 +386,7 @@ def audit(
             "sizes": sizes,
             "seeds": seeds,
             "perturbations": perturbations,
+            "checkpoints": checkpoints,
             "ladder": ladder,
             "checks": checks,
             "trend": trend,
@@ -364,6 +394,7 @@ def audit(
             "spread_tolerance": spread_tolerance,
             "error_margin": error_margin,
             "least_sensitivity": least_sensitivity,
+            "invariance_tolerance": invariance_tolerance,
             "alpha": alpha,
             "scale": scale,
             "profile": profile,

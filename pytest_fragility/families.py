@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import TaskError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from pytest_fragility.tasks.ladders import Ladder
     from pytest_fragility.tasks.task import Task
     from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
+
+# an identity holds for one seed or for none; the second guards against luck
+EQUIVALENT_SEEDS = 2
 
 Progress = Callable[[int, int, float], None]
 
@@ -41,6 +45,8 @@ class FamilyPlan:
         Seeds.
     ladder
         Further tasks, to be learned under the baseline alone; None has none.
+    with_equivalents
+        Whether pairs of trainings that give the same function are part of it.
     """
 
     task: Task
@@ -48,6 +54,7 @@ class FamilyPlan:
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     ladder: Ladder | None = None
+    with_equivalents: bool = False
 
     @cached_property
     def runs(self) -> dict[tuple[str, int, int], Run]:
@@ -64,7 +71,35 @@ class FamilyPlan:
         """The baseline's runs on each task of the ladder."""
         tasks = self.ladder.tasks if self.ladder else ()
         baseline = {BASELINE: self.recipes[BASELINE]} if tasks else {}
-        return [replace(self, task=task, recipes=baseline, ladder=None) for task in tasks]
+        return [
+            replace(self, task=task, recipes=baseline, ladder=None, with_equivalents=False)
+            for task in tasks
+        ]
+
+    @cached_property
+    def equivalents(self) -> FamilyPlan | None:
+        """Pairs of trainings that give the same function, of one size and two seeds."""
+        if not self.with_equivalents:
+            return None
+        recipes = {
+            arm: recipe
+            for equivalence in EQUIVALENCES.values()
+            for arm, recipe in zip(
+                equivalence.arms, equivalence.recipes(self.recipes[BASELINE]), strict=True
+            )
+        }
+        sizes = (middle_size(self.sizes),)
+        return FamilyPlan(self.task, recipes, sizes, self.seeds[:EQUIVALENT_SEEDS])
+
+    @property
+    def parts(self) -> list[FamilyPlan]:
+        """All plans that are trained together: this one, its rungs and its equivalents."""
+        return [self, *self.rungs, *([self.equivalents] if self.equivalents else [])]
+
+
+def middle_size(sizes: Sequence[int]) -> int:
+    """Return the size at which networks with the same function are compared."""
+    return sizes[(len(sizes) - 1) // 2]
 
 
 class Family:
@@ -82,6 +117,8 @@ class Family:
         Where its networks live.
     rungs
         Families of the ladder's tasks, under the baseline alone.
+    equivalents
+        The family of the pairs of trainings that give the same function.
 
     Examples
     --------
@@ -96,9 +133,11 @@ class Family:
         trained: dict[tuple[str, int, int], TrainedRun],
         device: torch.device,
         rungs: Sequence[Family] = (),
+        equivalents: Family | None = None,
     ) -> None:
         self.plan = plan
         self.device = device
+        self.equivalents = equivalents
         self.rungs = tuple(rungs)
         self._trained = trained
         self._stacks: dict[tuple[str, int], NetworkStack] = {}
@@ -224,7 +263,7 @@ def train_families(
     from pytest_fragility.training.trainer import training_environment
 
     asked = plans
-    plans = [part for plan in asked for part in (plan, *plan.rungs)]
+    plans = [part for plan in asked for part in plan.parts]
     environment = training_environment(device)
     _require_subsets(run for plan in plans for run in plan.runs.values())
     keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
@@ -242,15 +281,13 @@ def train_families(
         }
         for plan, plan_keys in zip(plans, keys, strict=True)
     }
-    return [
-        Family(
-            plan,
-            found[id(plan)],
-            device,
-            [Family(rung, found[id(rung)], device) for rung in plan.rungs],
-        )
-        for plan in asked
-    ]
+
+    def family(plan: FamilyPlan) -> Family:
+        rungs = [family(rung) for rung in plan.rungs]
+        equivalents = family(plan.equivalents) if plan.equivalents else None
+        return Family(plan, found[id(plan)], device, rungs, equivalents)
+
+    return [family(plan) for plan in asked]
 
 
 def _require_subsets(runs: Iterable[Run]) -> None:

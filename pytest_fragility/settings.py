@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.planning import (
     COMPLEXITY,
+    INVARIANCE_KINDS,
     KINDS,
     LINEAR_KINDS,
-    TREND,
+    STOPPING,
     nearest,
     plan_checks,
 )
@@ -52,11 +53,14 @@ class Profile:
         Number of seeds.
     perturbations
         Names.
+    checkpoints
+        Names of perturbations that change nothing but where the training stops.
     """
 
     sizes: tuple[int, ...]
     seeds: int
     perturbations: tuple[str, ...]
+    checkpoints: tuple[str, ...]
 
 
 _STANDARD = (
@@ -71,13 +75,17 @@ _STANDARD = (
     "stop-accuracy",
 )
 
+_QUICK_STOPS = ("stop-accuracy", "past-x2")
+_STOPS = ("stop-accuracy", "stop-loss-0.01", "past-x2", "past-x4")
+
 PROFILES = {
-    "quick": Profile((32, 64, 128, 256, 512), 4, ("lr-x3", "lr-x10", "adam-x10")),
-    "standard": Profile((32, 64, 128, 256, 512, 1024), 6, _STANDARD),
+    "quick": Profile((32, 64, 128, 256, 512), 4, ("lr-x3", "lr-x10", "adam-x10"), _QUICK_STOPS),
+    "standard": Profile((32, 64, 128, 256, 512, 1024), 6, _STANDARD, _STOPS),
     "thorough": Profile(
         (32, 64, 128, 256, 512, 1024),
         10,
         (*_STANDARD, "nesterov", "adamw", "batch-div4", "init-div2", "stop-later"),
+        (*_STOPS, "stop-loss-0.001"),
     ),
 }
 
@@ -96,6 +104,9 @@ class AuditSettings:
         The grid.
     perturbations
         By name.
+    checkpoints
+        By name: perturbations that change nothing but where the training stops, for the check of
+        stopping; empty where it is not made.
     ladder
         Tasks for the complexity check; None where it is not made.
     kinds
@@ -119,6 +130,7 @@ class AuditSettings:
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     perturbations: dict[str, Perturbation]
+    checkpoints: dict[str, Perturbation]
     ladder: Ladder | None
     kinds: tuple[str, ...]
     tolerances: Tolerances
@@ -131,22 +143,36 @@ class AuditSettings:
     @property
     def checks(self) -> list[Check]:
         """The audit's checks, in the order in which they are reported."""
-        return plan_checks(self.kinds, self.perturbations)
+        return plan_checks(self.kinds, self.perturbations, self.checkpoints)
 
     def recipes(self, names: Sequence[str] | None = None) -> dict[str, Recipe]:
         """Return the baseline and the perturbed recipes by name, or only those in `names`."""
         recipes = {BASELINE: self.recipe}
-        recipes |= {name: change(self.recipe) for name, change in self.perturbations.items()}
+        changes = {**self.perturbations, **self.checkpoints}
+        recipes |= {name: change(self.recipe) for name, change in changes.items()}
         return (
             recipes if names is None else {name: recipes[name] for name in recipes if name in names}
         )
 
-    def plan(self, names: Sequence[str] | None = None, *, with_ladder: bool = True) -> FamilyPlan:
+    def plan(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        with_ladder: bool = True,
+        with_equivalents: bool = True,
+    ) -> FamilyPlan:
         """Return the family to train, whole or with the recipes in `names` alone."""
         from pytest_fragility.families import FamilyPlan
 
-        ladder = self.ladder if with_ladder else None
-        return FamilyPlan(self.task, self.recipes(names), self.sizes, self.seeds, ladder)
+        needs_equivalents = any(kind in INVARIANCE_KINDS for kind in self.kinds)
+        return FamilyPlan(
+            self.task,
+            self.recipes(names),
+            self.sizes,
+            self.seeds,
+            self.ladder if with_ladder else None,
+            with_equivalents=with_equivalents and needs_equivalents,
+        )
 
 
 DEFAULTS: dict[str, Any] = {
@@ -156,6 +182,7 @@ DEFAULTS: dict[str, Any] = {
     "sizes": None,
     "seeds": None,
     "perturbations": None,
+    "checkpoints": None,
     "ladder": LABEL_NOISE,
     "checks": None,
     "trend": Tolerances.trend,
@@ -163,6 +190,7 @@ DEFAULTS: dict[str, Any] = {
     "spread_tolerance": Tolerances.spread,
     "error_margin": Tolerances.margin,
     "least_sensitivity": Tolerances.sensitivity,
+    "invariance_tolerance": Tolerances.invariance,
     "alpha": 0.05,
     "scale": "log",
     "device": "auto",
@@ -203,6 +231,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         sizes=_sizes(profile.sizes if chosen["sizes"] is None else chosen["sizes"]),
         seeds=_seeds(profile.seeds if chosen["seeds"] is None else chosen["seeds"]),
         perturbations=_perturbations(chosen["perturbations"], profile, recipe),
+        checkpoints=_checkpoints(chosen["checkpoints"], profile, recipe, kinds),
         ladder=ladder if COMPLEXITY in kinds else None,
         kinds=kinds,
         tolerances=Tolerances(
@@ -210,6 +239,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
             spread=_number("spread_tolerance", chosen["spread_tolerance"]),
             margin=_number("error_margin", chosen["error_margin"]),
             sensitivity=_number("least_sensitivity", chosen["least_sensitivity"]),
+            invariance=_number("invariance_tolerance", chosen["invariance_tolerance"]),
             trend=_choose("trend", chosen["trend"], {name: name for name in TRENDS}),
         ),
         alpha=_alpha(chosen["alpha"]),
@@ -302,9 +332,32 @@ def _perturbations(value: Any, profile: Profile, recipe: Recipe) -> dict[str, Pe
     if value is None:
         standard = [get_perturbation(name) for name in profile.perturbations]
         return {change.name: change for change in standard if change(recipe) != recipe}
-    if isinstance(value, str | Perturbation):
+    if isinstance(value, str) or callable(value):
         value = [value]
     return resolve_perturbations(_listed("perturbations", value), recipe)
+
+
+def _checkpoints(
+    value: Any, profile: Profile, recipe: Recipe, kinds: Sequence[str]
+) -> dict[str, Perturbation]:
+    if STOPPING not in kinds:
+        return {}
+    if value is None:
+        standard = [get_perturbation(name) for name in profile.checkpoints]
+        return {change.name: change for change in standard if change(recipe) != recipe}
+    named = [value] if isinstance(value, str | Perturbation) else value
+    chosen = resolve_perturbations(_listed("checkpoints", named), recipe)
+    for name, change in chosen.items():
+        if change(recipe).replace(stopping=recipe.stopping) != recipe:
+            raise SettingsError(
+                f"checkpoint {name!r} changes more than where the training stops; name it in "
+                "perturbations, or choose one such as stop-accuracy, stop-loss-0.01 or past-x2"
+            )
+    if not chosen:
+        raise SettingsError(
+            f"checkpoints={value!r}: expected at least one, or leave {STOPPING} out of checks"
+        )
+    return chosen
 
 
 def _listed(option: str, value: Any) -> list[Any]:
@@ -327,7 +380,7 @@ def _kinds(value: Any, scale: str, ladder: Ladder | None) -> tuple[str, ...]:
         if kind not in possible:
             raise SettingsError(
                 f"checks={value!r}: {kind} needs scale='log'; on a linear scale only "
-                f"{TREND} can be checked"
+                f"{', '.join(LINEAR_KINDS)} can be checked"
             )
     return kinds
 

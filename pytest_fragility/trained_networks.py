@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import copy
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +13,9 @@ from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import TrainedRun, TrainingRecord
 from pytest_fragility.training.sampling import training_subset
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,20 @@ class TrainedNetwork:
         """Return the network of a trained run, its tensors copied to `device`."""
         return cls(**_common_fields(trained, recipe_name, device))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights and inputs."""
+        return self.inputs.dtype
+
+    def in_precision(self, dtype: torch.dtype) -> Self:
+        """Return a copy whose weights and inputs have another dtype."""
+        return replace(
+            self,
+            model=copy.deepcopy(self.model).to(dtype),
+            initial_model=copy.deepcopy(self.initial_model).to(dtype),
+            inputs=self.inputs.to(dtype),
+        )
+
     def __str__(self) -> str:
         return (
             f"task {self.task_name}, recipe {self.recipe_name} ({self.recipe}), "
@@ -99,6 +117,10 @@ class OracleNetwork(TrainedNetwork):
             test_labels=torch.tensor(data.test_labels, device=device),
             test_record=trained.record,
         )
+
+    def in_precision(self, dtype: torch.dtype) -> Self:
+        """Return a copy whose weights and inputs, those of the test set too, have another dtype."""
+        return replace(super().in_precision(dtype), test_inputs=self.test_inputs.to(dtype))
 
 
 def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is asserted of one task: the trend, exponent and spread checks, three-way verdicts."""
+"""What is asserted of one task: trend, exponent, spread and stopping; three-way verdicts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from dataclasses import replace
 
 from pytest_fragility.checks.admissibility import compare_with_margin, judge_admissibility
 from pytest_fragility.checks.complexity import judge_complexity
+from pytest_fragility.checks.invariance import judge_invariance
 from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
     COMPLEXITY_KINDS,
     EXPONENT,
+    INVARIANCE_KINDS,
     SPREAD,
+    STOPPING,
     TREND,
     Check,
 )
@@ -24,9 +27,11 @@ from pytest_fragility.checks.verdicts import (
     UNDECIDED,
     Admissibility,
     Evidence,
+    StoppingEvidence,
     Verdict,
 )
-from pytest_fragility.curves import Estimate, LearningCurves, seeds_needed
+from pytest_fragility.curves import Estimate, Invariance, LearningCurves, seeds_needed
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 
 
@@ -45,6 +50,8 @@ def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdi
     """
     if check.kind in COMPLEXITY_KINDS:
         return judge_complexity(check, curves.ladder, tolerances)
+    if check.kind in INVARIANCE_KINDS:
+        return judge_invariance(check, _invariance(check, curves), tolerances)
     if BASELINE in curves.unfinished:
         reason = f"the baseline itself cannot be judged: {curves.unfinished[BASELINE]}"
         return Verdict(check, INCONCLUSIVE, reason)
@@ -58,6 +65,15 @@ def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdi
         return Verdict(check, INCONCLUSIVE, reason, admissibility=admissibility)
     verdict = _JUDGES[check.kind](check, curves, tolerances, admissibility)
     return _undecided(verdict, tolerances) if admissibility.status == UNDECIDED else verdict
+
+
+def _invariance(check: Check, curves: LearningCurves) -> Invariance | str:
+    if check.id not in curves.invariances:
+        raise SettingsError(
+            f"{check.id}: these curves have no networks with the same function; ask for "
+            f"checks={check.kind!r}"
+        )
+    return curves.invariances[check.id]
 
 
 def _undecided(verdict: Verdict, tolerances: Tolerances) -> Verdict:
@@ -156,6 +172,27 @@ def _judge_spread(
         error_change=admissibility.level_change,
     )
     return _judge_change(check, "the value at fixed n", evidence, admissibility, tolerances.spread)
+
+
+def _judge_stopping(
+    check: Check, curves: LearningCurves, tolerances: Tolerances, admissibility: Admissibility
+) -> Verdict:
+    """Demand of a checkpoint what is demanded of a perturbation: sign and exponent."""
+    trend = _judge_trend(check, curves, tolerances, admissibility)
+    exponent = _judge_exponent(check, curves, tolerances, admissibility)
+    statuses = [trend.status, exponent.status]
+    status = next(s for s in (BROKEN, INCONCLUSIVE, KEPT) if s in statuses)
+    reasons = [each.reason for each in (trend, exponent) if each.status == status]
+    open_needs = [each.seeds_needed for each in (trend, exponent) if each.status == INCONCLUSIVE]
+    assert isinstance(exponent.evidence, Evidence)
+    return Verdict(
+        check,
+        status,
+        "; ".join(reasons),
+        StoppingEvidence(trend.status, exponent.status, exponent.evidence),
+        admissibility,
+        _most(open_needs) if status == INCONCLUSIVE else None,
+    )
 
 
 def allowed_ranges(
@@ -258,4 +295,9 @@ def _most(needs: list[int | None]) -> int | None:
     return max(known) if len(known) == len(needs) and known else None
 
 
-_JUDGES = {TREND: _judge_trend, EXPONENT: _judge_exponent, SPREAD: _judge_spread}
+_JUDGES = {
+    TREND: _judge_trend,
+    EXPONENT: _judge_exponent,
+    SPREAD: _judge_spread,
+    STOPPING: _judge_stopping,
+}

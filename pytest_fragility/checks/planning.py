@@ -7,18 +7,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 
 TREND, EXPONENT, SPREAD, COMPLEXITY = "trend", "exponent", "spread", "complexity"
-KINDS = (TREND, EXPONENT, SPREAD, COMPLEXITY)
+STOPPING, SYMMETRY, EQUIVALENCE = "stopping", "symmetry", "equivalence"
+KINDS = (TREND, EXPONENT, SPREAD, STOPPING, COMPLEXITY, SYMMETRY, EQUIVALENCE)
 PERTURBED_KINDS = (TREND, EXPONENT, SPREAD)
-LINEAR_KINDS = (TREND,)
+INVARIANCE_KINDS = (SYMMETRY, EQUIVALENCE)
+LINEAR_KINDS = (TREND, SYMMETRY, EQUIVALENCE)
 
 # kinds of single checks, whose id is their kind
 ADMISSIBLE_COUNT = "perturbations-admissible"
 COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL = "complexity-exponent", "complexity-level"
 COMPLEXITY_KINDS = (COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL)
+
+# named here too, so that planning needs no torch
+SYMMETRY_NAMES = (
+    "layer-rescaling",
+    "neuron-rescaling",
+    "permutation",
+    "split-neurons",
+    "dead-neurons",
+    "silent-neurons",
+    "normalization-scale",
+    "logit-shift",
+)
 
 
 @dataclass(frozen=True)
@@ -28,35 +43,45 @@ class Check:
     Parameters
     ----------
     kind
-        ``trend``, ``exponent``, ``spread``, ``complexity-exponent``, ``complexity-level``, or
-        ``perturbations-admissible`` (that there is one).
+        ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity-exponent``,
+        ``complexity-level``, ``symmetry``, ``equivalence``, or ``perturbations-admissible`` (that
+        there is one).
     perturbation
         The perturbation's name, or ``baseline``.
+    change
+        The name of the symmetry or equivalence; empty for other kinds.
     """
 
     kind: str
     perturbation: str = BASELINE
+    change: str = ""
 
     @property
     def id(self) -> str:
         """The check's name in test ids and reports."""
-        if self.kind not in PERTURBED_KINDS:
-            return self.kind
-        return f"{self.kind}-{self.perturbation}"
+        if self.change:
+            return f"{self.kind}-{self.change}"
+        if self.kind in PERTURBED_KINDS or self.kind == STOPPING:
+            return f"{self.kind}-{self.perturbation}"
+        return self.kind
 
     def __str__(self) -> str:
         return self.id
 
 
-def plan_checks(kinds: Sequence[str], perturbations: Iterable[str]) -> list[Check]:
+def plan_checks(
+    kinds: Sequence[str], perturbations: Iterable[str], checkpoints: Iterable[str] = ()
+) -> list[Check]:
     """Return the checks of an audit, in the order in which they are reported.
 
     Parameters
     ----------
     kinds
-        Any of ``trend``, ``exponent``, ``spread``, ``complexity``.
+        Any of `KINDS`.
     perturbations
         Names.
+    checkpoints
+        Names of perturbations that change nothing but where the training stops.
 
     Raises
     ------
@@ -72,7 +97,10 @@ def plan_checks(kinds: Sequence[str], perturbations: Iterable[str]) -> list[Chec
     checks = [Check(TREND)] if TREND in kinds else []
     perturbed = [kind for kind in kinds if kind in PERTURBED_KINDS]
     checks += [Check(kind, name) for kind in perturbed for name in names]
+    checks += [Check(STOPPING, name) for name in checkpoints if STOPPING in kinds]
     checks += [Check(kind) for kind in COMPLEXITY_KINDS if COMPLEXITY in kinds]
+    checks += [Check(SYMMETRY, change=name) for name in SYMMETRY_NAMES if SYMMETRY in kinds]
+    checks += [Check(EQUIVALENCE, change=name) for name in EQUIVALENCES if EQUIVALENCE in kinds]
     return [*checks, Check(ADMISSIBLE_COUNT)] if names and perturbed else checks
 
 

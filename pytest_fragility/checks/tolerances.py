@@ -26,6 +26,9 @@ class Tolerances:
     sensitivity
         Least sensitivity over a ladder of tasks, in (0, 1]: by how much the measure's exponents,
         and its levels, must change where test error's change by one; at most the inverse of it.
+    invariance
+        Largest change of the value where the function stays the same, in decades; on a linear
+        scale, the largest relative change.
     trend
         The slope that the baseline must show: ``"error"`` (test error's sign), ``"increasing"``
         or ``"decreasing"``.
@@ -35,12 +38,13 @@ class Tolerances:
     spread: float = 0.1
     margin: float = 0.1
     sensitivity: float = 0.25
+    invariance: float = 0.02
     trend: str = AS_ERROR
 
     def __post_init__(self) -> None:
         if self.trend not in TRENDS:
             raise SettingsError(f"trend={self.trend!r}: expected one of {', '.join(TRENDS)}")
-        for name in ("exponent", "spread", "margin"):
+        for name in ("exponent", "spread", "margin", "invariance"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"tolerance {getattr(self, name)!r}: expected zero or more")
         if not 0 < self.sensitivity <= 1:

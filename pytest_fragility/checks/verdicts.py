@@ -127,6 +127,69 @@ class LadderEvidence:
 
 
 @dataclass(frozen=True)
+class StoppingEvidence:
+    """What a verdict on a checkpoint rests on: the checks of the sign and of the exponent.
+
+    Parameters
+    ----------
+    trend, exponent
+        Their verdicts.
+    exponent_evidence
+        The exponent's numbers, those of the slopes among them.
+    """
+
+    trend: str
+    exponent: str
+    exponent_evidence: Evidence
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return {
+            "trend": self.trend,
+            "exponent": self.exponent,
+            **self.exponent_evidence.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class InvarianceEvidence:
+    """What a verdict on networks with the same function rests on.
+
+    Parameters
+    ----------
+    summary
+        What was changed.
+    network
+        The network on which the verdict rests: where the measure moved the farthest.
+    before, after
+        The measure's values; means over draws.
+    change
+        In decades, or relative on a linear scale; a point where the measure draws no random
+        numbers, else with its interval over draws.
+    tolerance
+        How large the change may be.
+    draws
+        How often the measure was asked.
+    """
+
+    summary: str
+    network: str
+    before: float
+    after: float
+    change: Estimate
+    tolerance: float
+    draws: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**values, "change": self.change.to_dict()}
+
+
+AnyEvidence = Evidence | LadderEvidence | StoppingEvidence | InvarianceEvidence
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The outcome of one check.
 
@@ -144,16 +207,20 @@ class Verdict:
         Of the perturbation; None for checks of the baseline.
     seeds_needed
         Where inconclusive: how many seeds would probably decide; None where that is not known.
+    applies
+        False where the check has nothing to say about the measure.
     """
 
     check: Check
     status: str
     reason: str
-    evidence: Evidence | LadderEvidence | None = None
+    evidence: AnyEvidence | None = None
     admissibility: Admissibility | None = None
     seeds_needed: int | None = None
+    applies: bool = True
 
     @property
     def is_applicable(self) -> bool:
-        """False where the perturbation changed the network too much to convict a measure."""
-        return self.admissibility is None or self.admissibility.status != INADMISSIBLE
+        """False where the check says nothing, or the perturbation was no small change."""
+        is_inadmissible = self.admissibility and self.admissibility.status == INADMISSIBLE
+        return self.applies and not is_inadmissible

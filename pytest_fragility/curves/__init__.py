@@ -7,6 +7,7 @@ from pytest_fragility.curves.estimate import (
     half_width,
     seeds_needed,
 )
+from pytest_fragility.curves.invariance import Invariance
 from pytest_fragility.curves.ladder import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve
 from pytest_fragility.curves.learning_curves import LearningCurves
@@ -16,6 +17,7 @@ __all__ = [
     "MOST_SEEDS",
     "ROUNDING",
     "Estimate",
+    "Invariance",
     "LadderCurves",
     "LearningCurve",
     "LearningCurves",

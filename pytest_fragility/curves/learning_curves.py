@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from pytest_fragility.curves.invariance import Invariance
 from pytest_fragility.curves.ladder import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve
 
@@ -39,6 +40,9 @@ class LearningCurves:
         one architecture.
     ladder
         The curves over a ladder of tasks; None where none was asked for.
+    invariances
+        By the id of a check of a symmetry or equivalence: the measure's values on networks with
+        the same function, or a text that says why there are none.
     """
 
     measure_name: str
@@ -55,3 +59,4 @@ class LearningCurves:
     unfinished: dict[str, str]
     constant: bool = False
     ladder: LadderCurves | None = None
+    invariances: Mapping[str, Invariance | str] = field(default_factory=dict)

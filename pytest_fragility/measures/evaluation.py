@@ -78,7 +78,7 @@ def _evaluate_stack(
             f"was handed ({changed[0]}), which other measures share; clone what is to change"
         )
     for value, seed in zip(values, family.seeds, strict=True):
-        _require_usable(value, f"measure {name} on {family.describe(recipe, n, seed)}", scale)
+        require_usable(value, f"measure {name} on {family.describe(recipe, n, seed)}", scale)
     return values
 
 
@@ -127,7 +127,7 @@ def _evaluate_one(
             "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
         )
     number = as_number(value, where)
-    _require_usable(number, where, scale)
+    require_usable(number, where, scale)
     return number
 
 
@@ -204,7 +204,8 @@ def _shortened(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _require_usable(number: float, where: str, scale: str) -> None:
+def require_usable(number: float, where: str, scale: str) -> None:
+    """Raise a MeasureError where a number is not finite, or has no logarithm where it needs one."""
     if math.isnan(number) or math.isinf(number):
         raise MeasureError(
             f"{where}: returned {number}, expected a finite number; "

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pytest_fragility.checks.planning import SYMMETRY_NAMES
 from pytest_fragility.errors import SettingsError
 
 Measure = Callable[..., Any]
@@ -14,6 +15,7 @@ AnyMeasure = TypeVar("AnyMeasure", bound=Callable[..., Any])
 ORACLE_ATTRIBUTE = "is_oracle"
 CONTROL_ATTRIBUTE = "is_control"
 CONSTANT_ATTRIBUTE = "is_constant"
+UNCLAIMED_ATTRIBUTE = "unclaimed_symmetries"
 
 RAW = "raw value"
 BOUND_FORM = "bound's form, sqrt(value / n)"
@@ -58,6 +60,39 @@ def constant(measure: AnyMeasure) -> AnyMeasure:
 def is_constant(measure: Measure) -> bool:
     """Return whether a measure looks at no trained network."""
     return bool(getattr(measure, CONSTANT_ATTRIBUTE, False))
+
+
+def unclaimed(*symmetries: str) -> Callable[[AnyMeasure], AnyMeasure]:
+    """Mark a measure that does not claim to be unchanged by some symmetries.
+
+    Their checks are skipped, which says so.
+
+    Parameters
+    ----------
+    *symmetries
+        Names, such as ``"logit-shift"``.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such symmetry.
+    """
+    for name in symmetries:
+        if name not in SYMMETRY_NAMES:
+            raise SettingsError(
+                f"unclaimed symmetry {name!r}: expected one of {', '.join(SYMMETRY_NAMES)}"
+            )
+
+    def mark(measure: AnyMeasure) -> AnyMeasure:
+        setattr(measure, UNCLAIMED_ATTRIBUTE, symmetries)
+        return measure
+
+    return mark
+
+
+def does_not_claim(measure: Measure, symmetry: str) -> bool:
+    """Return whether a measure was marked by `unclaimed` with this symmetry."""
+    return symmetry in getattr(measure, UNCLAIMED_ATTRIBUTE, ())
 
 
 def measure_form(measure: Measure) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
     COMPLEXITY_KINDS,
+    INVARIANCE_KINDS,
     Check,
     match_expected_failures,
 )
@@ -35,14 +36,21 @@ class Needs:
         Names.
     with_ladder
         Whether also those of the ladder's tasks.
+    with_equivalents
+        Whether also pairs of trainings that give the same function.
     """
 
     recipes: frozenset[str]
     with_ladder: bool = False
+    with_equivalents: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         """Return what both need."""
-        return Needs(self.recipes | other.recipes, self.with_ladder or other.with_ladder)
+        return Needs(
+            self.recipes | other.recipes,
+            self.with_ladder or other.with_ladder,
+            self.with_equivalents or other.with_equivalents,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +94,10 @@ class MarkedAudit:
         """Return the networks that a check needs; None stands for all."""
         everything = frozenset(self.settings.recipes())
         if check_id is None:
-            return Needs(everything, with_ladder=True)
+            return Needs(everything, with_ladder=True, with_equivalents=True)
         check = self.checks[check_id]
+        if check.kind in INVARIANCE_KINDS:
+            return Needs(frozenset({BASELINE}), with_equivalents=True)
         if check.kind in COMPLEXITY_KINDS:
             return Needs(frozenset({BASELINE}), with_ladder=True)
         if check.kind == ADMISSIBLE_COUNT:

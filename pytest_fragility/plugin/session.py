@@ -196,7 +196,11 @@ class FragilitySession:
 
 
 def _plan(audit: MarkedAudit, needs: Needs) -> FamilyPlan:
-    return audit.settings.plan(list(needs.recipes), with_ladder=needs.with_ladder)
+    return audit.settings.plan(
+        list(needs.recipes),
+        with_ladder=needs.with_ladder,
+        with_equivalents=needs.with_equivalents,
+    )
 
 
 SESSION_KEY = pytest.StashKey[FragilitySession]()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from pytest_fragility.checks.planning import COMPLEXITY_KINDS, SPREAD, TREND
+from pytest_fragility.checks.planning import COMPLEXITY_KINDS, INVARIANCE_KINDS, SPREAD, TREND
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.invariance import value_lines
 from pytest_fragility.report.ladder import rung_lines, sensitivity_lines
 from pytest_fragility.report.numbers import interval, level, power
 from pytest_fragility.report.records import Record
@@ -42,6 +43,8 @@ def _headline(record: Record) -> str:
     word = record["verdict"].upper() if record["verdict"] == BROKEN else record["verdict"]
     if record["kind"] in COMPLEXITY_KINDS:
         return f"{record['measure']}: {record['kind']} {word} over {record['ladder']}"
+    if record["kind"] in INVARIANCE_KINDS:
+        return f"{record['measure']}: {record['kind']} {word} under {record['change']}"
     under = "" if record["perturbation"] == BASELINE else f" under {record['perturbation']}"
     return f"{record['measure']}: {record['kind']} {word}{under}"
 
@@ -56,6 +59,8 @@ def _numbers(record: Record) -> list[str]:
         return []
     if record["kind"] in COMPLEXITY_KINDS:
         return [*rung_lines(record), "", *sensitivity_lines(record)]
+    if record["kind"] in INVARIANCE_KINDS:
+        return value_lines(record)
     width = max(len(BASELINE), len(name))
     lines = [f"  {BASELINE:<{width}}  {_law(record, evidence['baseline'])}"]
     if "perturbed" in evidence:
@@ -88,7 +93,7 @@ def _law(record: Record, estimate: dict[str, float]) -> str:
 
 def _test_error(record: Record) -> list[str]:
     """Say that the network itself barely changed."""
-    if record["kind"] in COMPLEXITY_KINDS:
+    if record["kind"] in (*COMPLEXITY_KINDS, *INVARIANCE_KINDS):
         return []
     evidence, levels, name = record["evidence"], record["error_levels"], record["perturbation"]
     if name == BASELINE or "error_perturbed" not in evidence or name not in levels:
@@ -110,6 +115,8 @@ def _test_error(record: Record) -> list[str]:
 
 
 def _certainty(record: Record) -> str:
+    if record["kind"] in INVARIANCE_KINDS:
+        return _certainty_of_invariance(record)
     level = f"{100 * (1 - record['alpha']):g} %"
     place = (
         f"baseline {record['baseline']}"
@@ -132,7 +139,17 @@ def _certainty(record: Record) -> str:
     return f"{basis}. About {needed} seeds would probably decide (--fragility-seeds={needed})"
 
 
+def _certainty_of_invariance(record: Record) -> str:
+    if not record["evidence"]:
+        return f"task {record['task']}"
+    where = f"task {record['task']}; the two networks have the same function, to rounding"
+    if record["evidence"]["draws"] == 1:
+        return f"{where}, so that no statistics are needed"
+    level = f"{100 * (1 - record['alpha']):g} %"
+    return f"{where}; the measure draws random numbers, {level} intervals over draws"
+
+
 def skip_reason(record: Record) -> str:
     """Return why a check does not apply."""
     reason: Any = record["reason"]
-    return f"not admissible: {reason}"
+    return f"not admissible: {reason}" if record["admissibility"] == INADMISSIBLE else reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.checks.planning import PERTURBED_KINDS
+from pytest_fragility.checks.planning import PERTURBED_KINDS, STOPPING
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
         "check": verdict.check.id,
         "kind": verdict.check.kind,
         "perturbation": perturbation,
+        "change": verdict.check.change,
         "place": _place(curves, verdict.check),
         "verdict": verdict.status,
+        "applicable": verdict.is_applicable,
         "reason": verdict.reason,
         "seeds_needed": verdict.seeds_needed,
         "admissibility": admissibility and admissibility.status,
@@ -71,7 +73,8 @@ def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
 def _place(curves: LearningCurves, check: Check) -> int:
     """Return where a report has a check: by recipe, and what is of no one recipe at the end."""
     names = list(curves.recipes)
-    return names.index(check.perturbation) if check.kind in PERTURBED_KINDS else len(names)
+    of_one_recipe = check.kind in PERTURBED_KINDS or check.kind == STOPPING
+    return names.index(check.perturbation) if of_one_recipe else len(names)
 
 
 def to_json(record: Record) -> str:

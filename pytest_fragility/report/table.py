@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
     COMPLEXITY_KINDS,
+    INVARIANCE_KINDS,
     PERTURBED_KINDS,
     SPREAD,
+    STOPPING,
 )
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.invariance import invariance_lines
 from pytest_fragility.report.ladder import ladder_lines
 from pytest_fragility.report.numbers import interval, law_of
 from pytest_fragility.report.records import Record
@@ -25,7 +28,7 @@ COLUMNS = (17, 23, 9, 10, 10, 8)
 
 def overall_verdict(records: Sequence[Record]) -> str:
     """Return ``broken`` if any check is, ``kept`` if all that apply are, else ``inconclusive``."""
-    statuses = [r["verdict"] for r in records if r["admissibility"] != INADMISSIBLE]
+    statuses = [r["verdict"] for r in records if r["applicable"]]
     if BROKEN in statuses:
         return BROKEN
     if not any(r["kind"] != ADMISSIBLE_COUNT for r in records):
@@ -63,9 +66,15 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
         lines += ["", _row("", "measure's slope", "error's", *PERTURBED_KINDS)]
         names = dict.fromkeys([BASELINE, *_perturbations(judged)])
         lines += [_recipe_row(name, judged) for name in names]
+    stops = [record for record in records if record["kind"] == STOPPING]
+    if stops:
+        lines += ["", *_stopping_lines(stops)]
     over_ladder = [record for record in records if record["kind"] in COMPLEXITY_KINDS]
     if over_ladder:
         lines += ["", *ladder_lines(over_ladder)]
+    invariances = [record for record in records if record["kind"] in INVARIANCE_KINDS]
+    if invariances:
+        lines += ["", *invariance_lines(invariances)]
     return "\n".join([*lines, *_notes(records, errors)])
 
 
@@ -92,9 +101,29 @@ def _recipe_row(name: str, judged: Sequence[Record]) -> str:
     else:
         short = {record["kind"]: SHORT[record["verdict"]] for record in records}
         cells = [short.get(kind, "") for kind in PERTURBED_KINDS]
+    return _named_row(name, slope, error, *cells)
+
+
+def _stopping_lines(records: Sequence[Record]) -> list[str]:
+    """Return one line for each checkpoint along the baseline's training."""
+    lines = [_row("at checkpoints", "measure's slope", "error's", "verdict", "", "")]
+    for record in records:
+        evidence, name = record["evidence"], record["perturbation"]
+        if not record["applicable"]:
+            slope, error, verdict = "not admissible", "", "-"
+        else:
+            verdict = SHORT[record["verdict"]]
+            slope = interval(evidence["perturbed"]) if evidence else ""
+            error = f"{evidence['error_perturbed']['mean']:+.2f}" if evidence else ""
+        lines.append(_named_row(name, slope, error, verdict, "", ""))
+    return lines
+
+
+def _named_row(name: str, *cells: str) -> str:
+    """Return a row; a name that is too long for its column has a line of its own."""
     if len(name) < COLUMNS[0]:
-        return _row(name, slope, error, *cells)
-    return "\n".join([*_wrapped(name), _row("", slope, error, *cells)])
+        return _row(name, *cells)
+    return "\n".join([*_wrapped(name), _row("", *cells)])
 
 
 def _notes(records: Sequence[Record], errors: int) -> list[str]:
@@ -105,6 +134,11 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
     }
     notes += list(inadmissible.values())
     notes += [
+        f"{r['check']} does not apply: {r['reason']}"
+        for r in records
+        if not r["applicable"] and r["admissibility"] != INADMISSIBLE
+    ]
+    notes += [
         r["reason"] for r in records if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
     ]
     notes += dict.fromkeys(
@@ -113,7 +147,10 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
     open_records = [
         r
         for r in records
-        if r["verdict"] == INCONCLUSIVE and r["admissibility"] != INADMISSIBLE and r["evidence"]
+        if r["verdict"] == INCONCLUSIVE
+        and r["applicable"]
+        and r["evidence"]
+        and r["kind"] not in INVARIANCE_KINDS
     ]
     needs = [r["seeds_needed"] for r in open_records]
     known = [need for need in needs if need is not None]
@@ -129,7 +166,7 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
 
 def _has_note(record: Record) -> bool:
     """Return whether an inconclusive record is explained by its numbers or by another note."""
-    is_explained = record["admissibility"] == INADMISSIBLE or record["kind"] == ADMISSIBLE_COUNT
+    is_explained = not record["applicable"] or record["kind"] == ADMISSIBLE_COUNT
     return bool(record["evidence"]) or is_explained
 
 

@@ -99,7 +99,8 @@ class SampleOrder:
 
     def _read_block(self, index: int) -> npt.NDArray[np.int64]:
         if index != self._block_index:
-            generator = derive_generator("sample order", self.n, self.seed, self.order, index)
+            which = (index, self.order) if self.order else (index,)
+            generator = derive_generator("sample order", self.n, self.seed, *which)
             epochs = np.tile(np.arange(self.n), (self._epochs_per_block, 1))
             self._block = generator.permuted(epochs, axis=1).ravel()
             self._block_index = index

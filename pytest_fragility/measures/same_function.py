@@ -1,0 +1,175 @@
+"""A measure's values on networks that have the same function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from pytest_fragility.curves.invariance import Invariance
+from pytest_fragility.equivalences import EQUIVALENCES
+from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
+from pytest_fragility.families import Family, middle_size
+from pytest_fragility.measures.adapters import as_measure
+from pytest_fragility.measures.evaluation import as_number, require_usable
+from pytest_fragility.measures.measure import Measure, does_not_claim, is_oracle
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.randomness import derive_seed
+from pytest_fragility.symmetries.symmetry import get_symmetry, in_double
+from pytest_fragility.trained_networks import TrainedNetwork
+
+DRAWS = 16
+NETWORKS = 2
+
+# what rounding in float64 may grow to over the steps of a training
+SAME_FUNCTION = 1e-6
+
+
+class Pair(NamedTuple):
+    """Two networks with the same function."""
+
+    before: TrainedNetwork
+    after: TrainedNetwork
+
+    def __str__(self) -> str:
+        return f"n={self.before.n}, seed {self.before.seed}"
+
+
+def symmetry_values(
+    measure: Measure, name: str, family: Family, symmetry: str, *, alpha: float, scale: str
+) -> Invariance | str:
+    """Return a measure's values before and after a symmetry of two of a family's networks.
+
+    The networks have the baseline's recipe and the middle size; where they do not have the
+    symmetry, scale-invariant networks of the same widths take their place. The change is made,
+    and verified, in float64; the measure is asked in the precision of the training.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    name
+        What error messages call it.
+    family
+        Where the networks come from.
+    symmetry
+        The symmetry's name.
+    alpha
+        Of the intervals over draws.
+    scale
+        ``"log"`` or ``"linear"``.
+
+    Returns
+    -------
+    Invariance or str
+        A text that says why the check does not apply, where the measure does not claim the
+        symmetry or is not defined for the networks, or where no network has the symmetry.
+
+    Raises
+    ------
+    TrainingError
+        If the symmetry does not leave the networks' probabilities as they are.
+    MeasureError
+        If the measure fails.
+    """
+    if does_not_claim(measure, symmetry):
+        return f"the measure does not claim {symmetry}"
+    change = get_symmetry(symmetry)
+    candidates = [family] + ([family.equivalents] if family.equivalents else [])
+    for source in candidates:
+        pairs = [
+            Pair(network, changed.in_precision(network.dtype))
+            for network in _some_networks(measure, source)
+            if (changed := change(in_double(network))) is not None
+        ]
+        if pairs:
+            return _compare(measure, name, change.summary, pairs, alpha, scale)
+    return f"the network has no symmetry of the kind {symmetry}"
+
+
+def equivalence_values(
+    measure: Measure, name: str, family: Family, equivalence: str, *, alpha: float, scale: str
+) -> Invariance | str:
+    """Return a measure's values on networks that two equivalent trainings gave.
+
+    Parameters and errors are those of `symmetry_values`; the measure is asked in float32.
+    """
+    assert family.equivalents is not None
+    chosen = EQUIVALENCES[equivalence]
+    pairs = []
+    for seed in family.equivalents.seeds:
+        first, second = (
+            _network(measure, family.equivalents, arm, family.equivalents.sizes[0], seed)
+            for arm in chosen.arms
+        )
+        _require_same_function(first, second, equivalence)
+        pairs.append(Pair(first.in_precision(torch.float32), second.in_precision(torch.float32)))
+    return _compare(measure, name, chosen.summary, pairs, alpha, scale)
+
+
+def _some_networks(measure: Measure, family: Family) -> list[TrainedNetwork]:
+    recipe = BASELINE if BASELINE in family.recipes else next(iter(family.recipes))
+    n = middle_size(family.sizes)
+    return [_network(measure, family, recipe, n, seed) for seed in family.seeds[:NETWORKS]]
+
+
+def _network(measure: Measure, family: Family, recipe: str, n: int, seed: int) -> TrainedNetwork:
+    if is_oracle(measure):
+        return family.oracle_network(recipe, n, seed)
+    return family[family.task.name, recipe, n, seed]
+
+
+def _require_same_function(first: TrainedNetwork, second: TrainedNetwork, name: str) -> None:
+    with torch.no_grad():
+        logs = [each.model(each.inputs).log_softmax(dim=1) for each in (first, second)]
+    farthest = float((logs[0] - logs[1]).abs().max())
+    # a comparison that NaN fails too
+    if not farthest <= SAME_FUNCTION:
+        raise TrainingError(
+            f"equivalence {name}: the log-probabilities of the two trainings differ by "
+            f"{farthest:.2g} (n={first.n}, seed {first.seed}), expected at most {SAME_FUNCTION:g}"
+        )
+
+
+def _compare(
+    measure: Measure, name: str, summary: str, pairs: list[Pair], alpha: float, scale: str
+) -> Invariance | str:
+    value = _asker(measure, name, scale)
+    before, after = [], []
+    try:
+        draws = DRAWS if _draws_numbers(value, pairs[0].before) else 1
+        for pair in pairs:
+            before.append([value(pair.before, draw) for draw in range(draws)])
+            after.append([value(pair.after, draw) for draw in range(draws)])
+    except UndefinedMeasureError as error:
+        return f"the measure is not defined there: {error}"
+    networks = tuple(str(pair) for pair in pairs)
+    return Invariance(summary, networks, np.array(before), np.array(after), alpha, scale)
+
+
+def _draws_numbers(value: Callable[[TrainedNetwork, int], float], network: TrainedNetwork) -> bool:
+    return value(network, 0) != value(network, 1)
+
+
+def _asker(measure: Measure, name: str, scale: str) -> Callable[[TrainedNetwork, int], float]:
+    """Return a function that asks the measure, with the randomness of a numbered draw."""
+    called = as_measure(measure)
+
+    def value(network: TrainedNetwork, draw: int) -> float:
+        rng = torch.Generator(device=network.rng.device)
+        rng.manual_seed(derive_seed("same function", network.n, network.seed, draw))
+        where = f"measure {name} on {network}"
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                number = as_number(called(replace(network, rng=rng)), where)
+        except (MeasureError, UndefinedMeasureError):
+            raise
+        except Exception as error:
+            raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
+        require_usable(number, where, scale)
+        return number
+
+    return value

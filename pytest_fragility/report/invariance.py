@@ -1,0 +1,60 @@
+"""Values on networks with the same function, in words."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
+from pytest_fragility.report.records import Record
+
+WIDTH = 78
+NAME_COLUMN = 34
+MOVED_COLUMN = 24
+SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
+
+
+def invariance_lines(records: Sequence[Record]) -> list[str]:
+    """Return the table's part about networks with the same function: one line for each change."""
+    lines = ["  where the function stays the same:"]
+    for record in records:
+        moved = how_it_moved(record) if record["evidence"] else ""
+        verdict = SHORT[record["verdict"]] if record["applicable"] else "-"
+        lines.append(f"  {record['check']:<{NAME_COLUMN}}{moved:<{MOVED_COLUMN}}{verdict}".rstrip())
+    return lines
+
+
+def how_it_moved(record: Record) -> str:
+    """Return by how much a measure moved, such as ``x 1.18`` or ``x 1.02 [0.97, 1.08]``."""
+    change = record["evidence"]["change"]
+    ends = [change["mean"], change["low"], change["high"]]
+    if record["scale"] == "log":
+        mean, low, high = (_factor(each) for each in ends)
+        return f"x {mean}" if record["evidence"]["draws"] == 1 else f"x {mean} [{low}, {high}]"
+    mean, low, high = (f"{100 * each:+.3g} %" for each in ends)
+    return mean if record["evidence"]["draws"] == 1 else f"{mean} [{low}, {high}]"
+
+
+def value_lines(record: Record) -> list[str]:
+    """Return the values before and after, how far apart they are, and what is allowed."""
+    evidence = record["evidence"]
+    tolerance = evidence["tolerance"]
+    if record["scale"] == "log":
+        allowed = f"x {_factor(-tolerance)} to x {_factor(tolerance)}"
+    else:
+        allowed = f"{-100 * tolerance:+.3g} % to {100 * tolerance:+.3g} %"
+    draws = f", means of {evidence['draws']} draws" if evidence["draws"] > 1 else ""
+    return [
+        f"  before  {evidence['before']:.6g}",
+        f"  after   {evidence['after']:.6g}",
+        f"  change  {how_it_moved(record)}, allowed {allowed}",
+        *_indented(f"({record['change']}: {evidence['summary']}; {evidence['network']}{draws})"),
+    ]
+
+
+def _factor(decades: float) -> str:
+    return f"{10**decades:.3g}" if abs(decades) < 100 else f"10^{decades:+.0f}"
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
