@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
 
 from pytest_fragility.errors import SettingsError, TrainingError
 from pytest_fragility.families import Family
@@ -33,6 +35,7 @@ from pytest_fragility.symmetries import (
     in_double,
     symmetry_factors,
 )
+from pytest_fragility.symmetries.changes import Models, scale_before_normalization
 from pytest_fragility.trained_networks import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
@@ -69,6 +72,36 @@ class Residual(nn.Module):
         return logits
 
 
+class Autoencoding(nn.Module):
+    """A network that reads the weight of one of its layers a second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(4, 5), nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        hidden = torch.relu(self.second(torch.relu(self.first(inputs))))
+        decoded = functional.linear(hidden, self.second.weight.t())
+        logits: torch.Tensor = self.last(functional.linear(decoded, self.first.weight.t()))
+        return logits
+
+
+class NormalizedResidual(nn.Module):
+    """A network whose normalized outputs are heard by two, and whose inputs go around one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+        self.inner, self.outer = nn.LayerNorm(5), nn.LayerNorm(5)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        hidden = torch.relu(self.inner(input=self.first(inputs)))
+        logits: torch.Tensor = self.last(self.outer(hidden + self.second(hidden)))
+        return logits
+
+
 def convolutional() -> nn.Module:
     """Return convolutions with pooling and batch normalization."""
     return nn.Sequential(
@@ -99,6 +132,56 @@ def tied() -> nn.Module:
     return nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(4, 3))
 
 
+def tied_normalization() -> nn.Module:
+    """Return a perceptron that uses one batch normalization twice."""
+    normalization = nn.BatchNorm1d(4)
+    layers = [nn.Linear(4, 4), normalization, nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(4, 4), normalization, nn.ReLU(), nn.Linear(4, 3))
+
+
+def parametrized() -> nn.Module:
+    """Return a perceptron whose hidden layer is computed from a length and a direction."""
+    return nn.Sequential(weight_norm(nn.Linear(4, 5)), nn.ReLU(), nn.Linear(5, 3))
+
+
+def depthwise() -> nn.Module:
+    """Return convolutions of single channels, and transposed ones, in front of normalizations."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, groups=2),
+        nn.GroupNorm(2, 4),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 2, 2),
+        nn.BatchNorm2d(2, affine=False),
+        nn.Flatten(),
+        nn.Linear(50, 3),
+    )
+
+
+def normalized_perceptron(normalization: Callable[[], nn.Module]) -> nn.Module:
+    """Return a perceptron with normalizations of six neurons, whose last layer is frozen."""
+    first = [nn.Linear(4, 6), normalization(), nn.ReLU()]
+    second = [nn.Linear(6, 6, bias=False), normalization(), nn.ReLU()]
+    return nn.Sequential(*first, *second, nn.Linear(6, 3).requires_grad_(False))
+
+
+def normalized_convolutions(
+    normalization: Callable[[int], nn.Module], dimensions: int = 2
+) -> nn.Module:
+    """Return convolutions with normalizations of four channels, of lengths 6 and 2."""
+    convolution = nn.Conv2d if dimensions == 2 else nn.Conv1d
+    pooling = nn.MaxPool2d if dimensions == 2 else nn.MaxPool1d
+    return nn.Sequential(
+        convolution(1, 4, 3, padding=1),
+        normalization(6),
+        nn.ReLU(),
+        pooling(2),
+        convolution(4, 4, 2, bias=False),
+        normalization(2),
+        nn.Flatten(),
+        nn.Linear(4 * 2**dimensions, 3),
+    )
+
+
 Build = Callable[[], nn.Module]
 
 # network, input shape, the symmetries that it has
@@ -124,9 +207,120 @@ MODELS: dict[str, tuple[Build, tuple[int, ...], set[str]]] = {
     "linear": (lambda: nn.Linear(4, 3), (4,), {"logit-shift"}),
     "on sequences": (on_sequences, (2, 3), {"logit-shift"}),
     "tied": (tied, (4,), {"logit-shift"}),
+    "tied normalization": (tied_normalization, (4,), {"logit-shift"}),
+    "parametrized": (parametrized, (4,), {"logit-shift"}),
+    "autoencoding": (Autoencoding, (4,), {"logit-shift"}),
+    "depthwise": (depthwise, (2, 6, 6), {"normalization-scale", "logit-shift"}),
+    "normalized residual": (NormalizedResidual, (4,), {"normalization-scale", "logit-shift"}),
+    "tracked instances": (
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 4, 3),
+            nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+            nn.Flatten(),
+            nn.Linear(64, 3),
+        ),
+        (1, 6, 6),
+        {"logit-shift"},
+    ),
+    "untracked batches": (
+        lambda: nn.Sequential(
+            nn.Linear(4, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 3)
+        ),
+        (4,),
+        {"normalization-scale", "logit-shift"},
+    ),
+    "normalized along a sequence": (
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm((2, 4)), nn.Flatten(), nn.Linear(8, 3)),
+        (2, 3),
+        {"normalization-scale", "logit-shift"},
+    ),
+    "normalized images": (
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.LayerNorm(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+        ),
+        (1, 6, 6),
+        {"normalization-scale", "logit-shift"},
+    ),
 }
 
+# a network of a normalization with or without parameters and with an eps, input shape, and whether
+# the normalization takes all outputs of a layer at once
+NORMALIZATIONS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...], bool]] = {
+    "LayerNorm perceptron": (
+        lambda affine, eps: normalized_perceptron(
+            lambda: nn.LayerNorm(6, elementwise_affine=affine, eps=eps)
+        ),
+        (4,),
+        True,
+    ),
+    "RMSNorm perceptron": (
+        lambda affine, eps: normalized_perceptron(
+            lambda: nn.RMSNorm(6, elementwise_affine=affine, eps=eps)
+        ),
+        (4,),
+        True,
+    ),
+    "GroupNorm perceptron": (
+        lambda affine, eps: normalized_perceptron(
+            lambda: nn.GroupNorm(2, 6, affine=affine, eps=eps)
+        ),
+        (4,),
+        False,
+    ),
+    "LayerNorm convolutions": (
+        lambda affine, eps: normalized_convolutions(
+            lambda length: nn.LayerNorm((4, length, length), elementwise_affine=affine, eps=eps)
+        ),
+        (1, 6, 6),
+        True,
+    ),
+    "GroupNorm convolutions": (
+        lambda affine, eps: normalized_convolutions(
+            lambda length: nn.GroupNorm(2, 4, affine=affine, eps=eps)
+        ),
+        (1, 6, 6),
+        False,
+    ),
+    "InstanceNorm2d convolutions": (
+        lambda affine, eps: normalized_convolutions(
+            lambda length: nn.InstanceNorm2d(4, affine=affine, eps=eps)
+        ),
+        (1, 6, 6),
+        False,
+    ),
+    "InstanceNorm1d convolutions": (
+        lambda affine, eps: normalized_convolutions(
+            lambda length: nn.InstanceNorm1d(4, affine=affine, eps=eps), dimensions=1
+        ),
+        (1, 6),
+        False,
+    ),
+}
+
+
+def symmetries_with_normalization(affine: bool, all_at_once: bool) -> set[str]:
+    """Return what a network has that is normalized behind each hidden layer."""
+    found = {"normalization-scale", "logit-shift"}
+    if all_at_once:
+        # behind the statistics, a normalization's own parameters can be rescaled
+        found |= {"permutation"} | (RESCALING if affine else set())
+    return found
+
+
+NORMALIZED: dict[str, tuple[Build, tuple[int, ...], set[str]]] = {
+    f"{name}, affine={affine}, eps={eps}": (
+        partial(build, affine, eps),
+        shape,
+        symmetries_with_normalization(affine, all_at_once),
+    )
+    for name, (build, shape, all_at_once) in NORMALIZATIONS.items()
+    for affine in (True, False)
+    for eps in ((1e-5, 0.0, None) if name.startswith("RMSNorm") else (1e-5, 0.0))
+}
+MODELS |= NORMALIZED
+
 every_model = pytest.mark.parametrize("name", MODELS)
+every_normalized = pytest.mark.parametrize("name", NORMALIZED)
 every_symmetry = pytest.mark.parametrize("symmetry", SYMMETRIES.values(), ids=lambda s: s.name)
 
 
@@ -242,11 +436,130 @@ def test_a_split_neuron_is_there_twice() -> None:
     first, second = (
         dict(each.model.named_parameters())["1.weight"].detach() for each in (network, changed)
     )
-    assert second.shape == (9, 4)
-    torch.testing.assert_close(second[:8], first)
-    twin = next(row for row in range(8) if torch.equal(second[row], second[8]))
+    torch.testing.assert_close(second, torch.cat([first, first]), rtol=0, atol=0)
     outgoing = dict(changed.model.named_parameters())["3.weight"].detach()
-    torch.testing.assert_close(outgoing[:, twin], outgoing[:, 8])
+    torch.testing.assert_close(outgoing[:, :8], outgoing[:, 8:], rtol=0, atol=0)
+
+
+def layers_in_front(model: nn.Module) -> list[nn.Module]:
+    """Return the layers in front of the normalizations of a network with two of them."""
+    kinds = nn.Linear | nn.Conv1d | nn.Conv2d
+    layers: list[nn.Module] = [each for each in model.children() if isinstance(each, kinds)]
+    return layers[:2]
+
+
+@every_normalized
+def test_what_a_normalization_takes_out_again_is_multiplied_by_four(name: str) -> None:
+    """Weights and biases of both layers in front of one, and nothing else."""
+    network = in_double(network_of(name))
+    changed = get_symmetry("normalization-scale")(network)
+    assert changed is not None
+    in_front = {id(p) for each in layers_in_front(network.model) for p in each.parameters()}
+    after = state(changed.model)
+    for key, parameter in network.model.named_parameters():
+        assert torch.equal(after[key], (4 if id(parameter) in in_front else 1) * parameter)
+    first, second = state(network.initial_model), state(changed.initial_model)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_norm_of_weights_notices_the_scale_in_front_of_a_normalization() -> None:
+    """Frobenius norms of scale-invariant weights are arbitrary; those of the rest stay."""
+
+    def squares(network: TrainedNetwork) -> float:
+        return sum(float(p.detach().square().sum()) for p in network.model.parameters())
+
+    network = in_double(network_of("LayerNorm perceptron, affine=False, eps=0.0"))
+    all_weights = squares(network)
+    last = sum(float(p.square().sum()) for p in list(network.model.children())[-1].parameters())
+    factors = symmetry_factors(squares, network)
+    expected = (16 * (all_weights - last) + last) / all_weights
+    assert factors["normalization-scale"] == pytest.approx(expected, rel=1e-12)
+    assert factors["permutation"] == pytest.approx(1.0, rel=1e-12)
+
+
+def eps_of(model: nn.Module) -> list[Any]:
+    """Return the eps of each normalization of a model."""
+    return [each.eps for each in model.modules() if hasattr(each, "eps")]
+
+
+def scale_alone(models: Models, generator: torch.Generator) -> bool:
+    """Multiply the layers in front of normalizations, and leave the latter's eps."""
+    before = copy.deepcopy(models[0])
+    found = scale_before_normalization(models, generator)
+    for old, new in zip(before.modules(), models[0].modules(), strict=True):
+        if hasattr(old, "eps"):
+            new.eps = old.eps
+    return found
+
+
+@every_normalized
+def test_without_its_eps_a_normalization_notices_the_scale_in_front_of_it(name: str) -> None:
+    """The scale is a symmetry only where eps moves along, or is zero."""
+    network = in_double(network_of(name))
+    eps = eps_of(network.model)
+    if None in eps:
+        # squares so small that the rounding of doubles, which None stands for, is felt
+        with torch.no_grad():
+            for layer in layers_in_front(network.model):
+                for parameter in layer.parameters():
+                    parameter.mul_(1e-7)
+    changed = get_symmetry("normalization-scale")(network)
+    assert changed is not None
+    rounding = torch.finfo(torch.float64).eps
+    assert eps_of(changed.model) == [16 * (rounding if each is None else each) for each in eps]
+    assert eps_of(changed.initial_model) == eps
+    alone = Symmetry("alone", scale_alone, "")
+    if eps[0] == 0:
+        assert alone(network) is not None
+    else:
+        with pytest.raises(TrainingError, match="symmetry alone changed the log-probabilities"):
+            alone(network)
+
+
+def test_tracked_statistics_are_scaled_in_place_of_eps() -> None:
+    """A batch normalization keeps its eps: its statistics are weights, as it were."""
+    network = in_double(network_of("convolutional"))
+    changed = get_symmetry("normalization-scale")(network)
+    assert changed is not None
+    assert eps_of(changed.model) == eps_of(network.model) == [1e-5]
+    before, after = state(network.model), state(changed.model)
+    torch.testing.assert_close(after["1.running_mean"], 4 * before["1.running_mean"])
+    torch.testing.assert_close(
+        after["1.running_var"] + 1e-5, 16 * (before["1.running_var"] + 1e-5), rtol=1e-12, atol=0
+    )
+
+
+@every_symmetry
+def test_frozen_parameters_stay_frozen(symmetry: Symmetry) -> None:
+    """In both networks; the others stay trainable."""
+    normalized = symmetry.name == "normalization-scale"
+    network = in_double(network_of("convolutional" if normalized else "perceptron"))
+    for model in (network.model, network.initial_model):
+        for number, parameter in enumerate(model.parameters()):
+            parameter.requires_grad_(number % 3 == 1)
+    changed = symmetry(network)
+    assert changed is not None
+    for old, new in (
+        (network.model, changed.model),
+        (network.initial_model, changed.initial_model),
+    ):
+        expected = {key: p.requires_grad for key, p in old.named_parameters()}
+        assert {key: p.requires_grad for key, p in new.named_parameters()} == expected
+        assert set(expected.values()) == {True, False}
+
+
+@every_symmetry
+def test_a_symmetry_prints_as_code(symmetry: Symmetry) -> None:
+    """Which returns it."""
+    assert repr(symmetry) == f"get_symmetry('{symmetry.name}')"
+    assert eval(repr(symmetry), {"get_symmetry": get_symmetry}) is symmetry
+
+
+def test_a_symmetry_of_ones_own_prints_its_values() -> None:
+    """Even under the name of a known one, which `get_symmetry` would not return."""
+    for name in ("mine", "permutation"):
+        mine = Symmetry(name, scale_alone, "x 4")
+        assert repr(mine) == f"Symmetry(name={name!r}, change={scale_alone!r}, summary='x 4')"
 
 
 def test_a_change_of_the_function_is_refused() -> None:
@@ -284,13 +597,13 @@ def test_the_path_norm_withstands_rescaling_and_no_dead_neurons(seed: int) -> No
 
 
 def test_a_dead_neuron_adds_the_paths_of_its_bias() -> None:
-    """In one hidden layer: one path of weight one to each of three logits."""
+    """In one hidden layer: three neurons of bias -4, each with a path to each of three logits."""
     model = randomize(perceptron([2, 3, 3]), 0)
     inputs = torch.randn(10, 2, generator=torch.Generator().manual_seed(0))
     network = sample_network(model, inputs, labelled_by(model, inputs))
     before = path_norm(in_double(network))
     factors = symmetry_factors(path_norm, network)
-    assert factors["dead-neurons"] == pytest.approx((before + 3) / before, rel=1e-9)
+    assert factors["dead-neurons"] == pytest.approx((before + 3 * 3 * 4**2) / before, rel=1e-9)
 
 
 def test_measures_of_the_function_do_not_move() -> None:
@@ -327,9 +640,9 @@ def test_permutation_moves_no_distance_from_initialization() -> None:
 
 
 def test_the_number_of_parameters_counts_added_neurons() -> None:
-    """Eight and six neurons become nine and seven."""
+    """Eight and six neurons become sixteen and twelve."""
     factors = symmetry_factors(parameter_count, network_of("perceptron"))
-    before, after = 4 * 8 + 8 + 8 * 6 + 6 + 6 * 3 + 3, 4 * 9 + 9 + 9 * 7 + 7 + 7 * 3 + 3
+    before, after = 4 * 8 + 8 + 8 * 6 + 6 + 6 * 3 + 3, 4 * 16 + 16 + 16 * 12 + 12 + 12 * 3 + 3
     for name in ("split-neurons", "dead-neurons", "silent-neurons"):
         assert factors[name] == pytest.approx(after / before)
 

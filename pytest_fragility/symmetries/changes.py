@@ -5,12 +5,21 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import Parameter
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from pytest_fragility.symmetries.links import Link, find_links, last_layer, weight_of
+from pytest_fragility.symmetries.links import (
+    NORMALIZATIONS,
+    Link,
+    find_links,
+    find_normalized,
+    last_layer,
+    weight_of,
+)
 
 LAYER_FACTOR = 4.0
 LARGEST_POWER = 3.0
 LOGIT_SHIFT = 5.0
+DEAD_BIAS = -4.0
 
 Models = tuple[nn.Module, nn.Module]
 
@@ -53,22 +62,20 @@ def permute_neurons(models: Models, generator: torch.Generator) -> bool:
 
 
 def split_neurons(models: Models, generator: torch.Generator) -> bool:
-    """Double one neuron of every hidden layer, and halve what leaves both of it."""
-    links = find_links(models[0])
+    """Double every neuron of every hidden layer, and halve what leaves both of it."""
+    links = [link for link in find_links(models[0]) if link.is_separable]
     for link in links:
-        outputs = weight_of(models[0], link.first).shape[0]
-        chosen = int(torch.randint(outputs, (1,), generator=generator))
-        order = torch.cat([torch.arange(outputs), torch.tensor([chosen])])
+        order = _twice(models[0], link)
         for model in models:
             _keep_outputs(model, link, order)
             _keep_inputs(model, link, order)
             blocks = _blocks(model, link)
-            blocks[:, [chosen, outputs]] /= 2
+            blocks /= 2
     return bool(links)
 
 
 def add_dead_neurons(models: Models, generator: torch.Generator) -> bool:
-    """Add a neuron to every hidden layer whose output a ReLU always cuts off."""
+    """Add as many neurons to every hidden layer, whose output a ReLU always cuts off."""
     links = [
         link
         for link in find_links(models[0])
@@ -76,35 +83,32 @@ def add_dead_neurons(models: Models, generator: torch.Generator) -> bool:
     ]
     for link in links:
         for model in models:
-            _add_neuron(model, link, incoming=0.0, bias=-1.0, outgoing=1.0)
+            _add_neurons(model, link, incoming=0.0, bias=DEAD_BIAS, outgoing=1.0)
     return bool(links)
 
 
 def add_silent_neurons(models: Models, generator: torch.Generator) -> bool:
-    """Add a neuron to every hidden layer that nothing listens to."""
+    """Add as many neurons to every hidden layer, which nothing listens to."""
     links = [link for link in find_links(models[0]) if not link.normalization]
     for link in links:
         for model in models:
-            _add_neuron(model, link, incoming=1.0, bias=0.0, outgoing=0.0)
+            _add_neurons(model, link, incoming=1.0, bias=0.0, outgoing=0.0)
     return bool(links)
 
 
 def scale_before_normalization(models: Models, generator: torch.Generator) -> bool:
-    """Multiply every layer in front of a batch normalization by 4, and its statistics with it."""
+    """Multiply every layer in front of a normalization by 4, and what that compares it with."""
     trained = models[0]
-    links = [link for link in find_links(trained) if link.normalization]
-    for link in links:
-        layer = trained.get_submodule(link.first)
-        _scale_outputs(layer, torch.tensor(LAYER_FACTOR, dtype=torch.float64))
-        assert link.normalization is not None
-        statistics = trained.get_submodule(link.normalization)
-        assert isinstance(statistics, nn.modules.batchnorm._BatchNorm)
-        assert statistics.running_mean is not None and statistics.running_var is not None
-        with torch.no_grad():
-            variance = statistics.running_var + statistics.eps
-            statistics.running_mean *= LAYER_FACTOR
-            statistics.running_var.copy_(LAYER_FACTOR**2 * variance - statistics.eps)
-    return bool(links)
+    pairs = find_normalized(trained)
+    factor = torch.tensor(LAYER_FACTOR, dtype=torch.float64)
+    for layer, name in pairs:
+        _scale_outputs(trained.get_submodule(layer), factor)
+        normalization = trained.get_submodule(name)
+        if isinstance(normalization, _BatchNorm) and normalization.running_var is not None:
+            _scale_statistics(normalization)
+        else:
+            _scale_eps(normalization, weight_of(trained, layer).dtype)
+    return bool(pairs)
 
 
 def shift_logits(models: Models, generator: torch.Generator) -> bool:
@@ -142,13 +146,30 @@ def _scale_outputs(layer: nn.Module, factors: torch.Tensor) -> None:
             parameter.mul_(each.view(-1, *[1] * (parameter.dim() - 1)))
 
 
+def _scale_statistics(normalization: _BatchNorm) -> None:
+    """Let a batch normalization compare inputs times 4 with tracked statistics of such."""
+    mean, variance = normalization.running_mean, normalization.running_var
+    assert mean is not None and variance is not None
+    with torch.no_grad():
+        mean *= LAYER_FACTOR
+        variance.copy_(LAYER_FACTOR**2 * (variance + normalization.eps) - normalization.eps)
+
+
+def _scale_eps(normalization: nn.Module, dtype: torch.dtype) -> None:
+    """Let eps grow as the squares of inputs times 4 do, from which statistics are taken."""
+    assert isinstance(normalization, NORMALIZATIONS)
+    # RMSNorm without an eps adds the rounding of its inputs' type
+    eps = torch.finfo(dtype).eps if normalization.eps is None else normalization.eps
+    normalization.eps = LAYER_FACTOR**2 * eps
+
+
 def _keep_outputs(model: nn.Module, link: Link, order: torch.Tensor) -> None:
     """Give the first layer, and the normalization behind it, these of its outputs."""
     names = [link.first] + ([link.normalization] if link.normalization else [])
     for name in names:
         layer = model.get_submodule(name)
         for key, parameter in list(layer.named_parameters(recurse=False)):
-            setattr(layer, key, Parameter(parameter.detach()[order].clone()))
+            setattr(layer, key, _like(parameter, parameter.detach()[order].clone()))
         for key, buffer in list(layer.named_buffers(recurse=False)):
             if buffer.dim():
                 setattr(layer, key, buffer[order].clone())
@@ -158,26 +179,36 @@ def _keep_outputs(model: nn.Module, link: Link, order: torch.Tensor) -> None:
 def _keep_inputs(model: nn.Module, link: Link, order: torch.Tensor) -> None:
     """Give the second layer these of what it hears of."""
     layer = model.get_submodule(link.second)
-    weight = weight_of(model, link.second).detach()
+    weight = weight_of(model, link.second)
     spread = weight.shape[1] // (int(order.max()) + 1)
-    blocks = _in_blocks(weight, spread)[:, order]
-    layer.weight = Parameter(blocks.flatten(1, 2).clone())
+    blocks = _in_blocks(weight.detach(), spread)[:, order]
+    layer.weight = _like(weight, blocks.flatten(1, 2).clone())
     _count(layer, "in", len(order) * spread)
 
 
-def _add_neuron(
+def _like(parameter: torch.Tensor, values: torch.Tensor) -> Parameter:
+    """Return a parameter of other values, frozen where the given one is."""
+    return Parameter(values, requires_grad=parameter.requires_grad)
+
+
+def _add_neurons(
     model: nn.Module, link: Link, *, incoming: float, bias: float, outgoing: float
 ) -> None:
-    outputs = weight_of(model, link.first).shape[0]
-    order = torch.cat([torch.arange(outputs), torch.tensor([0])])
+    live = weight_of(model, link.first).shape[0]
+    order = _twice(model, link)
     _keep_outputs(model, link, order)
     _keep_inputs(model, link, order)
     layer = model.get_submodule(link.first)
     with torch.no_grad():
-        weight_of(model, link.first)[-1] = incoming
+        weight_of(model, link.first)[live:] = incoming
         if isinstance(layer.bias, torch.Tensor):
-            layer.bias[-1] = bias
-        _blocks(model, link)[:, -1] = outgoing
+            layer.bias[live:] = bias
+        _blocks(model, link)[:, live:] = outgoing
+
+
+def _twice(model: nn.Module, link: Link) -> torch.Tensor:
+    """Return the order in which every output of the first layer comes twice."""
+    return torch.arange(weight_of(model, link.first).shape[0]).repeat(2)
 
 
 def _has_bias(model: nn.Module, link: Link) -> bool:

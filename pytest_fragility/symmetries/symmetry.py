@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -36,6 +36,12 @@ class Symmetry:
     change: Callable[[Models, torch.Generator], bool]
     summary: str
 
+    def __repr__(self) -> str:
+        if SYMMETRIES.get(self.name) == self:
+            return f"get_symmetry({self.name!r})"
+        values = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))
+        return f"{type(self).__qualname__}({values})"
+
     def __call__(self, network: TrainedNetwork) -> TrainedNetwork | None:
         """Return the changed network, or None where the symmetry does not apply.
 
@@ -63,12 +69,7 @@ class Symmetry:
 
 def in_double(network: TrainedNetwork) -> TrainedNetwork:
     """Return a copy of a network in float64, in which symmetries are exact to rounding."""
-    return replace(
-        network,
-        model=copy.deepcopy(network.model).double(),
-        initial_model=copy.deepcopy(network.initial_model).double(),
-        inputs=network.inputs.double(),
-    )
+    return network.in_precision(torch.float64)
 
 
 def _require_same_function(before: TrainedNetwork, after: TrainedNetwork, name: str) -> None:
@@ -89,9 +90,11 @@ SYMMETRIES = {
         Symmetry("layer-rescaling", changes.rescale_layers, "one layer x 4, the next / 4"),
         Symmetry("neuron-rescaling", changes.rescale_neurons, "neurons x c, their readers / c"),
         Symmetry("permutation", changes.permute_neurons, "hidden neurons in another order"),
-        Symmetry("split-neurons", changes.split_neurons, "a neuron twice, each heard half"),
-        Symmetry("dead-neurons", changes.add_dead_neurons, "a neuron that ReLU cuts off"),
-        Symmetry("silent-neurons", changes.add_silent_neurons, "a neuron nobody hears"),
+        Symmetry("split-neurons", changes.split_neurons, "every neuron twice, each heard half"),
+        Symmetry(
+            "dead-neurons", changes.add_dead_neurons, "as many neurons more, all cut off by ReLU"
+        ),
+        Symmetry("silent-neurons", changes.add_silent_neurons, "as many neurons more, unheard"),
         Symmetry(
             "normalization-scale",
             changes.scale_before_normalization,
