@@ -48,7 +48,7 @@ class Equivalence:
 
 
 def _scale_invariant(baseline: Recipe, optimizer: SGD) -> Recipe:
-    hidden = tuple(max(2, width) for width in baseline.architecture.hidden) or (64,)
+    hidden = tuple(max(3, width) for width in baseline.architecture.hidden) or (64,)
     return Recipe(
         architecture=ScaleInvariantMLP(hidden=hidden),
         optimizer=optimizer,

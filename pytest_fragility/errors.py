@@ -24,6 +24,10 @@ class TrainingError(FragilityError, RuntimeError):
     """A training that cannot be carried out as asked."""
 
 
+class BudgetError(FragilityError, RuntimeError):
+    """More networks would be trained on demand than the budget allows."""
+
+
 class StoreError(FragilityError, OSError):
     """A store of trained runs that cannot be read or written."""
 

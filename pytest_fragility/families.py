@@ -17,6 +17,7 @@ from pytest_fragility.runs import Run, TrainedRun
 if TYPE_CHECKING:
     import torch
 
+    from pytest_fragility.budget import TrainingBudget
     from pytest_fragility.network_stacks import NetworkStack
     from pytest_fragility.store import Store
     from pytest_fragility.tasks.ladders import Ladder
@@ -239,6 +240,7 @@ def train_families(
     device: torch.device,
     store: Store | None = None,
     progress: Progress | None = None,
+    budget: TrainingBudget | None = None,
 ) -> list[Family]:
     """Return the planned families, each run trained once or read from the store.
 
@@ -252,11 +254,15 @@ def train_families(
         Where trained runs are kept; None keeps nothing.
     progress
         Called as ``progress(runs done, runs to train, share of the work done)`` while training.
+    budget
+        Charged with what is to be trained; None has no limit.
 
     Raises
     ------
     TaskError
         If a pool is too small for the sizes asked.
+    BudgetError
+        If more would be trained than the budget has left.
     StoreError
         If a trained run cannot be written.
     """
@@ -274,7 +280,7 @@ def train_families(
     }
     trained = _load(runs, store)
     if len(trained) < len(runs):
-        trained |= _train_missing(runs, trained, device, store, progress)
+        trained |= _train_missing(runs, trained, device, store, progress, budget)
     found = {
         id(plan): {
             place: replace(trained[key], run=plan.runs[place]) for place, key in plan_keys.items()
@@ -325,6 +331,7 @@ def _train_missing(
     device: torch.device,
     store: Store | None,
     progress: Progress | None,
+    budget: TrainingBudget | None,
 ) -> dict[str, TrainedRun]:
     from pytest_fragility.training.trainer import train
 
@@ -333,6 +340,8 @@ def _train_missing(
         missing = {key: run for key, run in runs.items() if key not in known}
         found = _load(missing, store)
         missing = {key: run for key, run in missing.items() if key not in found}
+        if budget:
+            budget.spend(len(missing))
         report = _Reporter(list(missing.values()), progress)
         for batch in train(list(missing.values()), device):
             for trained in batch:

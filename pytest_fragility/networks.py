@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch.nn import Parameter, Sequential
@@ -54,12 +55,10 @@ def _clone(module: torch.nn.Module) -> torch.nn.Module:
 @lru_cache(maxsize=32)
 def _template(architecture: Architecture, input_shape: tuple[int, ...], classes: int) -> Sequential:
     widths = [math.prod(input_shape), *architecture.hidden, classes]
-    # torch draws weights from its global generator here, though they are replaced later
-    with torch.random.fork_rng(devices=[]):
-        if isinstance(architecture, ScaleInvariantMLP):
-            layers = _scale_invariant_layers(widths)
-        else:
-            layers = _perceptron_layers(widths)
+    if isinstance(architecture, ScaleInvariantMLP):
+        layers = _scale_invariant_layers(widths)
+    else:
+        layers = _perceptron_layers(widths)
     return Sequential(torch.nn.Flatten(), *layers)
 
 
@@ -83,7 +82,12 @@ def _scale_invariant_layers(widths: list[int]) -> list[torch.nn.Module]:
 
 
 def _linear(fan_in: int, fan_out: int, *, bias: bool) -> torch.nn.Linear:
-    return torch.nn.Linear(fan_in, fan_out, bias=bias, device="cpu", dtype=torch.float32)
+    # weights are set later: torch's own draw would move its global generator
+    layer: Any = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        torch.nn.Linear, fan_in, fan_out, bias=bias, device="cpu", dtype=torch.float32
+    )
+    assert isinstance(layer, torch.nn.Linear)
+    return layer
 
 
 def _fixed_classifier(classes: int, width: int) -> torch.Tensor:

@@ -123,6 +123,8 @@ class AuditSettings:
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
     cache_dir
         Folder of the store of trained runs; None keeps nothing.
+    budget
+        How many networks may be trained on demand, one recipe after the other.
     """
 
     task: Task
@@ -139,6 +141,7 @@ class AuditSettings:
     profile: str
     device: str
     cache_dir: Path | None
+    budget: int
 
     @property
     def checks(self) -> list[Check]:
@@ -195,6 +198,7 @@ DEFAULTS: dict[str, Any] = {
     "scale": "log",
     "device": "auto",
     "cache_dir": DEFAULT_FOLDER,
+    "budget": 5_000,
 }
 
 
@@ -247,6 +251,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         profile=chosen["profile"],
         device=_device(chosen["device"]),
         cache_dir=_folder(chosen["cache_dir"]),
+        budget=_budget(chosen["budget"]),
     )
 
 
@@ -394,6 +399,12 @@ def _folder(value: Any) -> Path | None:
 def _device(value: Any) -> str:
     if not isinstance(value, str) or not _DEVICE.fullmatch(value):
         raise SettingsError(f"device={value!r}: expected auto, cpu, cuda or cuda:<number>")
+    return value
+
+
+def _budget(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SettingsError(f"budget={value!r}: expected a number of networks, zero or more")
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedNetwork:
     """A trained network with all that a measure may know: everything but test data.
 
@@ -63,7 +63,7 @@ class TrainedNetwork:
     steps: int
     train_loss: float
     train_error: float
-    rng: torch.Generator = field(repr=False)
+    rng: torch.Generator
 
     @classmethod
     def build(cls, trained: TrainedRun, recipe_name: str, device: torch.device) -> TrainedNetwork:
@@ -84,6 +84,12 @@ class TrainedNetwork:
             inputs=self.inputs.to(dtype),
         )
 
+    def __repr__(self) -> str:
+        return (
+            f"trained_network(task={self.task_name!r}, recipe={self.recipe!r}, n={self.n}, "
+            f"seed={self.seed})"
+        )
+
     def __str__(self) -> str:
         return (
             f"task {self.task_name}, recipe {self.recipe_name} ({self.recipe}), "
@@ -91,7 +97,7 @@ class TrainedNetwork:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OracleNetwork(TrainedNetwork):
     """A trained network that also carries the test set: for control measures alone.
 

@@ -2,19 +2,24 @@
 
 The subset, the initial weights, the order of samples and the steps at which stopping rules are
 looked at are inputs of an experiment and are shared with the trainer; what is done with them is
-written here a second time, from torch's own parts.
+written here a second time, from torch's own parts. Overtime is left out: whoever needs it says how
+many steps to take.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.lr_scheduler import LambdaLR
 
 from pytest_fragility.networks import build_network, initial_weights
-from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop
+from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop, Schedule
 from pytest_fragility.runs import Run
 from pytest_fragility.training.sampling import SampleOrder, training_subset
 from pytest_fragility.training.stopping import next_check
@@ -27,44 +32,93 @@ TORCH_OPTIMIZERS: dict[type, Any] = {
 }
 
 
+class DecoupledSGD(torch.optim.SGD):
+    """SGD that shrinks the weights first, which torch does not have.
+
+    Weight decay stays out of the gradient and its momentum (Loshchilov & Hutter 2019, algorithm 1).
+    """
+
+    def __init__(self, parameters: Any, *, weight_decay: float, **hyperparameters: Any) -> None:
+        super().__init__(parameters, **hyperparameters)
+        self._decay = weight_decay
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Shrink, then take a plain step."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter -= group["lr"] * self._decay * parameter  # noqa: PLW2901
+        loss: float | None = super().step(closure)
+        return loss
+
+
 def torch_optimizer(optimizer: Optimizer, parameters: Any) -> torch.optim.Optimizer:
     """Return torch's own optimizer with the same hyperparameters."""
     hyperparameters = dataclasses.asdict(optimizer)
-    # torch has no SGD with decoupled weight decay
-    assert not hyperparameters.pop("decoupled", False)
-    made: torch.optim.Optimizer = TORCH_OPTIMIZERS[type(optimizer)](parameters, **hyperparameters)
+    kind = TORCH_OPTIMIZERS[type(optimizer)]
+    if hyperparameters.pop("decoupled", False):
+        kind = DecoupledSGD
+    made: torch.optim.Optimizer = kind(parameters, **hyperparameters)
     return made
 
 
-def train_alone(
-    run: Run, *, steps: int | None = None, dtype: torch.dtype = torch.float32
-) -> tuple[torch.nn.Module, int]:
+def rate_factor(schedule: Schedule, step: int) -> float:
+    """Return by what the rate is multiplied at a step from zero, in other words than the trainer's.
+
+    The cosine by its half angle, the decay by steps as a product, the exponential by its logarithm.
+    """
+    warming = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
+    if schedule.kind == "constant":
+        return warming
+    if schedule.kind == "cosine":
+        if step >= schedule.steps:
+            return warming * schedule.factor
+        left = math.cos(math.pi * step / (2 * schedule.steps)) ** 2
+        return warming * (left + schedule.factor * (1 - left))
+    if schedule.kind == "step":
+        return warming * math.prod([schedule.factor] * (step // schedule.steps))
+    assert schedule.kind == "exponential"
+    return warming * math.exp(step * math.log(schedule.factor) / schedule.steps)
+
+
+def torch_scheduler(schedule: Schedule, optimizer: torch.optim.Optimizer) -> LambdaLR:
+    """Return torch's scheduler that sets the optimizer's rates."""
+    return LambdaLR(optimizer, lambda step: rate_factor(schedule, step))
+
+
+def train_alone(run: Run, *, steps: int | None = None) -> tuple[torch.nn.Module, int]:
     """Train one run; return its network and the steps taken.
 
     With `steps`, exactly so many are taken; without, the run's own stopping rule decides.
     """
-    data = run.task.data
-    network = build_network(run.recipe.architecture, data.input_shape, data.classes)
-    network.load_state_dict(initial_weights(network, run.recipe, run.seed))
-    network.to(dtype)
+    data, recipe = run.task.data, run.recipe
+    dtype = {"float32": torch.float32, "float64": torch.float64}[recipe.precision]
+    network = build_network(recipe.architecture, data.input_shape, data.classes).to(dtype)
+    network.load_state_dict(initial_weights(network, recipe, run.seed))
     subset = training_subset(data, run.n, run.seed)
     inputs = torch.from_numpy(data.train_inputs[subset]).to(dtype)
     labels = torch.from_numpy(data.train_labels[subset])
-    order = SampleOrder(run.n, run.seed)
-    batch_size = min(run.recipe.batch_size, run.n)
-    optimizer = torch_optimizer(run.recipe.optimizer, network.parameters())
+    order = SampleOrder(run.n, run.seed, recipe.sample_order)
+    batch_size = min(recipe.batch_size, run.n)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch_optimizer(recipe.optimizer, trained)
+    scheduler = torch_scheduler(recipe.schedule, optimizer)
     step = 0
     while True:
-        limit = steps if steps is not None else run.recipe.stopping.step_limit
+        limit = steps if steps is not None else recipe.stopping.step_limit
         until = min(next_check(step), limit)
         positions = torch.from_numpy(order.take(step * batch_size, (until - step) * batch_size))
         recent_loss = 0.0
         for batch in positions.view(-1, batch_size):
             optimizer.zero_grad()
-            loss = functional.cross_entropy(network(inputs[batch]), labels[batch])
+            logits, target = network(inputs[batch]), labels[batch]
+            loss = functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
+            if recipe.gradient_clipping is not None:
+                clip_grad_norm_(trained, recipe.gradient_clipping)
             optimizer.step()
-            recent_loss += loss.item()
+            scheduler.step()
+            recent_loss += functional.cross_entropy(logits.detach(), target).item()
         recent_loss /= until - step
         step = until
         if step >= limit or (steps is None and _stops(run, network, inputs, labels, recent_loss)):

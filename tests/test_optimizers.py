@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils import clip_grad_norm_
 
-from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSprop
+from pytest_fragility.recipes import (
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    Recipe,
+    RMSprop,
+    Schedule,
+    cosine,
+    exponential,
+    step_decay,
+)
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group
-from tests.reference_training import torch_optimizer
+from tests.reference_training import torch_optimizer, torch_scheduler
 
 PARAMETERS = 40
 STEPS = 20
 
-STACKS: dict[str, list[Optimizer]] = {
+OPTIMIZERS: dict[str, list[Optimizer]] = {
     "sgd": [SGD(lr=0.1), SGD(lr=0.03), SGD(lr=0.5)],
     "sgd-decay": [
         SGD(lr=0.1, weight_decay=0.1),
@@ -41,6 +54,21 @@ STACKS: dict[str, list[Optimizer]] = {
         SGD(lr=0.03, momentum=0.5, nesterov=True, weight_decay=0.3),
         SGD(lr=0.05, momentum=0.99, nesterov=True, weight_decay=0.01),
     ],
+    "decoupled-decay": [
+        SGD(lr=0.1, weight_decay=0.1, decoupled=True),
+        SGD(lr=0.03, weight_decay=0.5, decoupled=True),
+        SGD(lr=0.5, weight_decay=0.01, decoupled=True),
+    ],
+    "momentum-decoupled-decay": [
+        SGD(lr=0.1, momentum=0.9, weight_decay=0.1, decoupled=True),
+        SGD(lr=0.03, momentum=0.5, weight_decay=0.3, decoupled=True),
+        SGD(lr=0.05, momentum=0.99, weight_decay=0.01, decoupled=True),
+    ],
+    "nesterov-decoupled-decay": [
+        SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1, decoupled=True),
+        SGD(lr=0.03, momentum=0.5, nesterov=True, weight_decay=0.3, decoupled=True),
+        SGD(lr=0.05, momentum=0.99, nesterov=True, weight_decay=0.01, decoupled=True),
+    ],
     "adam": [Adam(lr=0.01), Adam(lr=0.1), Adam(lr=0.001)],
     "adam-betas": [Adam(lr=lr, betas=(0.5, 0.9), eps=0.01) for lr in (0.01, 0.1, 0.2)],
     "adam-decay": [
@@ -62,9 +90,43 @@ STACKS: dict[str, list[Optimizer]] = {
         RMSprop(lr=0.001, weight_decay=0.01),
     ],
 }
+SCHEDULES: dict[str, Schedule] = {
+    "cosine": cosine(12, factor=0.05),
+    "step-decay": step_decay(3, factor=0.4),
+    "exponential": exponential(7, factor=0.3),
+    "growing": exponential(1, factor=1.1),
+    "warm-up": Schedule(warmup=6),
+    "cosine-warm-up": Schedule(kind="cosine", steps=15, factor=0.2, warmup=5),
+}
+# rows of 40 normal numbers have norms near 6.3: none, some and all of them are clipped
+CLIPPINGS = (20.0, 6.3, 0.5)
+
+
+def recipes_with(optimizers: Sequence[Optimizer]) -> list[Recipe]:
+    """Return one recipe for each optimizer."""
+    return [Recipe(optimizer=optimizer) for optimizer in optimizers]
+
+
+STACKS: dict[str, list[Recipe]] = {
+    **{name: recipes_with(optimizers) for name, optimizers in OPTIMIZERS.items()},
+    **{
+        f"{name}-{kind}": [recipe.replace(schedule=schedule) for recipe in recipes_with(optimizers)]
+        for name, schedule in SCHEDULES.items()
+        for kind, optimizers in OPTIMIZERS.items()
+        if kind in ("nesterov-decoupled-decay", "adam-decay", "adamw", "rmsprop-decay")
+    },
+    **{
+        f"clipped-{kind}": [
+            recipe.replace(gradient_clipping=norm)
+            for recipe, norm in zip(recipes_with(optimizers), CLIPPINGS, strict=True)
+        ]
+        for kind, optimizers in OPTIMIZERS.items()
+        if kind in ("sgd-decay", "momentum", "adam", "rmsprop")
+    },
+}
 TOLERANCES = {torch.float32: (1e-5, 2e-6), torch.float64: (1e-12, 1e-12)}
 
-stacks = pytest.mark.parametrize("optimizers", STACKS.values(), ids=STACKS)
+stacks = pytest.mark.parametrize("recipes", STACKS.values(), ids=STACKS)
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["32", "64"])
 
 
@@ -74,33 +136,36 @@ def random_rows(count: int, dtype: torch.dtype, seed: int) -> torch.Tensor:
     return torch.randn(count, PARAMETERS, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def recipes_with(optimizers: Sequence[Optimizer]) -> list[Recipe]:
-    """Return one recipe for each optimizer."""
-    return [Recipe(optimizer=optimizer) for optimizer in optimizers]
-
-
 class Alone:
-    """Rows of weights, each with a ``torch.optim`` optimizer of its own."""
+    """Rows of weights, each with a ``torch.optim`` optimizer and scheduler of its own."""
 
-    def __init__(self, optimizers: Sequence[Optimizer], rows: torch.Tensor) -> None:
+    def __init__(self, recipes: Sequence[Recipe], rows: torch.Tensor) -> None:
+        self.recipes = list(recipes)
         self.parameters = [torch.nn.Parameter(row.clone()) for row in rows]
         self.optimizers = [
-            torch_optimizer(optimizer, [parameter])
-            for optimizer, parameter in zip(optimizers, self.parameters, strict=True)
+            torch_optimizer(recipe.optimizer, [parameter])
+            for recipe, parameter in zip(recipes, self.parameters, strict=True)
+        ]
+        self.schedulers = [
+            torch_scheduler(recipe.schedule, optimizer)
+            for recipe, optimizer in zip(recipes, self.optimizers, strict=True)
         ]
 
     def step(self, gradients: torch.Tensor) -> None:
         """Update every row."""
-        for parameter, optimizer, row in zip(
-            self.parameters, self.optimizers, gradients, strict=True
-        ):
-            parameter.grad = row.clone()
-            optimizer.step()
+        for place, recipe in enumerate(self.recipes):
+            self.parameters[place].grad = gradients[place].clone()
+            if recipe.gradient_clipping is not None:
+                clip_grad_norm_([self.parameters[place]], recipe.gradient_clipping)
+            self.optimizers[place].step()
+            self.schedulers[place].step()
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forget all other rows."""
+        self.recipes = [self.recipes[row] for row in rows]
         self.parameters = [self.parameters[row] for row in rows]
         self.optimizers = [self.optimizers[row] for row in rows]
+        self.schedulers = [self.schedulers[row] for row in rows]
 
     @property
     def rows(self) -> torch.Tensor:
@@ -110,14 +175,14 @@ class Alone:
 
 @stacks
 @dtypes
-def test_steps_equal_torch(optimizers: list[Optimizer], dtype: torch.dtype) -> None:
+def test_steps_equal_torch(recipes: list[Recipe], dtype: torch.dtype) -> None:
     """Each network's weights equal torch's after every step."""
-    weights = random_rows(len(optimizers), dtype, 0)
-    alone = Alone(optimizers, weights)
-    stacked = StackedOptimizer(recipes_with(optimizers), weights)
+    weights = random_rows(len(recipes), dtype, 0)
+    alone = Alone(recipes, weights)
+    stacked = StackedOptimizer(recipes, weights)
     rtol, atol = TOLERANCES[dtype]
     for step in range(STEPS):
-        gradients = random_rows(len(optimizers), dtype, 1 + step)
+        gradients = random_rows(len(recipes), dtype, 1 + step)
         alone.step(gradients)
         stacked.step(weights, gradients.clone())
         torch.testing.assert_close(weights, alone.rows, rtol=rtol, atol=atol)
@@ -126,12 +191,12 @@ def test_steps_equal_torch(optimizers: list[Optimizer], dtype: torch.dtype) -> N
 @stacks
 @dtypes
 def test_steps_equal_torch_after_others_have_left(
-    optimizers: list[Optimizer], dtype: torch.dtype
+    recipes: list[Recipe], dtype: torch.dtype
 ) -> None:
     """Networks that stay keep their own state and hyperparameters."""
-    weights = random_rows(len(optimizers), dtype, 0)
-    alone = Alone(optimizers, weights)
-    stacked = StackedOptimizer(recipes_with(optimizers), weights)
+    weights = random_rows(len(recipes), dtype, 0)
+    alone = Alone(recipes, weights)
+    stacked = StackedOptimizer(recipes, weights)
     rtol, atol = TOLERANCES[dtype]
     for step in range(STEPS):
         for moment, staying in ((7, [0, 2]), (13, [1])):
@@ -146,11 +211,11 @@ def test_steps_equal_torch_after_others_have_left(
 
 
 @stacks
-def test_vanished_gradients_stay_finite(optimizers: list[Optimizer]) -> None:
+def test_vanished_gradients_stay_finite(recipes: list[Recipe]) -> None:
     """Gradients of zero, as dead units give, move weights as torch does."""
-    weights = random_rows(len(optimizers), torch.float64, 0)
-    alone = Alone(optimizers, weights)
-    stacked = StackedOptimizer(recipes_with(optimizers), weights)
+    weights = random_rows(len(recipes), torch.float64, 0)
+    alone = Alone(recipes, weights)
+    stacked = StackedOptimizer(recipes, weights)
     for _ in range(3):
         gradients = torch.zeros_like(weights)
         alone.step(gradients)
@@ -158,10 +223,64 @@ def test_vanished_gradients_stay_finite(optimizers: list[Optimizer]) -> None:
     torch.testing.assert_close(weights, alone.rows, rtol=1e-12, atol=1e-12)
 
 
+def test_decoupled_decay_is_written_out() -> None:
+    """Weights shrink by lr * decay a step, the velocity knows of no decay: a loop by hand."""
+    lr, momentum, decay = 0.2, 0.7, 0.3
+    recipe = Recipe(
+        optimizer=SGD(lr=lr, momentum=momentum, weight_decay=decay, decoupled=True),
+        schedule=step_decay(4, factor=0.5),
+    )
+    weights = random_rows(1, torch.float64, 0)
+    expected, velocity = weights[0].tolist(), [0.0] * PARAMETERS
+    stacked = StackedOptimizer([recipe], weights)
+    for step in range(STEPS):
+        gradients = random_rows(1, torch.float64, 1 + step)
+        rate = lr * 0.5 ** (step // 4)
+        velocity = [
+            momentum * old + new for old, new in zip(velocity, gradients[0].tolist(), strict=True)
+        ]
+        expected = [
+            (1 - rate * decay) * weight - rate * speed
+            for weight, speed in zip(expected, velocity, strict=True)
+        ]
+        stacked.step(weights, gradients)
+    assert weights[0].tolist() == pytest.approx(expected, rel=1e-12, abs=1e-14)
+
+
+def test_decoupled_decay_differs_from_a_penalty_under_momentum_alone() -> None:
+    """Without momentum both decays are one, to rounding; with it they are two."""
+    for momentum, are_one in ((0.0, True), (0.9, False)):
+        found = []
+        for decoupled in (False, True):
+            optimizer = SGD(lr=0.1, momentum=momentum, weight_decay=0.2, decoupled=decoupled)
+            weights = random_rows(1, torch.float64, 0)
+            stacked = StackedOptimizer([Recipe(optimizer=optimizer)], weights)
+            for step in range(STEPS):
+                stacked.step(weights, random_rows(1, torch.float64, 1 + step))
+            found.append(weights)
+        assert torch.allclose(found[0], found[1], rtol=1e-12, atol=1e-12) == are_one
+
+
+def test_each_network_is_clipped_at_its_own_norm() -> None:
+    """A step at rate 1 is as long as the clipped gradient, in its direction."""
+    recipes = [
+        Recipe(optimizer=SGD(lr=1.0), gradient_clipping=norm) for norm in (0.5, 2.0, 10.0, 100.0)
+    ]
+    weights = torch.zeros(4, PARAMETERS, dtype=torch.float64)
+    gradients = random_rows(4, torch.float64, 0)
+    gradients *= torch.tensor([[1.0], [4.0], [9.0], [9.0]]) / gradients.norm(dim=1, keepdim=True)
+    StackedOptimizer(recipes, weights).step(weights, gradients.clone())
+    lengths = weights.norm(dim=1).tolist()
+    # torch's clipping divides by the norm plus 1e-6
+    assert lengths == pytest.approx([0.5, 2.0, 9.0, 9.0], rel=2e-6)
+    cosines = torch.nn.functional.cosine_similarity(weights, -gradients)
+    torch.testing.assert_close(cosines, torch.ones(4, dtype=torch.float64))
+
+
 def test_rates_and_decays_may_differ_within_a_group() -> None:
-    """Networks that differ in rate, decay or momentum alone are updated together."""
-    for optimizers in STACKS.values():
-        assert len({optimizer_group(recipe) for recipe in recipes_with(optimizers)}) == 1
+    """Networks that differ in rate, decay, momentum or clipping's size are updated together."""
+    for recipes in STACKS.values():
+        assert len({optimizer_group(recipe) for recipe in recipes}) == 1
 
 
 @pytest.mark.parametrize(
@@ -170,6 +289,7 @@ def test_rates_and_decays_may_differ_within_a_group() -> None:
         (SGD(), SGD(momentum=0.9)),
         (SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True)),
         (SGD(), SGD(weight_decay=0.1)),
+        (SGD(weight_decay=0.1), SGD(weight_decay=0.1, decoupled=True)),
         (Adam(), AdamW()),
         (Adam(), AdamW(weight_decay=0.0)),
         (Adam(), Adam(betas=(0.9, 0.99))),
@@ -183,3 +303,31 @@ def test_other_rules_are_other_groups(one: Optimizer, other: Optimizer) -> None:
     """What one update cannot serve is kept apart."""
     first, second = recipes_with([one, other])
     assert optimizer_group(first) != optimizer_group(second)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gradient_clipping": 1.0},
+        {"schedule": cosine(100)},
+        {"schedule": step_decay(100)},
+        {"schedule": step_decay(101)},
+        {"schedule": step_decay(100, factor=0.25)},
+        {"schedule": exponential(100, factor=0.5)},
+        {"schedule": Schedule(warmup=10)},
+        {"schedule": Schedule(warmup=11)},
+        # a schedule that grows as weight decay shrinks has a factor that is all in its last digits
+        {"schedule": exponential(1, factor=1.0010015)},
+        {"schedule": exponential(1, factor=1.0010018)},
+    ],
+    ids=str,
+)
+def test_other_schedules_and_clipping_are_other_groups(changes: dict[str, Any]) -> None:
+    """Networks share a group only where one rate factor and one decision to clip serve them."""
+    others = [
+        Recipe(),
+        Recipe(schedule=step_decay(100, factor=0.500000001)),
+        Recipe(schedule=exponential(1, factor=1.0010016)),
+    ]
+    for other in others:
+        assert optimizer_group(Recipe(**changes)) != optimizer_group(other)

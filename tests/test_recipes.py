@@ -17,21 +17,29 @@ from pytest_fragility.recipes import (
     Optimizer,
     Recipe,
     RMSprop,
+    ScaleInvariantMLP,
+    Schedule,
     StoppingRule,
+    cosine,
     cross_entropy_below,
     describe_optimizer,
+    exponential,
     fixed_steps,
     full_train_accuracy,
+    step_decay,
 )
 
 DIFFERENT: list[Recipe] = [
     Recipe(),
     Recipe(architecture=MLP(hidden=(64,))),
     Recipe(architecture=MLP(hidden=())),
+    Recipe(architecture=ScaleInvariantMLP()),
+    Recipe(architecture=ScaleInvariantMLP(hidden=(64,))),
     Recipe(optimizer=SGD(lr=0.1)),
     Recipe(optimizer=SGD(momentum=0.9)),
     Recipe(optimizer=SGD(momentum=0.9, nesterov=True)),
     Recipe(optimizer=SGD(weight_decay=0.01)),
+    Recipe(optimizer=SGD(weight_decay=0.01, decoupled=True)),
     Recipe(optimizer=Adam()),
     Recipe(optimizer=Adam(weight_decay=0.01)),
     Recipe(optimizer=Adam(betas=(0.8, 0.999))),
@@ -40,7 +48,19 @@ DIFFERENT: list[Recipe] = [
     Recipe(optimizer=RMSprop()),
     Recipe(optimizer=RMSprop(alpha=0.9)),
     Recipe(batch_size=32),
+    Recipe(schedule=cosine(100)),
+    Recipe(schedule=step_decay(100)),
+    Recipe(schedule=step_decay(100, factor=0.1)),
+    Recipe(schedule=exponential(100, factor=0.1)),
+    Recipe(schedule=exponential(100, factor=0.1000000001)),
+    Recipe(schedule=Schedule(warmup=100)),
+    Recipe(initialization="glorot-uniform"),
     Recipe(initialization_scale=2.0),
+    Recipe(label_smoothing=0.1),
+    Recipe(gradient_clipping=1.0),
+    Recipe(sample_order=1),
+    Recipe(precision="float64"),
+    Recipe(stopping=cross_entropy_below(0.1).with_overtime(2)),
     Recipe(stopping=cross_entropy_below(0.2)),
     Recipe(stopping=cross_entropy_below(0.1, step_limit=30)),
     Recipe(stopping=full_train_accuracy()),
@@ -77,6 +97,24 @@ DIFFERENT: list[Recipe] = [
         (lambda: Recipe(batch_size=0), r"Recipe\.batch_size=0: expected a whole number"),
         (lambda: Recipe(initialization_scale=0), r"Recipe\.initialization_scale=0"),
         (lambda: Recipe().replace(batch_size=-4), r"Recipe\.batch_size=-4"),
+        (lambda: Recipe(initialization="warm"), r"\.initialization='warm': expected one of he-nor"),
+        (lambda: Recipe(label_smoothing=1.0), r"Recipe\.label_smoothing=1\.0: expected a number"),
+        (lambda: Recipe(label_smoothing=-0.1), r"Recipe\.label_smoothing=-0\.1"),
+        (lambda: Recipe(gradient_clipping=0), r"\.gradient_clipping=0: expected None or positive"),
+        (lambda: Recipe(gradient_clipping=float("inf")), r"Recipe\.gradient_clipping=inf"),
+        (
+            lambda: Recipe(sample_order=-1),
+            r"Recipe\.sample_order=-1: expected a whole number, zero",
+        ),
+        (lambda: Recipe(sample_order=0.5), r"\.sample_order=0\.5"),  # type: ignore[arg-type]
+        (lambda: Recipe(precision="float16"), r"Recipe\.precision='float16': expected one of flo"),
+        (lambda: Recipe(schedule=0.9), r"\.schedule=0\.9: expected Sch"),  # type: ignore[arg-type]
+        (lambda: Recipe(optimizer="sgd"), r"Recipe\.optimizer='sgd'"),  # type: ignore[arg-type]
+        (lambda: Recipe(architecture=8), r"\.architecture=8: expected MLP"),  # type: ignore[arg-type]
+        (lambda: Recipe(stopping=100), r"Recipe\.stopping=100: expected"),  # type: ignore[arg-type]
+        (lambda: StoppingRule(overtime=0.5), r"StoppingRule\.overtime=0\.5: expected 1, or a lar"),
+        (lambda: fixed_steps(5).with_overtime(0), r"StoppingRule\.overtime=0"),
+        (lambda: fixed_steps(5).with_overtime(float("inf")), r"StoppingRule\.overtime=inf"),
     ],
 )
 def test_values_out_of_range_are_named(build: Callable[[], object], message: str) -> None:
@@ -151,6 +189,24 @@ def test_replace_returns_another_recipe() -> None:
         (
             Recipe(optimizer=AdamW(), batch_size=4, stopping=full_train_accuracy()),
             "mlp 64-64, adamw lr=0.001 weight_decay=0.01, batch 4, stop at 100 % train accuracy",
+        ),
+        (
+            Recipe(
+                architecture=ScaleInvariantMLP(hidden=(32, 16)),
+                optimizer=SGD(weight_decay=0.01, decoupled=True),
+                schedule=cosine(500),
+                initialization="orthogonal",
+                initialization_scale=2.0,
+                label_smoothing=0.1,
+                gradient_clipping=0.5,
+                sample_order=3,
+                precision="float64",
+                stopping=cross_entropy_below(0.01).with_overtime(4),
+            ),
+            "scale-invariant mlp 32-16, sgd lr=0.05 decoupled_weight_decay=0.01, "
+            "cosine to x0.1 in 500 steps, batch 16, initialization orthogonal, initialization x2, "
+            "label smoothing 0.1, gradients clipped at 0.5, sample order 3, float64, "
+            "stop at train cross-entropy < 0.01 and on to x4 the steps",
         ),
     ],
 )

@@ -55,9 +55,16 @@ def draw(network: nn.Module, scale: float = 1.0) -> tuple[Tensors, torch.Tensor,
 
 
 def autograd_losses(
-    network: nn.Module, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor
+    network: nn.Module,
+    weights: Tensors,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    label_smoothing: float = 0.0,
 ) -> tuple[torch.Tensor, Tensors]:
-    """Return losses and gradients of one network after the other, by torch's autograd."""
+    """Return losses and gradients of one network after the other, by torch's autograd.
+
+    Losses are without label smoothing, gradients with it.
+    """
     names = [name for name, _ in network.named_parameters()]
     losses, gradients = [], []
     for place in range(NETWORKS):
@@ -65,8 +72,8 @@ def autograd_losses(
         logits = functional_call(
             network, dict(zip(names, leaves, strict=True)), (inputs[place].clone(),)
         )
-        loss = functional.cross_entropy(logits, labels[place])
-        losses.append(loss.detach())
+        losses.append(functional.cross_entropy(logits.detach(), labels[place]))
+        loss = functional.cross_entropy(logits, labels[place], label_smoothing=label_smoothing)
         gradients.append(torch.autograd.grad(loss, leaves))
     return torch.stack(losses), [torch.stack(parts) for parts in zip(*gradients, strict=True)]
 
@@ -115,6 +122,42 @@ def test_other_networks_go_through_vmap(network: nn.Module) -> None:
     expected = autograd_losses(network, weights, inputs, labels)
     found = stacked_losses(stacked, weights, inputs, labels)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 0.75])
+@pytest.mark.parametrize(
+    "network", [*PERCEPTRONS.values(), *OTHERS.values()], ids=[*PERCEPTRONS, *OTHERS]
+)
+def test_smoothed_labels_change_gradients_alone(
+    network: nn.Module, label_smoothing: float, scale: float
+) -> None:
+    """Gradients are those of torch's smoothed cross-entropy, the losses those of the plain one."""
+    weights, inputs, labels = draw(network, scale)
+    expected = autograd_losses(network, weights, inputs, labels, label_smoothing)
+    for stacked in (
+        stack_network(network, label_smoothing=label_smoothing),
+        MappedNetwork(network, label_smoothing),
+    ):
+        found = stacked_losses(stacked, weights, inputs, labels)
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12 * scale)
+
+
+def test_what_is_not_trained_is_no_weight() -> None:
+    """A layer that needs no gradient is shared, and has none in the lists of weights."""
+    network = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, CLASSES, bias=False)).double()
+    fixed = network.get_parameter("2.weight").requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    weights = [
+        torch.randn(NETWORKS, *shape, generator=generator, dtype=torch.float64)
+        for shape in ((8, 5), (8,))
+    ]
+    inputs = torch.randn(NETWORKS, BATCH, 5, generator=generator, dtype=torch.float64)
+    logits = stack_network(network).logits(weights, inputs)
+    for place in range(NETWORKS):
+        hidden = functional.linear(inputs[place], weights[0][place], weights[1][place]).relu()
+        expected = hidden @ fixed.mT
+        torch.testing.assert_close(logits[place], expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("network", [PERCEPTRONS["built-in"], OTHERS["tanh"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -214,3 +215,77 @@ def test_test_error_is_never_zero() -> None:
     assert record.test_error == pytest.approx(0.001)
     worst = TrainingRecord(10, True, False, 0.1, 0.0, 499, 499)
     assert worst.test_error == pytest.approx(0.999)
+
+
+@pytest.mark.parametrize("rule", [cross_entropy_below(0.4), full_train_accuracy()], ids=str)
+@pytest.mark.parametrize("times", [1.0, 1.25, 2, 3.14])
+def test_overtime_takes_a_multiple_of_the_steps(
+    blobs: Task, rule: StoppingRule, times: float
+) -> None:
+    """A run goes on to exactly so many times the steps to its target, rounded up."""
+    plain = train_one(blobs, rule, SGD(lr=0.1))
+    longer = train_one(blobs, rule.with_overtime(times), SGD(lr=0.1))
+    expected = math.ceil(times * plain.record.steps)
+    assert (longer.record.steps, longer.record.reached_target) == (expected, True)
+    fixed = train_one(blobs, fixed_steps(expected), SGD(lr=0.1))
+    torch.testing.assert_close(longer.weights, fixed.weights, rtol=0, atol=0)
+    assert longer.record == fixed.record
+
+
+def test_overtime_goes_beyond_the_limit_once_the_target_is_reached(blobs: Task) -> None:
+    """The limit is one on the steps to the target, which may be reached at the limit itself."""
+    steps = train_one(blobs, cross_entropy_below(0.4), SGD(lr=0.1)).record.steps
+    for limit in (steps, steps + 5):
+        rule = cross_entropy_below(0.4, step_limit=limit).with_overtime(3)
+        record = train_one(blobs, rule, SGD(lr=0.1)).record
+        assert (record.steps, record.reached_target) == (3 * steps, True)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [cross_entropy_below(1e-6, step_limit=23), full_train_accuracy(step_limit=23)],
+    ids=str,
+)
+def test_there_is_no_overtime_without_the_target(blobs: Task, rule: StoppingRule) -> None:
+    """A run that does not reach its target ends at the limit and says so."""
+    record = train_one(blobs, rule.with_overtime(4), SGD(lr=1e-3)).record
+    assert (record.steps, record.reached_target, record.diverged) == (23, False, False)
+
+
+def test_fixed_steps_with_overtime_are_more_steps(blobs: Task) -> None:
+    """Twice 30 steps are 60."""
+    rule = fixed_steps(30).with_overtime(2)
+    assert str(rule) == str(fixed_steps(60)) == "60 steps"
+    assert rule.last_step(0) == rule.last_step(30) == 60
+    double, plain = (train_one(blobs, each, SGD()) for each in (rule, fixed_steps(60)))
+    assert double.record == plain.record and double.record.reached_target
+    torch.testing.assert_close(double.weights, plain.weights, rtol=0, atol=0)
+
+
+def test_overtimes_multiply() -> None:
+    """Overtime on overtime is a rule of its own; times one is none."""
+    rule = cross_entropy_below(0.2, step_limit=70)
+    assert rule.with_overtime(2).with_overtime(3) == rule.with_overtime(6)
+    assert rule.with_overtime(1) == rule != rule.with_overtime(2)
+    assert rule.with_overtime(6).last_step(35) == 210
+    assert rule.with_overtime(1.5).last_step(35) == 53
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (
+            cross_entropy_below(0.1).with_overtime(4),
+            "train cross-entropy < 0.1 and on to x4 the steps",
+        ),
+        (
+            full_train_accuracy().with_overtime(1.5),
+            "100 % train accuracy and on to x1.5 the steps",
+        ),
+        (full_train_accuracy().with_overtime(1), "100 % train accuracy"),
+        (fixed_steps(7).with_overtime(1.5), "11 steps"),
+    ],
+)
+def test_overtime_is_described(rule: StoppingRule, text: str) -> None:
+    """A rule says how far it goes on."""
+    assert str(rule) == text

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +23,18 @@ from pytest_fragility.recipes import (
     Optimizer,
     Recipe,
     RMSprop,
+    Schedule,
+    cosine,
     cross_entropy_below,
+    exponential,
     fixed_steps,
     full_train_accuracy,
+    step_decay,
 )
 from pytest_fragility.runs import Run, TrainedRun
+from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task, TaskData, digits
+from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
 from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
 from tests.reference_training import train_alone
 
@@ -38,6 +47,7 @@ OPTIMIZERS: list[Optimizer] = [
     Adam(lr=0.01),
     Adam(lr=0.003, weight_decay=0.01),
     AdamW(lr=0.01),
+    SGD(lr=0.05, momentum=0.8, weight_decay=0.1, decoupled=True),
     RMSprop(lr=0.002),
     RMSprop(lr=0.002, weight_decay=0.01),
 ]
@@ -80,14 +90,15 @@ def train_all(runs: Sequence[Run]) -> list[TrainedRun]:
 
 
 def assert_like_alone(trained: TrainedRun) -> None:
-    """Compare a run with the plain loop: steps exactly, weights to float32 rounding."""
+    """Compare a run with the plain loop: steps exactly, weights to their precision's rounding."""
     network, steps = train_alone(trained.run)
     assert trained.record.steps == steps, str(trained.run)
+    rtol, atol = {"float32": (1e-4, 1e-5), "float64": (1e-10, 1e-10)}[trained.run.recipe.precision]
     torch.testing.assert_close(
         trained.weights,
         dict(network.state_dict()),
-        rtol=1e-4,
-        atol=1e-5,
+        rtol=rtol,
+        atol=atol,
         msg=lambda text: f"{trained.run}: {text}",
     )
 
@@ -119,6 +130,118 @@ def test_mixture_equals_training_alone() -> None:
     ]
     for trained in train_all(runs):
         assert_like_alone(trained)
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"gradient_clipping": 0.5},
+    {"gradient_clipping": 2.0, "sample_order": 1},
+    {"schedule": cosine(25), "gradient_clipping": 1.0},
+    {"schedule": step_decay(9), "initialization": "orthogonal"},
+    {"schedule": exponential(10, factor=1.2), "initialization": "glorot-uniform"},
+    {"schedule": Schedule(warmup=12), "sample_order": 3},
+    {"initialization": "lecun-normal", "initialization_scale": 1.5},
+]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_all_settings_mixed_equal_training_alone(precision: str) -> None:
+    """Schedules, clipping, orders and initializations in one stack for each label smoothing."""
+    stops = itertools.cycle([19, 30, 47])
+    recipes = [
+        Recipe(
+            architecture=MLP(hidden=(8, 5)),
+            optimizer=OPTIMIZERS[place % len(OPTIMIZERS)],
+            label_smoothing=label_smoothing,
+            precision=precision,
+            batch_size=8,
+            stopping=fixed_steps(next(stops)),
+            **variant,
+        )
+        for label_smoothing in (0.0, 0.2)
+        for place, variant in enumerate([*VARIANTS, *VARIANTS[::-1], *VARIANTS[::3]])
+    ]
+    runs = [Run(ODD, 20 + place % 3, recipe, place % 2) for place, recipe in enumerate(recipes)]
+    assert len(plan_shards(find_trajectories(runs), threads=1)) == 2
+    for trained in train_all(runs):
+        assert_like_alone(trained)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.kind)
+def test_clipping_equals_training_alone(optimizer: Optimizer) -> None:
+    """The norm is over a network's parameters, whatever else lies in the memory between them."""
+    recipe = Recipe(
+        # odd numbers of parameters, which leave gaps in an aligned row
+        architecture=MLP(hidden=(7,)),
+        optimizer=optimizer,
+        batch_size=8,
+        precision="float64",
+        stopping=fixed_steps(60),
+    )
+    for trained in train_all(
+        [Run(ODD, 24, recipe.replace(gradient_clipping=norm), 0) for norm in (0.1, 1.0, 100.0)]
+    ):
+        assert_like_alone(trained)
+
+
+def test_smoothing_changes_the_weights_and_not_what_is_reported() -> None:
+    """Stopping and records go by the plain cross-entropy."""
+    recipe = Recipe(
+        architecture=MLP(hidden=(16,)),
+        optimizer=SGD(lr=0.2),
+        label_smoothing=0.1,
+        batch_size=8,
+        precision="float64",
+        stopping=cross_entropy_below(0.3, step_limit=1500),
+    )
+    (trained,) = train_all([Run(ODD, 24, recipe, 0)])
+    assert_like_alone(trained)
+    network = TrainedNetwork.build(trained, "baseline", CPU)
+    with torch.no_grad():
+        logits = network.model(network.inputs)
+    plain = torch.nn.functional.cross_entropy(logits, network.labels).item()
+    assert trained.record.train_loss == pytest.approx(plain, rel=1e-12) and plain < 0.3
+    smoothed = torch.nn.functional.cross_entropy(logits, network.labels, label_smoothing=0.1)
+    assert smoothed.item() > 0.3
+
+
+def test_each_sample_order_is_another() -> None:
+    """The order's number changes the batches, and neither subset nor initial weights."""
+    recipe = Recipe(architecture=MLP(hidden=(8,)), batch_size=4, stopping=fixed_steps(6))
+    runs = [Run(ODD, 24, recipe.replace(sample_order=order), 0) for order in (0, 1, 2)]
+    trained = train_all(runs)
+    for one, other in itertools.combinations(trained, 2):
+        assert not torch.equal(one.weights["1.weight"], other.weights["1.weight"])
+        torch.testing.assert_close(one.initial_weights, other.initial_weights, rtol=0, atol=0)
+    inputs = [TrainedNetwork.build(one, "baseline", CPU).inputs for one in trained]
+    assert torch.equal(inputs[0], inputs[1]) and torch.equal(inputs[0], inputs[2])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_precision_is_that_of_weights_and_inputs(tmp_path: Path, precision: str) -> None:
+    """What a measure sees has the recipe's dtype, and the store keeps it to the last bit."""
+    dtype = getattr(torch, precision)
+    recipe = Recipe(architecture=MLP(hidden=(8,)), precision=precision, stopping=fixed_steps(10))
+    (trained,) = train_all([Run(ODD, 24, recipe, 0)])
+    store = Store(tmp_path / "kept")
+    store.save(trained, "0" * 64)
+    loaded = store.load(trained.run, "0" * 64)
+    assert loaded is not None
+    assert_same_weights(loaded, trained)
+    torch.testing.assert_close(loaded.initial_weights, trained.initial_weights, rtol=0, atol=0)
+    for one in (trained, loaded):
+        assert {w.dtype for w in (*one.weights.values(), *one.initial_weights.values())} == {dtype}
+        network = OracleNetwork.build(one, "baseline", CPU)
+        assert network.inputs.dtype == network.test_inputs.dtype == dtype
+        assert {each.dtype for each in network.model.parameters()} == {dtype}
+        assert {each.dtype for each in network.initial_model.parameters()} == {dtype}
+        with torch.no_grad():
+            logits = network.model(network.inputs)
+        loss = torch.nn.functional.cross_entropy(logits, network.labels).item()
+        assert loss == pytest.approx(network.train_loss, rel=100 * torch.finfo(dtype).eps)
+    # float64 training leaves the numbers that float32 has
+    rounded = all(torch.equal(w, w.float().to(dtype)) for w in trained.weights.values())
+    assert rounded == (precision == "float32")
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.kind)
@@ -295,6 +418,16 @@ def test_stacks_hold_what_can_train_together() -> None:
         for batch_size in (8, 16)
         for seed in (0, 1)
     ]
+    plain = Recipe(architecture=MLP(hidden=(8,)), batch_size=8)
+    runs += [
+        Run(ODD, 30, recipe, seed)
+        for recipe in (
+            plain.replace(label_smoothing=0.1),
+            plain.replace(precision="float64"),
+            plain.replace(schedule=cosine(10)),
+        )
+        for seed in (0, 1)
+    ]
     for threads in (1, 2, 5):
         trajectories = plan_shards(find_trajectories(runs), threads=threads, limit=10)
         shards = [[trajectory.first for trajectory in shard] for shard in trajectories]
@@ -305,6 +438,7 @@ def test_stacks_hold_what_can_train_together() -> None:
             assert len({run.recipe.architecture for run in shard}) == 1
             assert len({run.task.data.input_shape for run in shard}) == 1
             assert len({min(run.recipe.batch_size, run.n) for run in shard}) == 1
+            assert len({(run.recipe.precision, run.recipe.label_smoothing) for run in shard}) == 1
 
 
 def test_no_runs_train_to_nothing() -> None:

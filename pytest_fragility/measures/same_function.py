@@ -101,6 +101,8 @@ def equivalence_values(
     chosen = EQUIVALENCES[equivalence]
     pairs = []
     for seed in family.equivalents.seeds:
+        if _has_diverged(family.equivalents, chosen.arms, seed):
+            return f"the scale-invariant network's training diverged (seed {seed})"
         first, second = (
             _network(measure, family.equivalents, arm, family.equivalents.sizes[0], seed)
             for arm in chosen.arms
@@ -120,6 +122,11 @@ def _network(measure: Measure, family: Family, recipe: str, n: int, seed: int) -
     if is_oracle(measure):
         return family.oracle_network(recipe, n, seed)
     return family[family.task.name, recipe, n, seed]
+
+
+def _has_diverged(family: Family, arms: tuple[str, str], seed: int) -> bool:
+    n = family.sizes[0]
+    return any(family.trained_run(arm, n, seed).record.diverged for arm in arms)
 
 
 def _require_same_function(first: TrainedNetwork, second: TrainedNetwork, name: str) -> None:

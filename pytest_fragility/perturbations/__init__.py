@@ -1,6 +1,6 @@
 """Small training changes: the catalogue, its axes, and changes of one's own."""
 
-from pytest_fragility.perturbations.axes import AXES, Axis
+from pytest_fragility.perturbations.axes import AXES, FIRST_AXES, Axis, smaller_changes
 from pytest_fragility.perturbations.catalogue import (
     CATALOGUE,
     as_perturbation,
@@ -14,10 +14,12 @@ __all__ = [
     "AXES",
     "BASELINE",
     "CATALOGUE",
+    "FIRST_AXES",
     "Axis",
     "Perturbation",
     "as_perturbation",
     "get_perturbation",
     "register_perturbation",
     "resolve_perturbations",
+    "smaller_changes",
 ]

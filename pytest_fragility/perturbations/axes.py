@@ -111,7 +111,7 @@ _NUMBERED = (
     _Numbered(
         "batch", "batch-div", lambda f: changes.scale_batch(1 / f), "batch size / {}", _doublings
     ),
-    _Numbered("momentum", "momentum-", changes.use_momentum, "SGD with momentum {}", _memory),
+    _Numbered("optimizer", "momentum-", changes.use_momentum, "SGD with momentum {}", _memory),
     _Numbered(
         "optimizer",
         "adam-x",
@@ -237,7 +237,7 @@ def _plain(axis: str, name: str, change: Change, summary: str, size: float = 1.0
 _PLAIN = (
     _plain("optimizer", "sgd", changes.use(SGD()), "SGD at 0.05"),
     _plain(
-        "momentum", "momentum", changes.use_momentum(0.9), "SGD with momentum 0.9", _memory(0.9)
+        "optimizer", "momentum", changes.use_momentum(0.9), "SGD with momentum 0.9", _memory(0.9)
     ),
     _plain(
         "optimizer",
@@ -306,13 +306,23 @@ def _axis(name: str, *directions: str) -> Axis:
     return Axis(name, tuple(tuple(each for each in one if each) for one in found))
 
 
+# what sets other values anew comes first where changes are composed
+FIRST_AXES = ("optimizer", "stopping")
+
 AXES = {
     axis.name: axis
     for axis in (
         _axis("lr", "lr-x2 lr-x3 lr-x4 lr-x8 lr-x10 lr-x16", "lr-div2 lr-div3 lr-div4 lr-div10"),
         _axis("batch", "batch-x2 batch-x4 batch-x8", "batch-div2 batch-div4"),
-        _axis("momentum", "momentum-0.5 momentum momentum-0.95"),
-        _axis("optimizer", "nesterov", "adam adam-x3 adam-x10", "adamw", "rmsprop", "sgd"),
+        _axis(
+            "optimizer",
+            "momentum-0.5 momentum momentum-0.95",
+            "nesterov",
+            "adam adam-x3 adam-x10",
+            "adamw",
+            "rmsprop",
+            "sgd",
+        ),
         _axis(
             "weight-decay",
             "weight-decay-0.0001 weight-decay weight-decay-0.002",
@@ -342,3 +352,19 @@ AXES = {
         _axis("depth", "depth-plus-1", "depth-minus-1"),
     )
 }
+
+
+def smaller_changes(perturbation: Perturbation) -> list[Perturbation]:
+    """Return the smaller changes in the same direction along a perturbation's axis, largest first.
+
+    None for a composed one, or for one whose direction the catalogue does not know.
+    """
+    axis = AXES.get(perturbation.axis)
+    for direction in axis.directions if axis else ():
+        if _prefix(direction[0].name) == _prefix(perturbation.name) or perturbation in direction:
+            return [each for each in reversed(direction) if each.size < perturbation.size]
+    return []
+
+
+def _prefix(name: str) -> str:
+    return name.rstrip("0123456789.")

@@ -44,10 +44,10 @@ def initialize(scheme: str) -> Change:
 
 
 def scale_width(factor: float) -> Change:
-    """Multiply the width of every hidden layer; it stays at least 2."""
+    """Multiply the width of every hidden layer; it stays at least 3."""
 
     def change(recipe: Recipe) -> Recipe:
-        hidden = tuple(max(2, round(width * factor)) for width in recipe.architecture.hidden)
+        hidden = tuple(max(3, round(width * factor)) for width in recipe.architecture.hidden)
         return recipe.replace(architecture=dataclasses.replace(recipe.architecture, hidden=hidden))
 
     return change
@@ -122,16 +122,12 @@ def decay_weights_decoupled(coefficient: float) -> Change:
 
 def schedule(made: Schedule) -> Change:
     """Change the learning rate from step to step; a warm-up that there is stays."""
-    return lambda recipe: recipe.replace(
-        schedule=dataclasses.replace(made, warmup=recipe.schedule.warmup)
-    )
+    return lambda recipe: recipe.replace(schedule=made.with_warmup(recipe.schedule.warmup))
 
 
 def warm_up(steps: int) -> Change:
     """Let the learning rate grow from zero in the first steps."""
-    return lambda recipe: recipe.replace(
-        schedule=dataclasses.replace(recipe.schedule, warmup=steps)
-    )
+    return lambda recipe: recipe.replace(schedule=recipe.schedule.with_warmup(steps))
 
 
 def stop_at_full_accuracy(recipe: Recipe) -> Recipe:

@@ -93,6 +93,21 @@ OPTIONS = (
         "Default: label-noise",
         "ladder",
     ),
+    Option(
+        "checkpoints",
+        "string",
+        "A,B,...",
+        "where the check of stopping looks, along one training. Default: the profile's",
+        "checkpoints",
+    ),
+    Option(
+        "budget",
+        "int",
+        "N",
+        "networks that may be trained on demand, by property-based tests and searches. "
+        "Default: 5000",
+        "budget",
+    ),
 )
 MEASURE_KEY = "fragility_measure"
 
@@ -163,9 +178,10 @@ def _read_ini(config: pytest.Config, option: Option) -> Any:
 
 def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
     settings = {option.setting: values[option.key] for option in OPTIONS}
-    if settings["perturbations"] is not None:
-        names = settings["perturbations"].split(",")
-        settings["perturbations"] = [name.strip() for name in names if name.strip()]
+    for listed in ("perturbations", "checkpoints"):
+        if settings[listed] is not None:
+            names = settings[listed].split(",")
+            settings[listed] = [name.strip() for name in names if name.strip()]
     if settings["cache_dir"] is None:
         del settings["cache_dir"]
     else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_fragility.recipes.rules import COUNTS, Rule, check
+from pytest_fragility.recipes.rules import COUNTS, Rule, ShortRepr, check
 
 
-@dataclass(frozen=True, kw_only=True)
-class MLP:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MLP(ShortRepr):
     """A ReLU multilayer perceptron: flatten, then linear layers with ReLU between them.
 
     Parameters
@@ -33,8 +33,8 @@ class MLP:
         return "mlp " + "-".join(map(str, self.hidden)) if self.hidden else "linear"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScaleInvariantMLP:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ScaleInvariantMLP(ShortRepr):
     """A multilayer perceptron whose function does not change when its weights are scaled.
 
     Flatten; then for each hidden layer a linear map without bias, a layer normalization without
@@ -46,12 +46,12 @@ class ScaleInvariantMLP:
     Parameters
     ----------
     hidden
-        Widths of the hidden layers, first to last; at least one layer of at least two.
+        Widths of the hidden layers, first to last; at least one layer, of at least three.
 
     Raises
     ------
     SettingsError
-        If there is no layer, or a width is not a whole number from 2 up.
+        If there is no layer, or a width is not a whole number from 3 up.
     """
 
     kind: ClassVar[str] = "scale_invariant_mlp"
@@ -59,11 +59,12 @@ class ScaleInvariantMLP:
 
     def __post_init__(self) -> None:
         check(self, hidden=COUNTS)
-        at_least_two = Rule(
-            lambda value: len(value) > 0 and min(value) > 1,
-            "one layer or more, each of at least 2 units, which a layer normalization needs",
+        # two normalized units are 1 and -1, whatever the weights
+        at_least_three = Rule(
+            lambda value: len(value) > 0 and min(value) > 2,
+            "one layer or more, each of at least 3 units, which a layer normalization needs",
         )
-        check(self, hidden=at_least_two)
+        check(self, hidden=at_least_three)
 
     def __str__(self) -> str:
         return "scale-invariant mlp " + "-".join(map(str, self.hidden))

@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.rules import FRACTION, FRACTIONS, NOT_NEGATIVE, POSITIVE, check
+from pytest_fragility.recipes.rules import (
+    FRACTION,
+    FRACTIONS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    ShortRepr,
+    check,
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SGD:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SGD(ShortRepr):
     """Stochastic gradient descent, as ``torch.optim.SGD`` with ``dampening=0``.
 
     Parameters
@@ -46,8 +53,8 @@ class SGD:
             raise SettingsError("SGD.nesterov=True needs momentum > 0, got momentum=0.0")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Adam:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Adam(ShortRepr):
     """Adam, as ``torch.optim.Adam``: weight decay is added to the gradient.
 
     Parameters
@@ -77,7 +84,7 @@ class Adam:
         check(self, lr=POSITIVE, eps=POSITIVE, betas=FRACTIONS, weight_decay=NOT_NEGATIVE)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AdamW(Adam):
     """AdamW, as ``torch.optim.AdamW``: weight decay shrinks the weights themselves.
 
@@ -88,8 +95,8 @@ class AdamW(Adam):
     weight_decay: float = 0.01
 
 
-@dataclass(frozen=True, kw_only=True)
-class RMSprop:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RMSprop(ShortRepr):
     """RMSprop, as ``torch.optim.RMSprop`` without momentum and not centred.
 
     Parameters

@@ -23,6 +23,7 @@ from pytest_fragility.recipes.rules import (
     POSITIVE,
     WHOLE,
     Rule,
+    ShortRepr,
     check,
     named,
     one_of,
@@ -42,8 +43,8 @@ INITIALIZATIONS = (
 PRECISIONS = ("float32", "float64")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Recipe(ShortRepr):
     """Everything that decides a training run but data, size n and seed.
 
     Parameters

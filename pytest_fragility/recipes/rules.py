@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -67,3 +68,16 @@ def check(part: object, **rules: Rule) -> None:
         value = getattr(part, name)
         if not rule.holds(value):
             raise SettingsError(f"{type(part).__name__}.{name}={value!r}: expected {rule.words}")
+
+
+class ShortRepr:
+    """Mixed into dataclasses whose repr names only the fields that are not the default."""
+
+    def __repr__(self) -> str:
+        plain = type(self)()
+        parts = [
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in dataclasses.fields(self)  # type: ignore[arg-type]
+            if getattr(self, each.name) != getattr(plain, each.name)
+        ]
+        return f"{type(self).__name__}({', '.join(parts)})"

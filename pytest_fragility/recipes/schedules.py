@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
-from pytest_fragility.recipes.rules import COUNT, POSITIVE, WHOLE, check, named
+from pytest_fragility.recipes.rules import COUNT, POSITIVE, WHOLE, ShortRepr, check, named
 
 CONSTANT, COSINE, STEP, EXPONENTIAL = "constant", "cosine", "step", "exponential"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Schedule(ShortRepr):
     """By what the learning rate is multiplied at each step.
 
     Build one with `cosine`, `step_decay` or `exponential`; `with_warmup` adds a warm-up.
@@ -57,9 +58,17 @@ class Schedule:
 
     def multiplier(self, step: int) -> float:
         """Return by what the learning rate is multiplied at a step, counted from zero."""
-        if self.warmup and step < self.warmup:
-            return self._without_warmup(step) * (step + 1) / self.warmup
-        return self._without_warmup(step)
+        try:
+            multiplier = self._without_warmup(step)
+        except OverflowError:
+            # a rate that outgrows its numbers: the training diverges, and its record says so
+            return math.inf
+        is_warm = step >= self.warmup
+        return multiplier if is_warm else multiplier * (step + 1) / self.warmup
+
+    def with_warmup(self, steps: int) -> Schedule:
+        """Return the schedule with another number of steps of warm-up."""
+        return dataclasses.replace(self, warmup=steps)
 
     def _without_warmup(self, step: int) -> float:
         if self.kind == COSINE:

@@ -6,11 +6,11 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from pytest_fragility.recipes.rules import COUNT, POSITIVE, Rule, check, named
+from pytest_fragility.recipes.rules import COUNT, POSITIVE, Rule, ShortRepr, check, named
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoppingRule:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StoppingRule(ShortRepr):
     """When a training ends.
 
     Build one with `cross_entropy_below`, `full_train_accuracy` or `fixed_steps`.
@@ -22,8 +22,8 @@ class StoppingRule:
     target
         Mean train cross-entropy in nats, or train accuracy; unused for ``"steps"``.
     step_limit
-        The training ends here at the latest. A run that has not reached its target by then
-        says so, and does not count as one that did.
+        The target must be reached by then. A run that has not reached it ends here, says so, and
+        does not count as one that did.
     overtime
         How many times the steps to the target are taken: 1 ends the training where the target is
         reached, 4 goes on from there for three times as long.
@@ -61,7 +61,8 @@ class StoppingRule:
         Fixed steps are reached where they say, whatever the argument.
         """
         reached = self.step_limit if self.kind == "steps" else target_step
-        return math.ceil(reached * self.overtime)
+        # 50 * 1.1 is a little more than 55
+        return math.ceil(round(reached * self.overtime, 6))
 
     def __str__(self) -> str:
         if self.kind == "steps":

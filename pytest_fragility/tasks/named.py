@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 from pytest_fragility.errors import TaskError
@@ -78,7 +79,7 @@ def get_task(name: str) -> Task:
     task = _base(base, name)
     for operation in operations:
         task = _changed(task, operation, name)
-    return task
+    return replace(task, code=f"get_task({name!r})")
 
 
 def _base(base: str, name: str) -> Task:

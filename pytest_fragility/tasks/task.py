@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +225,7 @@ def _require_samples(part: str, inputs: Inputs, labels: Labels) -> None:
         raise TaskError(f"{part}_labels: expected classes counted from 0, got {labels.min()}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """A named data set that is read when it is first needed.
 
@@ -237,6 +237,8 @@ class Task:
         A function without arguments that returns the data. Called once, and not at collection.
     clean
         The same task without label noise; None where it has none.
+    code
+        Code that makes it, which its repr shows; filled in for tasks that have a name of their own.
 
     Examples
     --------
@@ -244,8 +246,12 @@ class Task:
     """
 
     name: str
-    load: Callable[[], TaskData] = field(repr=False)
-    clean: Task | None = field(default=None, repr=False)
+    load: Callable[[], TaskData]
+    clean: Task | None = None
+    code: str = ""
+
+    def __repr__(self) -> str:
+        return self.code or f"Task({self.name!r}, {self.load!r})"
 
     @cached_property
     def data(self) -> TaskData:

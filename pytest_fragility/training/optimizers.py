@@ -6,6 +6,7 @@ The updates are those of ``torch.optim``, step by step, to float32 rounding.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def optimizer_group(recipe: Recipe) -> tuple[Any, ...]:
         bool(optimizer.weight_decay),
         *shared.values(),
         recipe.gradient_clipping is not None,
-        str(recipe.schedule),
+        recipe.schedule,
     )
 
 
@@ -73,7 +74,8 @@ class StackedOptimizer:
 
     def step(self, weights: torch.Tensor, gradients: torch.Tensor) -> None:
         """Update `weights` in place; `gradients` are used up. Both have shape (K, P)."""
-        self._rate = self._schedule.multiplier(self._steps)
+        rate = self._schedule.multiplier(self._steps)
+        self._rate = rate if rate <= torch.finfo(weights.dtype).max else math.inf
         self._steps += 1
         if self._clips:
             self._clip(gradients)
@@ -131,7 +133,7 @@ class StackedOptimizer:
         mean, square = self._state
         mean.mul_(beta1).add_(gradients, alpha=1 - beta1)
         square.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
-        denominator = torch.sqrt(square, out=gradients)
+        denominator = square.sqrt()
         denominator.add_(self._shared.eps * second_correction).div_(self._columns["lr"])
         share = second_correction / first_correction
         weights.addcdiv_(mean, denominator, value=-self._rate * share)

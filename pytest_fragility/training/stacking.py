@@ -58,7 +58,8 @@ class Layer:
 
 def _perceptron_layers(network: nn.Module) -> list[Layer] | None:
     """Return the layers of a perceptron, or None where the network is something else."""
-    if not isinstance(network, nn.Sequential):
+    has_frozen = not all(each.requires_grad for each in network.parameters())
+    if has_frozen or not isinstance(network, nn.Sequential):
         return None
     layers: list[Layer] = []
     for place, module in enumerate(network):

@@ -1,0 +1,36 @@
+"""A limit on how many networks are trained on demand."""
+
+from __future__ import annotations
+
+from pytest_fragility.errors import BudgetError
+
+
+class TrainingBudget:
+    """Counts the networks that are trained on demand, and stops before a limit is passed.
+
+    Parameters
+    ----------
+    networks
+        How many may be trained in all; what a store has is free.
+    """
+
+    def __init__(self, networks: int) -> None:
+        self.networks = networks
+        self.spent = 0
+
+    def spend(self, networks: int) -> None:
+        """Count networks that are about to be trained.
+
+        Raises
+        ------
+        BudgetError
+            If more would be trained than the budget has left; none of them is.
+        """
+        if self.spent + networks > self.networks:
+            raise BudgetError(
+                f"training on demand has used {self.spent} of its budget of {self.networks} "
+                f"networks, and {networks} more are needed; raise the budget "
+                f"(--fragility-budget={2 * self.networks}), ask for fewer examples, sizes or "
+                "seeds, or run again: what is trained already comes from the store"
+            )
+        self.spent += networks

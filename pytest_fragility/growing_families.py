@@ -1,0 +1,182 @@
+"""Families that grow: a recipe is trained when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.budget import TrainingBudget
+from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.perturbations import BASELINE, Perturbation
+from pytest_fragility.settings import AuditSettings, resolve_settings
+
+if TYPE_CHECKING:
+    from pytest_fragility.curves import LearningCurve, LearningCurves
+    from pytest_fragility.families import Progress
+    from pytest_fragility.measures.measure import Measure
+    from pytest_fragility.trained_networks import TrainedNetwork
+
+
+class GrowingFamily:
+    """A family with one task, its sizes and seeds, and whatever recipes are asked for.
+
+    What has been trained is kept, here and in the store.
+
+    Parameters
+    ----------
+    settings
+        Give task, baseline, sizes, seeds, device and store.
+    budget
+        Charged with what is trained; None has no limit.
+    progress
+        Called as ``progress(runs done, runs to train, share of the work done)``.
+    """
+
+    def __init__(
+        self,
+        settings: AuditSettings,
+        *,
+        budget: TrainingBudget | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.settings = settings
+        self._budget = budget
+        self._progress = progress
+        self._families: dict[str, Family] = {}
+        self._baselines: dict[tuple[int, float], LearningCurve] = {}
+        self._measures: dict[int, Measure] = {}
+
+    def with_seeds(self, seeds: Iterable[int]) -> GrowingFamily:
+        """Return a family of the same budget with other seeds, which has nothing trained yet."""
+        settings = replace(self.settings, seeds=tuple(seeds))
+        return GrowingFamily(settings, budget=self._budget, progress=self._progress)
+
+    def grow(self, perturbations: Iterable[Perturbation]) -> None:
+        """Train, in one go, what is missing of the baseline and these perturbations.
+
+        Raises
+        ------
+        BudgetError
+            If the budget does not suffice; nothing is trained then.
+        """
+        recipes = {BASELINE: self.settings.recipe}
+        recipes |= {each.name: each(self.settings.recipe) for each in perturbations}
+        missing = {name: recipes[name] for name in recipes if name not in self._families}
+        if not missing:
+            return
+        from pytest_fragility.store import Store
+        from pytest_fragility.training.devices import choose_device
+
+        settings = self.settings
+        plans = [
+            FamilyPlan(settings.task, {name: recipe}, settings.sizes, settings.seeds)
+            for name, recipe in missing.items()
+        ]
+        families = train_families(
+            plans,
+            device=choose_device(settings.device),
+            store=None if settings.cache_dir is None else Store(settings.cache_dir),
+            progress=self._progress,
+            budget=self._budget,
+        )
+        self._families |= dict(zip(missing, families, strict=True))
+
+    def family(self, *perturbations: Perturbation) -> Family:
+        """Return the trained family of the baseline and these perturbations."""
+        self.grow(perturbations)
+        names = [BASELINE, *(each.name for each in perturbations)]
+        settings = self.settings
+        recipes = {name: self._families[name].recipes[name] for name in names}
+        plan = FamilyPlan(settings.task, recipes, settings.sizes, settings.seeds)
+        trained = {
+            (name, n, seed): self._families[name].trained_run(name, n, seed)
+            for name in names
+            for n in settings.sizes
+            for seed in settings.seeds
+        }
+        return Family(plan, trained, self._families[BASELINE].device)
+
+    def network(self, perturbation: Perturbation | None, n: int, seed: int) -> TrainedNetwork:
+        """Return one network; without a perturbation, of the baseline."""
+        chosen = [] if perturbation is None else [perturbation]
+        name = perturbation.name if perturbation else BASELINE
+        self.grow(chosen)
+        return self._families[name][self.settings.task.name, name, n, seed]
+
+    def curves(
+        self,
+        measure: Measure,
+        *perturbations: Perturbation,
+        alpha: float | None = None,
+        name: str | None = None,
+    ) -> LearningCurves:
+        """Return a measure's learning curves under the baseline and these perturbations.
+
+        The baseline's values are worked out once for each measure.
+        """
+        from pytest_fragility.auditing import learning_curves
+
+        level = self.settings.alpha if alpha is None else alpha
+        curves = learning_curves(
+            measure,
+            self.family(*perturbations),
+            alpha=level,
+            scale=self.settings.scale,
+            name=name,
+        )
+        # an identity is good for as long as its owner lives
+        self._measures[id(measure)] = measure
+        place = (id(measure), level)
+        if place not in self._baselines:
+            self._baselines[place] = curves.measure[BASELINE]
+        measured = {each.name: curves.measure[each.name] for each in perturbations}
+        return replace(curves, measure={BASELINE: self._baselines[place], **measured})
+
+
+class FamilySource:
+    """Growing families by what they are asked for: one for the same settings, one budget for all.
+
+    Parameters
+    ----------
+    layers
+        Settings that are taken where a request does not say; the first source first.
+    progress
+        Called as ``progress(runs done, runs to train, share of the work done)``.
+    """
+
+    def __init__(
+        self, *layers: Mapping[str, Any], progress: Callable[[], Progress | None] | None = None
+    ) -> None:
+        self._layers = layers
+        self._progress = progress
+        self._known: dict[str, GrowingFamily] = {}
+        self._budget: TrainingBudget | None = None
+
+    def family(self, options: Mapping[str, Any]) -> GrowingFamily:
+        """Return the family with these settings, the same one each time.
+
+        Parameters
+        ----------
+        options
+            As `pytest_fragility.audit` takes them.
+
+        Raises
+        ------
+        SettingsError
+            If an option is unknown or its value cannot be used.
+        """
+        key = repr(sorted((name, repr(value)) for name, value in options.items()))
+        if key not in self._known:
+            self._known[key] = self.family_of(resolve_settings(options, *self._layers))
+        return self._known[key]
+
+    def family_of(self, settings: AuditSettings) -> GrowingFamily:
+        """Return a family with settings that are resolved already, the same one each time."""
+        key = f"settings {id(settings)}"
+        if key not in self._known:
+            if self._budget is None:
+                self._budget = TrainingBudget(settings.budget)
+            progress = self._progress() if self._progress else None
+            self._known[key] = GrowingFamily(settings, budget=self._budget, progress=progress)
+        return self._known[key]

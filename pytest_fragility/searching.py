@@ -1,0 +1,126 @@
+"""A search for changes that break a measure, which believes nothing that luck could have found.
+
+Whoever looks at many perturbations finds one that seems to break any measure. So a breakage is
+believed only where fresh seeds, which had no part in the search, show it again; and the chance of
+being fooled is shared out over all such confirmations of a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_fragility.checks.judging import judge
+from pytest_fragility.checks.planning import EXPONENT, LINEAR_KINDS, SPREAD, TREND, Check
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
+from pytest_fragility.curves import LearningCurves
+from pytest_fragility.growing_families import GrowingFamily
+from pytest_fragility.measures.measure import Measure
+from pytest_fragility.perturbations import Perturbation
+
+SEARCHED_KINDS = (TREND, EXPONENT, SPREAD)
+
+# far from the seeds that people name
+FIRST_FRESH_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a search found out about one perturbation.
+
+    Parameters
+    ----------
+    perturbation
+        The change.
+    status
+        ``broken`` where fresh seeds confirm it, ``kept`` where every check is kept, else
+        ``inconclusive``.
+    verdicts
+        On the search's own seeds, one for each kind of check.
+    confirmation
+        What fresh seeds said, with their curves; None where nothing was to be confirmed.
+    alpha
+        The level at which it was confirmed.
+    """
+
+    perturbation: Perturbation
+    status: str
+    verdicts: tuple[Verdict, ...]
+    confirmation: tuple[Verdict, LearningCurves] | None = None
+    alpha: float | None = None
+
+
+class Search:
+    """Judges one measure under one perturbation after the other.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    family
+        Where networks are trained.
+    kinds
+        Kinds of checks, of ``trend``, ``exponent`` and ``spread``.
+    name
+        What messages call the measure; its ``__name__`` by default.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        family: GrowingFamily,
+        *,
+        kinds: Sequence[str] = SEARCHED_KINDS,
+        name: str | None = None,
+    ) -> None:
+        self._measure = measure
+        self._name = name
+        self.family = family
+        is_linear = family.settings.scale == "linear"
+        self._kinds = [kind for kind in kinds if not is_linear or kind in LINEAR_KINDS]
+        seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + len(family.settings.seeds))
+        self._fresh = family.with_seeds(seeds)
+        self._known: dict[str, Finding] = {}
+        self._confirmations = 0
+
+    def finding(self, perturbation: Perturbation) -> Finding:
+        """Return whether a perturbation breaks the measure; the same answer each time."""
+        if perturbation.name not in self._known:
+            self._known[perturbation.name] = self._find(perturbation)
+        return self._known[perturbation.name]
+
+    def breaks(self, perturbation: Perturbation) -> bool:
+        """Return whether a perturbation breaks the measure, confirmed on fresh seeds."""
+        return self.finding(perturbation).status == BROKEN
+
+    def _find(self, perturbation: Perturbation) -> Finding:
+        curves = self.family.curves(self._measure, perturbation, name=self._name)
+        tolerances = self.family.settings.tolerances
+        verdicts = tuple(
+            judge(Check(kind, perturbation.name), curves, tolerances) for kind in self._kinds
+        )
+        suspects = [v.check for v in verdicts if v.status == BROKEN and v.is_applicable]
+        if suspects:
+            return self._confirm(perturbation, verdicts, suspects)
+        is_kept = all(verdict.status == KEPT for verdict in verdicts)
+        return Finding(perturbation, KEPT if is_kept else INCONCLUSIVE, verdicts)
+
+    def _confirm(
+        self, perturbation: Perturbation, verdicts: tuple[Verdict, ...], suspects: list[Check]
+    ) -> Finding:
+        alpha = self._next_level() / len(suspects)
+        curves = self._fresh.curves(self._measure, perturbation, alpha=alpha, name=self._name)
+        tolerances = self.family.settings.tolerances
+        for check in suspects:
+            again = judge(check, curves, tolerances)
+            if again.status == BROKEN and again.is_applicable:
+                return Finding(perturbation, BROKEN, verdicts, (again, curves), alpha)
+        return Finding(perturbation, INCONCLUSIVE, verdicts, None, alpha)
+
+    def _next_level(self) -> float:
+        """Return the level of the next confirmation: the levels of all add up to alpha.
+
+        The k-th gets alpha / (k (k + 1)).
+        """
+        self._confirmations += 1
+        return self.family.settings.alpha / (self._confirmations * (self._confirmations + 1))
