@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_fragility.auditing import audit as audit
     from pytest_fragility.auditing import learning_curves as learning_curves
     from pytest_fragility.errors import AuditFailure as AuditFailure
+    from pytest_fragility.errors import BudgetError as BudgetError
     from pytest_fragility.errors import CheckBroken as CheckBroken
     from pytest_fragility.errors import CheckInconclusive as CheckInconclusive
     from pytest_fragility.errors import FragilityError as FragilityError
@@ -23,15 +24,22 @@ if TYPE_CHECKING:
     from pytest_fragility.errors import TaskError as TaskError
     from pytest_fragility.families import Family as Family
     from pytest_fragility.perturbations import Perturbation as Perturbation
+    from pytest_fragility.perturbations import get_perturbation as get_perturbation
+    from pytest_fragility.perturbations import register_perturbation as register_perturbation
     from pytest_fragility.recipes import MLP as MLP
     from pytest_fragility.recipes import SGD as SGD
     from pytest_fragility.recipes import Adam as Adam
     from pytest_fragility.recipes import AdamW as AdamW
     from pytest_fragility.recipes import Recipe as Recipe
     from pytest_fragility.recipes import RMSprop as RMSprop
+    from pytest_fragility.recipes import ScaleInvariantMLP as ScaleInvariantMLP
+    from pytest_fragility.recipes import cosine as cosine
     from pytest_fragility.recipes import cross_entropy_below as cross_entropy_below
+    from pytest_fragility.recipes import exponential as exponential
     from pytest_fragility.recipes import fixed_steps as fixed_steps
     from pytest_fragility.recipes import full_train_accuracy as full_train_accuracy
+    from pytest_fragility.recipes import step_decay as step_decay
+    from pytest_fragility.single_network import trained_network as trained_network
     from pytest_fragility.tasks import Ladder as Ladder
     from pytest_fragility.tasks import Task as Task
     from pytest_fragility.tasks import TaskData as TaskData
@@ -41,6 +49,7 @@ _HOMES = {
     "auditing": ("AuditResult", "audit", "learning_curves"),
     "errors": (
         "AuditFailure",
+        "BudgetError",
         "CheckBroken",
         "CheckInconclusive",
         "FragilityError",
@@ -50,7 +59,7 @@ _HOMES = {
         "TaskError",
     ),
     "families": ("Family",),
-    "perturbations": ("Perturbation",),
+    "perturbations": ("Perturbation", "get_perturbation", "register_perturbation"),
     "recipes": (
         "MLP",
         "SGD",
@@ -58,10 +67,15 @@ _HOMES = {
         "AdamW",
         "RMSprop",
         "Recipe",
+        "ScaleInvariantMLP",
+        "cosine",
         "cross_entropy_below",
+        "exponential",
         "fixed_steps",
         "full_train_accuracy",
+        "step_decay",
     ),
+    "single_network": ("trained_network",),
     "tasks": ("Ladder", "Task", "TaskData"),
     "trained_networks": ("TrainedNetwork",),
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pytest_fragility.checks.planning import (
     COMPLEXITY,
@@ -18,10 +19,21 @@ from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import CheckBroken, CheckInconclusive, SettingsError
-from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.messages import failure_message
+from pytest_fragility.perturbations import (
+    BASELINE,
+    Perturbation,
+    along_axis,
+    changes_recipe,
+    get_perturbation,
+)
+from pytest_fragility.report.messages import failure_message, withstanding_message
 from pytest_fragility.report.records import check_record
 from pytest_fragility.settings import AuditSettings
+
+if TYPE_CHECKING:
+    from pytest_fragility.growing_families import FamilySource, GrowingFamily
+    from pytest_fragility.measures.measure import Measure
+    from pytest_fragility.searching import Search
 
 Listener = Callable[[LearningCurves, Verdict], None]
 
@@ -82,6 +94,28 @@ def _require_perturbation(curves: LearningCurves, name: str) -> None:
         raise SettingsError("the baseline cannot be compared with itself; name a perturbation")
 
 
+def _known_of_smaller(search: Search, perturbation: Perturbation) -> list[str]:
+    """Return sentences on what smaller changes do."""
+    parts = perturbation.single_changes
+    if len(parts) > 1:
+        alone = {part.name: search.breaks(part) for part in parts}
+        return [
+            f"{name} alone {'breaks it too' if is_broken else 'does not break it'}"
+            for name, is_broken in alone.items()
+        ]
+    kept = search.largest_kept(perturbation)
+    if kept is not None:
+        status = search.finding(kept).status
+        how = "keeps it" if status == KEPT else "does not break it"
+        return [f"The largest smaller change on this axis, {kept.name}, {how}"]
+    return [f"No smaller change than {perturbation.name} is in the catalogue, or all break it"]
+
+
+def _grow(family: GrowingFamily, perturbations: Iterable[Perturbation]) -> None:
+    baseline = family.settings.recipe
+    family.grow([each for each in perturbations if changes_recipe(each, baseline)])
+
+
 class FragilityAsserts:
     """The session's settings, and the asserts that the checks use.
 
@@ -89,11 +123,28 @@ class FragilityAsserts:
     ----------
     settings
         Of the session; each assert can be told another tolerance.
+    families
+        Where networks are trained on demand, for `assert_withstands`; made from the settings where
+        it is not given.
+    settings_now
+        Returns the settings of the running test, for `assert_withstands`; the session's where it
+        is not given.
     """
 
-    def __init__(self, settings: AuditSettings) -> None:
+    def __init__(
+        self,
+        settings: AuditSettings,
+        families: FamilySource | None = None,
+        settings_now: Callable[[], AuditSettings] | None = None,
+    ) -> None:
         self.settings = settings
         self.tolerances = settings.tolerances
+        self._families = families
+        self._settings_now = settings_now or (lambda: settings)
+        self._searches: dict[tuple[int, int, tuple[str, ...]], Search] = {}
+
+    def __repr__(self) -> str:
+        return "fragility"
 
     def assert_trend_kept(
         self, curves: LearningCurves, perturbation: str = BASELINE, *, trend: str | None = None
@@ -169,6 +220,89 @@ class FragilityAsserts:
         if least_sensitivity is not None:
             tolerances = replace(tolerances, sensitivity=least_sensitivity)
         return assert_kept(Check(kind), curves, tolerances)
+
+    def assert_withstands(
+        self,
+        measure: Measure,
+        perturbation: Perturbation | str,
+        *,
+        checks: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Assert that no check of a measure is broken under a perturbation; for property tests.
+
+        Networks are trained on demand, with the settings of the test's marker. A breakage is
+        raised only where fresh seeds confirm it, at a level that is shared out over all
+        confirmations, since a search over many perturbations finds some that break by luck. What
+        is inconclusive, or no small change, passes: nothing was found, and nothing is certified.
+
+        Parameters
+        ----------
+        measure
+            A function of one `TrainedNetwork`.
+        perturbation
+            The change, or its name.
+        checks
+            Of ``trend``, ``exponent`` and ``spread``; all by default.
+        name
+            What the message calls the measure; its ``__name__`` by default.
+
+        Raises
+        ------
+        CheckBroken
+            If fresh seeds confirm a breakage; the message names the largest smaller change on the
+            same axis that is kept.
+        BudgetError
+            If more networks would be trained than the budget has left.
+        """
+        __tracebackhide__ = True
+        chosen = get_perturbation(perturbation) if isinstance(perturbation, str) else perturbation
+        search = self._search(measure, tuple(checks or ()), name)
+        along = [each for part in chosen.single_changes for each in along_axis(part)]
+        _grow(search.family, along)
+        finding = search.finding(chosen)
+        if finding.confirmation is None:
+            return
+        verdict, curves = finding.confirmation
+        message = withstanding_message(
+            check_record(curves, verdict),
+            alpha=finding.alpha or 0.0,
+            smaller=_known_of_smaller(search, chosen),
+            code=chosen.code or None,
+        )
+        raise CheckBroken(message, verdict)
+
+    def _search(
+        self,
+        measure: Measure,
+        checks: tuple[str, ...],
+        name: str | None,
+    ) -> Search:
+        """Return the search for this measure, the same one each time."""
+        from pytest_fragility.searching import SEARCHED_KINDS, Search
+
+        family = self._family_now()
+        place = (id(measure), id(family), checks)
+        if place not in self._searches:
+            self._searches[place] = Search(
+                measure,
+                family,
+                kinds=checks or SEARCHED_KINDS,
+                name=name,
+            )
+        return self._searches[place]
+
+    def train_ahead(self, perturbations: Iterable[Perturbation]) -> None:
+        """Train the running test's family under all perturbations that change its baseline."""
+        _grow(self._family_now(), perturbations)
+
+    def _family_now(self) -> GrowingFamily:
+        """Return the family with the settings of the running test."""
+        from pytest_fragility.growing_families import FamilySource
+
+        if self._families is None:
+            self._families = FamilySource()
+        return self._families.family_of(self._settings_now())
 
     def _assert_change(
         self, kind: str, curves: LearningCurves, perturbation: str, tolerance: float | None

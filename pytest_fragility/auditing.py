@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_fragility.checks.planning import EQUIVALENCE, INVARIANCE_KINDS, SYMMETRY, plan_checks
+from pytest_fragility.checks.planning import (
+    EQUIVALENCE,
+    INVARIANCE_KINDS,
+    LOCATE,
+    SYMMETRY,
+    plan_checks,
+)
 from pytest_fragility.checks.verdicts import KEPT
 from pytest_fragility.curves import Invariance, LadderCurves, LearningCurve, LearningCurves
 from pytest_fragility.measures.adapters import as_measure
@@ -286,6 +292,7 @@ def audit(
     checkpoints: Sequence[str | Perturbation] | None = None,
     ladder: Ladder | str | Sequence[Task | str] | None = None,
     checks: str | Sequence[str] | None = None,
+    locate: bool | Sequence[str] | None = None,
     trend: str | None = None,
     exponent_tolerance: float | None = None,
     spread_tolerance: float | None = None,
@@ -295,6 +302,7 @@ def audit(
     alpha: float | None = None,
     scale: str | None = None,
     profile: str | None = None,
+    budget: int | None = None,
     device: str | None = None,
     cache_dir: Path | str | None = DEFAULT_FOLDER,
     progress: Progress | None = None,
@@ -329,6 +337,9 @@ def audit(
     checks
         Of ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity``, ``symmetry`` and
         ``equivalence``; all by default.
+    locate
+        Whether to walk along each axis (learning rate, batch size, ...) to the smallest change
+        that breaks the measure, or along which; trains more networks. Default: False.
     trend
         The slope that the baseline must show: ``error`` (test error's sign, the default),
         ``increasing`` or ``decreasing``.
@@ -352,6 +363,9 @@ def audit(
     profile
         ``quick``, ``standard`` (the default) or ``thorough``: sizes, seeds and perturbations that
         are not given.
+    budget
+        How many networks may be trained on demand, where breaking points are located. Default:
+        5,000.
     device
         ``auto`` (the default), ``cpu``, ``cuda`` or ``cuda:1``.
     cache_dir
@@ -372,10 +386,16 @@ def audit(
         If the data cannot be used.
     MeasureError
         If the measure fails on one of the networks.
+    BudgetError
+        If more networks would be trained on demand than the budget allows.
     StoreError
         If the cache folder cannot be used.
     """
+    from pytest_fragility.breaking_points import locate as locate_breaking_points
+    from pytest_fragility.budget import TrainingBudget
     from pytest_fragility.checks.judging import judge
+    from pytest_fragility.growing_families import GrowingFamily
+    from pytest_fragility.searching import Search
 
     chosen_name = measure_name(measure, name)
     as_measure(measure)
@@ -389,6 +409,7 @@ def audit(
             "checkpoints": checkpoints,
             "ladder": ladder,
             "checks": checks,
+            "locate": locate,
             "trend": trend,
             "exponent_tolerance": exponent_tolerance,
             "spread_tolerance": spread_tolerance,
@@ -398,6 +419,7 @@ def audit(
             "alpha": alpha,
             "scale": scale,
             "profile": profile,
+            "budget": budget,
             "device": device,
             "cache_dir": cache_dir,
         }
@@ -406,5 +428,12 @@ def audit(
     curves = learning_curves(
         measure, family, alpha=settings.alpha, scale=settings.scale, name=chosen_name
     )
-    verdicts = tuple(judge(check, curves, settings.tolerances) for check in settings.checks)
+    on_demand = GrowingFamily(settings, budget=TrainingBudget(settings.budget), progress=progress)
+    search = Search(measure, on_demand, name=chosen_name)
+    verdicts = tuple(
+        locate_breaking_points(check, search)
+        if check.kind == LOCATE
+        else judge(check, curves, settings.tolerances)
+        for check in settings.checks
+    )
     return AuditResult(verdicts, curves)

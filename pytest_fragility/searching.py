@@ -16,12 +16,15 @@ from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.growing_families import GrowingFamily
 from pytest_fragility.measures.measure import Measure
-from pytest_fragility.perturbations import Perturbation
+from pytest_fragility.perturbations import Perturbation, smaller_changes
 
 SEARCHED_KINDS = (TREND, EXPONENT, SPREAD)
 
 # far from the seeds that people name
 FIRST_FRESH_SEED = 1_000_000
+
+# a confirmation has a small share of alpha, which takes more seeds to decide
+FRESH_FOR_EACH = 2
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class Search:
         self.family = family
         is_linear = family.settings.scale == "linear"
         self._kinds = [kind for kind in kinds if not is_linear or kind in LINEAR_KINDS]
-        seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + len(family.settings.seeds))
-        self._fresh = family.with_seeds(seeds)
+        fresh = FRESH_FOR_EACH * len(family.settings.seeds)
+        self._fresh = family.with_seeds(range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + fresh))
         self._known: dict[str, Finding] = {}
         self._confirmations = 0
 
@@ -89,12 +92,25 @@ class Search:
             self._known[perturbation.name] = self._find(perturbation)
         return self._known[perturbation.name]
 
+    def curves(self, perturbation: Perturbation) -> LearningCurves:
+        """Return the measure's curves on the search's own seeds."""
+        return self.family.curves(self._measure, perturbation, name=self._name)
+
     def breaks(self, perturbation: Perturbation) -> bool:
         """Return whether a perturbation breaks the measure, confirmed on fresh seeds."""
         return self.finding(perturbation).status == BROKEN
 
+    def largest_kept(self, perturbation: Perturbation) -> Perturbation | None:
+        """Return the largest smaller change on the same axis that does not break the measure.
+
+        None where every smaller one that the catalogue has breaks it, or where there is none.
+        """
+        baseline = self.family.settings.recipe
+        smaller = [each for each in smaller_changes(perturbation) if each(baseline) != baseline]
+        return next((each for each in smaller if not self.breaks(each)), None)
+
     def _find(self, perturbation: Perturbation) -> Finding:
-        curves = self.family.curves(self._measure, perturbation, name=self._name)
+        curves = self.curves(perturbation)
         tolerances = self.family.settings.tolerances
         verdicts = tuple(
             judge(Check(kind, perturbation.name), curves, tolerances) for kind in self._kinds

@@ -21,8 +21,10 @@ from pytest_fragility.checks.planning import (
 from pytest_fragility.checks.tolerances import TRENDS, Tolerances
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import (
+    AXES,
     BASELINE,
     Perturbation,
+    changes_recipe,
     get_perturbation,
     resolve_perturbations,
 )
@@ -111,6 +113,8 @@ class AuditSettings:
         Tasks for the complexity check; None where it is not made.
     kinds
         Kinds of checks.
+    axes
+        Along which breaking points are located.
     tolerances
         How far a measure may move.
     alpha
@@ -135,6 +139,7 @@ class AuditSettings:
     checkpoints: dict[str, Perturbation]
     ladder: Ladder | None
     kinds: tuple[str, ...]
+    axes: tuple[str, ...]
     tolerances: Tolerances
     alpha: float
     scale: str
@@ -146,7 +151,7 @@ class AuditSettings:
     @property
     def checks(self) -> list[Check]:
         """The audit's checks, in the order in which they are reported."""
-        return plan_checks(self.kinds, self.perturbations, self.checkpoints)
+        return plan_checks(self.kinds, self.perturbations, self.checkpoints, self.axes)
 
     def recipes(self, names: Sequence[str] | None = None) -> dict[str, Recipe]:
         """Return the baseline and the perturbed recipes by name, or only those in `names`."""
@@ -188,6 +193,7 @@ DEFAULTS: dict[str, Any] = {
     "checkpoints": None,
     "ladder": LABEL_NOISE,
     "checks": None,
+    "locate": False,
     "trend": Tolerances.trend,
     "exponent_tolerance": Tolerances.exponent,
     "spread_tolerance": Tolerances.spread,
@@ -238,6 +244,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         checkpoints=_checkpoints(chosen["checkpoints"], profile, recipe, kinds),
         ladder=ladder if COMPLEXITY in kinds else None,
         kinds=kinds,
+        axes=_axes(chosen["locate"], recipe),
         tolerances=Tolerances(
             exponent=_number("exponent_tolerance", chosen["exponent_tolerance"]),
             spread=_number("spread_tolerance", chosen["spread_tolerance"]),
@@ -400,6 +407,25 @@ def _device(value: Any) -> str:
     if not isinstance(value, str) or not _DEVICE.fullmatch(value):
         raise SettingsError(f"device={value!r}: expected auto, cpu, cuda or cuda:<number>")
     return value
+
+
+def _axes(value: Any, recipe: Recipe) -> tuple[str, ...]:
+    """Return the axes to walk along: True stands for all that change the recipe."""
+    usable = [
+        name
+        for name, axis in AXES.items()
+        if any(changes_recipe(change, recipe) for change in axis.perturbations)
+    ]
+    if isinstance(value, bool):
+        return tuple(usable) if value else ()
+    names = [value] if isinstance(value, str) else _listed("locate", value)
+    for name in names:
+        if name not in usable:
+            raise SettingsError(
+                f"locate={value!r}{nearest(str(name), usable)}: expected True, or some of "
+                f"{', '.join(usable)}"
+            )
+    return tuple(dict.fromkeys(names))
 
 
 def _budget(value: Any) -> int:

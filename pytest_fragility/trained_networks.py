@@ -11,6 +11,7 @@ import torch
 from pytest_fragility.networks import build_network
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
+from pytest_fragility.reprs import PrintsItsRepr
 from pytest_fragility.runs import TrainedRun, TrainingRecord
 from pytest_fragility.training.sampling import training_subset
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TrainedNetwork:
+class TrainedNetwork(PrintsItsRepr):
     """A trained network with all that a measure may know: everything but test data.
 
     Parameters

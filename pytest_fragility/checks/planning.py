@@ -20,6 +20,7 @@ LINEAR_KINDS = (TREND, SYMMETRY, EQUIVALENCE)
 
 # kinds of single checks, whose id is their kind
 ADMISSIBLE_COUNT = "perturbations-admissible"
+LOCATE = "locate"
 COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL = "complexity-exponent", "complexity-level"
 COMPLEXITY_KINDS = (COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL)
 
@@ -44,12 +45,12 @@ class Check:
     ----------
     kind
         ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity-exponent``,
-        ``complexity-level``, ``symmetry``, ``equivalence``, or ``perturbations-admissible`` (that
-        there is one).
+        ``complexity-level``, ``symmetry``, ``equivalence``, ``perturbations-admissible`` (that
+        there is one), or ``locate``, which asserts nothing and reports breaking points.
     perturbation
         The perturbation's name, or ``baseline``.
     change
-        The name of the symmetry or equivalence; empty for other kinds.
+        The name of the symmetry, equivalence or axis; empty for other kinds.
     """
 
     kind: str
@@ -70,7 +71,10 @@ class Check:
 
 
 def plan_checks(
-    kinds: Sequence[str], perturbations: Iterable[str], checkpoints: Iterable[str] = ()
+    kinds: Sequence[str],
+    perturbations: Iterable[str],
+    checkpoints: Iterable[str] = (),
+    axes: Iterable[str] = (),
 ) -> list[Check]:
     """Return the checks of an audit, in the order in which they are reported.
 
@@ -82,6 +86,8 @@ def plan_checks(
         Names.
     checkpoints
         Names of perturbations that change nothing but where the training stops.
+    axes
+        Along which breaking points are located.
 
     Raises
     ------
@@ -101,7 +107,8 @@ def plan_checks(
     checks += [Check(kind) for kind in COMPLEXITY_KINDS if COMPLEXITY in kinds]
     checks += [Check(SYMMETRY, change=name) for name in SYMMETRY_NAMES if SYMMETRY in kinds]
     checks += [Check(EQUIVALENCE, change=name) for name in EQUIVALENCES if EQUIVALENCE in kinds]
-    return [*checks, Check(ADMISSIBLE_COUNT)] if names and perturbed else checks
+    checks += [Check(ADMISSIBLE_COUNT)] if names and perturbed else []
+    return [*checks, *(Check(LOCATE, change=axis) for axis in axes)]
 
 
 def match_expected_failures(expected: dict[str, str], checks: Sequence[Check]) -> dict[str, str]:

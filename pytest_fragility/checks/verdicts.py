@@ -186,7 +186,56 @@ class InvarianceEvidence:
         return {**values, "change": self.change.to_dict()}
 
 
-AnyEvidence = Evidence | LadderEvidence | StoppingEvidence | InvarianceEvidence
+@dataclass(frozen=True)
+class BreakingPoint:
+    """How far a recipe can be changed in one direction before a measure breaks.
+
+    Parameters
+    ----------
+    axis
+        What is changed.
+    admissible
+        The largest admissible change; None where not even the smallest one is.
+    inadmissible
+        The smallest change that is not certainly admissible; None where all are.
+    kept
+        The largest change that does not break the measure; None where the smallest one does.
+    broken
+        The smallest change that breaks it; None where no admissible one does.
+    kind
+        The kind of check that it breaks.
+    evidence
+        The numbers, from seeds that had no part in the search.
+    """
+
+    axis: str
+    admissible: str | None
+    inadmissible: str | None
+    kept: str | None
+    broken: str | None
+    kind: str = ""
+    evidence: Evidence | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the point as plain JSON types."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**values, "evidence": self.evidence.to_dict() if self.evidence else None}
+
+
+@dataclass(frozen=True)
+class BreakingPointEvidence:
+    """What a walk along an axis has found, one point for each direction."""
+
+    points: tuple[BreakingPoint, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the points as plain JSON types."""
+        return {"points": [point.to_dict() for point in self.points]}
+
+
+AnyEvidence = (
+    Evidence | LadderEvidence | StoppingEvidence | InvarianceEvidence | BreakingPointEvidence
+)
 
 
 @dataclass(frozen=True)

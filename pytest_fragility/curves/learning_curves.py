@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pytest_fragility.curves.invariance import Invariance
 from pytest_fragility.curves.ladder import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve
+from pytest_fragility.reprs import PrintsItsRepr
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LearningCurves:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class LearningCurves(PrintsItsRepr):
     """A measure's curves under every recipe, test error's beside them.
 
     Parameters
@@ -40,6 +41,8 @@ class LearningCurves:
         one architecture.
     ladder
         The curves over a ladder of tasks; None where none was asked for.
+    code
+        Code that makes them, which their repr shows; empty where that is not known.
     invariances
         By the id of a check of a symmetry or equivalence: the measure's values on networks with
         the same function, or a text that says why there are none.
@@ -60,3 +63,8 @@ class LearningCurves:
     constant: bool = False
     ladder: LadderCurves | None = None
     invariances: Mapping[str, Invariance | str] = field(default_factory=dict)
+    code: str = ""
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.recipes)
+        return self.code or f"<learning curves of {self.measure_name} under {names}>"

@@ -1,6 +1,14 @@
 """Small training changes: the catalogue, its axes, and changes of one's own."""
 
-from pytest_fragility.perturbations.axes import AXES, FIRST_AXES, Axis, smaller_changes
+from pytest_fragility.perturbations.axes import (
+    AXES,
+    FIRST_AXES,
+    Axis,
+    along_axis,
+    between,
+    changes_recipe,
+    smaller_changes,
+)
 from pytest_fragility.perturbations.catalogue import (
     CATALOGUE,
     as_perturbation,
@@ -17,7 +25,10 @@ __all__ = [
     "FIRST_AXES",
     "Axis",
     "Perturbation",
+    "along_axis",
     "as_perturbation",
+    "between",
+    "changes_recipe",
     "get_perturbation",
     "register_perturbation",
     "resolve_perturbations",

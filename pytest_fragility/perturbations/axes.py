@@ -14,6 +14,7 @@ from pytest_fragility.recipes import (
     SGD,
     Adam,
     AdamW,
+    Recipe,
     RMSprop,
     cosine,
     exponential,
@@ -364,6 +365,43 @@ def smaller_changes(perturbation: Perturbation) -> list[Perturbation]:
         if _prefix(direction[0].name) == _prefix(perturbation.name) or perturbation in direction:
             return [each for each in reversed(direction) if each.size < perturbation.size]
     return []
+
+
+def along_axis(perturbation: Perturbation) -> list[Perturbation]:
+    """Return a perturbation with all that the catalogue has on its axis; alone where it has none.
+
+    What is trained together is trained faster than one after the other.
+    """
+    axis = AXES.get(perturbation.axis)
+    others = axis.perturbations if axis else ()
+    return [perturbation, *(each for each in others if each.name != perturbation.name)]
+
+
+def changes_recipe(perturbation: Perturbation, recipe: Recipe) -> bool:
+    """Return whether a perturbation can be applied to a recipe, and changes it."""
+    try:
+        return perturbation(recipe) != recipe
+    except SettingsError:
+        return False
+
+
+def between(smaller: Perturbation | None, larger: Perturbation) -> Perturbation | None:
+    """Return the change half-way, on a log scale, between two of one direction.
+
+    None where their names have no numbers, or the number would have to be whole and is not; two
+    digits are kept. Without a smaller change, it is the factor one.
+    """
+    numbered = next((each for each in _NUMBERED if larger.name.startswith(each.prefix)), None)
+    if numbered is None or numbered.is_whole:
+        return None
+    if smaller is None and not numbered.prefix.endswith(("-x", "-div")):
+        return None
+    if smaller is not None and not smaller.name.startswith(numbered.prefix):
+        return None
+    low = float(smaller.name.removeprefix(numbered.prefix)) if smaller else 1.0
+    middle = math.sqrt(low * float(larger.name.removeprefix(numbered.prefix)))
+    name = f"{numbered.prefix}{middle:.2g}"
+    return None if name in (larger.name, smaller.name if smaller else "") else parse(name)
 
 
 def _prefix(name: str) -> str:

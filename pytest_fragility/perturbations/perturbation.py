@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes import Recipe
+from pytest_fragility.reprs import PrintsItsRepr
 
 BASELINE = "baseline"
 
@@ -18,7 +19,7 @@ Change = Callable[[Recipe], Recipe]
 
 
 @dataclass(frozen=True, repr=False)
-class Perturbation:
+class Perturbation(PrintsItsRepr):
     """A named small change of a recipe.
 
     Parameters

@@ -7,6 +7,7 @@ where it is needed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from pytest_fragility.plugin.help import MARKER, MARKER_HELP
 from pytest_fragility.plugin.mark import install_mark
 from pytest_fragility.plugin.options import add_options, is_enabled, measures_to_audit
+from pytest_fragility.plugin.property_tests import lift_deadline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; check the options where audits are to run."""
     config.addinivalue_line("markers", MARKER_HELP)
+    _offer_hypothesis_profile(config)
     if not is_enabled(config):
         _refuse_options_without_effect(config)
         return
@@ -114,6 +118,9 @@ def pytest_collection_modifyitems(
             if item.get_closest_marker(MARKER):
                 item.add_marker(pytest.mark.skip(reason=SKIP_REASON))
         return
+    for item in items:
+        if item.get_closest_marker(MARKER):
+            lift_deadline(item)
     places = measures_to_audit(config)
     if places:
         from pytest_fragility.plugin.measure_items import collect_measures
@@ -136,6 +143,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             state.need(*needs_of(item, state))
         elif isinstance(item, pytest.Function) and _uses_networks(item):
             state.need(_key(item), state.audit_of(item), _check_id(item))
+
+
+def _offer_hypothesis_profile(config: pytest.Config) -> None:
+    """Register the settings profile, where the command line names it."""
+    if config.getoption("--hypothesis-profile", None) == "fragility":
+        import_module("pytest_fragility.strategies")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Train ahead what a property-based test can draw."""
+    if is_enabled(item.config) and not _is_skipped(item):
+        from pytest_fragility.plugin.session import fragility_session
+
+        fragility_session(item.config).starts(item)
 
 
 def _refuse_options_without_effect(config: pytest.Config) -> None:
@@ -219,7 +241,6 @@ def learning_curves(
 @pytest.fixture(scope="session")
 def fragility(request: pytest.FixtureRequest) -> FragilityAsserts:
     """The session's settings, and the asserts that the checks use."""
-    from pytest_fragility.asserts import FragilityAsserts
     from pytest_fragility.plugin.session import fragility_session
 
-    return FragilityAsserts(fragility_session(request.config).settings)
+    return fragility_session(request.config).asserts

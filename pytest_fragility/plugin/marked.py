@@ -11,6 +11,7 @@ from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
     COMPLEXITY_KINDS,
     INVARIANCE_KINDS,
+    LOCATE,
     Check,
     match_expected_failures,
 )
@@ -96,6 +97,8 @@ class MarkedAudit:
         if check_id is None:
             return Needs(everything, with_ladder=True, with_equivalents=True)
         check = self.checks[check_id]
+        if check.kind == LOCATE:
+            return Needs(frozenset({BASELINE}))
         if check.kind in INVARIANCE_KINDS:
             return Needs(frozenset({BASELINE}), with_equivalents=True)
         if check.kind in COMPLEXITY_KINDS:

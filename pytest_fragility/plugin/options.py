@@ -110,6 +110,7 @@ OPTIONS = (
     ),
 )
 MEASURE_KEY = "fragility_measure"
+LOCATE_KEY = "fragility_locate"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -118,6 +119,14 @@ def add_options(parser: pytest.Parser) -> None:
     enable = "run the tests marked with fragility; without it they are skipped"
     group.addoption("--fragility", action="store_true", default=None, dest="fragility", help=enable)
     parser.addini("fragility", enable, type="bool", default=False)
+    locate = (
+        "also walk along each axis (learning rate, batch size, ...) to the smallest change that "
+        "breaks a measure; trains more networks, within the budget"
+    )
+    group.addoption(
+        "--fragility-locate", action="store_true", default=None, dest=LOCATE_KEY, help=locate
+    )
+    parser.addini(LOCATE_KEY, locate, type="bool", default=None)
     measure = "audit this measure, with no test file; can be repeated"
     group.addoption(
         "--fragility-measure",
@@ -152,7 +161,8 @@ def measures_to_audit(config: pytest.Config) -> list[str]:
 
 def command_line_settings(config: pytest.Config) -> dict[str, Any]:
     """Return what the command line says; None where it is silent."""
-    return _settings(config, {o.key: config.getoption(o.key) for o in OPTIONS})
+    settings = _settings(config, {o.key: config.getoption(o.key) for o in OPTIONS})
+    return {**settings, "locate": config.getoption(LOCATE_KEY)}
 
 
 def ini_settings(config: pytest.Config) -> dict[str, Any]:
@@ -163,7 +173,8 @@ def ini_settings(config: pytest.Config) -> dict[str, Any]:
     SettingsError
         If a value is not of its option's type.
     """
-    return _settings(config, {option.key: _read_ini(config, option) for option in OPTIONS})
+    settings = _settings(config, {option.key: _read_ini(config, option) for option in OPTIONS})
+    return {**settings, "locate": config.getini(LOCATE_KEY)}
 
 
 def _read_ini(config: pytest.Config, option: Option) -> Any:
@@ -195,4 +206,4 @@ def given_flags(config: pytest.Config) -> list[str]:
         f"{option.flag}={config.getoption(option.key)}"
         for option in OPTIONS
         if config.getoption(option.key) is not None
-    ]
+    ] + (["--fragility-locate"] if config.getoption(LOCATE_KEY) else [])

@@ -6,23 +6,29 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.errors import MeasureError, SettingsError, TaskError
+from pytest_fragility.checks.planning import LOCATE
+from pytest_fragility.errors import BudgetError, MeasureError, SettingsError, TaskError
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit, Needs, read_marker
 from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
+from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.report.messages import skip_reason
 from pytest_fragility.report.records import to_json
 from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
 
 if TYPE_CHECKING:
+    from pytest_fragility.asserts import FragilityAsserts
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families import Family, FamilyPlan, Progress
+    from pytest_fragility.growing_families import FamilySource
+    from pytest_fragility.searching import Search
 
 PROPERTY = "fragility"
 
@@ -52,7 +58,9 @@ class FragilitySession:
         self._failures: dict[str, Exception] = {}
         self._trains_together = True
         self._curves: dict[str, LearningCurves] = {}
+        self._searches: dict[str, Search] = {}
         self.settings: AuditSettings = resolve_settings(*self._layers)
+        self._running: pytest.Item | None = None
 
     def audit_of_mark(self, mark: pytest.Mark | None) -> MarkedAudit:
         """Return what a marker asks for, read once."""
@@ -117,6 +125,47 @@ class FragilitySession:
             )
         return self._curves[key]
 
+    @cached_property
+    def families(self) -> FamilySource:
+        """Where property-based tests have networks trained on demand."""
+        from pytest_fragility.growing_families import FamilySource
+
+        return FamilySource(*self._layers, {"profile": "quick"}, progress=self._progress)
+
+    @cached_property
+    def asserts(self) -> FragilityAsserts:
+        """The asserts of the session."""
+        from pytest_fragility.asserts import FragilityAsserts
+
+        return FragilityAsserts(self.settings, self.families, lambda: self._settings_now)
+
+    @property
+    def _settings_now(self) -> AuditSettings:
+        """Those of the running test's marker; the session's where it has none."""
+        if self._running is None or not self._running.get_closest_marker(MARKER):
+            return self.settings
+        return self.audit_of(self._running).settings
+
+    def starts(self, item: pytest.Item) -> None:
+        """Note which test runs, and train ahead what its strategies can draw.
+
+        Outside of any example, so that neither Hypothesis's deadline nor its health checks see
+        how long that takes.
+        """
+        self._running = item
+        strategies = given_strategies(item)
+        if not strategies:
+            return
+        from pytest_fragility.strategies.lattices import lattice_of, prepare
+        from pytest_fragility.strategies.networks import use_source
+
+        use_source(self.families)
+        for strategy in strategies:
+            prepare(strategy)
+            lattice = lattice_of(strategy)
+            if lattice and "fragility" in getattr(item, "fixturenames", ()):
+                self.asserts.train_ahead(lattice)
+
     def run_check(self, item: pytest.Item, key: str, audit: MarkedAudit, check_id: str) -> None:
         """Judge one check; what it found goes on the test's report.
 
@@ -127,6 +176,7 @@ class FragilitySession:
         """
         __tracebackhide__ = True
         from pytest_fragility.asserts import assert_kept
+        from pytest_fragility.breaking_points import locate
         from pytest_fragility.report.records import check_record
 
         def on_verdict(curves: LearningCurves, verdict: Verdict) -> None:
@@ -135,19 +185,33 @@ class FragilitySession:
             if not verdict.is_applicable:
                 raise pytest.skip.Exception(skip_reason(record), _use_item_location=True)
 
+        chosen = audit.checks[check_id]
         try:
+            if chosen.kind == LOCATE:
+                on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))
+                return
             assert_kept(
-                audit.checks[check_id],
+                chosen,
                 self.curves(key, audit),
                 audit.settings.tolerances,
                 rerun=self._rerun_command(item),
                 on_verdict=on_verdict,
             )
-        except (MeasureError, TaskError) as error:
+        except (BudgetError, MeasureError, TaskError) as error:
             if error.__cause__ is None:
                 # the message says all; a traceback would show the tool's own code
                 raise error.with_traceback(None) from None
             raise
+
+    def _search(self, key: str, audit: MarkedAudit) -> Search:
+        """Return the search for an audit's breaking points, one for all its axes."""
+        from pytest_fragility.searching import Search
+
+        if key not in self._searches:
+            assert audit.measure is not None
+            family = self.families.family_of(audit.settings)
+            self._searches[key] = Search(audit.measure, family, name=audit.name)
+        return self._searches[key]
 
     def _train(self, waiting: Sequence[str]) -> None:
         """Train what these audits need, in one go per store and device."""

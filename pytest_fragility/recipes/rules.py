@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.reprs import PrintsItsRepr
 
 
 class Rule(NamedTuple):
@@ -70,7 +71,7 @@ def check(part: object, **rules: Rule) -> None:
             raise SettingsError(f"{type(part).__name__}.{name}={value!r}: expected {rule.words}")
 
 
-class ShortRepr:
+class ShortRepr(PrintsItsRepr):
     """Mixed into dataclasses whose repr names only the fields that are not the default."""
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from pytest_fragility.checks.planning import COMPLEXITY_KINDS, INVARIANCE_KINDS, SPREAD, TREND
@@ -37,6 +38,30 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
         [f"Rerun: {rerun}"] if rerun else [],
     ]
     return "\n\n".join("\n".join(section) for section in sections if section)
+
+
+def withstanding_message(
+    record: Record, *, alpha: float, smaller: Sequence[str], code: str | None = None
+) -> str:
+    """Return what a search has found: a change that breaks a measure, confirmed on fresh seeds.
+
+    Parameters
+    ----------
+    record
+        Of the check that fresh seeds confirmed.
+    alpha
+        The level at which they did.
+    smaller
+        What is known about smaller changes, one sentence each.
+    code
+        Code that makes the change.
+    """
+    confirmed = (
+        f"Found by a search, and confirmed on {len(record['seeds'])} fresh seeds at level "
+        f"{alpha:.2g}, its share of what the search may err"
+    )
+    known = [line for text in [*smaller, confirmed] for line in _wrapped(text)]
+    return "\n\n".join([failure_message(record), "\n".join(known), *([code] if code else [])])
 
 
 def _headline(record: Record) -> str:
@@ -117,7 +142,7 @@ def _test_error(record: Record) -> list[str]:
 def _certainty(record: Record) -> str:
     if record["kind"] in INVARIANCE_KINDS:
         return _certainty_of_invariance(record)
-    level = f"{100 * (1 - record['alpha']):g} %"
+    level = f"{100 * (1 - record['alpha']):.4g} %"
     place = (
         f"baseline {record['baseline']}"
         if record["kind"] in COMPLEXITY_KINDS
@@ -145,7 +170,7 @@ def _certainty_of_invariance(record: Record) -> str:
     where = f"task {record['task']}; the two networks have the same function, to rounding"
     if record["evidence"]["draws"] == 1:
         return f"{where}, so that no statistics are needed"
-    level = f"{100 * (1 - record['alpha']):g} %"
+    level = f"{100 * (1 - record['alpha']):.4g} %"
     return f"{where}; the measure draws random numbers, {level} intervals over draws"
 
 

@@ -9,12 +9,14 @@ from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
     COMPLEXITY_KINDS,
     INVARIANCE_KINDS,
+    LOCATE,
     PERTURBED_KINDS,
     SPREAD,
     STOPPING,
 )
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.breaking_points import breaking_point_lines
 from pytest_fragility.report.invariance import invariance_lines
 from pytest_fragility.report.ladder import ladder_lines
 from pytest_fragility.report.numbers import interval, law_of
@@ -28,10 +30,11 @@ COLUMNS = (17, 23, 9, 10, 10, 8)
 
 def overall_verdict(records: Sequence[Record]) -> str:
     """Return ``broken`` if any check is, ``kept`` if all that apply are, else ``inconclusive``."""
-    statuses = [r["verdict"] for r in records if r["applicable"]]
+    asserted = [r for r in records if r["kind"] != LOCATE]
+    statuses = [r["verdict"] for r in asserted if r["applicable"]]
     if BROKEN in statuses:
         return BROKEN
-    if not any(r["kind"] != ADMISSIBLE_COUNT for r in records):
+    if not any(r["kind"] != ADMISSIBLE_COUNT for r in asserted):
         return INCONCLUSIVE
     return KEPT if statuses and set(statuses) == {KEPT} else INCONCLUSIVE
 
@@ -56,7 +59,7 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     lines = [
         *_wrapped(f"{first['measure']} on {first['task']}: {verdict}", indent=""),
         f"  {law_of(first)}; n = {sizes[0]}..{sizes[-1]}, {len(seeds)} seeds, "
-        f"{100 * (1 - first['alpha']):g} % intervals, {first['device']}",
+        f"{100 * (1 - first['alpha']):.4g} % intervals, {first['device']}",
         *([f"  value: {first['form']}"] if first["form"] else []),
         *_wrapped(f"baseline: {first['baseline']}"),
         *(_wrapped(CONSTANT) if first["constant_over_recipes"] else []),
@@ -75,6 +78,9 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     invariances = [record for record in records if record["kind"] in INVARIANCE_KINDS]
     if invariances:
         lines += ["", *invariance_lines(invariances)]
+    located = [record for record in records if record["kind"] == LOCATE]
+    if located:
+        lines += ["", *breaking_point_lines(located)]
     return "\n".join([*lines, *_notes(records, errors)])
 
 

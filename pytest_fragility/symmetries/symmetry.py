@@ -10,6 +10,7 @@ import torch
 
 from pytest_fragility.errors import SettingsError, TrainingError
 from pytest_fragility.randomness import derive_seed
+from pytest_fragility.reprs import PrintsItsRepr
 from pytest_fragility.symmetries import changes
 from pytest_fragility.symmetries.changes import Models
 from pytest_fragility.trained_networks import TrainedNetwork
@@ -18,7 +19,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Symmetry:
+class Symmetry(PrintsItsRepr):
     """A change of weights that leaves a network's function as it is.
 
     Parameters

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.reprs import PrintsItsRepr
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -226,7 +227,7 @@ def _require_samples(part: str, inputs: Inputs, labels: Labels) -> None:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Task:
+class Task(PrintsItsRepr):
     """A named data set that is read when it is first needed.
 
     Parameters

@@ -1,0 +1,41 @@
+"""Breaking points in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_fragility.checks.planning import SPREAD
+from pytest_fragility.report.numbers import interval
+from pytest_fragility.report.records import Record
+
+COLUMNS = (26, 26)
+
+
+def breaking_point_lines(records: Sequence[Record]) -> list[str]:
+    """Return the table's part about breaking points: two lines at most for each direction."""
+    lines = [_row("breaking points:", "admissible up to", "breaks at")]
+    for record in records:
+        for point in record["evidence"]["points"]:
+            lines += _point_lines(point)
+    return lines
+
+
+def _point_lines(point: dict[str, Any]) -> list[str]:
+    admissible = point["admissible"] or f"not at {point['inadmissible']}"
+    if point["broken"] is None:
+        return [_row(point["axis"], admissible, "-")]
+    kept = f"{point['kept']} does not" if point["kept"] else "the smallest step"
+    lines = [_row(point["axis"], admissible, f"{point['broken']} ({kept})")]
+    return [*lines, f"      {point['kind']}: {_numbers(point)}"]
+
+
+def _numbers(point: dict[str, Any]) -> str:
+    evidence = point["evidence"]
+    what = "log10(value)" if point["kind"] == SPREAD else "slope"
+    before, after = interval(evidence["baseline"]), interval(evidence["perturbed"])
+    return f"{what} {before} -> {after}, fresh seeds"
+
+
+def _row(axis: str, admissible: str, broken: str) -> str:
+    return f"  {axis:<{COLUMNS[0]}}{admissible:<{COLUMNS[1]}}{broken}".rstrip()

@@ -1,0 +1,116 @@
+"""Strategies for perturbations, recipes and symmetries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.perturbations import (
+    AXES,
+    FIRST_AXES,
+    Axis,
+    Perturbation,
+    changes_recipe,
+)
+from pytest_fragility.recipes import Recipe
+from pytest_fragility.strategies.lattices import remember_lattice
+from pytest_fragility.symmetries import SYMMETRIES, Symmetry
+
+
+def perturbations(
+    axes: Iterable[str] | None = None, *, baseline: Recipe | None = None, max_axes: int = 1
+) -> st.SearchStrategy[Perturbation]:
+    """Draw small training changes from the catalogue, composed ones too.
+
+    Shrinks to fewer axes, then to the smaller step on each.
+
+    Parameters
+    ----------
+    axes
+        Names of axes to draw from, such as ``("lr", "batch")``; all by default, the users' own
+        among them.
+    baseline
+        The recipe that every drawn change must change; the default recipe where it is not given.
+    max_axes
+        Along how many axes a drawn change may go at once. Single changes are trained ahead, where
+        a test's networks are; composed ones when they are drawn, which takes longer than
+        Hypothesis's default deadline: use the settings profile ``fragility``.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such axis, or none of its changes changes the baseline.
+    """
+    recipe = Recipe() if baseline is None else baseline
+    chosen = _usable(_named_axes(axes), recipe)
+    if not 1 <= max_axes <= len(chosen):
+        raise SettingsError(f"max_axes={max_axes!r}: expected from 1 to {len(chosen)}, the axes")
+    strategy = _perturbations(chosen, recipe, max_axes)
+    lattice = [each for axis in chosen for each in axis.perturbations]
+    return remember_lattice(strategy, lattice)
+
+
+@st.composite
+def _perturbations(
+    draw: st.DrawFn, axes: list[Axis], baseline: Recipe, max_axes: int
+) -> Perturbation:
+    places = st.integers(0, len(axes) - 1)
+    drawn = draw(st.lists(places, min_size=1, max_size=max_axes, unique=True))
+    parts = []
+    for place in sorted(drawn, key=lambda place: (axes[place].name not in FIRST_AXES, place)):
+        direction = draw(st.sampled_from(axes[place].directions))
+        parts.append(draw(st.sampled_from(direction)))
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    assume(changes_recipe(whole, baseline))
+    return whole
+
+
+def _named_axes(names: Iterable[str] | None) -> list[Axis]:
+    if names is None:
+        return list(AXES.values())
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        if name not in AXES:
+            raise SettingsError(f"unknown axis {name!r}: expected some of {', '.join(AXES)}")
+    return [AXES[name] for name in wanted]
+
+
+def _usable(axes: list[Axis], baseline: Recipe) -> list[Axis]:
+    """Return the axes with those changes alone that change the baseline."""
+    usable = []
+    for axis in axes:
+        directions = [
+            tuple(each for each in direction if changes_recipe(each, baseline))
+            for direction in axis.directions
+        ]
+        if any(directions):
+            usable.append(Axis(axis.name, tuple(filter(None, directions))))
+    if not usable:
+        raise SettingsError(f"no change along {', '.join(axis.name for axis in axes)} changes it")
+    return usable
+
+
+def recipes(
+    axes: Iterable[str] | None = None, *, baseline: Recipe | None = None, max_axes: int = 2
+) -> st.SearchStrategy[Recipe]:
+    """Draw the baseline and small changes of it.
+
+    Shrinks to the baseline. Parameters and errors are those of `perturbations`.
+    """
+    recipe = Recipe() if baseline is None else baseline
+    changes = perturbations(axes, baseline=recipe, max_axes=max_axes)
+    return st.one_of(st.just(recipe), changes.map(lambda change: change(recipe)))
+
+
+def symmetries() -> st.SearchStrategy[Symmetry]:
+    """Draw changes of weights that leave a network's function as it is.
+
+    Called on a network in float64, each returns the changed network, or None where the network
+    does not have the symmetry.
+    """
+    return st.sampled_from(list(SYMMETRIES.values()))

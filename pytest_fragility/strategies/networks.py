@@ -1,0 +1,136 @@
+"""Strategies for trained networks and learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from pytest_fragility.curves import LearningCurves
+from pytest_fragility.growing_families import FamilySource, GrowingFamily
+from pytest_fragility.measures.measure import Measure, measure_name
+from pytest_fragility.perturbations import Perturbation
+from pytest_fragility.strategies.lattices import lattice_of, remember_preparation
+from pytest_fragility.trained_networks import TrainedNetwork
+
+DEFAULTS: Mapping[str, Any] = {"profile": "quick"}
+
+
+class _Session:
+    """What all strategies of a process share."""
+
+    source = FamilySource(DEFAULTS)
+
+
+def use_source(source: FamilySource) -> None:
+    """Train where, and with the settings that, a pytest session says."""
+    _Session.source = source
+
+
+def trained_networks(
+    changes: st.SearchStrategy[Perturbation] | None = None, **options: Any
+) -> st.SearchStrategy[TrainedNetwork]:
+    """Draw trained networks, from the store where they are in it.
+
+    Shrinks to the baseline, the smallest size and the first seed.
+
+    Parameters
+    ----------
+    changes
+        Draws perturbations beside the baseline; those of the settings by default.
+    **options
+        Settings as `pytest_fragility.audit` takes them; the profile is ``quick`` where nothing
+        else says.
+
+    Raises
+    ------
+    SettingsError
+        When a network is drawn and an option cannot be used.
+    BudgetError
+        When a network is drawn and more would be trained than the budget has left.
+    """
+
+    def draw_from(family: GrowingFamily) -> st.SearchStrategy[TrainedNetwork]:
+        settings = family.settings
+        return st.builds(
+            family.network,
+            st.one_of(st.none(), _changes(changes, family)),
+            st.sampled_from(settings.sizes),
+            st.sampled_from(settings.seeds),
+        )
+
+    return _drawn_from_family(draw_from, changes, options)
+
+
+def learning_curves(
+    measure: Measure,
+    changes: st.SearchStrategy[Perturbation] | None = None,
+    *,
+    name: str | None = None,
+    **options: Any,
+) -> st.SearchStrategy[LearningCurves]:
+    """Draw a measure's learning curves under the baseline and one perturbation.
+
+    Shrinks as the perturbations do. Parameters and errors are those of `trained_networks`, and
+
+    measure
+        A function of one `TrainedNetwork`.
+    name
+        What reports call it; its ``__name__`` by default.
+    """
+    called = measure_name(measure, name)
+
+    def draw_from(family: GrowingFamily) -> st.SearchStrategy[LearningCurves]:
+        def curves(change: Perturbation) -> LearningCurves:
+            found = family.curves(measure, change, name=name)
+            return replace(found, code=f"curves_under({called}, {change!r}{_written(options)})")
+
+        return _changes(changes, family).map(curves)
+
+    return _drawn_from_family(draw_from, changes, options)
+
+
+def curves_under(measure: Measure, *changes: Perturbation, **options: Any) -> LearningCurves:
+    """Return the learning curves that `learning_curves` has drawn, as its repr says.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    *changes
+        Perturbations.
+    **options
+        Settings as `pytest_fragility.audit` takes them.
+    """
+    return _Session.source.family(options).curves(measure, *changes)
+
+
+def _drawn_from_family(
+    draw_from: Callable[[GrowingFamily], st.SearchStrategy[Any]],
+    changes: st.SearchStrategy[Perturbation] | None,
+    options: dict[str, Any],
+) -> st.SearchStrategy[Any]:
+    """Return a strategy whose settings are read, and networks trained, when they are needed."""
+    strategy = st.deferred(lambda: draw_from(_Session.source.family(options)))
+
+    def prepare() -> None:
+        family = _Session.source.family(options)
+        ahead = lattice_of(changes) if changes else family.settings.perturbations.values()
+        family.grow(ahead)
+
+    return remember_preparation(strategy, prepare)
+
+
+def _changes(
+    changes: st.SearchStrategy[Perturbation] | None, family: GrowingFamily
+) -> st.SearchStrategy[Perturbation]:
+    if changes is not None:
+        return changes
+    own = sorted(family.settings.perturbations.values(), key=lambda each: each.size)
+    return st.sampled_from(own)
+
+
+def _written(options: Mapping[str, Any]) -> str:
+    return "".join(f", {name}={value!r}" for name, value in options.items())
