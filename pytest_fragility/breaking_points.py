@@ -30,9 +30,10 @@ def locate(check: Check, search: Search) -> Verdict:
     """Return how far a recipe can be changed along one axis before a measure breaks.
 
     In each direction, first the largest admissible change is found by bisection over the
-    catalogue's steps, then the smallest one up to there that breaks the measure, confirmed on
-    fresh seeds; where a step's name has a number, the gap is halved twice more. Bisection takes it
-    that what breaks at one step breaks at the next larger ones too.
+    catalogue's steps, then the smallest one up to there that breaks the measure; where a step's
+    name has a number, the gap is halved twice more. Bisection takes it that what breaks at one
+    step breaks at the next larger ones too. What it finds is reported if fresh seeds confirm it;
+    else the next larger step that they do confirm.
 
     Parameters
     ----------
@@ -71,18 +72,15 @@ def _locate_along(steps: Sequence[Perturbation], search: Search) -> BreakingPoin
     """Bisect one direction of an axis."""
     beyond = _first(steps, lambda each: not _is_admissible(each, search))
     admissible, inadmissible = steps[:beyond], steps[beyond:]
-    place = _first(admissible, search.breaks)
-    kept = admissible[place - 1] if place else None
-    broken = admissible[place] if place < len(admissible) else None
-    for _ in range(REFINEMENTS if broken else 0):
-        assert broken is not None
-        middle = between(kept, broken)
-        if middle is None:
+    place = _first(admissible, search.suspects)
+    kept, suspected = _refined(
+        admissible[place - 1] if place else None, list(admissible[place:]), search
+    )
+    broken = next((each for each in suspected if search.breaks(each)), None)
+    for each in suspected:
+        if each is broken:
             break
-        if search.breaks(middle):
-            broken = middle
-        else:
-            kept = middle
+        kept = each
     return BreakingPoint(
         steps[0].axis,
         _name(admissible[-1] if admissible else None),
@@ -91,6 +89,21 @@ def _locate_along(steps: Sequence[Perturbation], search: Search) -> BreakingPoin
         _name(broken),
         *_how(search.finding(broken) if broken else None),
     )
+
+
+def _refined(
+    kept: Perturbation | None, suspected: list[Perturbation], search: Search
+) -> tuple[Perturbation | None, list[Perturbation]]:
+    """Halve the gap between the last step that is kept and the first that is suspected."""
+    for _ in range(REFINEMENTS if suspected else 0):
+        middle = between(kept, suspected[0])
+        if middle is None:
+            break
+        if search.suspects(middle):
+            suspected = [middle, *suspected]
+        else:
+            kept = middle
+    return kept, suspected
 
 
 def _first(steps: Sequence[Perturbation], holds: Callable[[Perturbation], bool]) -> int:

@@ -84,6 +84,7 @@ class Search:
         fresh = FRESH_FOR_EACH * len(family.settings.seeds)
         self._fresh = family.with_seeds(range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + fresh))
         self._known: dict[str, Finding] = {}
+        self._verdicts: dict[str, tuple[Verdict, ...]] = {}
         self._confirmations = 0
 
     def finding(self, perturbation: Perturbation) -> Finding:
@@ -95,6 +96,10 @@ class Search:
     def curves(self, perturbation: Perturbation) -> LearningCurves:
         """Return the measure's curves on the search's own seeds."""
         return self.family.curves(self._measure, perturbation, name=self._name)
+
+    def suspects(self, perturbation: Perturbation) -> bool:
+        """Return whether a perturbation breaks the measure on the search's own seeds."""
+        return bool(self._suspects(self._judged(perturbation)))
 
     def breaks(self, perturbation: Perturbation) -> bool:
         """Return whether a perturbation breaks the measure, confirmed on fresh seeds."""
@@ -110,16 +115,25 @@ class Search:
         return next((each for each in smaller if not self.breaks(each)), None)
 
     def _find(self, perturbation: Perturbation) -> Finding:
-        curves = self.curves(perturbation)
-        tolerances = self.family.settings.tolerances
-        verdicts = tuple(
-            judge(Check(kind, perturbation.name), curves, tolerances) for kind in self._kinds
-        )
-        suspects = [v.check for v in verdicts if v.status == BROKEN and v.is_applicable]
+        verdicts = self._judged(perturbation)
+        suspects = self._suspects(verdicts)
         if suspects:
             return self._confirm(perturbation, verdicts, suspects)
         is_kept = all(verdict.status == KEPT for verdict in verdicts)
         return Finding(perturbation, KEPT if is_kept else INCONCLUSIVE, verdicts)
+
+    def _judged(self, perturbation: Perturbation) -> tuple[Verdict, ...]:
+        """Return the verdicts on the search's own seeds."""
+        if perturbation.name not in self._verdicts:
+            curves = self.curves(perturbation)
+            tolerances = self.family.settings.tolerances
+            self._verdicts[perturbation.name] = tuple(
+                judge(Check(kind, perturbation.name), curves, tolerances) for kind in self._kinds
+            )
+        return self._verdicts[perturbation.name]
+
+    def _suspects(self, verdicts: Sequence[Verdict]) -> list[Check]:
+        return [v.check for v in verdicts if v.status == BROKEN and v.is_applicable]
 
     def _confirm(
         self, perturbation: Perturbation, verdicts: tuple[Verdict, ...], suspects: list[Check]

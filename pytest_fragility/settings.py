@@ -40,6 +40,9 @@ DEFAULT_FOLDER = ".fragility_cache"
 SCALES = ("log", "linear")
 NO_LADDER = "none"
 
+# what locate=True walks along; the others have few steps, or take long
+LOCATED_AXES = ("lr", "batch", "optimizer", "weight-decay", "init")
+
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -235,13 +238,16 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     task = _task(chosen["task"])
     ladder = _ladder(chosen["ladder"], task)
     kinds = _kinds(chosen["checks"], scale, ladder)
+    perturbations = _perturbations(chosen["perturbations"], profile, recipe)
+    checkpoints = _checkpoints(chosen["checkpoints"], profile, recipe, kinds)
+    _require_one_meaning(perturbations, checkpoints, recipe)
     return AuditSettings(
         task=task,
         recipe=recipe,
         sizes=_sizes(profile.sizes if chosen["sizes"] is None else chosen["sizes"]),
         seeds=_seeds(profile.seeds if chosen["seeds"] is None else chosen["seeds"]),
-        perturbations=_perturbations(chosen["perturbations"], profile, recipe),
-        checkpoints=_checkpoints(chosen["checkpoints"], profile, recipe, kinds),
+        perturbations=perturbations,
+        checkpoints=checkpoints,
         ladder=ladder if COMPLEXITY in kinds else None,
         kinds=kinds,
         axes=_axes(chosen["locate"], recipe),
@@ -269,6 +275,19 @@ def require_known_options(options: Mapping[str, Any], also: Sequence[str] = ()) 
         if name not in known:
             raise SettingsError(
                 f"unknown argument {name!r}{nearest(name, known)}; expected {', '.join(known)}"
+            )
+
+
+def _require_one_meaning(
+    perturbations: Mapping[str, Perturbation],
+    checkpoints: Mapping[str, Perturbation],
+    recipe: Recipe,
+) -> None:
+    for name in perturbations.keys() & checkpoints.keys():
+        if perturbations[name](recipe) != checkpoints[name](recipe):
+            raise SettingsError(
+                f"{name!r} is one change among the perturbations and another one among the "
+                "checkpoints; give one of them another name"
             )
 
 
@@ -367,7 +386,8 @@ def _checkpoints(
             )
     if not chosen:
         raise SettingsError(
-            f"checkpoints={value!r}: expected at least one, or leave {STOPPING} out of checks"
+            f"checkpoints={value!r}: expected at least one, such as stop-accuracy or past-x2, or "
+            f"checks=... without {STOPPING!r}"
         )
     return chosen
 
@@ -410,14 +430,14 @@ def _device(value: Any) -> str:
 
 
 def _axes(value: Any, recipe: Recipe) -> tuple[str, ...]:
-    """Return the axes to walk along: True stands for all that change the recipe."""
+    """Return the axes to walk along: True stands for those that cost little."""
     usable = [
         name
         for name, axis in AXES.items()
         if any(changes_recipe(change, recipe) for change in axis.perturbations)
     ]
     if isinstance(value, bool):
-        return tuple(usable) if value else ()
+        return tuple(name for name in LOCATED_AXES if name in usable) if value else ()
     names = [value] if isinstance(value, str) else _listed("locate", value)
     for name in names:
         if name not in usable:

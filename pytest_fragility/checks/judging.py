@@ -261,7 +261,7 @@ def _compare_change(change: Estimate, error_change: Estimate, tolerance: float) 
 def _judge_admissible_count(
     check: Check, curves: LearningCurves, tolerances: Tolerances
 ) -> Verdict:
-    names = [name for name in curves.error if name != BASELINE]
+    names = check.among
     statuses = {
         name: judge_admissibility(curves, name, margin=tolerances.margin).status for name in names
     }

@@ -24,6 +24,8 @@ LOCATE = "locate"
 COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL = "complexity-exponent", "complexity-level"
 COMPLEXITY_KINDS = (COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL)
 
+NORMALIZATION_SCALE = "normalization-scale"
+
 # named here too, so that planning needs no torch
 SYMMETRY_NAMES = (
     "layer-rescaling",
@@ -32,7 +34,7 @@ SYMMETRY_NAMES = (
     "split-neurons",
     "dead-neurons",
     "silent-neurons",
-    "normalization-scale",
+    NORMALIZATION_SCALE,
     "logit-shift",
 )
 
@@ -51,11 +53,14 @@ class Check:
         The perturbation's name, or ``baseline``.
     change
         The name of the symmetry, equivalence or axis; empty for other kinds.
+    among
+        Names of the perturbations of which one must be admissible; empty for other kinds.
     """
 
     kind: str
     perturbation: str = BASELINE
     change: str = ""
+    among: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -107,8 +112,14 @@ def plan_checks(
     checks += [Check(kind) for kind in COMPLEXITY_KINDS if COMPLEXITY in kinds]
     checks += [Check(SYMMETRY, change=name) for name in SYMMETRY_NAMES if SYMMETRY in kinds]
     checks += [Check(EQUIVALENCE, change=name) for name in EQUIVALENCES if EQUIVALENCE in kinds]
-    checks += [Check(ADMISSIBLE_COUNT)] if names and perturbed else []
+    if names and perturbed:
+        checks.append(Check(ADMISSIBLE_COUNT, among=tuple(names)))
     return [*checks, *(Check(LOCATE, change=axis) for axis in axes)]
+
+
+def needs_equivalents(check: Check) -> bool:
+    """Return whether a check looks at scale-invariant networks, which have a normalization."""
+    return check.kind == EQUIVALENCE or check.change == NORMALIZATION_SCALE
 
 
 def match_expected_failures(expected: dict[str, str], checks: Sequence[Check]) -> dict[str, str]:

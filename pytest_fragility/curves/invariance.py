@@ -31,7 +31,7 @@ class Invariance:
     alpha
         Of the intervals over draws, for all pairs together.
     scale
-        ``"log"``: changes are in decades. ``"linear"``: relative changes.
+        ``"log"``: changes are in decades. ``"linear"``: changes over the value before.
     """
 
     summary: str
@@ -68,6 +68,7 @@ def _moved(before: Floats, after: Floats, scale: str) -> Floats:
     if scale == "log":
         decades: Floats = np.log10(after) - np.log10(before)
         return decades
-    size = np.maximum(np.abs(before), np.abs(after))
+    # from nothing to something is a change of one whole
+    size = np.where(before != 0, np.abs(before), np.abs(after))
     relative: Floats = (after - before) / np.where(size > 0, size, 1.0)
     return relative

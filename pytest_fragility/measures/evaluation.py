@@ -215,5 +215,5 @@ def require_usable(number: float, where: str, scale: str) -> None:
         raise MeasureError(
             f"{where}: returned {number:g}, which has no logarithm; exponents need positive "
             "values. Exponentiate a measure that is a logarithm, or ask for scale='linear', "
-            "which checks the trend alone"
+            "which leaves exponent, spread, stopping and complexity out"
         )

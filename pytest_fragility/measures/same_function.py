@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from pytest_fragility.checks.planning import NORMALIZATION_SCALE
 from pytest_fragility.curves.invariance import Invariance
 from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
@@ -35,7 +36,9 @@ class Pair(NamedTuple):
     after: TrainedNetwork
 
     def __str__(self) -> str:
-        return f"n={self.before.n}, seed {self.before.seed}"
+        place = f"n={self.before.n}, seed {self.before.seed}"
+        is_baseline = self.before.recipe_name == BASELINE
+        return place if is_baseline else f"{place}, a scale-invariant network"
 
 
 def symmetry_values(
@@ -43,9 +46,9 @@ def symmetry_values(
 ) -> Invariance | str:
     """Return a measure's values before and after a symmetry of two of a family's networks.
 
-    The networks have the baseline's recipe and the middle size; where they do not have the
-    symmetry, scale-invariant networks of the same widths take their place. The change is made,
-    and verified, in float64; the measure is asked in the precision of the training.
+    The networks have the baseline's recipe and the middle size; where they have no normalization
+    to scale in front of, scale-invariant networks of the same widths take their place. The change
+    is made, and verified, in float64; the measure is asked in the precision of the training.
 
     Parameters
     ----------
@@ -78,11 +81,17 @@ def symmetry_values(
     if does_not_claim(measure, symmetry):
         return f"the measure does not claim {symmetry}"
     change = get_symmetry(symmetry)
-    candidates = [family] + ([family.equivalents] if family.equivalents else [])
-    for source in candidates:
+    sources = [family]
+    if symmetry == NORMALIZATION_SCALE and family.equivalents:
+        sources.append(family.equivalents)
+    for source in sources:
+        recipe, n = _recipe_and_size(source)
+        seeds = source.seeds[:NETWORKS]
+        if any(source.trained_run(recipe, n, seed).record.diverged for seed in seeds):
+            return f"the training of a network diverged ({source.describe(recipe, n, *seeds)})"
         pairs = [
             Pair(network, changed.in_precision(network.dtype))
-            for network in _some_networks(measure, source)
+            for network in (_network(measure, source, recipe, n, seed) for seed in seeds)
             if (changed := change(in_double(network))) is not None
         ]
         if pairs:
@@ -112,10 +121,10 @@ def equivalence_values(
     return _compare(measure, name, chosen.summary, pairs, alpha, scale)
 
 
-def _some_networks(measure: Measure, family: Family) -> list[TrainedNetwork]:
+def _recipe_and_size(family: Family) -> tuple[str, int]:
+    """Return which networks of a family are looked at."""
     recipe = BASELINE if BASELINE in family.recipes else next(iter(family.recipes))
-    n = middle_size(family.sizes)
-    return [_network(measure, family, recipe, n, seed) for seed in family.seeds[:NETWORKS]]
+    return recipe, middle_size(family.sizes)
 
 
 def _network(measure: Measure, family: Family, recipe: str, n: int, seed: int) -> TrainedNetwork:

@@ -14,6 +14,7 @@ from pytest_fragility.checks.planning import (
     LOCATE,
     Check,
     match_expected_failures,
+    needs_equivalents,
 )
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.adapters import as_measure
@@ -100,11 +101,11 @@ class MarkedAudit:
         if check.kind == LOCATE:
             return Needs(frozenset({BASELINE}))
         if check.kind in INVARIANCE_KINDS:
-            return Needs(frozenset({BASELINE}), with_equivalents=True)
+            return Needs(frozenset({BASELINE}), with_equivalents=needs_equivalents(check))
         if check.kind in COMPLEXITY_KINDS:
             return Needs(frozenset({BASELINE}), with_ladder=True)
         if check.kind == ADMISSIBLE_COUNT:
-            return Needs(everything)
+            return Needs(frozenset({BASELINE, *check.among}))
         return Needs(frozenset({BASELINE, check.perturbation}))
 
 

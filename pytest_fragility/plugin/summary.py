@@ -43,7 +43,7 @@ class Summary:
         audits = [audit for audit in self._audits.values() if audit.records]
         if not audits or terminalreporter.config.get_verbosity() < 0:
             return
-        terminalreporter.section("fragility")
+        terminalreporter.write_sep("=", "fragility")
         for index, audit in enumerate(audits):
             if index:
                 terminalreporter.write_line("")

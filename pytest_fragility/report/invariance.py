@@ -5,10 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from pytest_fragility.checks.planning import EQUIVALENCE
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.report.records import Record
 
 WIDTH = 78
+ROUNDING = 1e-6
 NAME_COLUMN = 34
 MOVED_COLUMN = 24
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
@@ -31,7 +33,7 @@ def how_it_moved(record: Record) -> str:
     if record["scale"] == "log":
         mean, low, high = (_factor(each) for each in ends)
         return f"x {mean}" if record["evidence"]["draws"] == 1 else f"x {mean} [{low}, {high}]"
-    mean, low, high = (f"{100 * each:+.3g} %" for each in ends)
+    mean, low, high = (_percent(each) for each in ends)
     return mean if record["evidence"]["draws"] == 1 else f"{mean} [{low}, {high}]"
 
 
@@ -42,18 +44,28 @@ def value_lines(record: Record) -> list[str]:
     if record["scale"] == "log":
         allowed = f"x {_factor(-tolerance)} to x {_factor(tolerance)}"
     else:
-        allowed = f"{-100 * tolerance:+.3g} % to {100 * tolerance:+.3g} %"
+        allowed = f"{_percent(-tolerance)} to {_percent(tolerance)}"
     draws = f", means of {evidence['draws']} draws" if evidence["draws"] > 1 else ""
+    is_pair = record["kind"] == EQUIVALENCE
+    before, after = ("first", "second") if is_pair else ("before", "after")
     return [
-        f"  before  {evidence['before']:.6g}",
-        f"  after   {evidence['after']:.6g}",
+        f"  {before:<6}  {evidence['before']:.6g}",
+        f"  {after:<6}  {evidence['after']:.6g}",
         f"  change  {how_it_moved(record)}, allowed {allowed}",
         *_indented(f"({record['change']}: {evidence['summary']}; {evidence['network']}{draws})"),
     ]
 
 
 def _factor(decades: float) -> str:
-    return f"{10**decades:.3g}" if abs(decades) < 100 else f"10^{decades:+.0f}"
+    if abs(decades) >= 100:
+        return f"10^{decades:+.0f}"
+    return f"{10**decades:.3f}" if abs(decades) < 1 else f"{10**decades:.3g}"
+
+
+def _percent(change: float) -> str:
+    # rounding is no change
+    shown = 0.0 if abs(change) < ROUNDING else 100 * change
+    return f"{shown:+.3g} %"
 
 
 def _indented(text: str) -> list[str]:

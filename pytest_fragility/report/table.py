@@ -139,11 +139,7 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
         r["perturbation"]: r["reason"] for r in records if r["admissibility"] == INADMISSIBLE
     }
     notes += list(inadmissible.values())
-    notes += [
-        f"{r['check']} does not apply: {r['reason']}"
-        for r in records
-        if not r["applicable"] and r["admissibility"] != INADMISSIBLE
-    ]
+    notes += _not_applicable(records)
     notes += [
         r["reason"] for r in records if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
     ]
@@ -167,7 +163,17 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
         )
     elif open_records:
         notes.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
-    return ["", *(line for note in notes for line in _wrapped(note))] if notes else []
+    lines = [line for note in dict.fromkeys(notes) for line in _wrapped(note)]
+    return ["", *lines] if lines else []
+
+
+def _not_applicable(records: Sequence[Record]) -> list[str]:
+    """Say which checks have nothing to say, those with one reason together."""
+    checks: dict[str, list[str]] = {}
+    for record in records:
+        if not record["applicable"] and record["admissibility"] != INADMISSIBLE:
+            checks.setdefault(record["reason"], []).append(record["check"])
+    return [f"does not apply: {', '.join(names)} ({why})" for why, names in checks.items()]
 
 
 def _has_note(record: Record) -> bool:
