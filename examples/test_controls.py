@@ -32,15 +32,26 @@ def test_path_norm(check):
     check()
 
 
-@pytest.mark.fragility(noise, xfail={"[!p]*": "a random number shows nothing"})
+@pytest.mark.fragility(
+    noise,
+    xfail={
+        f"{kind}-*": "a random number shows nothing"
+        for kind in ("trend", "exponent", "spread", "stopping", "complexity")
+    },
+)
 def test_noise(check):
-    """A random number: no check is kept."""
+    """A random number: nothing is shown of it, but that it does not notice a network's weights."""
     check()
 
 
 @pytest.mark.fragility(
     parameter_count.bound_form,
-    xfail={"complexity-*": "it does not look at the data either"},
+    xfail={
+        "complexity-*": "it does not look at the data either",
+        "symmetry-split-neurons": "twice the neurons, the same function",
+        "symmetry-dead-neurons": "as many neurons more, the same function",
+        "symmetry-silent-neurons": "as many neurons more, the same function",
+    },
 )
 def test_parameter_count(check):
     """A measure that ignores the network withstands every change of its training.

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from pytest_fragility.checks.planning import (
     COMPLEXITY,
     COMPLEXITY_KINDS,
+    EQUIVALENCE,
     EXPONENT,
     SPREAD,
+    STOPPING,
+    SYMMETRY,
     TREND,
     Check,
     nearest,
@@ -220,6 +223,69 @@ class FragilityAsserts:
         if least_sensitivity is not None:
             tolerances = replace(tolerances, sensitivity=least_sensitivity)
         return assert_kept(Check(kind), curves, tolerances)
+
+    def assert_stopping_kept(
+        self, curves: LearningCurves, checkpoint: str, *, tolerance: float | None = None
+    ) -> Verdict:
+        """Assert that sign and exponent stay as they are where the training stops elsewhere.
+
+        Parameters
+        ----------
+        curves
+            With the checkpoint among their recipes.
+        checkpoint
+            A perturbation's name, such as ``past-x2``.
+        tolerance
+            Of the exponent, in place of the session's.
+
+        Raises
+        ------
+        AuditFailure
+            If they do not, or the seeds do not decide.
+        """
+        __tracebackhide__ = True
+        return self._assert_change(STOPPING, curves, checkpoint, tolerance)
+
+    def assert_symmetry_kept(
+        self, curves: LearningCurves, symmetry: str, *, tolerance: float | None = None
+    ) -> Verdict:
+        """Assert that the value stays as it is under a symmetry, such as ``permutation``.
+
+        Raises
+        ------
+        AuditFailure
+            If it does not, or the symmetry does not apply.
+        """
+        __tracebackhide__ = True
+        return self._assert_invariance(SYMMETRY, curves, symmetry, tolerance)
+
+    def assert_equivalence_kept(
+        self, curves: LearningCurves, equivalence: str, *, tolerance: float | None = None
+    ) -> Verdict:
+        """Assert that two trainings with the same function give the same value.
+
+        Raises
+        ------
+        AuditFailure
+            If they do not, or the measure is not defined there.
+        """
+        __tracebackhide__ = True
+        return self._assert_invariance(EQUIVALENCE, curves, equivalence, tolerance)
+
+    def _assert_invariance(
+        self, kind: str, curves: LearningCurves, change: str, tolerance: float | None
+    ) -> Verdict:
+        __tracebackhide__ = True
+        check = Check(kind, change=change)
+        if check.id not in curves.invariances:
+            raise SettingsError(
+                f"no {kind} {change!r}{nearest(check.id, curves.invariances)}; these curves have "
+                f"{', '.join(curves.invariances)}"
+            )
+        tolerances = self.tolerances
+        if tolerance is not None:
+            tolerances = replace(tolerances, invariance=tolerance)
+        return assert_kept(check, curves, tolerances)
 
     def assert_withstands(
         self,

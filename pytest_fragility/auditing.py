@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.planning import (
     EQUIVALENCE,
-    INVARIANCE_KINDS,
     LOCATE,
     SYMMETRY,
     plan_checks,
@@ -18,6 +17,7 @@ from pytest_fragility.checks.verdicts import KEPT
 from pytest_fragility.curves import Invariance, LadderCurves, LearningCurve, LearningCurves
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
+from pytest_fragility.on_demand import OnDemand
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.records import Record, audit_context, check_record
 from pytest_fragility.report.table import audit_table, overall_verdict
@@ -30,35 +30,6 @@ if TYPE_CHECKING:
     from pytest_fragility.perturbations.perturbation import Change
     from pytest_fragility.recipes import Recipe
     from pytest_fragility.tasks import Ladder, Task
-
-
-Value = TypeVar("Value")
-
-
-class _OnDemand(Mapping[str, Value]):
-    """Values by name, each computed when it is first asked for."""
-
-    def __init__(self, what: str, names: Sequence[str], compute: Callable[[str], Value]) -> None:
-        self._what = what
-        self._names = list(names)
-        self._compute = compute
-        self._known: dict[str, Value] = {}
-
-    def __getitem__(self, name: str) -> Value:
-        if name not in self._names:
-            raise KeyError(f"no {self._what} {name!r}; there are {', '.join(self._names)}")
-        if name not in self._known:
-            self._known[name] = self._compute(name)
-        return self._known[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def learning_curves(
@@ -117,7 +88,7 @@ def learning_curves(
         seeds=family.seeds,
         alpha=alpha,
         scale=scale,
-        measure=_OnDemand("recipe", list(family.recipes), lambda recipe: curve(family, recipe)),
+        measure=OnDemand("recipe", list(family.recipes), lambda recipe: curve(family, recipe)),
         error={recipe: _error_curve(family, recipe, alpha) for recipe in family.recipes},
         unfinished=_unfinished(family),
         constant=is_constant(measure),
@@ -153,7 +124,7 @@ def _ladder_curves(
     unfinished = {name: _unfinished(rung).get(BASELINE) for name, rung in rungs.items()}
     return LadderCurves(
         name=family.plan.ladder.name,
-        measure=_OnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
+        measure=OnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
         error={name: _error_curve(rung, BASELINE, alpha) for name, rung in rungs.items()},
         unfinished={name: reason for name, reason in unfinished.items() if reason},
     )
@@ -163,9 +134,8 @@ def _invariances(
     measure: Measure, name: str, family: Family, *, alpha: float, scale: str
 ) -> Mapping[str, Invariance | str]:
     """Return the values on networks with the same function, on demand, by the check's id."""
-    if family.equivalents is None:
-        return {}
-    checks = {check.id: check for check in plan_checks(INVARIANCE_KINDS, [])}
+    kinds = [SYMMETRY, *([EQUIVALENCE] if family.equivalents else [])]
+    checks = {check.id: check for check in plan_checks(kinds, [])}
 
     def compute(check_id: str) -> Invariance | str:
         from pytest_fragility.measures.same_function import equivalence_values, symmetry_values
@@ -174,7 +144,7 @@ def _invariances(
         check = checks[check_id]
         return values[check.kind](measure, name, family, check.change, alpha=alpha, scale=scale)
 
-    return _OnDemand("check", list(checks), compute)
+    return OnDemand("check", list(checks), compute)
 
 
 def _error_curve(family: Family, recipe: str, alpha: float) -> LearningCurve:

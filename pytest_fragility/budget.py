@@ -26,11 +26,12 @@ class TrainingBudget:
         BudgetError
             If more would be trained than the budget has left; none of them is.
         """
+        enough = max(2 * self.networks, self.spent + networks)
         if self.spent + networks > self.networks:
             raise BudgetError(
                 f"training on demand has used {self.spent} of its budget of {self.networks} "
                 f"networks, and {networks} more are needed; raise the budget "
-                f"(--fragility-budget={2 * self.networks}), ask for fewer examples, sizes or "
+                f"(--fragility-budget={enough}), ask for fewer examples, sizes or "
                 "seeds, or run again: what is trained already comes from the store"
             )
         self.spent += networks

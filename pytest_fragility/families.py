@@ -185,6 +185,15 @@ class Family:
             if recipe in (None, name) and n in (None, size) and seed in (None, run_seed):
                 yield self._network(trained, name)
 
+    def with_recipes(self, names: Sequence[str]) -> Family:
+        """Return the family without its other recipes; itself where it has no others."""
+        if set(names) == set(self.recipes):
+            return self
+        recipes = {name: self.recipes[name] for name in self.recipes if name in names}
+        trained = {place: run for place, run in self._trained.items() if place[0] in recipes}
+        plan = replace(self.plan, recipes=recipes)
+        return Family(plan, trained, self.device, self.rungs, self.equivalents)
+
     def trained_run(self, recipe: str, n: int, seed: int) -> TrainedRun:
         """Return one run with its record.
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.budget import TrainingBudget
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.perturbations import BASELINE, Perturbation
 from pytest_fragility.settings import AuditSettings, resolve_settings
@@ -44,7 +45,7 @@ class GrowingFamily:
         self._budget = budget
         self._progress = progress
         self._families: dict[str, Family] = {}
-        self._baselines: dict[tuple[int, float], LearningCurve] = {}
+        self._baselines: dict[int, LearningCurve] = {}
         self._measures: dict[int, Measure] = {}
 
     def with_seeds(self, seeds: Iterable[int]) -> GrowingFamily:
@@ -59,9 +60,17 @@ class GrowingFamily:
         ------
         BudgetError
             If the budget does not suffice; nothing is trained then.
+        SettingsError
+            If a perturbation has the name of another one that was asked for before.
         """
         recipes = {BASELINE: self.settings.recipe}
         recipes |= {each.name: each(self.settings.recipe) for each in perturbations}
+        for name, family in self._families.items():
+            if recipes.get(name, family.recipes[name]) != family.recipes[name]:
+                raise SettingsError(
+                    f"perturbation {name!r}: another change was trained under this name; give one "
+                    "of them another name"
+                )
         missing = {name: recipes[name] for name in recipes if name not in self._families}
         if not missing:
             return
@@ -113,9 +122,10 @@ class GrowingFamily:
     ) -> LearningCurves:
         """Return a measure's learning curves under the baseline and these perturbations.
 
-        The baseline's values are worked out once for each measure.
+        The measure is called when a curve is first asked for; on the baseline's networks, once.
         """
         from pytest_fragility.auditing import learning_curves
+        from pytest_fragility.on_demand import OnDemand
 
         level = self.settings.alpha if alpha is None else alpha
         curves = learning_curves(
@@ -127,11 +137,15 @@ class GrowingFamily:
         )
         # an identity is good for as long as its owner lives
         self._measures[id(measure)] = measure
-        place = (id(measure), level)
-        if place not in self._baselines:
-            self._baselines[place] = curves.measure[BASELINE]
-        measured = {each.name: curves.measure[each.name] for each in perturbations}
-        return replace(curves, measure={BASELINE: self._baselines[place], **measured})
+
+        def curve(recipe: str) -> LearningCurve:
+            if recipe != BASELINE:
+                return curves.measure[recipe]
+            if id(measure) not in self._baselines:
+                self._baselines[id(measure)] = curves.measure[BASELINE]
+            return replace(self._baselines[id(measure)], name=curves.measure_name, alpha=level)
+
+        return replace(curves, measure=OnDemand("recipe", list(curves.measure), curve))
 
 
 class FamilySource:

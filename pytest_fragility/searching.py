@@ -14,6 +14,7 @@ from pytest_fragility.checks.judging import judge
 from pytest_fragility.checks.planning import EXPONENT, LINEAR_KINDS, SPREAD, TREND, Check
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.growing_families import GrowingFamily
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.perturbations import Perturbation, smaller_changes
@@ -66,6 +67,11 @@ class Search:
         Kinds of checks, of ``trend``, ``exponent`` and ``spread``.
     name
         What messages call the measure; its ``__name__`` by default.
+
+    Raises
+    ------
+    SettingsError
+        If a kind is none of these.
     """
 
     def __init__(
@@ -79,10 +85,16 @@ class Search:
         self._measure = measure
         self._name = name
         self.family = family
+        for kind in kinds:
+            if kind not in SEARCHED_KINDS:
+                raise SettingsError(
+                    f"unknown check {kind!r}: a search makes {', '.join(SEARCHED_KINDS)}"
+                )
         is_linear = family.settings.scale == "linear"
         self._kinds = [kind for kind in kinds if not is_linear or kind in LINEAR_KINDS]
-        fresh = FRESH_FOR_EACH * len(family.settings.seeds)
-        self._fresh = family.with_seeds(range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + fresh))
+        own = family.settings.seeds
+        first = max(FIRST_FRESH_SEED, max(own) + 1)
+        self._fresh = family.with_seeds(range(first, first + FRESH_FOR_EACH * len(own)))
         self._known: dict[str, Finding] = {}
         self._verdicts: dict[str, tuple[Verdict, ...]] = {}
         self._confirmations = 0
@@ -119,7 +131,7 @@ class Search:
         suspects = self._suspects(verdicts)
         if suspects:
             return self._confirm(perturbation, verdicts, suspects)
-        is_kept = all(verdict.status == KEPT for verdict in verdicts)
+        is_kept = bool(verdicts) and all(verdict.status == KEPT for verdict in verdicts)
         return Finding(perturbation, KEPT if is_kept else INCONCLUSIVE, verdicts)
 
     def _judged(self, perturbation: Perturbation) -> tuple[Verdict, ...]:

@@ -376,7 +376,7 @@ def _checkpoints(
     if value is None:
         standard = [get_perturbation(name) for name in profile.checkpoints]
         return {change.name: change for change in standard if change(recipe) != recipe}
-    named = [value] if isinstance(value, str | Perturbation) else value
+    named = [value] if isinstance(value, str) or callable(value) else value
     chosen = resolve_perturbations(_listed("checkpoints", named), recipe)
     for name, change in chosen.items():
         if change(recipe).replace(stopping=recipe.stopping) != recipe:

@@ -13,9 +13,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_fragility.checks.judging import allowed_ranges, judge
-from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.planning import (
+    ADMISSIBLE_COUNT,
+    EXPONENT,
+    SPREAD,
+    STOPPING,
+    TREND,
+    Check,
+)
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, UNDECIDED, Verdict
+from pytest_fragility.checks.verdicts import (
+    BROKEN,
+    INCONCLUSIVE,
+    KEPT,
+    UNDECIDED,
+    StoppingEvidence,
+    Verdict,
+)
 from pytest_fragility.curves import Estimate, LearningCurve, LearningCurves
 from pytest_fragility.perturbations import BASELINE
 
@@ -117,6 +131,13 @@ def baseline_verdict(measure: Lines, error: Lines = ERROR, trend: str = "error")
 def trend_verdict(before: Lines, after: Lines) -> Verdict:
     """Return the verdict on a perturbation's trend."""
     return judge(Check(TREND, "adam"), make_curves({BASELINE: before, "adam": after}), Tolerances())
+
+
+def stopping_verdict(before: Lines, after: Lines, error: Lines | None = None) -> Verdict:
+    """Return the verdict on a checkpoint."""
+    errors = {BASELINE: ERROR, "past-x2": ERROR.moved() if error is None else error}
+    curves = make_curves({BASELINE: before, "past-x2": after}, errors)
+    return judge(Check(STOPPING, "past-x2"), curves, Tolerances())
 
 
 class NeverAsked(Mapping[str, LearningCurve]):
@@ -415,12 +436,16 @@ def test_an_unfinished_baseline_decides_nothing(check: Check) -> None:
 
 
 def test_one_admissible_change_is_enough_to_audit() -> None:
-    """The audit says how many of its perturbations could convict."""
-    error = {"adam": ERROR.moved(), "lr-x3": ERROR.moved(slope=0.5)}
-    measure = {name: lines(-0.2) for name in (BASELINE, "adam", "lr-x3")}
-    verdict = judge(Check(ADMISSIBLE_COUNT), make_curves(measure, error), Tolerances())
+    """The audit says how many of its perturbations could convict; checkpoints do not count."""
+    error = {"adam": ERROR.moved(), "lr-x3": ERROR.moved(slope=0.5), "past-x2": ERROR.moved()}
+    measure = {name: lines(-0.2) for name in (BASELINE, *error)}
+    curves = make_curves(measure, error)
+    check = Check(ADMISSIBLE_COUNT, among=("adam", "lr-x3"))
+    verdict = judge(check, curves, Tolerances())
     assert verdict.status == KEPT
     assert "1 of 2" in verdict.reason
+    alone = judge(Check(ADMISSIBLE_COUNT, among=("lr-x3",)), curves, Tolerances())
+    assert alone.status == INCONCLUSIVE and "past-x2" not in alone.reason
 
 
 def test_an_audit_without_an_admissible_change_is_inconclusive() -> None:
@@ -433,7 +458,7 @@ def test_an_audit_without_an_admissible_change_is_inconclusive() -> None:
     curves = make_curves(
         {name: lines(-0.2) for name in (BASELINE, *error)}, error, unfinished={"sgd": "diverged"}
     )
-    verdict = judge(Check(ADMISSIBLE_COUNT), curves, Tolerances())
+    verdict = judge(Check(ADMISSIBLE_COUNT, among=tuple(error)), curves, Tolerances())
     assert verdict.status == INCONCLUSIVE
     for part in ("adam is undecided", "lr-x3 is inadmissible", "sgd is inadmissible"):
         assert part in verdict.reason
@@ -448,7 +473,8 @@ def test_a_measure_is_not_evaluated_where_it_cannot_be_convicted(
     error = {"adam": ERROR.moved(slope=0.0 if unfinished else 0.5)}
     curves = make_curves({BASELINE: lines(-0.2), "adam": lines(-0.2)}, error, unfinished)
     guarded = replace(curves, measure=NeverAsked(curves.measure, "adam"))
-    for check in (Check(kind, "adam"), Check(ADMISSIBLE_COUNT), TREND_OF_BASELINE):
+    count = Check(ADMISSIBLE_COUNT, among=("adam",))
+    for check in (Check(kind, "adam"), count, TREND_OF_BASELINE):
         judge(check, guarded, Tolerances())
 
 
@@ -481,3 +507,108 @@ def test_hopeless_cases_ask_for_no_number_of_seeds(kind: str) -> None:
     """A change on the tolerance itself is decided by no number of seeds."""
     verdict = judge_change(kind, 0.1, WIDE, error=ERROR.moved(deviation=0.0))
     assert (verdict.status, verdict.seeds_needed) == (INCONCLUSIVE, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "trend", "exponent", "status", "reasons"),
+    [
+        (lines(-0.2), lines(-0.2).moved(slope=0.03), KEPT, KEPT, KEPT, ["still falling", "stays"]),
+        (lines(-0.2), lines(-0.2).moved(slope=-0.5), KEPT, BROKEN, BROKEN, ["moves too far"]),
+        (
+            lines(-0.03, deviation=0.005),
+            lines(0.03, deviation=0.005),
+            BROKEN,
+            KEPT,
+            BROKEN,
+            ["rev"],
+        ),
+        (lines(-0.2), lines(0.3), BROKEN, BROKEN, BROKEN, ["reverses", "moves too far"]),
+        (
+            lines(-0.2),
+            lines(-0.2).moved(slope=0.1),
+            KEPT,
+            INCONCLUSIVE,
+            INCONCLUSIVE,
+            ["straddles"],
+        ),
+        (lines(0.0, deviation=0.0), lines(0.0, deviation=0.0), KEPT, KEPT, KEPT, ["still flat"]),
+        # a slope of uncertain sign that certainly moved by little
+        (
+            lines(-0.01, deviation=0.05),
+            lines(-0.01, deviation=0.05),
+            INCONCLUSIVE,
+            KEPT,
+            INCONCLUSIVE,
+            ["no certain sign"],
+        ),
+        (
+            lines(-0.2, deviation=0.5),
+            lines(0.6, deviation=0.5),
+            INCONCLUSIVE,
+            BROKEN,
+            BROKEN,
+            ["moves too far"],
+        ),
+        (
+            lines(-0.03, deviation=0.005),
+            lines(0.09, deviation=0.02),
+            BROKEN,
+            INCONCLUSIVE,
+            BROKEN,
+            ["reverses"],
+        ),
+    ],
+)
+def test_a_checkpoint_must_keep_sign_and_exponent(
+    before: Lines, after: Lines, trend: str, exponent: str, status: str, reasons: list[str]
+) -> None:
+    """The worse of the two decides, and only what decides is given as a reason."""
+    verdict = stopping_verdict(before, after)
+    evidence = verdict.evidence
+    assert isinstance(evidence, StoppingEvidence)
+    assert (evidence.trend, evidence.exponent) == (trend, exponent)
+    assert verdict.status == status and verdict.is_applicable
+    assert all(reason in verdict.reason for reason in reasons)
+    assert len(verdict.reason.split("; ")) == [trend, exponent].count(status)
+    assert evidence.exponent_evidence.baseline.mean == pytest.approx(before.slopes.mean())
+    assert evidence.to_dict()["trend"] == trend
+    assert "change" in evidence.to_dict()
+
+
+def test_the_verdict_on_a_checkpoint_is_made_of_the_two_checks() -> None:
+    """Of those that a perturbation of the same curves would get."""
+    for after in (lines(-0.2), lines(-0.5), lines(0.3), lines(-0.2, deviation=WIDE), lines(-0.3)):
+        curves = make_curves({BASELINE: lines(-0.2), "adam": after})
+        trend, exponent = (judge(Check(k, "adam"), curves, Tolerances()) for k in (TREND, EXPONENT))
+        stopping = judge(Check(STOPPING, "adam"), curves, Tolerances())
+        statuses = {trend.status, exponent.status}
+        worst = next(one for one in (BROKEN, INCONCLUSIVE, KEPT) if one in statuses)
+        assert stopping.status == worst
+        assert isinstance(stopping.evidence, StoppingEvidence)
+        assert stopping.evidence.exponent_evidence == exponent.evidence
+        assert stopping.admissibility == exponent.admissibility
+
+
+def test_a_checkpoint_needs_the_seeds_of_what_is_open() -> None:
+    """The larger number where both are; none where one of the two would never be decided."""
+    still = ERROR.moved(deviation=0.0)
+    both = lines(-0.2, deviation=0.2), lines(-0.2, deviation=0.4)
+    verdict = stopping_verdict(*both, still)
+    curves = make_curves(dict(zip((BASELINE, "adam"), both, strict=True)), {"adam": still})
+    needs = [judge(Check(k, "adam"), curves, Tolerances()).seeds_needed for k in (TREND, EXPONENT)]
+    assert None not in needs
+    assert verdict.seeds_needed == max(need for need in needs if need is not None)
+    hopeless = stopping_verdict(lines(-0.2), lines(-0.2).moved(slope=0.1, deviation=0.3), still)
+    assert (hopeless.status, hopeless.seeds_needed) == (INCONCLUSIVE, None)
+    broken = stopping_verdict(lines(-0.2), lines(0.3), still)
+    assert (broken.status, broken.seeds_needed) == (BROKEN, None)
+
+
+def test_a_checkpoint_that_is_no_small_change_convicts_nobody() -> None:
+    """Stopping early may change the network; then there is nothing to compare."""
+    verdict = stopping_verdict(lines(-0.2), lines(0.9), ERROR.moved(slope=0.5))
+    assert (verdict.status, verdict.is_applicable) == (INCONCLUSIVE, False)
+    open_verdict = stopping_verdict(lines(-0.2), lines(0.9), ERROR.moved(slope=0.05, deviation=0.1))
+    assert (open_verdict.status, open_verdict.is_applicable) == (INCONCLUSIVE, True)
+    assert isinstance(open_verdict.evidence, StoppingEvidence)
+    assert open_verdict.seeds_needed == 18

@@ -7,18 +7,38 @@ import pytest
 from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
     COMPLEXITY,
+    EQUIVALENCE,
     EXPONENT,
+    INVARIANCE_KINDS,
     KINDS,
+    LINEAR_KINDS,
     SPREAD,
+    STOPPING,
+    SYMMETRY,
+    SYMMETRY_NAMES,
     TREND,
     Check,
     match_expected_failures,
     nearest,
     plan_checks,
 )
+from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.symmetries import SYMMETRIES
 
-CHECKS = plan_checks(KINDS, ["adam", "adam-x10"])
+CHECKS = plan_checks(KINDS, ["adam", "adam-x10"], ["past-x2", "stop-accuracy"])
+SAME_FUNCTION = [
+    "symmetry-layer-rescaling",
+    "symmetry-neuron-rescaling",
+    "symmetry-permutation",
+    "symmetry-split-neurons",
+    "symmetry-dead-neurons",
+    "symmetry-silent-neurons",
+    "symmetry-normalization-scale",
+    "symmetry-logit-shift",
+    "equivalence-exponential-rate",
+    "equivalence-initialization-rate",
+]
 
 
 def ids(checks: list[Check]) -> list[str]:
@@ -36,8 +56,11 @@ def test_the_baseline_comes_first_and_the_count_last() -> None:
         "exponent-adam-x10",
         "spread-adam",
         "spread-adam-x10",
+        "stopping-past-x2",
+        "stopping-stop-accuracy",
         "complexity-exponent",
         "complexity-level",
+        *SAME_FUNCTION,
         "perturbations-admissible",
     ]
 
@@ -49,9 +72,40 @@ def test_only_the_kinds_asked_for_are_planned() -> None:
 
 
 def test_without_perturbations_there_is_nothing_to_count() -> None:
-    """The baseline's trend and the ladder are left."""
-    left = ["trend-baseline", "complexity-exponent", "complexity-level"]
+    """The baseline's trend, the ladder and the same function are left, and checkpoints."""
+    left = ["trend-baseline", "complexity-exponent", "complexity-level", *SAME_FUNCTION]
     assert ids(plan_checks(KINDS, [])) == left
+    assert ids(plan_checks((STOPPING,), [], ["past-x2"])) == ["stopping-past-x2"]
+
+
+def test_every_symmetry_and_equivalence_has_a_check() -> None:
+    """Those that planning names are those that there are."""
+    assert tuple(SYMMETRIES) == SYMMETRY_NAMES
+    assert ids(plan_checks(INVARIANCE_KINDS, ["adam"], ["past-x2"])) == SAME_FUNCTION
+    assert ids(plan_checks((EQUIVALENCE,), [])) == [f"equivalence-{name}" for name in EQUIVALENCES]
+    assert [check.change for check in plan_checks((SYMMETRY,), [])] == list(SYMMETRIES)
+
+
+def test_checkpoints_are_asked_about_stopping_alone() -> None:
+    """And perturbations about all but that."""
+    assert ids(plan_checks((TREND, SPREAD), ["adam"], ["past-x2"])) == [
+        "trend-baseline",
+        "trend-adam",
+        "spread-adam",
+        "perturbations-admissible",
+    ]
+    assert ids(plan_checks((STOPPING,), ["adam"], ["past-x2"])) == ["stopping-past-x2"]
+
+
+def test_perturbations_are_counted_and_checkpoints_are_not() -> None:
+    """The last check knows among which ones an admissible one is looked for."""
+    assert CHECKS[-1].among == ("adam", "adam-x10")
+
+
+def test_ids_are_unique() -> None:
+    """Each is a test of its own."""
+    assert len(set(ids(CHECKS))) == len(CHECKS)
+    assert set(LINEAR_KINDS) <= set(KINDS) and set(INVARIANCE_KINDS) <= set(LINEAR_KINDS)
 
 
 def test_a_ladder_alone_counts_no_perturbations() -> None:
@@ -63,6 +117,8 @@ def test_a_check_is_called_by_kind_and_perturbation() -> None:
     """In ids and in text."""
     assert str(Check(TREND)) == Check(TREND).id == "trend-baseline"
     assert str(Check(EXPONENT, "adam+lr-x3")) == "exponent-adam+lr-x3"
+    assert Check(STOPPING, "past-x2").id == "stopping-past-x2"
+    assert Check(SYMMETRY, change="logit-shift").id == "symmetry-logit-shift"
     assert Check(ADMISSIBLE_COUNT).id == "perturbations-admissible"
 
 

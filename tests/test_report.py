@@ -56,7 +56,8 @@ def unwrapped(text: str) -> str:
 
 def status(verdict: str, admissibility: str | None = None, kind: str = TREND) -> Record:
     """Return the part of a record that the overall verdict is made of."""
-    return {"verdict": verdict, "admissibility": admissibility, "kind": kind}
+    applicable = admissibility != INADMISSIBLE
+    return {"verdict": verdict, "applicable": applicable, "kind": kind}
 
 
 def assert_finite(value: Any) -> None:

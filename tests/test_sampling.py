@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.families import FamilyPlan, train_families
-from pytest_fragility.perturbations import CATALOGUE
+from pytest_fragility.perturbations import AXES, CATALOGUE
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps
 from pytest_fragility.runs import Run
 from pytest_fragility.tasks import Task, TaskData, with_label_noise
@@ -277,14 +277,18 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 def test_recipes_are_paired(blobs: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under every recipe a seed has the same start, up to its scale, and the same first samples."""
-    taken: dict[tuple[int, int, int], set[tuple[int, ...]]] = {}
+    """Under every recipe a seed has the same start, up to its scale, and the same first samples.
+
+    But for what changes just that: weights of other shapes, drawn otherwise, or samples in another
+    order. What is drawn alike starts alike, whatever else differs.
+    """
+    taken: dict[tuple[int, int, int, int], set[tuple[int, ...]]] = {}
     plain_take = SampleOrder.take
 
     def take(order: SampleOrder, start: int, count: int) -> np.ndarray:
         positions = plain_take(order, start, count)
         head = tuple(positions[:20].tolist())
-        taken.setdefault((order.n, order.seed, start), set()).add(head)
+        taken.setdefault((order.n, order.seed, order.order, start), set()).add(head)
         return positions
 
     monkeypatch.setattr(SampleOrder, "take", take)
@@ -294,16 +298,40 @@ def test_recipes_are_paired(blobs: Task, monkeypatch: pytest.MonkeyPatch) -> Non
     runs = [Run(blobs, 20, recipe, seed) for recipe in recipes for seed in (0, 1)]
     trained = [one for batch in train(runs, torch.device("cpu")) for one in batch]
     assert len(trained) == len(runs)
+    starts: dict[tuple[int, MLP, str], list[dict[str, torch.Tensor]]] = {}
+    for one in trained:
+        recipe = one.run.recipe
+        assert isinstance(recipe.architecture, MLP)
+        place = one.run.seed, recipe.architecture, recipe.initialization
+        weights = one.initial_weights.items()
+        start = {name: weight / recipe.initialization_scale for name, weight in weights}
+        starts.setdefault(place, []).append(start)
+    for alike in starts.values():
+        for start in alike[1:]:
+            torch.testing.assert_close(start, alike[0], rtol=0, atol=0)
+    # the axes of width, of depth and of the initialization, which leave few entries out
+    left_out = sum(len(AXES[name].perturbations) for name in ("width", "depth", "initialization"))
     for seed in (0, 1):
-        starts = [
-            {
-                name: weight / one.run.recipe.initialization_scale
-                for name, weight in one.initial_weights.items()
-            }
-            for one in trained
-            if one.run.seed == seed
-        ]
-        for start in starts[1:]:
-            torch.testing.assert_close(start, starts[0], rtol=0, atol=0)
-    assert {place[:2] for place in taken} == {(20, 0), (20, 1)}
+        assert len(starts[seed, MLP(hidden=(4,)), "he-normal"]) >= len(CATALOGUE) - left_out
+    assert {place[:3] for place in taken} == {(20, 0, 0), (20, 1, 0), (20, 0, 1), (20, 1, 1)}
     assert all(len(heads) == 1 for heads in taken.values())
+    one_order, other_order = ({*taken[20, 0, order, 0]} for order in (0, 1))
+    assert one_order != other_order
+    assert len([recipe for recipe in recipes if recipe.sample_order]) == 1
+
+
+def test_normal_and_uniform_starts_differ_by_factors_within_their_form(blobs: Task) -> None:
+    """Of one distribution, two schemes are the same draw, layer by layer, times a number."""
+    schemes = ("he-normal", "glorot-normal", "lecun-normal", "he-uniform", "glorot-uniform")
+    baseline = Recipe(architecture=MLP(hidden=(4,)), stopping=fixed_steps(1))
+    runs = [Run(blobs, 20, baseline.replace(initialization=scheme), 0) for scheme in schemes]
+    found = [one for batch in train(runs, torch.device("cpu")) for one in batch]
+    starts = {one.run.recipe.initialization: one.initial_weights for one in found}
+    for layer, (fan_in, fan_out) in (("1.weight", (6, 4)), ("3.weight", (4, 3))):
+        factor = {"he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out), "lecun": 1 / fan_in}
+        for scheme in schemes:
+            family, _, form = scheme.partition("-")
+            ratio = (factor[family] / factor["he"]) ** 0.5
+            expected = ratio * starts[f"he-{form}"][layer]
+            torch.testing.assert_close(starts[scheme][layer], expected, rtol=1e-6, atol=0)
+        assert not torch.allclose(starts["he-normal"][layer], starts["he-uniform"][layer])

@@ -111,7 +111,7 @@ def test_gradients_are_orthogonal_to_the_weights(blobs: Task) -> None:
         assert name == CLASSIFIER or moved.norm() > 1e-4
 
 
-@pytest.mark.parametrize(("width", "classes"), [(8, 4), (4, 8), (6, 6), (2, 10)])
+@pytest.mark.parametrize(("width", "classes"), [(8, 4), (4, 8), (6, 6), (3, 10)])
 def test_the_classifier_is_orthonormal(width: int, classes: int) -> None:
     """Rows, or columns where they are fewer, are orthonormal; only they need no gradient."""
     network = build_network(ScaleInvariantMLP(hidden=(5, width)), (3,), classes)
@@ -299,6 +299,10 @@ def test_building_draws_nothing_from_the_global_generator() -> None:
             lambda: ScaleInvariantMLP(hidden=(8, 1)),
             r"\.hidden=\(8, 1\): expected one layer or more",
         ),
+        (
+            lambda: ScaleInvariantMLP(hidden=(2, 8)),
+            r"\.hidden=\(2, 8\): expected one layer or more, each of at least 3 units",
+        ),
         (lambda: ScaleInvariantMLP(hidden=(8, 0)), r"\.hidden=\(8, 0\): expected a tuple of posi"),
         (lambda: ScaleInvariantMLP(hidden=[8]), r"\.hidden=\[8\]"),  # type: ignore[arg-type]
     ],
@@ -306,7 +310,7 @@ def test_building_draws_nothing_from_the_global_generator() -> None:
 def test_layers_that_cannot_be_normalized_are_refused(
     build: Callable[[], object], message: str
 ) -> None:
-    """A layer normalization needs two units, and the invariance a layer."""
+    """A layer normalization needs three units to say anything, and the invariance a layer."""
     with pytest.raises(SettingsError, match=message):
         build()
 

@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pytest_fragility.checks.planning import INVARIANCE_KINDS, KINDS, SYMMETRY_NAMES
 from pytest_fragility.checks.tolerances import Tolerances
+from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import SettingsError, TaskError
-from pytest_fragility.perturbations import BASELINE, CATALOGUE, Perturbation
-from pytest_fragility.recipes import SGD, Adam, Recipe, fixed_steps
+from pytest_fragility.perturbations import BASELINE, CATALOGUE, Perturbation, get_perturbation
+from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, fixed_steps, full_train_accuracy
 from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options, resolve_settings
 from pytest_fragility.tasks import Task
 
 CHECKS_PER_PERTURBATION = 3
+SAME_FUNCTION = [f"symmetry-{name}" for name in SYMMETRY_NAMES] + [
+    f"equivalence-{name}" for name in EQUIVALENCES
+]
 
 
 def refusal(**options: Any) -> str:
@@ -36,9 +41,19 @@ def test_the_defaults_are_those_of_the_readme() -> None:
     )
     assert (found.alpha, found.device, found.cache_dir) == (0.05, "auto", Path(".fragility_cache"))
     assert found.tolerances == Tolerances(
-        exponent=0.1, spread=0.1, margin=0.1, sensitivity=0.25, trend="error"
+        exponent=0.1, spread=0.1, margin=0.1, sensitivity=0.25, invariance=0.02, trend="error"
     )
-    assert found.kinds == ("trend", "exponent", "spread", "complexity")
+    assert found.kinds == (
+        "trend",
+        "exponent",
+        "spread",
+        "stopping",
+        "complexity",
+        "symmetry",
+        "equivalence",
+    )
+    assert list(found.checkpoints) == ["stop-accuracy", "stop-loss-0.01", "past-x2", "past-x4"]
+    assert found.budget == 5_000
     assert found.ladder is not None
     assert [task.name for task in found.ladder.tasks] == [
         "digits",
@@ -60,22 +75,25 @@ def test_the_readme_lists_every_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "sizes", "seeds", "perturbations"),
+    ("profile", "sizes", "seeds", "perturbations", "checkpoints"),
     [
-        ("quick", (32, 64, 128, 256, 512), 4, 3),
-        ("standard", (32, 64, 128, 256, 512, 1024), 6, 9),
-        ("thorough", (32, 64, 128, 256, 512, 1024), 10, 14),
+        ("quick", (32, 64, 128, 256, 512), 4, 3, 2),
+        ("standard", (32, 64, 128, 256, 512, 1024), 6, 9, 4),
+        ("thorough", (32, 64, 128, 256, 512, 1024), 10, 14, 5),
     ],
 )
 def test_a_profile_gives_grid_and_perturbations(
-    profile: str, sizes: tuple[int, ...], seeds: int, perturbations: int
+    profile: str, sizes: tuple[int, ...], seeds: int, perturbations: int, checkpoints: int
 ) -> None:
     """And with them the number of checks."""
     found = resolve_settings({"profile": profile})
     assert (found.sizes, found.seeds) == (sizes, tuple(range(seeds)))
     assert len(found.perturbations) == perturbations
     assert list(found.perturbations) == list(PROFILES[profile].perturbations)
-    assert len(found.checks) == 1 + CHECKS_PER_PERTURBATION * perturbations + 2 + 1
+    assert len(found.checkpoints) == checkpoints
+    assert list(found.checkpoints) == list(PROFILES[profile].checkpoints)
+    perturbed = 1 + CHECKS_PER_PERTURBATION * perturbations + 1
+    assert len(found.checks) == perturbed + checkpoints + 2 + len(SAME_FUNCTION)
 
 
 def test_a_profile_fills_only_what_is_not_given() -> None:
@@ -102,6 +120,7 @@ def test_the_first_source_wins() -> None:
         ("exponent_tolerance", "exponent"),
         ("spread_tolerance", "spread"),
         ("error_margin", "margin"),
+        ("invariance_tolerance", "invariance"),
     ],
 )
 def test_zero_is_a_value(option: str, field: str) -> None:
@@ -118,11 +137,13 @@ def test_no_cache_is_a_value() -> None:
 
 
 def test_no_perturbations_is_a_value() -> None:
-    """An empty list asks for the baseline alone."""
-    found = resolve_settings({"perturbations": []}, {"perturbations": ["adam"]})
-    assert list(found.recipes()) == [BASELINE]
-    left = ["trend-baseline", "complexity-exponent", "complexity-level"]
-    assert [check.id for check in found.checks] == left
+    """An empty list asks for the baseline alone, with its checkpoints."""
+    found = resolve_settings(
+        {"perturbations": [], "checkpoints": "past-x2"}, {"perturbations": ["adam"]}
+    )
+    assert list(found.recipes()) == [BASELINE, "past-x2"]
+    left = ["trend-baseline", "stopping-past-x2", "complexity-exponent", "complexity-level"]
+    assert [check.id for check in found.checks] == left + SAME_FUNCTION
 
 
 def test_sizes_are_sorted() -> None:
@@ -148,7 +169,7 @@ def test_one_name_need_not_be_a_list() -> None:
 def test_names_and_objects_can_be_mixed(blobs: Task) -> None:
     """A task and perturbations of one's own beside those of the catalogue."""
     own = Perturbation("slow", lambda recipe: recipe.replace(optimizer=SGD(lr=0.001)))
-    found = resolve_settings({"task": blobs, "perturbations": ["adam", own]})
+    found = resolve_settings({"task": blobs, "perturbations": ["adam", own], "checks": "trend"})
     assert found.task is blobs
     assert found.recipes() == {
         BASELINE: Recipe(),
@@ -166,10 +187,11 @@ def test_a_plan_holds_every_run(blobs: Task) -> None:
             "sizes": [8, 16],
             "seeds": 3,
             "perturbations": ["adam", "sgd"],
+            "checkpoints": ["past-x2"],
             "recipe": Recipe(optimizer=SGD(lr=0.2)),
         }
     )
-    assert len(found.plan().runs) == 3 * 2 * 3
+    assert len(found.plan().runs) == 4 * 2 * 3
     assert {name for name, _, _ in found.plan(["adam"]).runs} == {"adam"}
 
 
@@ -226,6 +248,14 @@ def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
         ("error_margin", -1),
         ("least_sensitivity", "0.1"),
         ("least_sensitivity", -0.1),
+        ("invariance_tolerance", -0.02),
+        ("invariance_tolerance", "tight"),
+        ("budget", -1),
+        ("budget", 2.5),
+        ("budget", True),
+        ("budget", "many"),
+        ("checkpoints", 3),
+        ("checkpoints", []),
         ("ladder", 3),
         ("alpha", 0),
         ("alpha", 1),
@@ -289,10 +319,81 @@ def test_perturbations_are_given_once() -> None:
 
 
 def test_an_unknown_perturbation_is_answered_with_the_catalogue() -> None:
-    """All of it."""
+    """All of it, by name or by what names with a number begin with."""
     text = refusal(perturbations=["warm-up"])
-    assert "unknown perturbation 'warm-up'" in text
-    assert all(name in text for name in CATALOGUE)
+    assert "unknown perturbation 'warm-up': did you mean 'warmup-" in text
+    assert all(re.sub(r"[\d.]+$", "<number>", name) in text or name in text for name in CATALOGUE)
+
+
+def test_a_function_is_a_perturbation() -> None:
+    """Given alone or in a list; its name is its own."""
+
+    def twice(recipe: Recipe) -> Recipe:
+        return recipe.replace(batch_size=32)
+
+    for given in (twice, [twice]):
+        found = resolve_settings({"perturbations": given, "checks": "trend"})
+        assert list(found.perturbations) == ["twice"]
+        assert found.recipes()["twice"] == Recipe(batch_size=32)
+
+
+def test_checkpoints_are_those_asked_for() -> None:
+    """By name, as objects, or one alone; each has a check and a recipe."""
+    later = Perturbation("later", get_perturbation("past-x3").change)
+    found = resolve_settings({"checkpoints": ["stop-accuracy", later], "perturbations": []})
+    assert [check.id for check in found.checks if check.kind == "stopping"] == [
+        "stopping-stop-accuracy",
+        "stopping-later",
+    ]
+    assert found.recipes()["stop-accuracy"] == Recipe(stopping=full_train_accuracy())
+    assert found.recipes()["later"].stopping.overtime == 3.0
+    for alone in ("past-x2", get_perturbation("past-x2")):
+        assert list(resolve_settings({"checkpoints": alone}).checkpoints) == ["past-x2"]
+
+
+@pytest.mark.parametrize("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
+def test_a_checkpoint_changes_nothing_but_the_stop(name: str) -> None:
+    """All are recorded in one training, which is another one otherwise."""
+    text = refusal(checkpoints=["past-x2", name])
+    assert f"checkpoint {name!r} changes more than where the training stops" in text
+    assert list(resolve_settings({"checkpoints": ["past-x2+stop-later"]}).checkpoints)
+
+
+def test_checkpoints_that_change_nothing_are_left_out_or_refused() -> None:
+    """Left out by default, refused where they are asked for."""
+    accurate = Recipe(stopping=full_train_accuracy())
+    found = resolve_settings({"recipe": accurate})
+    assert list(found.checkpoints) == ["stop-loss-0.01", "past-x2", "past-x4"]
+    text = refusal(recipe=accurate, checkpoints=["stop-accuracy"])
+    assert "'stop-accuracy' leaves the baseline recipe as it is" in text
+
+
+def test_without_the_check_of_stopping_no_checkpoint_is_trained() -> None:
+    """Not even one that is asked for."""
+    found = resolve_settings({"checks": ["trend"], "checkpoints": ["past-x2"]})
+    assert found.checkpoints == {} and "past-x2" not in found.recipes()
+
+
+def test_only_checks_of_the_same_function_need_equivalents(blobs: Task) -> None:
+    """Pairs of trainings are planned with the check of symmetry or equivalence, and only then."""
+    for kind in KINDS:
+        found = resolve_settings(
+            {"task": blobs, "checks": [kind], "recipe": Recipe(architecture=MLP(hidden=(8,)))}
+        )
+        assert found.plan().with_equivalents is (kind in INVARIANCE_KINDS)
+        assert not found.plan(with_equivalents=False).with_equivalents
+
+
+def test_a_budget_may_be_nothing() -> None:
+    """Then only what a store has is there."""
+    assert resolve_settings({"budget": 0}, {"budget": 7}).budget == 0
+
+
+def test_one_name_does_not_stand_for_two_recipes() -> None:
+    """A perturbation and a checkpoint that are called the same, and are not."""
+    one = Perturbation("mine", get_perturbation("adam").change)
+    other = Perturbation("mine", get_perturbation("past-x2").change)
+    assert "mine" in refusal(perturbations=[one], checkpoints=[other])
 
 
 def test_an_unknown_task_is_refused() -> None:
@@ -301,10 +402,10 @@ def test_an_unknown_task_is_refused() -> None:
         resolve_settings({"task": "cifar"})
 
 
-@pytest.mark.parametrize("kind", ["exponent", "spread"])
+@pytest.mark.parametrize("kind", ["exponent", "spread", "stopping", "complexity"])
 def test_a_linear_scale_has_no_exponents(kind: str) -> None:
-    """By default only the trend is checked; asking for more is refused."""
-    assert resolve_settings({"scale": "linear"}).kinds == ("trend",)
+    """By default the trend is checked, and the same function; asking for more is refused."""
+    assert resolve_settings({"scale": "linear"}).kinds == ("trend", *INVARIANCE_KINDS)
     for checks in (kind, ["trend", kind]):
         text = refusal(scale="linear", checks=checks)
         assert f"checks={checks!r}: {kind} needs scale='log'" in text

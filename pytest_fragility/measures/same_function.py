@@ -80,6 +80,14 @@ def symmetry_values(
     """
     if does_not_claim(measure, symmetry):
         return f"the measure does not claim {symmetry}"
+    # a tensor of inference mode could never take part in a derivative
+    with torch.inference_mode(False):
+        return _symmetry_values(measure, name, family, symmetry, alpha, scale)
+
+
+def _symmetry_values(
+    measure: Measure, name: str, family: Family, symmetry: str, alpha: float, scale: str
+) -> Invariance | str:
     change = get_symmetry(symmetry)
     sources = [family]
     if symmetry == NORMALIZATION_SCALE and family.equivalents:
@@ -106,6 +114,13 @@ def equivalence_values(
 
     Parameters and errors are those of `symmetry_values`; the measure is asked in float32.
     """
+    with torch.inference_mode(False):
+        return _equivalence_values(measure, name, family, equivalence, alpha, scale)
+
+
+def _equivalence_values(
+    measure: Measure, name: str, family: Family, equivalence: str, alpha: float, scale: str
+) -> Invariance | str:
     assert family.equivalents is not None
     chosen = EQUIVALENCES[equivalence]
     pairs = []
@@ -170,6 +185,14 @@ def _draws_numbers(value: Callable[[TrainedNetwork, int], float], network: Train
     return value(network, 0) != value(network, 1)
 
 
+def _versions(network: TrainedNetwork) -> list[int | bool]:
+    """Return how often each tensor was changed in place, and which modules are in train mode."""
+    models = (network.model, network.initial_model)
+    tensors = [each for model in models for each in model.state_dict(keep_vars=True).values()]
+    modes = [module.training for model in models for module in model.modules()]
+    return [*(each._version for each in (*tensors, network.inputs, network.labels)), *modes]
+
+
 def _asker(measure: Measure, name: str, scale: str) -> Callable[[TrainedNetwork, int], float]:
     """Return a function that asks the measure, with the randomness of a numbered draw."""
     called = as_measure(measure)
@@ -178,13 +201,19 @@ def _asker(measure: Measure, name: str, scale: str) -> Callable[[TrainedNetwork,
         rng = torch.Generator(device=network.rng.device)
         rng.manual_seed(derive_seed("same function", network.n, network.seed, draw))
         where = f"measure {name} on {network}"
+        before = _versions(network)
         try:
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.enable_grad():
                 number = as_number(called(replace(network, rng=rng)), where)
         except (MeasureError, UndefinedMeasureError):
             raise
         except Exception as error:
             raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
+        if _versions(network) != before:
+            raise MeasureError(
+                f"{where}: changed the network it was handed, which is asked about again; a "
+                "measure only reads: work on copy.deepcopy(network.model)"
+            )
         require_usable(number, where, scale)
         return number
 

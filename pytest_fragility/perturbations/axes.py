@@ -21,7 +21,7 @@ from pytest_fragility.recipes import (
     step_decay,
 )
 
-_NUMBER = re.compile(r"\d+(\.\d+)?|\d+(\.\d+)?e-?\d+")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class _Numbered:
         From the number to the number of small steps.
     is_whole
         Whether the number counts something.
+    neutral
+        The number that the default recipe has; None for 1 where it is a factor, else 0.
     """
 
     axis: str
@@ -75,6 +77,7 @@ class _Numbered:
     words: str
     size: Callable[[float], float]
     is_whole: bool = False
+    neutral: float | None = None
 
     def make(self, text: str) -> Perturbation | None:
         """Return the perturbation with this number; None where the text is no such number."""
@@ -85,9 +88,17 @@ class _Numbered:
         if not size > 0 or (self.is_whole and not value.is_integer()):
             return None
         name = self.prefix + text
+        is_factor = self.prefix.endswith(("-x", "-div"))
+        neutral = float(is_factor) if self.neutral is None else self.neutral
         code = f"get_perturbation({name!r})"
         return Perturbation(
-            name, self.change(value), self.words.format(text), size, self.axis, code
+            name,
+            self.change(value),
+            self.words.format(text),
+            size,
+            self.axis,
+            code,
+            heading=f"{self.prefix} {'down' if value < neutral else 'up'}",
         )
 
 
@@ -180,14 +191,15 @@ _NUMBERED = (
         changes.stop_at_loss,
         "stop at train cross-entropy {}",
         lambda target: max(0.5, _doublings(target / 0.1)),
+        neutral=0.1,
     ),
-    _Numbered("past", "past-x", changes.train_past, "trained on for x {} the steps", _doublings),
+    _Numbered("past", "past-x", changes.train_past, "trained on for x {} the steps", math.log2),
     _Numbered(
         "label-smoothing",
         "label-smoothing-",
         changes.smooth_labels,
         "label smoothing {}",
-        _from_zero(0.02),
+        lambda share: _from_zero(0.02)(share) if share < 1 else 0.0,
     ),
     _Numbered(
         "clipping",
@@ -362,7 +374,8 @@ def smaller_changes(perturbation: Perturbation) -> list[Perturbation]:
     """
     axis = AXES.get(perturbation.axis)
     for direction in axis.directions if axis else ():
-        if _prefix(direction[0].name) == _prefix(perturbation.name) or perturbation in direction:
+        headings = {each.heading for each in direction} - {""}
+        if perturbation in direction or perturbation.heading in headings:
             return [each for each in reversed(direction) if each.size < perturbation.size]
     return []
 
@@ -402,7 +415,3 @@ def between(smaller: Perturbation | None, larger: Perturbation) -> Perturbation 
     middle = math.sqrt(low * float(larger.name.removeprefix(numbered.prefix)))
     name = f"{numbered.prefix}{middle:.2g}"
     return None if name in (larger.name, smaller.name if smaller else "") else parse(name)
-
-
-def _prefix(name: str) -> str:
-    return name.rstrip("0123456789.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations.axes import AXES, PLAIN, Axis, name_patterns, parse
@@ -98,7 +98,7 @@ def get_perturbation(name: str) -> Perturbation:
     )
 
 
-@lru_cache
+@cache
 def _parsed(name: str) -> Perturbation | None:
     return parse(name)
 

@@ -37,6 +37,11 @@ class Perturbation(PrintsItsRepr):
         What is changed, such as ``lr``; its own name by default.
     code
         Code that makes it, which its repr shows; filled in by the catalogue.
+    heading
+        The same for changes that differ in their number alone and lie on the same side of no
+        change; filled in by the catalogue.
+    parts
+        What it is composed of; filled in by composition.
 
     Raises
     ------
@@ -56,6 +61,7 @@ class Perturbation(PrintsItsRepr):
     size: float = 1.0
     axis: str = ""
     code: str = field(default="", compare=False)
+    heading: str = field(default="", compare=False)
     parts: tuple[Perturbation, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:

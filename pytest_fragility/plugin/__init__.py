@@ -217,7 +217,7 @@ def trained_family(request: pytest.FixtureRequest) -> Family:
     session, item = fragility_session(request.config), request.node
     if not session.knows(_key(item)):
         session.need(_key(item), session.audit_of(item), None)
-    return session.family(_key(item))
+    return session.family(_key(item)).with_recipes(session.audit_of(item).own_recipes)
 
 
 @pytest.fixture

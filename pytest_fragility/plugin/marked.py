@@ -92,11 +92,15 @@ class MarkedAudit:
         """
         return match_expected_failures(dict(self.expected_failures), list(self.checks.values()))
 
+    @property
+    def own_recipes(self) -> list[str]:
+        """What a test of one's own design sees: the baseline, and the perturbations it names."""
+        return [BASELINE, *self.settings.perturbations]
+
     def needs_of(self, check_id: str | None) -> Needs:
-        """Return the networks that a check needs; None stands for all."""
-        everything = frozenset(self.settings.recipes())
+        """Return the networks that a check needs; None stands for a test of one's own design."""
         if check_id is None:
-            return Needs(everything, with_ladder=True, with_equivalents=True)
+            return Needs(frozenset(self.own_recipes), with_ladder=True, with_equivalents=True)
         check = self.checks[check_id]
         if check.kind == LOCATE:
             return Needs(frozenset({BASELINE}))

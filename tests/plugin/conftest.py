@@ -47,6 +47,8 @@ SMALL = {
     "error_margin": 10,
     "ladder": "none",
     "trend": "decreasing",
+    # the others train more networks, or ask for more of them: their tests name them
+    "checks": ["trend", "exponent", "spread"],
 }
 UNFINISHED = Perturbation(
     "unfinished", lambda recipe: recipe.replace(stopping=cross_entropy_below(1e-9, step_limit=5))
@@ -152,6 +154,12 @@ class Project:
 def node_ids(output: str) -> list[str]:
     """Return the test ids in the output of ``--collect-only -q``."""
     return [line for line in output.splitlines() if "::" in line and " " not in line]
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The option for a folder of networks that some test has trained and the others read."""
+    return f"--fragility-cache-dir={tmp_path_factory.mktemp('shared')}"
 
 
 @pytest.fixture

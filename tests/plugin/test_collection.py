@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_fragility.checks.planning import SYMMETRY_NAMES
+from pytest_fragility.equivalences import EQUIVALENCES
 from tests.plugin.conftest import ALL_CHECKS, Project, node_ids
 
 
@@ -27,12 +29,14 @@ def test_checks_of_a_kind(project: Project) -> None:
     ]
 
 
-def test_linear_scale_checks_the_trend_alone(project: Project) -> None:
-    """On a linear scale there are trend checks and no others."""
+def test_linear_scale_checks_no_powers(project: Project) -> None:
+    """On a linear scale there are checks of the trend and of the same function, and no others."""
     project.audit("falling", "scale='linear', perturbations=['adam']")
     assert [test_id.partition("[")[2] for test_id in project.ids()] == [
         "trend-baseline]",
         "trend-adam]",
+        *[f"symmetry-{name}]" for name in SYMMETRY_NAMES],
+        *[f"equivalence-{name}]" for name in EQUIVALENCES],
         "perturbations-admissible]",
     ]
 

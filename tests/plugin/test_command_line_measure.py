@@ -23,6 +23,7 @@ def bare(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setitem(settings.DEFAULTS, "error_margin", 10.0)
     monkeypatch.setitem(settings.DEFAULTS, "ladder", "none")
     monkeypatch.setitem(settings.DEFAULTS, "trend", "decreasing")
+    monkeypatch.setitem(settings.DEFAULTS, "checks", ["trend", "exponent", "spread"])
     project.pytester.makeini(
         "[pytest]\nfragility_seeds = 3\nfragility_task = digits\nfragility_perturbations = adam\n"
     )

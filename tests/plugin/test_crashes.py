@@ -89,7 +89,7 @@ def test_a_measure_may_be_called_test(project: Project) -> None:
         "@pytest.mark.fragility(test_error)\n"
         "def test_audit(check): check()\n"
     )
-    assert len(project.ids("--fragility")) == 31
+    assert len(project.ids("--fragility")) == 45
 
 
 def test_an_undefined_measure_is_told_without_the_tools_own_code(project: Project) -> None:

@@ -62,7 +62,7 @@ def test_settings_are_the_sessions(project: Project) -> None:
 def test_curves_have_the_markers_level_and_scale(project: Project) -> None:
     """A marker's alpha and scale hold for curves of hand-written tests."""
     project.write(
-        "@pytest.mark.fragility(alpha=0.3, scale='linear', **SMALL)\n"
+        "@pytest.mark.fragility(alpha=0.3, scale='linear', **{**SMALL, 'checks': 'trend'})\n"
         "def test_curves(learning_curves):\n"
         "    curve = learning_curves(lambda network: -1.0, name='minus').measure['baseline']\n"
         "    assert (curve.alpha, curve.scale) == (0.3, 'linear')\n"

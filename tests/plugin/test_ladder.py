@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_fragility import settings
+from pytest_fragility.checks.planning import COMPLEXITY, PERTURBED_KINDS
 from tests.plugin.conftest import ALL_CHECKS, BASELINE_RUNS, Project
 from tests.plugin.test_summary import summary
 
@@ -25,9 +27,12 @@ def load_apart():
 EASY = Task("apart", load_apart)
 TASKS = [EASY, with_label_noise(EASY, 1.0)]
 # three seeds of tiny networks scatter: half of the confidence decides
-UNEVEN = {**SMALL, "ladder": Ladder("sense-to-nonsense", TASKS), "alpha": 0.5}
-NOISY = {**SMALL, "ladder": "label-noise"}
+WITH_LADDER = {**SMALL, "checks": [*SMALL["checks"], "complexity"]}
+UNEVEN = {**WITH_LADDER, "ladder": Ladder("sense-to-nonsense", TASKS), "alpha": 0.5}
+NOISY = {**WITH_LADDER, "ladder": "label-noise"}
 """
+
+SILENT = "**{name: value for name, value in SMALL.items() if name not in ('ladder', 'checks')}"
 
 
 def write_audit(
@@ -136,10 +141,13 @@ def test_what_is_expected_must_be_checked(project: Project) -> None:
 
 
 @pytest.mark.parametrize("by", ["flag", "ini"])
-def test_the_ladder_can_be_switched_off(project: Project, by: str) -> None:
+def test_the_ladder_can_be_switched_off(
+    project: Project, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On the command line or in the configuration file, where the marker is silent."""
-    silent = "**{name: value for name, value in SMALL.items() if name != 'ladder'}"
-    write_audit(project, "falling", silent)
+    # what a marker does not name are all kinds; the others need no ladder, and take longer
+    monkeypatch.setattr(settings, "KINDS", (*PERTURBED_KINDS, COMPLEXITY))
+    write_audit(project, "falling", SILENT)
     assert check_ids(project, "-k", "complexity") == IDS
     if by == "ini":
         project.pytester.makeini("[pytest]\nfragility_ladder = none\n")
@@ -151,8 +159,7 @@ def test_the_ladder_can_be_switched_off(project: Project, by: str) -> None:
 
 def test_the_command_line_goes_before_the_configuration_file(project: Project) -> None:
     """And the rerun command repeats it."""
-    silent = "**{name: value for name, value in SMALL.items() if name != 'ladder'}"
-    write_audit(project, "falling", silent)
+    write_audit(project, "falling", SILENT)
     project.pytester.makeini("[pytest]\nfragility_ladder = none\n")
     result = project.run("--fragility", "--fragility-ladder", "label-noise", "-k", "level")
     result.stdout.fnmatch_lines(

@@ -9,7 +9,10 @@ import pytest
 
 from tests.plugin.conftest import BASELINE_RUNS, Project
 
-NAMES = ["profile", "device", "cache_dir", "seeds", "alpha", "task", "perturbations", "measure"]
+NAMES = [
+    *("profile", "device", "cache_dir", "seeds", "alpha", "task", "perturbations", "measure"),
+    *("ladder", "checkpoints", "budget"),
+]
 
 SHOW_SETTINGS = """
 def test_show(fragility):
@@ -22,6 +25,8 @@ def test_show(fragility):
     print("task:", s.task.name)
     print("perturbations:", ",".join(s.perturbations))
     print("ladder:", s.ladder.name if s.ladder else "none")
+    print("checkpoints:", ",".join(s.checkpoints))
+    print("budget:", s.budget)
 """
 
 # option, default, ini value, command line value
@@ -34,6 +39,8 @@ LAYERS = [
     ("task", "digits+label-noise-0.2", "digits", "digits+label-noise-0.1"),
     ("perturbations", None, "adam, momentum", "rmsprop"),
     ("ladder", "digits-label-noise", "teacher-depth", "none"),
+    ("checkpoints", "stop-accuracy,stop-loss-0.01,past-x2,past-x4", "past-x2, past-x8", "past-x4"),
+    ("budget", "5000", "0", "20"),
 ]
 
 
@@ -165,6 +172,10 @@ def test_header_is_silent_without_audits(project: Project) -> None:
         ("--fragility-task=digits+label-noise-2", "*label noise 2.0: expected a fraction*"),
         ("--fragility-perturbations=adm", "*unknown perturbation 'adm': did you mean 'adam'?*"),
         ("--fragility-perturbations=adam,adam", "*perturbation 'adam' is given twice*"),
+        ("--fragility-budget=-1", "*budget=-1: expected a number of networks, zero or more*"),
+        ("--fragility-budget=much", "*--fragility-budget: invalid int value: 'much'*"),
+        ("--fragility-checkpoints=past", "*unknown perturbation 'past'*"),
+        ("--fragility-checkpoints=lr-x3", "*'lr-x3' changes more than where the training stops*"),
         ("--fragility-sizes=16", "*unrecognized arguments: --fragility-sizes=16*"),
     ],
 )
