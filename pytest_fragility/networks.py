@@ -17,7 +17,7 @@ from pytest_fragility.recipes import Architecture, Recipe, ScaleInvariantMLP
 def build_network(
     architecture: Architecture, input_shape: tuple[int, ...], classes: int
 ) -> Sequential:
-    """Return a module with this architecture: float32, on the CPU, weights not yet set.
+    """Return a module with this architecture: float32, on the CPU, weights zero.
 
     Parameters that are not trained do not require a gradient, and have their values already.
 
@@ -87,6 +87,8 @@ def _linear(fan_in: int, fan_out: int, *, bias: bool) -> torch.nn.Linear:
         torch.nn.Linear, fan_in, fan_out, bias=bias, device="cpu", dtype=torch.float32
     )
     assert isinstance(layer, torch.nn.Linear)
+    for parameter in layer.parameters():
+        torch.nn.init.zeros_(parameter)
     return layer
 
 

@@ -471,7 +471,14 @@ def test_names_without_a_usable_number_are_refused(name: str) -> None:
     assert repr(name.partition("+")[0]) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["label-smoothing-1", "past-x0.5", "lr-x1e999", "lr-div1e-320"])
+@pytest.mark.parametrize("name", ["label-smoothing-1", "past-x0.5"])
+def test_numbers_that_make_no_change_are_no_names(name: str) -> None:
+    """All of the target, and fewer steps than the baseline's."""
+    with pytest.raises(SettingsError, match=f"unknown perturbation '{name}'"):
+        get_perturbation(name)
+
+
+@pytest.mark.parametrize("name", ["lr-x1e999", "lr-div1e-320"])
 def test_numbers_out_of_range_are_refused_with_the_recipe(name: str) -> None:
     """Where the recipe's own rules forbid them, though a number it is."""
     with pytest.raises(SettingsError, match="expected"):

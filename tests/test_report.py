@@ -372,6 +372,6 @@ def test_checks_that_crashed_keep_an_audit_from_being_kept() -> None:
 def test_a_count_without_an_admissible_change_is_reported() -> None:
     """The message names each perturbation with its status."""
     curves = make_curves(REVERSING, {"adam": ERROR.moved(slope=0.5)})
-    text = unwrapped(message_of(Check(ADMISSIBLE_COUNT), curves))
+    text = unwrapped(message_of(Check(ADMISSIBLE_COUNT, among=("adam",)), curves))
     assert "seeds would" not in text
     assert "No perturbation is admissible" in text and "adam is inadmissible" in text

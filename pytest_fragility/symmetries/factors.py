@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.evaluation import as_number
 from pytest_fragility.measures.measure import Measure, measure_name
-from pytest_fragility.symmetries.symmetry import SYMMETRIES, in_double
+from pytest_fragility.symmetries.symmetry import SYMMETRIES, Symmetry, in_double
 from pytest_fragility.trained_networks import TrainedNetwork
 
 
-def symmetry_factors(measure: Measure, network: TrainedNetwork) -> dict[str, float]:
+def symmetry_factors(
+    measure: Measure, network: TrainedNetwork, symmetries: Iterable[Symmetry] | None = None
+) -> dict[str, float]:
     """Return the factor by which each symmetry of a network moves a measure.
 
     The measure is asked in float64, before and after; 1 is a measure of the function alone.
@@ -22,6 +25,8 @@ def symmetry_factors(measure: Measure, network: TrainedNetwork) -> dict[str, flo
         A function of one `TrainedNetwork`.
     network
         A trained network.
+    symmetries
+        Which ones; all by default.
 
     Returns
     -------
@@ -42,7 +47,8 @@ def symmetry_factors(measure: Measure, network: TrainedNetwork) -> dict[str, flo
     1.0
     """
     exact = in_double(network)
-    changed = {name: symmetry(exact) for name, symmetry in SYMMETRIES.items()}
+    asked = SYMMETRIES.values() if symmetries is None else symmetries
+    changed = {symmetry.name: symmetry(exact) for symmetry in asked}
     before = _value(measure, exact, "in float64")
     return {
         name: _factor(before, _value(measure, each, f"after {name}"))
