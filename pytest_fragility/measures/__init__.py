@@ -36,6 +36,7 @@ from pytest_fragility.measures.measure import (
     is_control,
     measure_name,
     oracle,
+    unclaimed,
 )
 from pytest_fragility.measures.norms import (
     frobenius_distance_from_initialization,
@@ -186,6 +187,7 @@ __all__ = [
     "sum_of_spectral_norms_over_margin",
     "sum_of_spectral_norms_over_margin_fft",
     "train_loss",
+    "unclaimed",
     "worst_case_sharpness",
 ]
 

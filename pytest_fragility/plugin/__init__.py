@@ -15,7 +15,7 @@ import pytest
 from pytest_fragility.plugin.help import MARKER, MARKER_HELP
 from pytest_fragility.plugin.mark import install_mark
 from pytest_fragility.plugin.options import add_options, is_enabled, measures_to_audit
-from pytest_fragility.plugin.property_tests import lift_deadline
+from pytest_fragility.plugin.property_tests import given_strategies, lift_deadline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,7 +154,8 @@ def _offer_hypothesis_profile(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Train ahead what a property-based test can draw."""
-    if is_enabled(item.config) and not _is_skipped(item):
+    draws_networks = bool(given_strategies(item))
+    if (is_enabled(item.config) or draws_networks) and not _is_skipped(item):
         from pytest_fragility.plugin.session import fragility_session
 
         fragility_session(item.config).starts(item)
