@@ -144,7 +144,7 @@ class FragilityAsserts:
         self.tolerances = settings.tolerances
         self._families = families
         self._settings_now = settings_now or (lambda: settings)
-        self._searches: dict[tuple[int, int, tuple[str, ...]], Search] = {}
+        self._searches: dict[tuple[str, int, tuple[str, ...]], Search] = {}
 
     def __repr__(self) -> str:
         return "fragility"
@@ -320,6 +320,8 @@ class FragilityAsserts:
             same axis that is kept.
         BudgetError
             If more networks would be trained than the budget has left.
+        SettingsError
+            If the measure is another object at each call.
         """
         __tracebackhide__ = True
         chosen = get_perturbation(perturbation) if isinstance(perturbation, str) else perturbation
@@ -345,16 +347,20 @@ class FragilityAsserts:
         name: str | None,
     ) -> Search:
         """Return the search for this measure, the same one each time."""
+        from pytest_fragility.measures.measure import measure_name
         from pytest_fragility.searching import SEARCHED_KINDS, Search
 
         family = self._family_now()
-        place = (id(measure), id(family), checks)
+        called = measure_name(measure, name)
+        place = (called, id(family), checks)
         if place not in self._searches:
-            self._searches[place] = Search(
-                measure,
-                family,
-                kinds=checks or SEARCHED_KINDS,
-                name=name,
+            kinds = checks or SEARCHED_KINDS
+            self._searches[place] = Search(measure, family, kinds=kinds, name=called)
+        if self._searches[place].measure is not measure:
+            raise SettingsError(
+                f"measure {called}: another one of this name was asked about in this test. Define "
+                "it outside of the test, so that the search remembers what it has seen; or tell "
+                "the two apart with name='...'"
             )
         return self._searches[place]
 

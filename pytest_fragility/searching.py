@@ -82,7 +82,7 @@ class Search:
         kinds: Sequence[str] = SEARCHED_KINDS,
         name: str | None = None,
     ) -> None:
-        self._measure = measure
+        self.measure = measure
         self._name = name
         self.family = family
         for kind in kinds:
@@ -107,7 +107,7 @@ class Search:
 
     def curves(self, perturbation: Perturbation) -> LearningCurves:
         """Return the measure's curves on the search's own seeds."""
-        return self.family.curves(self._measure, perturbation, name=self._name)
+        return self.family.curves(self.measure, perturbation, name=self._name)
 
     def suspects(self, perturbation: Perturbation) -> bool:
         """Return whether a perturbation breaks the measure on the search's own seeds."""
@@ -151,7 +151,7 @@ class Search:
         self, perturbation: Perturbation, verdicts: tuple[Verdict, ...], suspects: list[Check]
     ) -> Finding:
         alpha = self._next_level() / len(suspects)
-        curves = self._fresh.curves(self._measure, perturbation, alpha=alpha, name=self._name)
+        curves = self._fresh.curves(self.measure, perturbation, alpha=alpha, name=self._name)
         tolerances = self.family.settings.tolerances
         for check in suspects:
             again = judge(check, curves, tolerances)

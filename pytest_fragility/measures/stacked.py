@@ -121,7 +121,7 @@ class StackMeasure:
                 )
         return np.asarray(np.exp(values))
 
-    @property
+    @functools.cached_property
     def bound_form(self) -> StackMeasure:
         """The measure as it enters its bound; for most, sqrt(value / n).
 
@@ -138,7 +138,7 @@ class StackMeasure:
             return self._derived("bound_form", self._bound, BOUND)
         return self._derived("bound_form", self._log_bound_form, BOUND_FORM, is_logarithm=True)
 
-    @property
+    @functools.cached_property
     def logarithm(self) -> StackMeasure:
         """The measure's natural logarithm, for ``scale="linear"`` where the value overflows."""
         return self._derived("logarithm", self._logarithms, LOGARITHM)

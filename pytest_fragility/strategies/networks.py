@@ -73,12 +73,26 @@ def learning_curves(
 ) -> st.SearchStrategy[LearningCurves]:
     """Draw a measure's learning curves under the baseline and one perturbation.
 
-    Shrinks as the perturbations do. Parameters and errors are those of `trained_networks`, and
+    Shrinks as the perturbations do.
 
+    Parameters
+    ----------
     measure
         A function of one `TrainedNetwork`.
+    changes
+        Draws perturbations; those of the settings by default.
     name
-        What reports call it; its ``__name__`` by default.
+        What reports call the measure; its ``__name__`` by default.
+    **options
+        Settings as `pytest_fragility.audit` takes them; the profile is ``quick`` where nothing
+        else says.
+
+    Raises
+    ------
+    SettingsError
+        If the measure has no usable name, or, when curves are drawn, an option cannot be used.
+    BudgetError
+        When curves are drawn and more would be trained than the budget has left.
     """
     called = measure_name(measure, name)
 
