@@ -45,13 +45,19 @@ class GrowingFamily:
         self._budget = budget
         self._progress = progress
         self._families: dict[str, Family] = {}
+        self._with_seeds: dict[tuple[int, ...], GrowingFamily] = {}
         self._baselines: dict[int, LearningCurve] = {}
         self._measures: dict[int, Measure] = {}
 
     def with_seeds(self, seeds: Iterable[int]) -> GrowingFamily:
-        """Return a family of the same budget with other seeds, which has nothing trained yet."""
-        settings = replace(self.settings, seeds=tuple(seeds))
-        return GrowingFamily(settings, budget=self._budget, progress=self._progress)
+        """Return a family of the same budget with other seeds, the same one each time."""
+        chosen = tuple(seeds)
+        if chosen not in self._with_seeds:
+            settings = replace(self.settings, seeds=chosen)
+            self._with_seeds[chosen] = GrowingFamily(
+                settings, budget=self._budget, progress=self._progress
+            )
+        return self._with_seeds[chosen]
 
     def grow(self, perturbations: Iterable[Perturbation]) -> None:
         """Train, in one go, what is missing of the baseline and these perturbations.

@@ -35,6 +35,8 @@ class _TerminalProgress:
 
     def __call__(self, done: int, total: int, share: float) -> None:
         now = time.monotonic()
+        if done == 0:
+            self._started = now
         is_end = done == total
         if self._draws_bar:
             if now - self._drawn >= REFRESH_SECONDS or is_end:
