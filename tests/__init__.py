@@ -1,1 +1,8 @@
-"""Tests, and the plain reference that they hold the trainer against."""
+"""The tests of pytest-fragility."""
+
+import os
+
+# Two workers whose libraries start a thread per core each would wait for one another. Read when
+# NumPy and torch are first imported, which is later than this.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
