@@ -1,4 +1,4 @@
-"""The tests of pytest-fragility."""
+"""Tests, and the plain reference that they hold the trainer against."""
 
 import os
 

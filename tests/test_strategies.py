@@ -339,4 +339,4 @@ def test_the_profile_is_offered_and_not_loaded() -> None:
     profile = settings.get_profile("fragility")
     assert profile.deadline is None
     assert HealthCheck.too_slow in profile.suppress_health_check
-    assert settings.default is not None and settings.default.deadline is not None
+    assert settings().max_examples != profile.max_examples == 50

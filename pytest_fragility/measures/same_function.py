@@ -48,7 +48,7 @@ def symmetry_values(
 
     The networks have the baseline's recipe and the middle size; where they have no normalization
     to scale in front of, scale-invariant networks of the same widths take their place. The change
-    is made, and verified, in float64; the measure is asked in the precision of the training.
+    is made, and verified, in float64; the measure is asked in the baseline's precision.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ def _symmetry_values(
     measure: Measure, name: str, family: Family, symmetry: str, alpha: float, scale: str
 ) -> Invariance | str:
     change = get_symmetry(symmetry)
+    # scale-invariant networks are trained in float64, which a measure need not be made for
+    dtype = getattr(torch, family.recipes[BASELINE].precision)
     sources = [family]
     if symmetry == NORMALIZATION_SCALE and family.equivalents:
         sources.append(family.equivalents)
@@ -98,7 +100,7 @@ def _symmetry_values(
         if any(source.trained_run(recipe, n, seed).record.diverged for seed in seeds):
             return f"the training of a network diverged ({source.describe(recipe, n, *seeds)})"
         pairs = [
-            Pair(network, changed.in_precision(network.dtype))
+            Pair(network.in_precision(dtype), changed.in_precision(dtype))
             for network in (_network(measure, source, recipe, n, seed) for seed in seeds)
             if (changed := change(in_double(network))) is not None
         ]
