@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from pathlib import Path
 
 from pytest_fragility.errors import SettingsError
@@ -53,15 +54,21 @@ def trained_network(
     >>> trained_network(n=128, recipe="lr-x4").train_error
     0.0
     """
-    for option, value, least in (("n", n, 1), ("seed", seed, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise SettingsError(f"{option}={value!r}: expected a whole number from {least} up")
+    n, seed = _whole_number("n", n, 1), _whole_number("seed", seed, 0)
     settings = resolve_settings({"task": task, "device": device, "cache_dir": cache_dir})
     name, made = _named_recipe(recipe, settings.recipe)
     plan = FamilyPlan(settings.task, {name: made}, (n,), (seed,))
     store = None if settings.cache_dir is None else Store(settings.cache_dir)
     (family,) = train_families([plan], device=choose_device(settings.device), store=store)
     return family[settings.task.name, name, n, seed]
+
+
+def _whole_number(option: str, value: object, least: int) -> int:
+    """Return a number as an int, whoever made it."""
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or int(value) < least:  # type: ignore[call-overload]
+        raise SettingsError(f"{option}={value!r}: expected a whole number from {least} up")
+    return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 def _named_recipe(

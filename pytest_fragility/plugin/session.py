@@ -152,6 +152,7 @@ class FragilitySession:
         Outside of any example, so that neither Hypothesis's deadline nor its health checks see
         how long that takes.
         """
+        __tracebackhide__ = True
         self._running = item
         strategies = given_strategies(item)
         if not strategies:

@@ -9,7 +9,8 @@ from pytest_fragility.checks.planning import SPREAD
 from pytest_fragility.report.numbers import interval
 from pytest_fragility.report.records import Record
 
-COLUMNS = (26, 26)
+COLUMNS = (18, 24)
+WIDTH = 79
 
 
 def breaking_point_lines(records: Sequence[Record]) -> list[str]:
@@ -24,9 +25,12 @@ def breaking_point_lines(records: Sequence[Record]) -> list[str]:
 def _point_lines(point: dict[str, Any]) -> list[str]:
     admissible = point["admissible"] or f"not at {point['inadmissible']}"
     if point["broken"] is None:
-        return [_row(point["axis"], admissible, "-")]
+        return [_row(point["axis"], f"{admissible:<{COLUMNS[1] - 1}} ", "-")]
     kept = f"{point['kept']} does not" if point["kept"] else "the smallest step"
-    lines = [_row(point["axis"], admissible, f"{point['broken']} ({kept})")]
+    broken = f"{point['broken']} ({kept})"
+    lines = [_row(point["axis"], admissible, broken)]
+    if len(admissible) >= COLUMNS[1] or len(lines[0]) > WIDTH:
+        lines = [_row(point["axis"], admissible, ""), f"      breaks at {broken}"]
     return [*lines, f"      {point['kind']}: {_numbers(point)}"]
 
 
