@@ -62,7 +62,7 @@ def exponential_rate(baseline: Recipe) -> tuple[Recipe, Recipe]:
     """Weight decay at a constant rate, and none at an exponentially increasing one.
 
     Let a = 1 - h l for rate h and decay l. With w the decayed weights, w_t / a^t follows the
-    gradient at the rates h a^-(2t + 1) (Li & Arora 2020, theorem 2.4, for plain SGD).
+    gradient at the rates h a^-(2t + 1) (Li & Arora 2020, for plain SGD).
     """
     decayed = _scale_invariant(baseline, SGD(lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY))
     shrink = 1 - LEARNING_RATE * WEIGHT_DECAY

@@ -66,7 +66,7 @@ class Recipe(ShortRepr):
         Factor on the initial weights.
     label_smoothing
         Share of the target that is spread evenly over all classes, in [0, 1) (Szegedy et al.
-        2016, eq. 3). What is reported as train loss is the plain cross-entropy.
+        2016, section 7). What is reported as train loss is the plain cross-entropy.
     gradient_clipping
         Largest Euclidean norm of the gradient over all parameters; a larger one is scaled down to
         it. None does not clip.

@@ -67,6 +67,17 @@ def raising(network):
     raise ValueError("no measure today")
 """
 
+# notes every network that is written to the store, so that one that is written twice shows
+COUNTED_SAVES = (
+    "import pytest_fragility.store\n"
+    "save = pytest_fragility.store.Store.save\n"
+    "def counted(self, trained, key):\n"
+    "    with open('saved.txt', 'a') as log:\n"
+    "        log.write(key + '\\n')\n"
+    "    save(self, trained, key)\n"
+    "pytest_fragility.store.Store.save = counted\n"
+)
+
 # no cache, and none of the other plugins around, which take long to start
 ALONE = [
     part

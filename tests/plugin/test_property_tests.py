@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.plugin.conftest import Project
+from tests.plugin.conftest import COUNTED_SAVES, Project
 
 PROPERTY = """
 from hypothesis import example, given, settings
@@ -131,16 +131,7 @@ def test_networks_without_a_marker(project: Project) -> None:
 def test_two_workers_train_each_network_once(project: Project) -> None:
     """What one has trained, the other reads."""
     pytest.importorskip("xdist")
-    project.write(
-        "import pytest_fragility.store\n"
-        "save = pytest_fragility.store.Store.save\n"
-        "def counted(self, trained, key):\n"
-        "    with open('saved.txt', 'a') as log:\n"
-        "        log.write(key + '\\n')\n"
-        "    save(self, trained, key)\n"
-        "pytest_fragility.store.Store.save = counted\n",
-        "conftest",
-    )
+    project.write(COUNTED_SAVES, "conftest")
     twice = NETWORKS + NETWORKS.replace("test_networks", "test_others")
     assert "2 passed" in run(project, "--fragility", "-n2", tests=twice)
     saved = (project.path / "saved.txt").read_text().split()

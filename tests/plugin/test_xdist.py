@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.plugin.conftest import BASELINE_RUNS, Project
+from tests.plugin.conftest import BASELINE_RUNS, COUNTED_SAVES, Project
 from tests.plugin.test_summary import rows, summary
 
 pytest.importorskip("xdist")
@@ -16,17 +16,7 @@ def test_two_workers_do_what_one_process_does(project: Project) -> None:
     """The same outcomes, the same networks, each trained once, and one summary with all checks."""
     project.audit("reversing", "xfail={'spread-adam': 'known'}, **SMALL")
     alone = project.run("--fragility", "-rA", "--fragility-cache-dir=alone")
-    project.write(
-        # networks that are written twice would show here
-        "import pytest_fragility.store\n"
-        "save = pytest_fragility.store.Store.save\n"
-        "def counted(self, trained, key):\n"
-        "    with open('saved.txt', 'a') as log:\n"
-        "        log.write(key + '\\n')\n"
-        "    save(self, trained, key)\n"
-        "pytest_fragility.store.Store.save = counted\n",
-        "conftest",
-    )
+    project.write(COUNTED_SAVES, "conftest")
     spread = project.run_apart("--fragility", "-rA", "-n2", "-p", "no:hypothesispytest")
     pattern = re.compile(r"^(PASSED|FAILED|XFAIL) (test_audit\.py::\S+)", re.M)
     outcomes = sorted(pattern.findall(alone.stdout.str()))
