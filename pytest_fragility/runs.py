@@ -113,9 +113,12 @@ class TrainedRun:
         Parameters by name, in the recipe's precision, on the CPU.
     record
         How the training went.
+    mistaken
+        Which test samples are classified unlike their label: bool, shape (test samples,).
     """
 
     run: Run
     weights: dict[str, torch.Tensor]
     initial_weights: dict[str, torch.Tensor]
     record: TrainingRecord
+    mistaken: torch.Tensor

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
@@ -18,6 +19,7 @@ from pytest_fragility.errors import StoreError
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 
 WEIGHTS, INITIAL = "weights/", "initial/"
+MISTAKEN = "mistaken test samples, eight to a byte"
 LOCK = "training.lock"
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
@@ -84,6 +86,7 @@ class Store:
             weights, initial = _strip(tensors, WEIGHTS), _strip(tensors, INITIAL)
             if not weights or weights.keys() != initial.keys():
                 raise ValueError("its weights are missing")
+            mistaken = _unpack(tensors[MISTAKEN], record)
         except FileNotFoundError:
             return None
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -91,7 +94,7 @@ class Store:
             return None
         except OSError as error:
             raise StoreError(f"cannot read the trained run {path}: {error}") from error
-        return TrainedRun(run, weights, initial, record)
+        return TrainedRun(run, weights, initial, record, mistaken)
 
     def save(self, trained: TrainedRun, key: str) -> None:
         """Keep a trained run under its key.
@@ -104,6 +107,7 @@ class Store:
         path = self._path(key)
         tensors = {WEIGHTS + name: tensor for name, tensor in trained.weights.items()}
         tensors |= {INITIAL + name: tensor for name, tensor in trained.initial_weights.items()}
+        tensors[MISTAKEN] = torch.from_numpy(np.packbits(trained.mistaken.numpy()))
         metadata = {
             "record": json.dumps(trained.record.to_dict()),
             "run": json.dumps({"task": trained.run.task.name, **trained.run.identity}),
@@ -145,6 +149,23 @@ def _require_own_folder(folder: Path) -> None:
             f"cannot keep trained runs in {folder}: it holds other files ({foreign[0]}); "
             "name a folder of its own with --fragility-cache-dir"
         )
+
+
+def _unpack(packed: torch.Tensor, record: TrainingRecord) -> torch.Tensor:
+    """Return which test samples were mistaken.
+
+    Raises
+    ------
+    ValueError
+        If that contradicts the record.
+    """
+    if packed.dtype != torch.uint8 or packed.shape != (-(-record.test_size // 8),):
+        raise ValueError(f"its mistakes are not those on {record.test_size} test samples")
+    bits = np.unpackbits(packed.numpy())
+    mistaken = bits[: record.test_size].astype(np.bool_)
+    if bits.sum() != record.test_mistakes or mistaken.sum() != record.test_mistakes:
+        raise ValueError(f"its mistakes are not the {record.test_mistakes} of its record")
+    return torch.from_numpy(mistaken)
 
 
 def _strip(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from pytest_fragility.errors import StoreError
 from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
-from pytest_fragility.store import DamagedEntryWarning, Store
+from pytest_fragility.store import MISTAKEN, DamagedEntryWarning, Store
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.training import trainer
 
@@ -71,24 +71,29 @@ def assert_same_runs(one: Family, other: Family) -> None:
         assert first.record == second.record
         torch.testing.assert_close(first.weights, second.weights, rtol=0, atol=0)
         torch.testing.assert_close(first.initial_weights, second.initial_weights, rtol=0, atol=0)
+        torch.testing.assert_close(first.mistaken, second.mistaken, rtol=0, atol=0)
 
 
 def test_round_trip_keeps_every_bit(blobs: Task, store: Store) -> None:
     """What is loaded is what was saved: names, odd values, dtypes and record."""
     run = Run(blobs, 16, QUICK, 0)
     odd = torch.tensor([[0.1, -0.0, float("inf")], [1e-45, 3.4e38, 1 / 3]])
-    record = TrainingRecord(1234, True, False, 0.1 + 0.2, 1 / 3, 7, 60)
+    record = TrainingRecord(1234, True, False, 0.1 + 0.2, 1 / 3, 7, 61)
+    mistaken = torch.zeros(61, dtype=torch.bool)
+    mistaken[[0, 7, 8, 30, 31, 59, 60]] = True
     saved = TrainedRun(
         run,
         {"1.weight": odd, "1.bias": odd[0] + 1},
         {"1.weight": -odd, "1.bias": odd[1] + 1},
         record,
+        mistaken,
     )
     store.save(saved, "ab" * 32)
     loaded = store.load(run, "ab" * 32)
     assert loaded is not None
     assert loaded.run is run
     assert loaded.record == record
+    torch.testing.assert_close(loaded.mistaken, mistaken, rtol=0, atol=0)
     assert set(loaded.initial_weights) == {"1.weight", "1.bias"}
     assert set(loaded.weights) == {"1.weight", "1.bias"}
     for name, weight in saved.weights.items():
@@ -213,9 +218,51 @@ def widen_record(path: Path) -> None:
     save_file(load_file(path), path, metadata={"record": json.dumps({"mood": 1})})
 
 
+def change_tensors(path: Path, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
+    """Change which test samples an entry says were mistaken; None leaves them out."""
+    with safe_open(path, framework="pt") as entry:
+        metadata = entry.metadata()
+    tensors = load_file(path)
+    mistaken = change(tensors.pop(MISTAKEN))
+    if mistaken is not None:
+        tensors[MISTAKEN] = mistaken
+    save_file(tensors, path, metadata=metadata)
+
+
+def drop_mistakes(path: Path) -> None:
+    """Leave an entry as versions wrote it that did not keep which samples were mistaken."""
+    change_tensors(path, lambda mistaken: None)
+
+
+def flip_a_mistake(path: Path) -> None:
+    """Leave one mistake more or less than the record counts."""
+    change_tensors(path, lambda mistaken: torch.cat([mistaken[:1] ^ 1, mistaken[1:]]))
+
+
+def cut_mistakes(path: Path) -> None:
+    """Leave fewer test samples than the record has."""
+    change_tensors(path, lambda mistaken: mistaken[:-1])
+
+
+def widen_mistakes(path: Path) -> None:
+    """Leave numbers of another kind."""
+    change_tensors(path, lambda mistaken: mistaken.to(torch.int64))
+
+
 @pytest.mark.parametrize(
     "damage",
-    [cut_in_half, fill_with_garbage, empty, drop_metadata, spoil_record, widen_record],
+    [
+        cut_in_half,
+        fill_with_garbage,
+        empty,
+        drop_metadata,
+        spoil_record,
+        widen_record,
+        drop_mistakes,
+        flip_a_mistake,
+        cut_mistakes,
+        widen_mistakes,
+    ],
 )
 def test_a_damaged_entry_is_set_aside_and_trained_again(
     blobs: Task, store: Store, trained: list[Run], damage: Any

@@ -294,8 +294,10 @@ def test_mistakes_are_counted_on_the_own_task() -> None:
         network, _ = train_alone(trained.run)
         data = trained.run.task.data
         predicted = network(torch.from_numpy(data.test_inputs)).argmax(dim=1)
-        mistakes = (predicted != torch.from_numpy(data.test_labels)).sum()
+        wrong = predicted != torch.from_numpy(data.test_labels)
+        mistakes = wrong.sum()
         assert (trained.record.test_mistakes, trained.record.test_size) == (mistakes, 40)
+        assert trained.mistaken.tolist() == wrong.tolist()
 
 
 def test_batch_larger_than_the_subset_takes_it_whole() -> None:
@@ -571,8 +573,10 @@ def test_results_share_no_memory() -> None:
     runs = [aligned_run(seed, 5, SGD()) for seed in (0, 0, 1)]
     one, twin, other = train_all(runs)
     for trained in (one, other):
+        trained.mistaken.logical_not_()
         for weight in (*trained.weights.values(), *trained.initial_weights.values()):
             weight.fill_(7)
     (again,) = train_all([aligned_run(0, 5, SGD())])
     assert_same_weights(twin, again)
+    assert twin.mistaken.tolist() == again.mistaken.tolist()
     torch.testing.assert_close(twin.initial_weights, again.initial_weights, rtol=0, atol=0)

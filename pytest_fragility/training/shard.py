@@ -25,10 +25,10 @@ ALIGNMENT = 16
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Losses and mistakes of a stack of networks on one set each: tensors of shape (K,)."""
+    """Losses of a stack of networks on one set each, shape (K,); mistakes, shape (K, samples)."""
 
     loss: torch.Tensor
-    mistakes: torch.Tensor
+    mistaken: torch.Tensor
 
 
 class Shard:
@@ -128,21 +128,28 @@ class Shard:
             )
             if endings:
                 ended[i] = (endings, is_lost, loss, error)
-        mistakes = self._count_test_mistakes(sorted(ended))
+        mistaken = self._find_test_mistakes(sorted(ended))
         return [
-            self._trained(i, ending, TrainingRecord(step, reached, is_lost, loss, error, *counts))
-            for i, counts in mistakes.items()
+            self._trained(
+                i,
+                ending,
+                TrainingRecord(step, reached, is_lost, loss, error, int(mask.sum()), len(mask)),
+                mask.clone(),
+            )
+            for i, mask in mistaken.items()
             for endings, is_lost, loss, error in [ended[i]]
             for ending, reached in endings
         ]
 
-    def _trained(self, index: int, run: Run, record: TrainingRecord) -> TrainedRun:
+    def _trained(
+        self, index: int, run: Run, record: TrainingRecord, mistaken: torch.Tensor
+    ) -> TrainedRun:
         parts = self._parts(self._weights[index : index + 1].to("cpu"))
         trained = {name: part[0] for name, part in zip(self._trained_names, parts, strict=True)}
         # several runs may end on one trajectory, and share no memory all the same
         initial = {name: weight.clone() for name, weight in self._initial[index].items()}
         weights = {name: trained.get(name, weight).clone() for name, weight in initial.items()}
-        return TrainedRun(run, weights, initial, record)
+        return TrainedRun(run, weights, initial, record, mistaken)
 
     def _evaluate_train(self, indices: list[int]) -> dict[int, tuple[float, float]]:
         """Return mean loss and error over all training samples of some networks."""
@@ -155,24 +162,23 @@ class Shard:
             evaluation = self._evaluate(
                 members, rows, self._pools.train_inputs, self._pools.train_labels
             )
-            losses, mistakes = evaluation.loss.tolist(), evaluation.mistakes.tolist()
+            losses, mistakes = evaluation.loss.tolist(), evaluation.mistaken.sum(dim=1).tolist()
             for place, index in enumerate(members):
                 results[index] = (losses[place], mistakes[place] / n)
         return results
 
-    def _count_test_mistakes(self, indices: list[int]) -> dict[int, tuple[int, int]]:
-        """Return test mistakes and test size of some networks."""
+    def _find_test_mistakes(self, indices: list[int]) -> dict[int, torch.Tensor]:
+        """Return which test samples some networks mistake: bool, shape (test samples,) each."""
         by_task: defaultdict[int, list[int]] = defaultdict(list)
         for index in indices:
             by_task[self._pools.place(self._trajectories[index].first.task)].append(index)
-        results = {}
+        results: dict[int, torch.Tensor] = {}
         for place, members in by_task.items():
             test = self._pools.test_rows(place).expand(len(members), -1)
             evaluation = self._evaluate(
                 members, test, self._pools.test_inputs, self._pools.test_labels
             )
-            for index, mistakes in zip(members, evaluation.mistakes.tolist(), strict=True):
-                results[index] = (int(mistakes), test.shape[1])
+            results |= dict(zip(members, evaluation.mistaken.cpu(), strict=True))
         return results
 
     @torch.no_grad()
@@ -182,7 +188,7 @@ class Shard:
         chosen = torch.tensor(members, device=self._device)
         weights = self._parts(self._weights.index_select(0, chosen))
         loss = torch.zeros(len(members), device=self._device, dtype=torch.float64)
-        mistakes = torch.zeros(len(members), device=self._device, dtype=torch.int64)
+        mistaken = []
         for part in torch.split(rows, max(1, EVALUATION_SAMPLES // len(members)), dim=1):
             logits = self._stacked.logits(weights, inputs[part])
             target = labels[part]
@@ -190,8 +196,8 @@ class Shard:
                 logits.flatten(0, 1), target.flatten(), reduction="none"
             )
             loss += losses.view(target.shape).sum(dim=1, dtype=torch.float64)
-            mistakes += (logits.argmax(dim=2) != target).sum(dim=1)
-        return Evaluation(loss / rows.shape[1], mistakes)
+            mistaken.append(logits.argmax(dim=2) != target)
+        return Evaluation(loss / rows.shape[1], torch.cat(mistaken, dim=1))
 
     def _drop(self, indices: list[int]) -> None:
         """Compact the stack: the networks at `indices` leave it."""

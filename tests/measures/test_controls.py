@@ -49,6 +49,7 @@ CONTROLS: dict[str, Measure] = {
     "train_loss": train_loss,
 }
 RECORD = TrainingRecord(7, True, False, 0.1, 0.0, 3, 10)
+MISTAKEN = torch.arange(10) < 3
 
 
 def network_of(model: nn.Module, shape: tuple[int, ...]) -> TrainedNetwork:
@@ -131,7 +132,7 @@ def test_noise_has_nothing_to_do_with_the_network(
 
     def draw(seed: int) -> float:
         run = Run(blobs, 16, small_recipe, seed)
-        trained = TrainedRun(run, weights, weights, RECORD)
+        trained = TrainedRun(run, weights, weights, RECORD, MISTAKEN)
         return noise(TrainedNetwork.build(trained, "baseline", torch.device("cpu")))
 
     values = np.array([draw(seed) for seed in range(300)])
