@@ -1,28 +1,53 @@
 """Learning curves: power-law fits, one slope per seed, and intervals over seeds."""
 
+from pytest_fragility.curves.agreement import Agreement
+from pytest_fragility.curves.changes import Change, PairedCurves
 from pytest_fragility.curves.estimate import (
     MOST_SEEDS,
     ROUNDING,
     Estimate,
     half_width,
+    most_seeds,
     seeds_needed,
 )
+from pytest_fragility.curves.fits import FITS, LEAST_SQUARES
 from pytest_fragility.curves.invariance import Invariance
 from pytest_fragility.curves.ladder import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve
-from pytest_fragility.curves.learning_curves import LearningCurves
+from pytest_fragility.curves.learning_curves import (
+    CONTROLS,
+    NOISE,
+    PARAMETER_COUNT,
+    TEST_ERROR,
+    LearningCurves,
+)
+from pytest_fragility.curves.own_noise import OwnNoise
 from pytest_fragility.curves.sensitivity import Sensitivity, pairwise_differences
+from pytest_fragility.curves.shape import Part, bent_parts
 
 __all__ = [
+    "CONTROLS",
+    "FITS",
+    "LEAST_SQUARES",
     "MOST_SEEDS",
+    "NOISE",
+    "PARAMETER_COUNT",
     "ROUNDING",
+    "TEST_ERROR",
+    "Agreement",
+    "Change",
     "Estimate",
     "Invariance",
     "LadderCurves",
     "LearningCurve",
     "LearningCurves",
+    "OwnNoise",
+    "PairedCurves",
+    "Part",
     "Sensitivity",
+    "bent_parts",
     "half_width",
+    "most_seeds",
     "pairwise_differences",
     "seeds_needed",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ class Estimate:
         Number of seeds.
     alpha
         One minus the interval's level.
+    shared
+        Standard error of what all seeds have in common, which more seeds do not take away.
     """
 
     mean: float
@@ -45,10 +48,20 @@ class Estimate:
     deviation: float
     seeds: int
     alpha: float
+    shared: float = 0.0
 
     @classmethod
-    def from_samples(cls, samples: Floats, alpha: float) -> Estimate:
+    def from_samples(cls, samples: Floats, alpha: float, shared: float = 0.0) -> Estimate:
         """Return mean and t interval of independent samples, shape (seeds,).
+
+        Parameters
+        ----------
+        samples
+            One per seed.
+        alpha
+            One minus the interval's level.
+        shared
+            Standard error of what all seeds have in common.
 
         Raises
         ------
@@ -60,8 +73,14 @@ class Estimate:
                 f"{len(samples)} seed: an interval needs at least 2, and 5 decide most checks"
             )
         mean, deviation = float(np.mean(samples)), float(np.std(samples, ddof=1))
-        half = half_width(deviation, len(samples), alpha)
-        return cls(mean, mean - half, mean + half, deviation, len(samples), alpha)
+        return cls._around(mean, deviation, len(samples), alpha, shared)
+
+    @classmethod
+    def _around(
+        cls, mean: float, deviation: float, seeds: int, alpha: float, shared: float
+    ) -> Estimate:
+        half = half_width(deviation, seeds, alpha, shared)
+        return cls(mean, mean - half, mean + half, deviation, seeds, alpha, shared)
 
     @property
     def sign(self) -> int:
@@ -75,19 +94,29 @@ class Estimate:
 
     def with_seeds(self, seeds: int) -> Estimate:
         """Return what the estimate would be with more seeds of the same mean and deviation."""
-        half = half_width(self.deviation, seeds, self.alpha)
-        low, high = self.mean - half, self.mean + half
-        return Estimate(self.mean, low, high, self.deviation, seeds, self.alpha)
+        return self._around(self.mean, self.deviation, seeds, self.alpha, self.shared)
+
+    def with_alpha(self, alpha: float) -> Estimate:
+        """Return the estimate with an interval of another level."""
+        return self._around(self.mean, self.deviation, self.seeds, alpha, self.shared)
+
+    def lies_within(self, bound: float) -> bool:
+        """Return whether the whole interval lies between -bound and bound."""
+        return -bound <= self.low and self.high <= bound
+
+    def lies_beyond(self, bound: float) -> int:
+        """Return 1 or -1 where the whole interval lies above bound or below -bound, else 0."""
+        return (self.low > bound) - (self.high < -bound)
 
     def to_dict(self) -> dict[str, float]:
         """Return mean and interval as plain floats."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
-def half_width(deviation: float, seeds: int, alpha: float) -> float:
+def half_width(deviation: float, seeds: int, alpha: float, shared: float = 0.0) -> float:
     """Return half the width of a two-sided t interval for a mean."""
     quantile = float(stdtrit(seeds - 1, 1 - alpha / 2))
-    return quantile * deviation / math.sqrt(seeds)
+    return quantile * math.sqrt(deviation**2 / seeds + shared**2)
 
 
 def seeds_needed(seeds: int, is_decided: Callable[[int], bool]) -> int | None:
@@ -98,11 +127,20 @@ def seeds_needed(seeds: int, is_decided: Callable[[int], bool]) -> int | None:
     seeds
         Seeds so far.
     is_decided
-        Whether so many seeds would decide, were mean and deviation to stay as they are.
+        Whether so many seeds would decide, were mean and deviation to stay as they are. What is
+        decided stays so with more of them, since each interval then lies within the one before.
 
     Returns
     -------
     int or None
         None where more than 200 would be needed.
     """
-    return next((more for more in range(seeds + 1, MOST_SEEDS + 1) if is_decided(more)), None)
+    numbers = range(seeds + 1, MOST_SEEDS + 1)
+    place = bisect_left(numbers, True, key=is_decided)
+    return numbers[place] if place < len(numbers) else None
+
+
+def most_seeds(needs: Sequence[int | None]) -> int | None:
+    """Return how many seeds would decide several things; None where that is not known of all."""
+    known = [need for need in needs if need is not None]
+    return max(known) if len(known) == len(needs) and known else None

@@ -63,6 +63,15 @@ class LadderCurves:
         return measure, np.array([curve.levels for curve in self.error.values()])
 
     @cached_property
+    def shared_errors(self) -> tuple[Floats, Floats]:
+        """Standard errors of test error's exponents and levels that a finite test set gives.
+
+        Shape (tasks,) each.
+        """
+        slopes = np.array([curve.slope.shared for curve in self.error.values()])
+        return slopes, np.array([curve.level.shared for curve in self.error.values()])
+
+    @cached_property
     def rank_agreement(self) -> Estimate:
         """Kendall's tau of measure and test error over the tasks, at the largest n, over seeds.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_fragility.curves.estimate import Estimate
+from pytest_fragility.curves.finite_test_set import influences, shared_variance, unseen_variance
+from pytest_fragility.curves.fits import FITS, LEAST_SQUARES, slope_weights
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -37,6 +39,11 @@ class LearningCurve:
     scale
         ``"log"``: slopes are those of log(value) on log(n), so that value ~ n^slope.
         ``"linear"``: slopes are those of value on log(n).
+    fit
+        How lines are fitted: a name in `pytest_fragility.curves.fits.FITS`.
+    mistaken
+        Of test error: which test samples were mistaken, shape (sizes, seeds, test samples); from
+        these its intervals get the noise of a finite test set. None for what has no test set.
 
     Raises
     ------
@@ -50,10 +57,17 @@ class LearningCurve:
     values: Floats
     alpha: float
     scale: str = "log"
+    fit: str = LEAST_SQUARES
+    mistaken: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2:
             raise SettingsError(f"sizes {self.sizes}: a slope needs at least two sizes")
+
+    @property
+    def log_sizes(self) -> Floats:
+        """log(n), shape (sizes,)."""
+        return np.log(np.asarray(self.sizes, dtype=np.float64))
 
     @cached_property
     def heights(self) -> Floats:
@@ -61,31 +75,37 @@ class LearningCurve:
         return np.log(self.values) if self.scale == "log" else self.values
 
     @cached_property
-    def slopes(self) -> Floats:
-        """Ordinary least squares of heights on log(n), one slope per seed, shape (seeds,)."""
-        x = np.log(np.asarray(self.sizes, dtype=np.float64))
-        x = x - x.mean()
-        slopes: Floats = x @ (self.heights - self.heights.mean(axis=0)) / (x @ x)
-        return slopes
+    def lines(self) -> tuple[Floats, Floats]:
+        """Slopes and heights at the middle of log(n), shape (seeds,) each."""
+        return FITS[self.fit](self.log_sizes, self.heights)
 
-    @cached_property
+    @property
+    def slopes(self) -> Floats:
+        """Slopes of the fitted lines, one per seed, shape (seeds,)."""
+        return self.lines[0]
+
+    @property
     def levels(self) -> Floats:
         """Height of the fit at the geometric middle of the sizes, shape (seeds,).
 
         In decades (log10) on a log scale.
         """
-        means: Floats = self.heights.mean(axis=0)
-        return means / math.log(10) if self.scale == "log" else means
+        return self.lines[1] * self.unit
+
+    @property
+    def unit(self) -> float:
+        """What a height of one is as a level: in decades on a log scale."""
+        return 1 / math.log(10) if self.scale == "log" else 1.0
 
     @cached_property
     def slope(self) -> Estimate:
         """The slope over seeds; on a log scale the exponent is minus the slope."""
-        return Estimate.from_samples(self.slopes, self.alpha)
+        return Estimate.from_samples(self.slopes, self.alpha, self._shared(self._slope_weights))
 
     @cached_property
     def level(self) -> Estimate:
         """The level over seeds."""
-        return Estimate.from_samples(self.levels, self.alpha)
+        return Estimate.from_samples(self.levels, self.alpha, self._shared(self._level_weights))
 
     @property
     def exponent(self) -> float:
@@ -99,8 +119,46 @@ class LearningCurve:
 
     def slope_change(self, baseline: LearningCurve) -> Estimate:
         """Return by how much the slope differs from the baseline's: paired over seeds."""
-        return Estimate.from_samples(self.slopes - baseline.slopes, self.alpha)
+        shared = self._shared(self._slope_weights, baseline)
+        return Estimate.from_samples(self.slopes - baseline.slopes, self.alpha, shared)
 
     def level_change(self, baseline: LearningCurve) -> Estimate:
         """Return by how much the level differs from the baseline's, in decades: paired."""
-        return Estimate.from_samples(self.levels - baseline.levels, self.alpha)
+        shared = self._shared(self._level_weights, baseline)
+        return Estimate.from_samples(self.levels - baseline.levels, self.alpha, shared)
+
+    def part(self, first: int, last: int) -> LearningCurve:
+        """Return the curve from one place among the sizes to another, both included."""
+        chosen = slice(first, last + 1)
+        mistaken = None if self.mistaken is None else self.mistaken[chosen]
+        return replace(
+            self, sizes=self.sizes[chosen], values=self.values[chosen], mistaken=mistaken
+        )
+
+    def first_seeds(self, number: int) -> LearningCurve:
+        """Return the curve over the first seeds alone; itself where it has no more of them."""
+        mistaken = None if self.mistaken is None else self.mistaken[:, :number]
+        return replace(self, values=self.values[:, :number], mistaken=mistaken)
+
+    @property
+    def _slope_weights(self) -> Floats:
+        return slope_weights(self.log_sizes)
+
+    @property
+    def _level_weights(self) -> Floats:
+        return np.full(len(self.sizes), self.unit / len(self.sizes))
+
+    def _shared(self, weights: Floats, baseline: LearningCurve | None = None) -> float:
+        """Return the standard error that a finite test set gives to a sum of heights.
+
+        With a baseline, to the difference of two: what both mistook cancels.
+        """
+        curves = [curve for curve in (self, baseline) if curve is not None]
+        masks = [curve.mistaken for curve in curves if curve.mistaken is not None]
+        if not masks:
+            return 0.0
+        influence = influences(masks[0], weights)
+        if len(masks) > 1:
+            influence = influence - influences(masks[1], weights)
+        unseen = sum(unseen_variance(mask, weights) for mask in masks)
+        return math.sqrt(shared_variance(influence) + unseen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ class Sensitivity:
         Number of seeds.
     alpha
         One minus the interval's level.
+    shared
+        Variance of the mean of D that all seeds have in common, from finite test sets.
     """
 
     numerator: float
@@ -48,22 +50,38 @@ class Sensitivity:
     covariance: tuple[float, float, float]
     seeds: int
     alpha: float
+    shared: float = 0.0
 
     @classmethod
-    def from_samples(cls, measure: Floats, error: Floats, alpha: float) -> Sensitivity:
-        """Return the sensitivity of values of shape (tasks, seeds), paired over seeds."""
+    def from_samples(
+        cls, measure: Floats, error: Floats, alpha: float, shared: Floats | None = None
+    ) -> Sensitivity:
+        """Return the sensitivity of values of shape (tasks, seeds), paired over seeds.
+
+        Parameters
+        ----------
+        measure, error
+            Exponents or levels.
+        alpha
+            One minus the interval's level.
+        shared
+            Standard errors of test error's values that all seeds have in common, shape (tasks,);
+            tasks are taken as having test sets of their own.
+        """
         contrasts = _contrasts_by_other_seeds(error)
         numerators, denominators = (
             (contrasts * measure).sum(axis=0),
             (contrasts * error).sum(axis=0),
         )
         (nn, nd), (_, dd) = np.cov(numerators, denominators)
+        in_common = 0.0 if shared is None else float(((contrasts.T * shared) ** 2).sum(1).mean())
         return cls(
             float(numerators.mean()),
             float(denominators.mean()),
             (float(nn), float(nd), float(dd)),
             measure.shape[1],
             alpha,
+            in_common,
         )
 
     @property
@@ -85,9 +103,10 @@ class Sensitivity:
     @cached_property
     def _interval(self) -> tuple[float, float]:
         nn, nd, dd = self.covariance
-        scale = float(stdtrit(self.seeds - 1, 1 - self.alpha / 2)) ** 2 / self.seeds
+        quantile = float(stdtrit(self.seeds - 1, 1 - self.alpha / 2))
+        scale = quantile**2 / self.seeds
         # the ratios r for which the t interval of N - r D contains zero
-        a = self.denominator**2 - scale * dd
+        a = self.denominator**2 - scale * dd - quantile**2 * self.shared
         b = self.numerator * self.denominator - scale * nd
         c = self.numerator**2 - scale * nn
         if a <= ROUNDING**2:
@@ -97,7 +116,7 @@ class Sensitivity:
 
     def with_seeds(self, seeds: int) -> Sensitivity:
         """Return what it would be with more seeds of the same means and covariance."""
-        return Sensitivity(self.numerator, self.denominator, self.covariance, seeds, self.alpha)
+        return replace(self, seeds=seeds)
 
     def to_dict(self) -> dict[str, float | None]:
         """Return mean and interval as plain floats; None where there is no number."""
@@ -117,7 +136,9 @@ def _contrasts_by_other_seeds(error: Floats) -> Floats:
     return contrasts
 
 
-def pairwise_differences(values: Floats, alpha: float) -> list[Estimate]:
+def pairwise_differences(
+    values: Floats, alpha: float, shared: Floats | None = None
+) -> list[Estimate]:
     """Return by how much any two tasks differ, paired over seeds.
 
     At a level that is shared among all pairs (Bonferroni): the chance that any interval lies on
@@ -129,6 +150,16 @@ def pairwise_differences(values: Floats, alpha: float) -> list[Estimate]:
         Shape (tasks, seeds).
     alpha
         For all pairs together.
+    shared
+        Standard errors that all seeds have in common, shape (tasks,).
     """
-    pairs = list(combinations(values, 2))
-    return [Estimate.from_samples(one - other, alpha / len(pairs)) for one, other in pairs]
+    errors = np.zeros(len(values)) if shared is None else shared
+    pairs = list(combinations(range(len(values)), 2))
+    return [
+        Estimate.from_samples(
+            values[one] - values[other],
+            alpha / len(pairs),
+            float(np.hypot(errors[one], errors[other])),
+        )
+        for one, other in pairs
+    ]

@@ -1,0 +1,75 @@
+"""Learning curves over several groups of seeds, put together to curves over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pytest_fragility.curves.ladder import LadderCurves
+from pytest_fragility.curves.learning_curve import LearningCurve
+from pytest_fragility.curves.learning_curves import LearningCurves
+from pytest_fragility.on_demand import OnDemand
+
+
+def join_seeds(groups: Sequence[LearningCurves]) -> LearningCurves:
+    """Return the curves over all seeds, under the recipes that all groups have.
+
+    Parameters
+    ----------
+    groups
+        The same measure, task, sizes and alpha; other seeds each.
+
+    Returns
+    -------
+    LearningCurves
+        With a ladder where all groups have one. Values on networks with the same function, the
+        controls, the noise of the measure's own randomness, and the descriptions of recipes are
+        those of the first group.
+    """
+    first = groups[0]
+    if len(groups) == 1:
+        return first
+    names = [name for name in first.recipes if all(name in group.recipes for group in groups)]
+    return replace(
+        first,
+        seeds=tuple(seed for group in groups for seed in group.seeds),
+        measure=OnDemand(
+            "recipe", names, lambda name: _join([group.measure[name] for group in groups])
+        ),
+        error={name: _join([group.error[name] for group in groups]) for name in names},
+        unfinished=_first_reasons([group.unfinished for group in groups], names),
+        ladder=_join_ladders([group.ladder for group in groups]),
+        code="",
+    )
+
+
+def _join(curves: Sequence[LearningCurve]) -> LearningCurve:
+    masks = [curve.mistaken for curve in curves if curve.mistaken is not None]
+    return replace(
+        curves[0],
+        values=np.concatenate([curve.values for curve in curves], axis=1),
+        mistaken=np.concatenate(masks, axis=1) if masks else None,
+    )
+
+
+def _first_reasons(groups: Sequence[Mapping[str, str]], names: Sequence[str]) -> dict[str, str]:
+    """Return by name what the first group with something to say says."""
+    said = {name: [group[name] for group in groups if name in group] for name in names}
+    return {name: reasons[0] for name, reasons in said.items() if reasons}
+
+
+def _join_ladders(ladders: Sequence[LadderCurves | None]) -> LadderCurves | None:
+    known = [ladder for ladder in ladders if ladder is not None]
+    if not known or len(known) < len(ladders):
+        return None
+    first, tasks = known[0], list(known[0].error)
+    return replace(
+        first,
+        measure=OnDemand(
+            "task", tasks, lambda name: _join([ladder.measure[name] for ladder in known])
+        ),
+        error={name: _join([ladder.error[name] for ladder in known]) for name in tasks},
+        unfinished=_first_reasons([ladder.unfinished for ladder in known], tasks),
+    )
