@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_fragility.errors import BudgetError as BudgetError
     from pytest_fragility.errors import CheckBroken as CheckBroken
     from pytest_fragility.errors import CheckInconclusive as CheckInconclusive
+    from pytest_fragility.errors import ControlsMisbehave as ControlsMisbehave
     from pytest_fragility.errors import FragilityError as FragilityError
     from pytest_fragility.errors import MeasureError as MeasureError
     from pytest_fragility.errors import SettingsError as SettingsError
@@ -52,6 +53,7 @@ _HOMES = {
         "BudgetError",
         "CheckBroken",
         "CheckInconclusive",
+        "ControlsMisbehave",
         "FragilityError",
         "MeasureError",
         "SettingsError",

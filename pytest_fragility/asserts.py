@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_fragility.checks.planning import (
     COMPLEXITY,
     COMPLEXITY_KINDS,
+    CONTROLS,
     EQUIVALENCE,
     EXPONENT,
     SPREAD,
@@ -21,7 +22,13 @@ from pytest_fragility.checks.planning import (
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
-from pytest_fragility.errors import CheckBroken, CheckInconclusive, SettingsError
+from pytest_fragility.errors import (
+    AuditFailure,
+    CheckBroken,
+    CheckInconclusive,
+    ControlsMisbehave,
+    SettingsError,
+)
 from pytest_fragility.perturbations import (
     BASELINE,
     Perturbation,
@@ -75,12 +82,38 @@ def assert_kept(
     from pytest_fragility.checks.judging import judge
 
     verdict = judge(check, curves, tolerances)
+    require_kept(verdict, curves, rerun=rerun, on_verdict=on_verdict)
+    return verdict
+
+
+def require_kept(
+    verdict: Verdict,
+    curves: LearningCurves,
+    *,
+    rerun: str | None = None,
+    on_verdict: Listener | None = None,
+) -> None:
+    """Raise unless a verdict is `kept`.
+
+    Parameters are those of `assert_kept`, and the verdict.
+
+    Raises
+    ------
+    AuditFailure
+        If it is not.
+    """
+    __tracebackhide__ = True
     if on_verdict:
         on_verdict(curves, verdict)
     if verdict.status == KEPT:
-        return verdict
-    failure = CheckBroken if verdict.status == BROKEN else CheckInconclusive
-    raise failure(failure_message(check_record(curves, verdict), rerun), verdict)
+        return
+    raise _failure_of(verdict)(failure_message(check_record(curves, verdict), rerun), verdict)
+
+
+def _failure_of(verdict: Verdict) -> type[AuditFailure]:
+    if verdict.check.kind == CONTROLS:
+        return ControlsMisbehave
+    return CheckBroken if verdict.status == BROKEN else CheckInconclusive
 
 
 def _require_recipe(curves: LearningCurves, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,13 @@ from pytest_fragility.checks.planning import (
     plan_checks,
 )
 from pytest_fragility.checks.verdicts import KEPT
-from pytest_fragility.curves import Invariance, LadderCurves, LearningCurve, LearningCurves
+from pytest_fragility.curves import (
+    LEAST_SQUARES,
+    Invariance,
+    LadderCurves,
+    LearningCurve,
+    LearningCurves,
+)
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.on_demand import OnDemand
@@ -25,7 +31,7 @@ from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_set
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
-    from pytest_fragility.families import Family, Progress
+    from pytest_fragility.families import Family, FamilyPlan, Progress
     from pytest_fragility.perturbations import Perturbation
     from pytest_fragility.perturbations.perturbation import Change
     from pytest_fragility.recipes import Recipe
@@ -38,6 +44,7 @@ def learning_curves(
     *,
     alpha: float = 0.05,
     scale: str = "log",
+    fit: str = LEAST_SQUARES,
     name: str | None = None,
 ) -> LearningCurves:
     """Return a measure's learning curves over a trained family, test error's beside them.
@@ -55,6 +62,8 @@ def learning_curves(
         Intervals have level ``1 - alpha``.
     scale
         ``"log"`` or ``"linear"``.
+    fit
+        How lines are fitted: ``least-squares``, ``theil-sen`` or ``repeated-medians``.
     name
         What reports call the measure; its ``__name__`` by default.
 
@@ -65,7 +74,9 @@ def learning_curves(
     MeasureError
         When a curve is asked for and the measure fails on one of its networks.
     """
+    from pytest_fragility.measures.control_curves import control_curves
     from pytest_fragility.measures.evaluation import evaluate
+    from pytest_fragility.measures.own_noise import find_own_noise
 
     chosen_name = measure_name(measure, name)
     known: dict[tuple[int, str], LearningCurve] = {}
@@ -75,25 +86,32 @@ def learning_curves(
         place = (id(learned), source)
         if place not in known:
             values = evaluate(measure, chosen_name, learned, source, scale=scale)
-            known[place] = LearningCurve(chosen_name, source, learned.sizes, values, alpha, scale)
+            known[place] = LearningCurve(
+                chosen_name, source, learned.sizes, values, alpha, scale, fit
+            )
         return replace(known[place], recipe=recipe)
 
+    error = {recipe: _error_curve(family, recipe, alpha, fit) for recipe in family.recipes}
     return LearningCurves(
         measure_name=chosen_name,
         task_name=family.task.name,
         device=family.device.type,
         form=measure_form(measure),
+        test_size=len(family.task.data.test_labels),
         recipes={recipe: str(family.recipes[recipe]) for recipe in family.recipes},
         sizes=family.sizes,
         seeds=family.seeds,
         alpha=alpha,
         scale=scale,
+        fit=fit,
         measure=OnDemand("recipe", list(family.recipes), lambda recipe: curve(family, recipe)),
-        error={recipe: _error_curve(family, recipe, alpha) for recipe in family.recipes},
+        error=error,
         unfinished=_unfinished(family),
         constant=is_constant(measure),
-        ladder=_ladder_curves(family, curve, alpha),
+        ladder=_ladder_curves(family, curve, alpha, fit),
         invariances=_invariances(measure, chosen_name, family, alpha=alpha, scale=scale),
+        controls=control_curves(family, error),
+        find_own_noise=lambda: find_own_noise(measure, family, curve(family, BASELINE)),
     )
 
 
@@ -114,7 +132,7 @@ def _same_for_measure(measure: Measure, family: Family, recipe: str) -> str:
 
 
 def _ladder_curves(
-    family: Family, curve: Callable[[Family, str], LearningCurve], alpha: float
+    family: Family, curve: Callable[[Family, str], LearningCurve], alpha: float, fit: str
 ) -> LadderCurves | None:
     """Return the curves over the family's ladder, the measure's on demand."""
     if family.plan.ladder is None:
@@ -125,7 +143,7 @@ def _ladder_curves(
     return LadderCurves(
         name=family.plan.ladder.name,
         measure=OnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
-        error={name: _error_curve(rung, BASELINE, alpha) for name, rung in rungs.items()},
+        error={name: _error_curve(rung, BASELINE, alpha, fit) for name, rung in rungs.items()},
         unfinished={name: reason for name, reason in unfinished.items() if reason},
     )
 
@@ -147,14 +165,15 @@ def _invariances(
     return OnDemand("check", list(checks), compute)
 
 
-def _error_curve(family: Family, recipe: str, alpha: float) -> LearningCurve:
+def _error_curve(family: Family, recipe: str, alpha: float, fit: str) -> LearningCurve:
     import numpy as np
 
-    errors = [
-        [family.trained_run(recipe, n, seed).record.test_error for seed in family.seeds]
-        for n in family.sizes
-    ]
-    return LearningCurve("test error", recipe, family.sizes, np.array(errors), alpha)
+    runs = [[family.trained_run(recipe, n, seed) for seed in family.seeds] for n in family.sizes]
+    errors = np.array([[run.record.test_error for run in row] for row in runs])
+    mistaken = np.array([[run.mistaken.numpy() for run in row] for row in runs])
+    return LearningCurve(
+        "test error", recipe, family.sizes, errors, alpha, fit=fit, mistaken=mistaken
+    )
 
 
 def _unfinished(family: Family) -> dict[str, str]:
@@ -191,11 +210,15 @@ class AuditResult:
     verdicts
         One per check, in the order of the plan.
     curves
-        Learning curves that the verdicts rest on.
+        Learning curves that the verdicts rest on; where seeds were trained as they were needed,
+        those of a first look.
+    curves_of
+        By check: the curves that its verdict rests on, where these are not `curves`.
     """
 
     verdicts: tuple[Verdict, ...]
     curves: LearningCurves
+    curves_of: Mapping[str, LearningCurves] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -216,7 +239,10 @@ class AuditResult:
     @property
     def records(self) -> list[Record]:
         """One dict of plain JSON types per check, as test reports carry them."""
-        return [check_record(self.curves, verdict) for verdict in self.verdicts]
+        return [
+            check_record(self.curves_of.get(verdict.check.id, self.curves), verdict)
+            for verdict in self.verdicts
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types: what is common, then one dict per check."""
@@ -241,13 +267,20 @@ def train_family(settings: AuditSettings, *, progress: Progress | None = None) -
     progress
         Called as ``progress(runs done, runs to train, share of the work done)``.
     """
+    return train_plans([settings.plan()], settings, progress=progress)[0]
+
+
+def train_plans(
+    plans: Sequence[FamilyPlan], settings: AuditSettings, *, progress: Progress | None = None
+) -> list[Family]:
+    """Return families on the device, and in the store, that the settings ask for."""
     from pytest_fragility.families import train_families
     from pytest_fragility.store import Store
     from pytest_fragility.training.devices import choose_device
 
     store = None if settings.cache_dir is None else Store(settings.cache_dir)
     device = choose_device(settings.device)
-    return train_families([settings.plan()], device=device, store=store, progress=progress)[0]
+    return train_families(plans, device=device, store=store, progress=progress)
 
 
 def audit(
@@ -257,7 +290,7 @@ def audit(
     task: Task | str | None = None,
     recipe: Recipe | None = None,
     sizes: Sequence[int] | None = None,
-    seeds: int | Sequence[int] | None = None,
+    seeds: int | Sequence[int] | str | None = None,
     perturbations: Sequence[str | Perturbation | Change] | None = None,
     checkpoints: Sequence[str | Perturbation] | None = None,
     ladder: Ladder | str | Sequence[Task | str] | None = None,
@@ -271,6 +304,7 @@ def audit(
     invariance_tolerance: float | None = None,
     alpha: float | None = None,
     scale: str | None = None,
+    fit: str | None = None,
     profile: str | None = None,
     budget: int | None = None,
     device: str | None = None,
@@ -294,7 +328,8 @@ def audit(
     sizes
         Training set sizes, at least two.
     seeds
-        A number of seeds, or a list of them; at least two.
+        A number of seeds, or a list of them; at least two. ``auto`` trains them as they are
+        needed, for each check, in looks at 3, 5, 8, 13 and 21 seeds; ``auto-34`` goes on to 34.
     perturbations
         Names from the catalogue, `Perturbation` objects, or functions from `Recipe` to `Recipe`.
     checkpoints
@@ -330,6 +365,9 @@ def audit(
         Every check errs with probability at most alpha. Default: 0.05.
     scale
         ``log`` (the default), or ``linear`` for values without a logarithm.
+    fit
+        How lines are fitted to learning curves: ``least-squares`` (the default), or
+        ``theil-sen`` or ``repeated-medians``, which withstand points that lie far off.
     profile
         ``quick``, ``standard`` (the default) or ``thorough``: sizes, seeds and perturbations that
         are not given.
@@ -388,22 +426,58 @@ def audit(
             "invariance_tolerance": invariance_tolerance,
             "alpha": alpha,
             "scale": scale,
+            "fit": fit,
             "profile": profile,
             "budget": budget,
             "device": device,
             "cache_dir": cache_dir,
         }
     )
-    family = train_family(settings, progress=progress)
-    curves = learning_curves(
-        measure, family, alpha=settings.alpha, scale=settings.scale, name=chosen_name
-    )
     on_demand = GrowingFamily(settings, budget=TrainingBudget(settings.budget), progress=progress)
     search = Search(measure, on_demand, name=chosen_name)
-    verdicts = tuple(
-        locate_breaking_points(check, search)
+    located = {
+        check.id: locate_breaking_points(check, search)
+        for check in settings.checks
         if check.kind == LOCATE
-        else judge(check, curves, settings.tolerances)
+    }
+    if settings.looks:
+        return _audit_in_stages(measure, chosen_name, settings, located, progress)
+    family = train_family(settings, progress=progress)
+    curves = learning_curves(
+        measure,
+        family,
+        alpha=settings.alpha,
+        scale=settings.scale,
+        fit=settings.fit,
+        name=chosen_name,
+    )
+    verdicts = tuple(
+        located.get(check.id) or judge(check, curves, settings.tolerances)
         for check in settings.checks
     )
     return AuditResult(verdicts, curves)
+
+
+def _audit_in_stages(
+    measure: Measure,
+    name: str,
+    settings: AuditSettings,
+    located: Mapping[str, Verdict],
+    progress: Progress | None,
+) -> AuditResult:
+    """Return what an audit found that trained as many seeds as each check needed."""
+    from pytest_fragility.looks import StagedAudit, decide
+
+    staged = StagedAudit(
+        measure, name, settings, [check for check in settings.checks if check.id not in located]
+    )
+    decide([staged], lambda plans: train_plans(plans, settings, progress=progress))
+    found = {check_id: outcome.get() for check_id, outcome in staged.outcomes.items()}
+    widest = max((curves for _, curves in found.values()), key=lambda curves: len(curves.recipes))
+    verdicts = tuple(
+        located[check.id] if check.id in located else found[check.id][0]
+        for check in settings.checks
+    )
+    return AuditResult(
+        verdicts, widest, {check_id: curves for check_id, (_, curves) in found.items()}
+    )

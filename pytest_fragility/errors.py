@@ -76,6 +76,10 @@ class CheckInconclusive(AuditFailure):
     """The interval straddles the tolerance: these seeds decide nothing."""
 
 
+class ControlsMisbehave(AuditFailure):
+    """A measure whose verdict is known beforehand was judged otherwise: trust no verdict here."""
+
+
 # As pytest does with its own outcomes: the short test summary has no room for a module's name.
-for _outcome in (AuditFailure, CheckBroken, CheckInconclusive):
+for _outcome in (AuditFailure, CheckBroken, CheckInconclusive, ControlsMisbehave):
     _outcome.__module__ = "builtins"

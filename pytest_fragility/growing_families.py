@@ -139,6 +139,7 @@ class GrowingFamily:
             self.family(*perturbations),
             alpha=level,
             scale=self.settings.scale,
+            fit=self.settings.fit,
             name=name,
         )
         # an identity is good for as long as its owner lives

@@ -13,7 +13,7 @@ from pytest_fragility.networks import build_network
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import TrainedRun
-from pytest_fragility.trained_networks import TrainedNetwork, dtype_of
+from pytest_fragility.trained_networks import TrainedNetwork, drawn_seed, dtype_of
 from pytest_fragility.training.sampling import training_subset
 
 Tensors = dict[str, torch.Tensor]
@@ -182,6 +182,13 @@ class NetworkStack:
         """
         generator = torch.Generator(device=self.device)
         return generator.manual_seed(derive_seed(purpose, self.rng_seeds[place]))
+
+    def with_draw(self, draw: int) -> NetworkStack:
+        """Return the stack with other random numbers for its measure; draw 0 is its own."""
+        if draw == 0:
+            return self
+        rng_seeds = tuple(drawn_seed(seed, draw) for seed in self.rng_seeds)
+        return replace(self, rng_seeds=rng_seeds, _results={})
 
     def at_initialization(self) -> NetworkStack:
         """Return the stack with the initial weights and buffers in the place of the trained."""

@@ -40,10 +40,14 @@ DEFAULT_FOLDER = ".fragility_cache"
 SCALES = ("log", "linear")
 NO_LADDER = "none"
 
+# named here too, so that settings need no NumPy
+FITS = ("least-squares", "theil-sen", "repeated-medians")
+
 # what locate=True walks along; the others have few steps, or take long
 LOCATED_AXES = ("lr", "batch", "optimizer", "weight-decay", "init")
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_AUTO = re.compile(r"auto(?:-(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,11 @@ class AuditSettings:
     recipe
         The baseline.
     sizes, seeds
-        The grid.
+        The grid. Where seeds are trained as they are needed, the profile's number of them, which
+        searches and tests of one's own design take.
+    looks
+        Where seeds are trained as they are needed: with how many checks are looked at, ascending;
+        empty where their number is fixed.
     perturbations
         By name.
     checkpoints
@@ -124,6 +132,8 @@ class AuditSettings:
         Intervals have level ``1 - alpha``; every check errs with probability at most alpha.
     scale
         ``"log"`` or ``"linear"``.
+    fit
+        How lines are fitted to learning curves.
     profile
         Where sizes, seeds and perturbations come from when they are not given.
     device
@@ -138,6 +148,7 @@ class AuditSettings:
     recipe: Recipe
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
+    looks: tuple[int, ...]
     perturbations: dict[str, Perturbation]
     checkpoints: dict[str, Perturbation]
     ladder: Ladder | None
@@ -146,6 +157,7 @@ class AuditSettings:
     tolerances: Tolerances
     alpha: float
     scale: str
+    fit: str
     profile: str
     device: str
     cache_dir: Path | None
@@ -186,6 +198,9 @@ class AuditSettings:
         )
 
 
+# each about as many more as all before
+LOOKS = (3, 5, 8, 13, 21)
+
 DEFAULTS: dict[str, Any] = {
     "task": "digits+label-noise-0.2",
     "recipe": Recipe(),
@@ -205,6 +220,7 @@ DEFAULTS: dict[str, Any] = {
     "invariance_tolerance": Tolerances.invariance,
     "alpha": 0.05,
     "scale": "log",
+    "fit": FITS[0],
     "device": "auto",
     "cache_dir": DEFAULT_FOLDER,
     "budget": 5_000,
@@ -241,11 +257,13 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     perturbations = _perturbations(chosen["perturbations"], profile, recipe)
     checkpoints = _checkpoints(chosen["checkpoints"], profile, recipe, kinds)
     _require_one_meaning(perturbations, checkpoints, recipe)
+    looks = _looks(chosen["seeds"])
     return AuditSettings(
         task=task,
         recipe=recipe,
         sizes=_sizes(profile.sizes if chosen["sizes"] is None else chosen["sizes"]),
-        seeds=_seeds(profile.seeds if chosen["seeds"] is None else chosen["seeds"]),
+        seeds=_seeds(profile.seeds if looks or chosen["seeds"] is None else chosen["seeds"]),
+        looks=looks,
         perturbations=perturbations,
         checkpoints=checkpoints,
         ladder=ladder if COMPLEXITY in kinds else None,
@@ -261,6 +279,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         ),
         alpha=_alpha(chosen["alpha"]),
         scale=scale,
+        fit=_choose("fit", chosen["fit"], {name: name for name in FITS}),
         profile=chosen["profile"],
         device=_device(chosen["device"]),
         cache_dir=_folder(chosen["cache_dir"]),
@@ -357,6 +376,23 @@ def _seeds(values: Any) -> tuple[int, ...]:
             "since intervals are taken over seeds"
         )
     return seeds
+
+
+def _looks(value: Any) -> tuple[int, ...]:
+    """Return with how many seeds checks are looked at: up to 21, or to what ``auto-N`` says."""
+    if not isinstance(value, str):
+        return ()
+    found = _AUTO.fullmatch(value)
+    most = int(found[1] or LOOKS[-1]) if found else 0
+    if most < LOOKS[0]:
+        raise SettingsError(
+            f"seeds={value!r}: expected a number, a list of numbers, auto, or auto-N with N the "
+            f"largest number of seeds, {LOOKS[0]} or more"
+        )
+    looks = list(LOOKS)
+    while looks[-1] < most:
+        looks.append(looks[-1] + looks[-2])
+    return (*(look for look in looks if look < most), most)
 
 
 def _perturbations(value: Any, profile: Profile, recipe: Recipe) -> dict[str, Perturbation]:

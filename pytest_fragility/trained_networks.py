@@ -76,6 +76,13 @@ class TrainedNetwork(PrintsItsRepr):
         """Of the weights and inputs."""
         return self.inputs.dtype
 
+    def with_draw(self, draw: int) -> Self:
+        """Return the network with other random numbers for its measure; draw 0 is its own."""
+        if draw == 0:
+            return self
+        generator = torch.Generator(device=self.rng.device)
+        return replace(self, rng=generator.manual_seed(drawn_seed(self.rng.initial_seed(), draw)))
+
     def in_precision(self, dtype: torch.dtype) -> Self:
         """Return a copy whose weights and inputs have another dtype."""
         return replace(
@@ -159,6 +166,11 @@ def _module(
     network = build_network(trained.run.recipe.architecture, data.input_shape, data.classes)
     network.to(dtype_of(trained)).load_state_dict(weights)
     return network.to(device).eval()
+
+
+def drawn_seed(seed: int, draw: int) -> int:
+    """Return what a network's randomness derives from at another draw than its own."""
+    return derive_seed("draw", seed, draw)
 
 
 def dtype_of(trained: TrainedRun) -> torch.dtype:

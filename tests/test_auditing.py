@@ -26,7 +26,15 @@ from pytest_fragility.settings import DEFAULTS
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.trained_networks import TrainedNetwork
 
-IDS = ["trend-baseline", "trend-adam", "exponent-adam", "spread-adam", "perturbations-admissible"]
+IDS = [
+    "trend-baseline",
+    "trend-adam",
+    "exponent-adam",
+    "spread-adam",
+    "perturbations-admissible",
+    "controls",
+    "agreement",
+]
 # Three seeds of tiny networks scatter: a margin that wide makes every change admissible.
 ANYTHING = 50.0
 
@@ -126,10 +134,7 @@ def test_a_control_that_never_moves_is_kept_but_for_its_trend(auditor: Auditor) 
     result = auditor(parameter_count, trend="increasing")
     assert [verdict.status for verdict in result.verdicts] == [
         "broken",
-        "kept",
-        "kept",
-        "kept",
-        "kept",
+        *["kept"] * 6,
     ]
     assert result.verdict == "broken" and not result.passed
 
@@ -332,6 +337,8 @@ def test_a_linear_scale_checks_the_trend(auditor: Auditor) -> None:
         "trend-baseline",
         "trend-adam",
         "perturbations-admissible",
+        "controls",
+        "agreement",
     ]
     assert result.curves.measure["adam"].slope.mean == pytest.approx(-1)
     with pytest.raises(MeasureError, match="scale='linear'"):

@@ -112,13 +112,16 @@ def evidence_of(result: AuditResult, check_id: str) -> LadderEvidence:
 
 
 def test_the_perfect_measure_follows_exactly(auditor: LadderAuditor, ladder: Ladder) -> None:
-    """Test error's sensitivity to test error is one, for exponents and levels."""
+    """Test error's sensitivity to test error is one, for exponents and levels.
+
+    With an interval, since how exactly a finite test set says what test error is, is not known.
+    """
     result = auditor(oracle_test_error, ladder=ladder, alpha=0.5)
-    assert [verdict.check.id for verdict in result.verdicts] == IDS
+    assert [verdict.check.id for verdict in result.verdicts] == [*IDS, "controls", "agreement"]
     for check_id in IDS:
         found = evidence_of(result, check_id)
-        assert (found.sensitivity.mean, found.sensitivity.low) == (1.0, 1.0)
-        assert found.sensitivity.high == 1.0
+        assert found.sensitivity.mean == 1.0
+        assert 0.5 < found.sensitivity.low < 1.0 < found.sensitivity.high < 2.0
         assert found.rank_agreement.mean == 1.0
         assert found.rank_size == 64
         assert result[check_id].status == KEPT
@@ -358,8 +361,9 @@ def test_the_result_is_plain_json(auditor: LadderAuditor, ladder: Ladder) -> Non
         assert json.loads(json.dumps(found, allow_nan=False)) == found
         assert found["ladder"] == "sense-to-nonsense"
         assert found["constant_over_recipes"] is is_constant
-        assert [check["check"] for check in found["checks"]] == IDS
-        for check in found["checks"]:
+        *over_ladder, _, _ = found["checks"]
+        assert [check["check"] for check in over_ladder] == IDS
+        for check in over_ladder:
             tasks = [rung["task"] for rung in check["evidence"]["rungs"]]
             assert tasks == ["blobs", "blobs+label-noise-1"]
 

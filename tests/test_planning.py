@@ -26,6 +26,7 @@ from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.symmetries import SYMMETRIES
 
+BESIDE = ["controls", "agreement"]
 CHECKS = plan_checks(KINDS, ["adam", "adam-x10"], ["past-x2", "stop-accuracy"])
 SAME_FUNCTION = [
     "symmetry-layer-rescaling",
@@ -62,20 +63,26 @@ def test_the_baseline_comes_first_and_the_count_last() -> None:
         "complexity-level",
         *SAME_FUNCTION,
         "perturbations-admissible",
+        *BESIDE,
     ]
 
 
 def test_only_the_kinds_asked_for_are_planned() -> None:
     """Without trend there is no check of the baseline."""
     planned = plan_checks((SPREAD, EXPONENT), ["adam"])
-    assert ids(planned) == ["spread-adam", "exponent-adam", "perturbations-admissible"]
+    assert ids(planned) == [
+        "spread-adam",
+        "exponent-adam",
+        "perturbations-admissible",
+        *BESIDE,
+    ]
 
 
 def test_without_perturbations_there_is_nothing_to_count() -> None:
     """The baseline's trend, the ladder and the same function are left, and checkpoints."""
     left = ["trend-baseline", "complexity-exponent", "complexity-level", *SAME_FUNCTION]
-    assert ids(plan_checks(KINDS, [])) == left
-    assert ids(plan_checks((STOPPING,), [], ["past-x2"])) == ["stopping-past-x2"]
+    assert ids(plan_checks(KINDS, [])) == [*left, *BESIDE]
+    assert ids(plan_checks((STOPPING,), [], ["past-x2"])) == ["stopping-past-x2", *BESIDE]
 
 
 def test_every_symmetry_and_equivalence_has_a_check() -> None:
@@ -93,13 +100,30 @@ def test_checkpoints_are_asked_about_stopping_alone() -> None:
         "trend-adam",
         "spread-adam",
         "perturbations-admissible",
+        *BESIDE,
     ]
-    assert ids(plan_checks((STOPPING,), ["adam"], ["past-x2"])) == ["stopping-past-x2"]
+    assert ids(plan_checks((STOPPING,), ["adam"], ["past-x2"])) == ["stopping-past-x2", *BESIDE]
 
 
 def test_perturbations_are_counted_and_checkpoints_are_not() -> None:
-    """The last check knows among which ones an admissible one is looked for."""
-    assert CHECKS[-1].among == ("adam", "adam-x10")
+    """Controls are judged under both."""
+    count, controls, agreement = CHECKS[-3:]
+    assert count.among == agreement.among == ("adam", "adam-x10")
+    assert controls.among == ("adam", "adam-x10", "past-x2", "stop-accuracy")
+
+
+def test_what_is_no_perturbation_of_a_check_is_no_perturbation_of_controls() -> None:
+    """They are judged under what the audit's checks look at, and nothing else is trained."""
+    (*_, controls, agreement) = plan_checks((STOPPING,), ["adam"], ["past-x2"])
+    assert (controls.among, agreement.among) == (("past-x2",), ())
+    (*_, controls, agreement) = plan_checks((TREND,), ["adam"], ["past-x2"])
+    assert controls.among == agreement.among == ("adam",)
+
+
+def test_the_same_function_alone_needs_no_controls() -> None:
+    """No statistics are made that could go wrong."""
+    planned = plan_checks(INVARIANCE_KINDS, ["adam"])
+    assert not {check.kind for check in planned} & {"controls", "agreement"}
 
 
 def test_ids_are_unique() -> None:
@@ -110,7 +134,18 @@ def test_ids_are_unique() -> None:
 
 def test_a_ladder_alone_counts_no_perturbations() -> None:
     """Whether they are admissible matters to checks of theirs alone."""
-    assert ids(plan_checks((COMPLEXITY,), ["adam"])) == ["complexity-exponent", "complexity-level"]
+    assert ids(plan_checks((COMPLEXITY,), ["adam"])) == [
+        "complexity-exponent",
+        "complexity-level",
+        *BESIDE,
+    ]
+
+
+def test_a_pattern_leaves_out_what_says_nothing_about_the_measure() -> None:
+    """Such a check is expected to fail by its id alone."""
+    checks = plan_checks((TREND,), ["adam"], axes=["lr"])
+    assert set(match_expected_failures({"*": "all"}, checks)) == {"trend-baseline", "trend-adam"}
+    assert match_expected_failures({"controls": "known"}, checks) == {"controls": "known"}
 
 
 def test_a_check_is_called_by_kind_and_perturbation() -> None:

@@ -56,7 +56,7 @@ def audit_over_ladder(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 def test_test_error_follows_itself(audit_over_ladder: Audit) -> None:
     """Its exponents differ between the tasks, as published learning curves' do."""
     result = audit_over_ladder(oracle_test_error)
-    assert [verdict.status for verdict in result.verdicts] == ["kept", "kept"]
+    assert [verdict.status for verdict in result.verdicts[:2]] == ["kept", "kept"]
     ladder = result.curves.ladder
     assert ladder is not None
     easy, hard = ladder.error["mnist-5k"], ladder.error["fashion-mnist"]

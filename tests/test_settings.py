@@ -19,6 +19,7 @@ from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options,
 from pytest_fragility.tasks import Task
 
 CHECKS_PER_PERTURBATION = 3
+BESIDE = ["controls", "agreement"]
 SAME_FUNCTION = [f"symmetry-{name}" for name in SYMMETRY_NAMES] + [
     f"equivalence-{name}" for name in EQUIVALENCES
 ]
@@ -93,7 +94,7 @@ def test_a_profile_gives_grid_and_perturbations(
     assert len(found.checkpoints) == checkpoints
     assert list(found.checkpoints) == list(PROFILES[profile].checkpoints)
     perturbed = 1 + CHECKS_PER_PERTURBATION * perturbations + 1
-    assert len(found.checks) == perturbed + checkpoints + 2 + len(SAME_FUNCTION)
+    assert len(found.checks) == perturbed + checkpoints + 2 + len(SAME_FUNCTION) + len(BESIDE)
 
 
 def test_a_profile_fills_only_what_is_not_given() -> None:
@@ -143,7 +144,7 @@ def test_no_perturbations_is_a_value() -> None:
     )
     assert list(found.recipes()) == [BASELINE, "past-x2"]
     left = ["trend-baseline", "stopping-past-x2", "complexity-exponent", "complexity-level"]
-    assert [check.id for check in found.checks] == left + SAME_FUNCTION
+    assert [check.id for check in found.checks] == left + SAME_FUNCTION + BESIDE
 
 
 def test_sizes_are_sorted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_fragility.checks.error_rates import INADMISSIBLE_BY_EITHER
 from pytest_fragility.checks.verdicts import (
     ADMISSIBLE,
     INADMISSIBLE,
@@ -17,8 +18,11 @@ def judge_admissibility(
 ) -> Admissibility:
     """Return whether test error's curve stayed within the margin of the baseline's.
 
-    Both its exponent and its level must, with their whole paired intervals; runs that diverged or
-    did not reach their stopping target make the perturbation inadmissible.
+    An equivalence test, three-way: `admissible` where both its exponent and its level lie within
+    the margin with their whole paired intervals, which carry the noise of the finite test set;
+    `inadmissible` where one of them lies outside with its whole interval, which is a wider one,
+    since it excuses the measure; runs that diverged or did not reach their stopping target make
+    the perturbation inadmissible too.
 
     Parameters
     ----------
@@ -38,15 +42,14 @@ def judge_admissibility(
         f"and its level by {level.mean:+.2f} [{level.low:+.2f}, {level.high:+.2f}] decades, "
         f"margin {margin:g}"
     )
-    statuses = {compare_with_margin(slope, margin), compare_with_margin(level, margin)}
+    statuses = {compare_with_margin(change, margin) for change in (slope, level)}
     status = next(s for s in (INADMISSIBLE, UNDECIDED, ADMISSIBLE) if s in statuses)
     return Admissibility(status, moved, slope, level)
 
 
 def compare_with_margin(change: Estimate, margin: float) -> str:
     """Return whether a change's whole interval lies within a margin, outside of it, or neither."""
-    if -margin <= change.low and change.high <= margin:
+    if change.lies_within(margin):
         return ADMISSIBLE
-    if change.low > margin or change.high < -margin:
-        return INADMISSIBLE
-    return UNDECIDED
+    wider = change.with_alpha(INADMISSIBLE_BY_EITHER * change.alpha)
+    return INADMISSIBLE if wider.lies_beyond(margin) else UNDECIDED

@@ -16,7 +16,9 @@ from pytest_fragility.curves import (
     ROUNDING,
     Estimate,
     LadderCurves,
+    LearningCurve,
     Sensitivity,
+    bent_parts,
     pairwise_differences,
     seeds_needed,
 )
@@ -52,16 +54,17 @@ def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tole
     is_exponent = check.kind == COMPLEXITY_EXPONENT
     what = "exponents" if is_exponent else "levels"
     measure, error = ladder.exponents if is_exponent else ladder.levels
-    sensitivity = Sensitivity.from_samples(measure, error, ladder.alpha)
+    shared = ladder.shared_errors[0 if is_exponent else 1]
+    sensitivity = Sensitivity.from_samples(measure, error, ladder.alpha, shared)
     allowed = (tolerances.sensitivity, 1 / tolerances.sensitivity)
     evidence = LadderEvidence(
-        _rungs(ladder, is_exponent=is_exponent),
+        _rungs(ladder, tolerances.exponent, is_exponent=is_exponent),
         sensitivity,
         allowed,
         ladder.rank_agreement,
         ladder.largest_size,
     )
-    differences = pairwise_differences(error, ladder.alpha)
+    differences = pairwise_differences(error, ladder.alpha, shared)
     status = _status(differences, sensitivity, allowed)
     if status == INCONCLUSIVE:
         reason = (
@@ -84,12 +87,24 @@ def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tole
     return Verdict(check, status, _reason(status, what, sensitivity, allowed), evidence)
 
 
-def _rungs(ladder: LadderCurves, *, is_exponent: bool) -> tuple[RungEvidence, ...]:
+def _rungs(
+    ladder: LadderCurves, tolerance: float, *, is_exponent: bool
+) -> tuple[RungEvidence, ...]:
     quantity = "slope" if is_exponent else "level"
     return tuple(
-        RungEvidence(task, getattr(ladder.measure[task], quantity), getattr(error, quantity))
+        RungEvidence(
+            task,
+            getattr(ladder.measure[task], quantity),
+            getattr(error, quantity),
+            measure_is_bent=is_exponent and _is_bent(ladder.measure[task], tolerance),
+            error_is_bent=is_exponent and _is_bent(error, tolerance),
+        )
         for task, error in ladder.error.items()
     )
+
+
+def _is_bent(curve: LearningCurve, tolerance: float) -> bool:
+    return bool(bent_parts(curve, tolerance=tolerance, alpha=curve.alpha))
 
 
 def _differ(differences: list[Estimate]) -> bool:

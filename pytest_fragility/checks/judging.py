@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from pytest_fragility.checks.admissibility import compare_with_margin, judge_admissibility
+from pytest_fragility.checks.agreement import report_agreement
 from pytest_fragility.checks.complexity import judge_complexity
+from pytest_fragility.checks.controls import judge_controls
+from pytest_fragility.checks.exponent import judge_exponent
 from pytest_fragility.checks.invariance import judge_invariance
 from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
+    AGREEMENT,
     COMPLEXITY_KINDS,
+    CONTROLS,
     EXPONENT,
     INVARIANCE_KINDS,
     SPREAD,
@@ -17,20 +22,26 @@ from pytest_fragility.checks.planning import (
     TREND,
     Check,
 )
-from pytest_fragility.checks.tolerances import AS_ERROR, DECREASING, INCREASING, Tolerances
+from pytest_fragility.checks.spread import judge_spread
+from pytest_fragility.checks.stopping import judge_stopping
+from pytest_fragility.checks.tolerances import Tolerances
+from pytest_fragility.checks.trend import judge_baseline_trend, judge_trend
 from pytest_fragility.checks.verdicts import (
     ADMISSIBLE,
-    BROKEN,
     INADMISSIBLE,
     INCONCLUSIVE,
     KEPT,
     UNDECIDED,
-    Admissibility,
-    Evidence,
-    StoppingEvidence,
     Verdict,
 )
-from pytest_fragility.curves import Estimate, Invariance, LearningCurves, seeds_needed
+from pytest_fragility.curves import (
+    Estimate,
+    Invariance,
+    LearningCurves,
+    PairedCurves,
+    most_seeds,
+    seeds_needed,
+)
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 
@@ -54,16 +65,30 @@ def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdi
         return judge_invariance(check, _invariance(check, curves), tolerances)
     if BASELINE in curves.unfinished:
         reason = f"the baseline itself cannot be judged: {curves.unfinished[BASELINE]}"
-        return Verdict(check, INCONCLUSIVE, reason)
+        return Verdict(check, INCONCLUSIVE, reason, applies=check.kind != AGREEMENT)
+    if check.kind == CONTROLS:
+        return judge_controls(check, curves, tolerances)
+    if check.kind == AGREEMENT:
+        return report_agreement(check, curves, tolerances)
     if check.kind == ADMISSIBLE_COUNT:
-        return _judge_admissible_count(check, curves, tolerances)
+        margin = tolerances.margin
+        statuses = {
+            name: judge_admissibility(curves, name, margin=margin).status for name in check.among
+        }
+        return judge_admissible_count(check, statuses)
     if check.perturbation == BASELINE:
-        return _judge_baseline_trend(check, curves, tolerances)
+        return judge_baseline_trend(check, curves, tolerances)
     admissibility = judge_admissibility(curves, check.perturbation, margin=tolerances.margin)
     if admissibility.status == INADMISSIBLE:
         reason = f"{check.perturbation} is not a small change here: {admissibility.reason}"
         return Verdict(check, INCONCLUSIVE, reason, admissibility=admissibility)
-    verdict = _JUDGES[check.kind](check, curves, tolerances, admissibility)
+    paired = PairedCurves(
+        curves.measure[BASELINE],
+        curves.measure[check.perturbation],
+        curves.error[BASELINE],
+        curves.error[check.perturbation],
+    )
+    verdict = _JUDGES[check.kind](check, paired, tolerances, admissibility)
     return _undecided(verdict, tolerances) if admissibility.status == UNDECIDED else verdict
 
 
@@ -91,196 +116,8 @@ def _undecided(verdict: Verdict, tolerances: Tolerances) -> Verdict:
         f"{admissibility.reason}",
         verdict.evidence,
         admissibility,
-        _most(needs),
+        most_seeds(needs),
     )
-
-
-def _judge_baseline_trend(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
-    slope, error = curves.measure[BASELINE].slope, curves.error[BASELINE].slope
-    evidence = Evidence(slope, error)
-    as_error = tolerances.trend == AS_ERROR
-    wanted = error.sign if as_error else {INCREASING: 1, DECREASING: -1}[tolerances.trend]
-    whose = "test error" if as_error else "asked for by trend="
-    if wanted == 0:
-        reason = "test error's own slope has no certain sign"
-        return Verdict(check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(error))
-    if slope.is_flat:
-        return Verdict(check, BROKEN, "the measure does not change with n", evidence)
-    if slope.sign == 0:
-        reason = "the measure's slope has no certain sign"
-        return Verdict(check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(slope))
-    if slope.sign == wanted:
-        return Verdict(check, KEPT, f"{_direction(slope.sign)}, as {whose}", evidence)
-    reason = f"{_direction(slope.sign)} with n, against {_direction(wanted)} ({whose})"
-    return Verdict(check, BROKEN, reason, evidence)
-
-
-def _judge_trend(
-    check: Check, curves: LearningCurves, _: Tolerances, admissibility: Admissibility
-) -> Verdict:
-    baseline, perturbed = curves.measure[BASELINE], curves.measure[check.perturbation]
-    before, after = baseline.slope, perturbed.slope
-    evidence = Evidence(
-        before,
-        curves.error[BASELINE].slope,
-        perturbed=after,
-        change=perturbed.slope_change(baseline),
-        error_perturbed=curves.error[check.perturbation].slope,
-        error_change=admissibility.slope_change,
-    )
-    if before.is_flat and after.is_flat:
-        return Verdict(check, KEPT, "still flat", evidence, admissibility)
-    for slope, where in ((before, "at the baseline"), (after, f"under {check.perturbation}")):
-        if slope.sign == 0:
-            reason = f"the measure's slope {where} has no certain sign"
-            needed = _seeds_for_sign(slope)
-            return Verdict(check, INCONCLUSIVE, reason, evidence, admissibility, needed)
-    if before.sign == after.sign:
-        reason = f"still {_direction(after.sign)}"
-        return Verdict(check, KEPT, reason, evidence, admissibility)
-    reason = f"the slope reverses: {_direction(before.sign)} becomes {_direction(after.sign)}"
-    return Verdict(check, BROKEN, reason, evidence, admissibility)
-
-
-def _judge_exponent(
-    check: Check, curves: LearningCurves, tolerances: Tolerances, admissibility: Admissibility
-) -> Verdict:
-    baseline, perturbed = curves.measure[BASELINE], curves.measure[check.perturbation]
-    error_baseline, error_perturbed = curves.error[BASELINE], curves.error[check.perturbation]
-    evidence = Evidence(
-        baseline.slope,
-        error_baseline.slope,
-        perturbed.slope,
-        change=perturbed.slope_change(baseline),
-        error_perturbed=error_perturbed.slope,
-        error_change=admissibility.slope_change,
-    )
-    return _judge_change(check, "the exponent", evidence, admissibility, tolerances.exponent)
-
-
-def _judge_spread(
-    check: Check, curves: LearningCurves, tolerances: Tolerances, admissibility: Admissibility
-) -> Verdict:
-    baseline, perturbed = curves.measure[BASELINE], curves.measure[check.perturbation]
-    error_baseline, error_perturbed = curves.error[BASELINE], curves.error[check.perturbation]
-    evidence = Evidence(
-        baseline.level,
-        error_baseline.level,
-        perturbed.level,
-        change=perturbed.level_change(baseline),
-        error_perturbed=error_perturbed.level,
-        error_change=admissibility.level_change,
-    )
-    return _judge_change(check, "the value at fixed n", evidence, admissibility, tolerances.spread)
-
-
-def _judge_stopping(
-    check: Check, curves: LearningCurves, tolerances: Tolerances, admissibility: Admissibility
-) -> Verdict:
-    """Demand of a checkpoint what is demanded of a perturbation: sign and exponent."""
-    trend = _judge_trend(check, curves, tolerances, admissibility)
-    exponent = _judge_exponent(check, curves, tolerances, admissibility)
-    statuses = [trend.status, exponent.status]
-    status = next(s for s in (BROKEN, INCONCLUSIVE, KEPT) if s in statuses)
-    reasons = [each.reason for each in (trend, exponent) if each.status == status]
-    open_needs = [each.seeds_needed for each in (trend, exponent) if each.status == INCONCLUSIVE]
-    assert isinstance(exponent.evidence, Evidence)
-    return Verdict(
-        check,
-        status,
-        "; ".join(reasons),
-        StoppingEvidence(trend.status, exponent.status, exponent.evidence),
-        admissibility,
-        _most(open_needs) if status == INCONCLUSIVE else None,
-    )
-
-
-def allowed_ranges(
-    error_change: Estimate, tolerance: float
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the range to stay in, and the range to be outside of, for a measure's change.
-
-    A measure may stay where it is, move as test error moved, or anything between, plus or minus
-    the tolerance. How far test error moved is uncertain: to be kept counts only the part of its
-    movement that is certain, to be broken all of it that is possible. Each side errs with
-    probability at most alpha, since it takes one of two one-sided intervals to be wrong.
-
-    Parameters
-    ----------
-    error_change
-        By how much test error moved.
-    tolerance
-        Zero or more.
-
-    Returns
-    -------
-    allowed, forbidden
-        ``kept`` needs the change's interval inside the first; ``broken`` outside the second.
-    """
-    allowed = (-tolerance + min(0.0, error_change.high), tolerance + max(0.0, error_change.low))
-    forbidden = (-tolerance + min(0.0, error_change.low), tolerance + max(0.0, error_change.high))
-    return allowed, forbidden
-
-
-def _judge_change(
-    check: Check,
-    what: str,
-    evidence: Evidence,
-    admissibility: Admissibility,
-    tolerance: float,
-) -> Verdict:
-    change, error_change = evidence.change, evidence.error_change
-    assert change is not None
-    assert error_change is not None
-    allowed, forbidden = allowed_ranges(error_change, tolerance)
-    evidence = replace(evidence, allowed=allowed, forbidden=forbidden)
-    status = _compare_change(change, error_change, tolerance)
-    if status == INCONCLUSIVE:
-        reason = f"{what}: the interval straddles the tolerance"
-        needed = seeds_needed(
-            change.seeds,
-            lambda seeds: (
-                _compare_change(change.with_seeds(seeds), error_change.with_seeds(seeds), tolerance)
-                != INCONCLUSIVE
-            ),
-        )
-        return Verdict(check, INCONCLUSIVE, reason, evidence, admissibility, needed)
-    reason = f"{what} stays within tolerance" if status == KEPT else f"{what} moves too far"
-    return Verdict(check, status, reason, evidence, admissibility)
-
-
-def _compare_change(change: Estimate, error_change: Estimate, tolerance: float) -> str:
-    allowed, forbidden = allowed_ranges(error_change, tolerance)
-    if allowed[0] <= change.low and change.high <= allowed[1]:
-        return KEPT
-    if change.low > forbidden[1] or change.high < forbidden[0]:
-        return BROKEN
-    return INCONCLUSIVE
-
-
-def _judge_admissible_count(
-    check: Check, curves: LearningCurves, tolerances: Tolerances
-) -> Verdict:
-    names = check.among
-    statuses = {
-        name: judge_admissibility(curves, name, margin=tolerances.margin).status for name in names
-    }
-    admissible = [name for name in names if statuses[name] == ADMISSIBLE]
-    if admissible:
-        reason = f"{len(admissible)} of {len(names)} perturbations are admissible"
-        return Verdict(check, KEPT, reason)
-    reason = "no perturbation is admissible, so that nothing was audited: " + ", ".join(
-        f"{name} is {status}" for name, status in statuses.items()
-    )
-    return Verdict(check, INCONCLUSIVE, reason)
-
-
-def _direction(sign: int) -> str:
-    return "rising" if sign > 0 else "falling"
-
-
-def _seeds_for_sign(slope: Estimate) -> int | None:
-    return seeds_needed(slope.seeds, lambda seeds: slope.with_seeds(seeds).sign != 0)
 
 
 def _seeds_for_margin(change: Estimate, margin: float) -> int | None:
@@ -290,14 +127,30 @@ def _seeds_for_margin(change: Estimate, margin: float) -> int | None:
     )
 
 
-def _most(needs: list[int | None]) -> int | None:
-    known = [need for need in needs if need is not None]
-    return max(known) if len(known) == len(needs) and known else None
+def judge_admissible_count(check: Check, statuses: Mapping[str, str]) -> Verdict:
+    """Return whether there is a perturbation that can convict.
+
+    Parameters
+    ----------
+    check
+        Names the perturbations.
+    statuses
+        Whether each is admissible, by name.
+    """
+    names = check.among
+    admissible = [name for name in names if statuses[name] == ADMISSIBLE]
+    if admissible:
+        reason = f"{len(admissible)} of {len(names)} perturbations are admissible"
+        return Verdict(check, KEPT, reason)
+    reason = "no perturbation is admissible, so that nothing was audited: " + ", ".join(
+        f"{name} is {statuses[name]}" for name in names
+    )
+    return Verdict(check, INCONCLUSIVE, reason)
 
 
 _JUDGES = {
-    TREND: _judge_trend,
-    EXPONENT: _judge_exponent,
-    SPREAD: _judge_spread,
-    STOPPING: _judge_stopping,
+    TREND: judge_trend,
+    EXPONENT: judge_exponent,
+    SPREAD: judge_spread,
+    STOPPING: judge_stopping,
 }

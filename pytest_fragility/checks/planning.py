@@ -21,6 +21,9 @@ LINEAR_KINDS = (TREND, SYMMETRY, EQUIVALENCE)
 # kinds of single checks, whose id is their kind
 ADMISSIBLE_COUNT = "perturbations-admissible"
 LOCATE = "locate"
+CONTROLS, AGREEMENT = "controls", "agreement"
+# what says nothing about the measure, or asserts nothing
+STANDARD_KINDS = (ADMISSIBLE_COUNT, CONTROLS, AGREEMENT, LOCATE)
 COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL = "complexity-exponent", "complexity-level"
 COMPLEXITY_KINDS = (COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL)
 
@@ -48,13 +51,15 @@ class Check:
     kind
         ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity-exponent``,
         ``complexity-level``, ``symmetry``, ``equivalence``, ``perturbations-admissible`` (that
-        there is one), or ``locate``, which asserts nothing and reports breaking points.
+        there is one), ``controls`` (that measures whose verdicts are known are judged so),
+        ``agreement`` (with test error) or ``locate`` (breaking points), which assert nothing.
     perturbation
         The perturbation's name, or ``baseline``.
     change
         The name of the symmetry, equivalence or axis; empty for other kinds.
     among
-        Names of the perturbations of which one must be admissible; empty for other kinds.
+        Names of the perturbations that are looked at together: of which one must be admissible,
+        under which controls are judged, over which agreement is taken; empty for other kinds.
     """
 
     kind: str
@@ -104,16 +109,20 @@ def plan_checks(
             raise SettingsError(
                 f"unknown check {kind!r}{nearest(str(kind), KINDS)}; expected {', '.join(KINDS)}"
             )
-    names = list(perturbations)
+    names, stops = list(perturbations), list(checkpoints) if STOPPING in kinds else []
     checks = [Check(TREND)] if TREND in kinds else []
     perturbed = [kind for kind in kinds if kind in PERTURBED_KINDS]
     checks += [Check(kind, name) for kind in perturbed for name in names]
-    checks += [Check(STOPPING, name) for name in checkpoints if STOPPING in kinds]
+    checks += [Check(STOPPING, name) for name in stops]
     checks += [Check(kind) for kind in COMPLEXITY_KINDS if COMPLEXITY in kinds]
     checks += [Check(SYMMETRY, change=name) for name in SYMMETRY_NAMES if SYMMETRY in kinds]
     checks += [Check(EQUIVALENCE, change=name) for name in EQUIVALENCES if EQUIVALENCE in kinds]
     if names and perturbed:
         checks.append(Check(ADMISSIBLE_COUNT, among=tuple(names)))
+    if any(kind not in INVARIANCE_KINDS for kind in kinds):
+        among = names if perturbed else []
+        checks.append(Check(CONTROLS, among=tuple(dict.fromkeys([*among, *stops]))))
+        checks.append(Check(AGREEMENT, among=tuple(among)))
     return [*checks, *(Check(LOCATE, change=axis) for axis in axes)]
 
 
@@ -129,6 +138,7 @@ def match_expected_failures(expected: dict[str, str], checks: Sequence[Check]) -
     ----------
     expected
         Check ids, or patterns such as ``exponent-*``, with a reason each; the first match counts.
+        Patterns match only checks that say something about the measure.
     checks
         The audit's checks.
 
@@ -139,7 +149,12 @@ def match_expected_failures(expected: dict[str, str], checks: Sequence[Check]) -
     """
     reasons: dict[str, str] = {}
     for pattern, reason in expected.items():
-        matched = [check.id for check in checks if fnmatchcase(check.id, pattern)]
+        matched = [
+            check.id
+            for check in checks
+            if check.id == pattern
+            or (check.kind not in STANDARD_KINDS and fnmatchcase(check.id, pattern))
+        ]
         if not matched:
             ids = [check.id for check in checks]
             raise SettingsError(

@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.planning import Check
-    from pytest_fragility.curves import Estimate, Sensitivity
+    from pytest_fragility.curves import Agreement, Estimate, Sensitivity
 
 KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"
 ADMISSIBLE, INADMISSIBLE, UNDECIDED = "admissible", "inadmissible", "undecided"
+
+
+def _plain(evidence: Any) -> dict[str, Any]:
+    """Return a record's fields as plain JSON types, without those that are empty."""
+    values = {name: getattr(evidence, name) for name in evidence.__dataclass_fields__}
+    return {name: _plain_value(value) for name, value in values.items() if value not in (None, ())}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain_value(each) for each in value]
+    return value.to_dict() if hasattr(value, "to_dict") else value
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,31 @@ class Admissibility:
 
 
 @dataclass(frozen=True)
+class PartEvidence:
+    """What a verdict rests on over one part of a learning curve that is no power law.
+
+    Parameters
+    ----------
+    sizes
+        The smallest and the largest n of the part.
+    baseline, perturbed
+        The measure's slope there.
+    change, beyond
+        Their paired difference, and that beyond test error's.
+    """
+
+    sizes: tuple[int, int]
+    baseline: Estimate
+    perturbed: Estimate | None = None
+    change: Estimate | None = None
+    beyond: Estimate | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return _plain(self)
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What a verdict rests on; slopes are d log(value) / d log(n), so that value ~ n^slope.
 
@@ -43,32 +80,33 @@ class Evidence:
         The measure's slope (`trend`, `exponent`) or level in decades (`spread`).
     change
         Their paired difference; None for a check of the baseline itself.
+    beyond
+        That difference less test error's, seed by seed.
     allowed
-        The range that the change must lie in to be kept.
-    forbidden
-        The change must lie outside this range to be broken; it is the wider one, since test
-        error's own movement is uncertain.
+        The range that the change, or the change beyond test error's, must lie in to be kept.
     error_baseline, error_perturbed, error_change
         The same of test error.
+    bent
+        Which learning curves are no power law: of ``baseline``, ``perturbed`` and ``change`` (their
+        ratio). Their slopes are averages over all sizes.
+    parts
+        Where one of them is: what the slopes are over the parts of the curve.
     """
 
     baseline: Estimate
     error_baseline: Estimate
     perturbed: Estimate | None = None
     change: Estimate | None = None
+    beyond: Estimate | None = None
     allowed: tuple[float, float] | None = None
-    forbidden: tuple[float, float] | None = None
     error_perturbed: Estimate | None = None
     error_change: Estimate | None = None
+    bent: tuple[str, ...] = ()
+    parts: tuple[PartEvidence, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain floats; what there is none of is left out."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {
-            name: list(value) if isinstance(value, tuple) else value.to_dict()
-            for name, value in values.items()
-            if value is not None
-        }
+        """Return the evidence as plain JSON types; what there is none of is left out."""
+        return _plain(self)
 
 
 @dataclass(frozen=True)
@@ -81,11 +119,19 @@ class RungEvidence:
         Its name.
     measure, error
         Slope, or level in decades, of the measure and of test error.
+    measure_is_bent, error_is_bent
+        Whether the learning curve is no power law, so that its slope is an average.
     """
 
     task: str
     measure: Estimate
     error: Estimate
+    measure_is_bent: bool = False
+    error_is_bent: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rung as plain JSON types."""
+        return _plain(self)
 
 
 @dataclass(frozen=True)
@@ -115,10 +161,7 @@ class LadderEvidence:
     def to_dict(self) -> dict[str, Any]:
         """Return the evidence as plain JSON types."""
         return {
-            "rungs": [
-                {"task": r.task, "measure": r.measure.to_dict(), "error": r.error.to_dict()}
-                for r in self.rungs
-            ],
+            "rungs": [rung.to_dict() for rung in self.rungs],
             "sensitivity": self.sensitivity.to_dict(),
             "allowed": list(self.allowed),
             "rank_agreement": self.rank_agreement.to_dict(),
@@ -187,6 +230,41 @@ class InvarianceEvidence:
 
 
 @dataclass(frozen=True)
+class ControlEvidence:
+    """How one measure whose verdicts are known beforehand was judged.
+
+    Parameters
+    ----------
+    name
+        The control's.
+    expected, found
+        In words.
+    misbehaves
+        Whether the two differ.
+    """
+
+    name: str
+    expected: str
+    found: str
+    misbehaves: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return _plain(self)
+
+
+@dataclass(frozen=True)
+class ControlsEvidence:
+    """How all controls were judged."""
+
+    controls: tuple[ControlEvidence, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return _plain(self)
+
+
+@dataclass(frozen=True)
 class BreakingPoint:
     """How far a recipe can be changed in one direction before a measure breaks.
 
@@ -233,11 +311,6 @@ class BreakingPointEvidence:
         return {"points": [point.to_dict() for point in self.points]}
 
 
-AnyEvidence = (
-    Evidence | LadderEvidence | StoppingEvidence | InvarianceEvidence | BreakingPointEvidence
-)
-
-
 @dataclass(frozen=True)
 class Verdict:
     """The outcome of one check.
@@ -263,7 +336,16 @@ class Verdict:
     check: Check
     status: str
     reason: str
-    evidence: AnyEvidence | None = None
+    evidence: (
+        Evidence
+        | LadderEvidence
+        | StoppingEvidence
+        | InvarianceEvidence
+        | BreakingPointEvidence
+        | ControlsEvidence
+        | Agreement
+        | None
+    ) = None
     admissibility: Admissibility | None = None
     seeds_needed: int | None = None
     applies: bool = True

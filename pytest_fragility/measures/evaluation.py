@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,14 @@ from pytest_fragility.trained_networks import TrainedNetwork
 
 
 def evaluate(
-    measure: Measure, name: str, family: Family, recipe: str, *, scale: str = "log"
+    measure: Measure,
+    name: str,
+    family: Family,
+    recipe: str,
+    *,
+    scale: str = "log",
+    sizes: Sequence[int] | None = None,
+    draw: int = 0,
 ) -> np.ndarray:
     """Return a measure's values under one recipe: shape (sizes, seeds), float64.
 
@@ -37,28 +45,33 @@ def evaluate(
         The recipe's name.
     scale
         ``"log"`` demands positive values, ``"linear"`` finite ones.
+    sizes
+        Some of the family's; None takes all.
+    draw
+        Which random numbers a measure gets that draws some; an audit takes the first, 0.
 
     Raises
     ------
     MeasureError
         If the measure raises, or returns anything but one usable real number; the run is named.
     """
+    chosen = family.sizes if sizes is None else sizes
     with torch.inference_mode(False), torch.enable_grad():
         if isinstance(measure, StackMeasure):
-            rows = [_evaluate_stack(measure, name, family, recipe, n, scale) for n in family.sizes]
+            rows = [_evaluate_stack(measure, name, family, recipe, n, scale, draw) for n in chosen]
         else:
             rows = [
-                _evaluate_each(as_measure(measure), name, family, recipe, n, scale)
-                for n in family.sizes
+                _evaluate_each(as_measure(measure), name, family, recipe, n, scale, draw)
+                for n in chosen
             ]
     return np.array(rows)
 
 
 def _evaluate_stack(
-    measure: StackMeasure, name: str, family: Family, recipe: str, n: int, scale: str
+    measure: StackMeasure, name: str, family: Family, recipe: str, n: int, scale: str, draw: int
 ) -> list[float]:
     """Return one value per seed from one call for all of them."""
-    stack = family.stack(recipe, n)
+    stack = family.stack(recipe, n).with_draw(draw)
     before = _versions(stack)
     try:
         values: list[float] = measure.over_stack(stack).tolist()
@@ -93,7 +106,7 @@ def _versions(stack: NetworkStack) -> dict[str, int]:
 
 
 def _evaluate_each(
-    measure: Measure, name: str, family: Family, recipe: str, n: int, scale: str
+    measure: Measure, name: str, family: Family, recipe: str, n: int, scale: str, draw: int
 ) -> list[float]:
     """Return one value per seed, each from a call on a copy of its network."""
     values = []
@@ -104,7 +117,8 @@ def _evaluate_each(
             else family[family.task.name, recipe, n, seed]
         )
         original = family.trained_run(recipe, n, seed)
-        values.append(_evaluate_one(measure, name, network, original, scale))
+        asked = network.with_draw(draw)
+        values.append(_evaluate_one(measure, name, asked, original, scale))
     return values
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_fragility.asserts import FragilityAsserts
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families import Family
+    from pytest_fragility.settings import AuditSettings
 
 SKIP_REASON = "a fragility audit: run pytest with --fragility"
 
@@ -65,9 +66,14 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
     settings = fragility_session(config).settings
     return (
-        f"fragility: profile {settings.profile}, {len(settings.seeds)} seeds, "
+        f"fragility: profile {settings.profile}, {_seeds(settings)}, "
         f"device {settings.device}, alpha {settings.alpha:g}, cache {settings.cache_dir}"
     )
+
+
+def _seeds(settings: AuditSettings) -> str:
+    looks = settings.looks
+    return f"{looks[0]} to {looks[-1]} seeds" if looks else f"{len(settings.seeds)} seeds"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -132,7 +138,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Note which networks the selected tests need, so that all are trained together."""
     if not is_enabled(session.config):
         return
-    from pytest_fragility.plugin.measure_items import MeasureItem, needs_of
+    from pytest_fragility.plugin.measure_items import MeasureItem, note_need
     from pytest_fragility.plugin.session import fragility_session
 
     state = fragility_session(session.config)
@@ -140,7 +146,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if _is_skipped(item):
             continue
         if isinstance(item, MeasureItem):
-            state.need(*needs_of(item, state))
+            note_need(item, state)
         elif isinstance(item, pytest.Function) and _uses_networks(item):
             state.need(_key(item), state.audit_of(item), _check_id(item))
 
@@ -233,7 +239,12 @@ def learning_curves(
 
     def curves(measure: Callable[..., Any], *, name: str | None = None) -> LearningCurves:
         return compute(
-            measure, trained_family, alpha=settings.alpha, scale=settings.scale, name=name
+            measure,
+            trained_family,
+            alpha=settings.alpha,
+            scale=settings.scale,
+            fit=settings.fit,
+            name=name,
         )
 
     return curves

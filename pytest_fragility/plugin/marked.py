@@ -7,15 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.checks.planning import (
-    ADMISSIBLE_COUNT,
-    COMPLEXITY_KINDS,
-    INVARIANCE_KINDS,
-    LOCATE,
-    Check,
-    match_expected_failures,
-    needs_equivalents,
-)
+from pytest_fragility.checks.needs import Needs, needs_of
+from pytest_fragility.checks.planning import LOCATE, Check, match_expected_failures
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import measure_name
@@ -26,33 +19,6 @@ if TYPE_CHECKING:
     import pytest
 
 ALSO = ("measure", "name", "xfail")
-
-
-@dataclass(frozen=True)
-class Needs:
-    """Which of an audit's networks selected tests need.
-
-    Parameters
-    ----------
-    recipes
-        Names.
-    with_ladder
-        Whether also those of the ladder's tasks.
-    with_equivalents
-        Whether also pairs of trainings that give the same function.
-    """
-
-    recipes: frozenset[str]
-    with_ladder: bool = False
-    with_equivalents: bool = False
-
-    def __or__(self, other: Needs) -> Needs:
-        """Return what both need."""
-        return Needs(
-            self.recipes | other.recipes,
-            self.with_ladder or other.with_ladder,
-            self.with_equivalents or other.with_equivalents,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,20 +63,15 @@ class MarkedAudit:
         """What a test of one's own design sees: the baseline, and the perturbations it names."""
         return [BASELINE, *self.settings.perturbations]
 
+    def stages(self, check_id: str) -> bool:
+        """Return whether a check is looked at with growing numbers of seeds."""
+        return bool(self.settings.looks) and self.checks[check_id].kind != LOCATE
+
     def needs_of(self, check_id: str | None) -> Needs:
         """Return the networks that a check needs; None stands for a test of one's own design."""
         if check_id is None:
             return Needs(frozenset(self.own_recipes), with_ladder=True, with_equivalents=True)
-        check = self.checks[check_id]
-        if check.kind == LOCATE:
-            return Needs(frozenset({BASELINE}))
-        if check.kind in INVARIANCE_KINDS:
-            return Needs(frozenset({BASELINE}), with_equivalents=needs_equivalents(check))
-        if check.kind in COMPLEXITY_KINDS:
-            return Needs(frozenset({BASELINE}), with_ladder=True)
-        if check.kind == ADMISSIBLE_COUNT:
-            return Needs(frozenset({BASELINE, *check.among}))
-        return Needs(frozenset({BASELINE, check.perturbation}))
+        return needs_of(self.checks[check_id])
 
 
 def read_marker(mark: pytest.Mark | None, *layers: Mapping[str, Any]) -> MarkedAudit:

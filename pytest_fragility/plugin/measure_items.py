@@ -121,9 +121,9 @@ class MeasureItem(pytest.Item):
             return f"{excinfo.value}" if cause is None else super().repr_failure(excinfo)
         return super().repr_failure(excinfo)
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        """Return what the report's headline shows."""
-        return self.path, None, f"{self.place}[{self.check_id}]"
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return what the report's headline shows; a skipped test must have a line."""
+        return self.path, 0, f"{self.place}[{self.check_id}]"
 
 
 def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator[pytest.Item]:
@@ -138,6 +138,7 @@ def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator
             yield item
 
 
-def needs_of(item: MeasureItem, session: FragilitySession) -> tuple[str, MarkedAudit, str]:
-    """Return what the session must train for an item; the measure is not imported yet."""
-    return item.key, session.audit_of_measure(load_later(item.place), item.place), item.check_id
+def note_need(item: MeasureItem, session: FragilitySession) -> None:
+    """Tell the session what it must train for an item; the measure is not imported yet."""
+    audit = session.audit_of_measure(load_later(item.place), item.place)
+    session.need(item.key, audit, item.check_id, item.audit)

@@ -69,7 +69,14 @@ OPTIONS = (
         "where trained networks are kept, relative to the rootdir. Default: .fragility_cache",
         "cache_dir",
     ),
-    Option("seeds", "int", "N", "number of seeds. Default: the profile's", "seeds"),
+    Option(
+        "seeds",
+        "string",
+        "N",
+        "number of seeds; auto trains as many as each check needs, up to 21, auto-N up to N. "
+        "Default: the profile's",
+        "seeds",
+    ),
     Option(
         "alpha",
         "float",
@@ -99,6 +106,14 @@ OPTIONS = (
         "A,B,...",
         "where the check of stopping looks, along one training. Default: the profile's",
         "checkpoints",
+    ),
+    Option(
+        "fit",
+        "string",
+        "NAME",
+        "how lines are fitted to learning curves: least-squares, theil-sen or repeated-medians. "
+        "Default: least-squares",
+        "fit",
     ),
     Option(
         "budget",
@@ -193,6 +208,8 @@ def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
         if settings[listed] is not None:
             names = settings[listed].split(",")
             settings[listed] = [name.strip() for name in names if name.strip()]
+    if settings["seeds"] is not None and settings["seeds"].strip().isdecimal():
+        settings["seeds"] = int(settings["seeds"])
     if settings["cache_dir"] is None:
         del settings["cache_dir"]
     else:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility.checks.needs import Needs
 from pytest_fragility.checks.planning import LOCATE
 from pytest_fragility.errors import BudgetError, MeasureError, SettingsError, TaskError
 from pytest_fragility.plugin.help import MARKER
-from pytest_fragility.plugin.marked import MarkedAudit, Needs, read_marker
+from pytest_fragility.plugin.marked import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
 from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.report.messages import skip_reason
@@ -28,9 +29,19 @@ if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families import Family, FamilyPlan, Progress
     from pytest_fragility.growing_families import FamilySource
+    from pytest_fragility.looks import Outcome, StagedAudit
     from pytest_fragility.searching import Search
 
 PROPERTY = "fragility"
+
+
+@dataclass
+class _Staged:
+    """An audit that trains seeds as they are needed, and the selected tests' checks."""
+
+    audit: MarkedAudit
+    load: Callable[[], MarkedAudit]
+    check_ids: set[str] = field(default_factory=set)
 
 
 class FragilitySession:
@@ -54,6 +65,8 @@ class FragilitySession:
         self._audits: dict[int, MarkedAudit] = {}
         self._marks: list[pytest.Mark | None] = []
         self._needed: dict[str, tuple[MarkedAudit, Needs]] = {}
+        self._staged: dict[str, _Staged] = {}
+        self._outcomes: dict[str, StagedAudit] = {}
         self._families: dict[str, Family] = {}
         self._failures: dict[str, Exception] = {}
         self._trains_together = True
@@ -77,8 +90,30 @@ class FragilitySession:
         """Return the audit of a measure that the command line names."""
         return MarkedAudit(measure, name, resolve_settings(*self._layers), {})
 
-    def need(self, key: str, audit: MarkedAudit, check_id: str | None) -> None:
-        """Note that a selected test needs the networks of a check; None stands for all."""
+    def need(
+        self,
+        key: str,
+        audit: MarkedAudit,
+        check_id: str | None,
+        load: Callable[[], MarkedAudit] | None = None,
+    ) -> None:
+        """Note that a selected test needs the networks of a check.
+
+        Parameters
+        ----------
+        key
+            What the session calls the audit.
+        audit
+            What is asked.
+        check_id
+            None stands for all checks.
+        load
+            Returns the audit with its measure, where that is imported only when it is needed.
+        """
+        if check_id is not None and audit.stages(check_id):
+            staged = self._staged.setdefault(key, _Staged(audit, load or (lambda: audit)))
+            staged.check_ids.add(check_id)
+            return
         needs = audit.needs_of(check_id)
         _, known = self._needed.get(key, (audit, needs))
         self._needed[key] = (audit, known | needs)
@@ -98,7 +133,7 @@ class FragilitySession:
         if key not in self._families:
             waiting = [other for other in self._needed if other not in self._families]
             try:
-                self._train(waiting if self._trains_together else [key])
+                self._train_waiting(waiting if self._trains_together else [key])
             except Exception as error:
                 if not self._trains_together or waiting == [key]:
                     self._failures[key] = error
@@ -121,6 +156,7 @@ class FragilitySession:
                 self.family(key),
                 alpha=audit.settings.alpha,
                 scale=audit.settings.scale,
+                fit=audit.settings.fit,
                 name=audit.name,
             )
         return self._curves[key]
@@ -176,7 +212,7 @@ class FragilitySession:
             If it is not kept.
         """
         __tracebackhide__ = True
-        from pytest_fragility.asserts import assert_kept
+        from pytest_fragility.asserts import assert_kept, require_kept
         from pytest_fragility.breaking_points import locate
         from pytest_fragility.report.records import check_record
 
@@ -191,11 +227,16 @@ class FragilitySession:
             if chosen.kind == LOCATE:
                 on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))
                 return
+            rerun = self._rerun_command(item)
+            if audit.stages(check_id):
+                verdict, curves = self._outcome(key, check_id).get()
+                require_kept(verdict, curves, rerun=rerun, on_verdict=on_verdict)
+                return
             assert_kept(
                 chosen,
                 self.curves(key, audit),
                 audit.settings.tolerances,
-                rerun=self._rerun_command(item),
+                rerun=rerun,
                 on_verdict=on_verdict,
             )
         except (BudgetError, MeasureError, TaskError) as error:
@@ -214,28 +255,66 @@ class FragilitySession:
             self._searches[key] = Search(audit.measure, family, name=audit.name)
         return self._searches[key]
 
-    def _train(self, waiting: Sequence[str]) -> None:
+    def _outcome(self, key: str, check_id: str) -> Outcome:
+        """Return what looks at growing numbers of seeds found; the first call does them all.
+
+        Where that fails, each audit is looked at for itself.
+        """
+        if key in self._failures:
+            raise self._failures[key]
+        if key not in self._outcomes:
+            waiting = [other for other in self._staged if other not in self._outcomes]
+            try:
+                self._look_at(waiting if self._trains_together else [key])
+            except Exception as error:
+                if not self._trains_together or waiting == [key]:
+                    self._failures[key] = error
+                    raise
+                self._trains_together = False
+                return self._outcome(key, check_id)
+        return self._outcomes[key].outcomes[check_id]
+
+    def _look_at(self, keys: Sequence[str]) -> None:
+        """Look at audits, those of one store and device together."""
+        from pytest_fragility.looks import StagedAudit, decide
+
+        loaded = {key: self._staged[key].load() for key in keys}
+        for place in self._places(loaded.values()):
+            audits = {}
+            for key, audit in loaded.items():
+                if _place(audit) == place and audit.measure is not None:
+                    chosen = self._staged[key].check_ids
+                    checks = [check for name, check in audit.checks.items() if name in chosen]
+                    audits[key] = StagedAudit(
+                        audit.measure, audit.name or "", audit.settings, checks
+                    )
+            decide(list(audits.values()), partial(self._train, *place))
+            self._outcomes |= audits
+
+    def _train_waiting(self, waiting: Sequence[str]) -> None:
         """Train what these audits need, in one go per store and device."""
+        needs = {key: self._needed[key] for key in waiting}
+        for place in self._places(audit for audit, _ in needs.values()):
+            keys = [key for key, (audit, _) in needs.items() if _place(audit) == place]
+            families = self._train(*place, [_plan(*needs[key]) for key in keys])
+            self._families |= dict(zip(keys, families, strict=True))
+
+    def _places(self, audits: Iterable[MarkedAudit]) -> list[tuple[str, Path | None]]:
+        return sorted({_place(audit) for audit in audits}, key=str)
+
+    def _train(
+        self, device: str, cache_dir: Path | None, plans: Sequence[FamilyPlan]
+    ) -> list[Family]:
         from pytest_fragility.families import train_families
         from pytest_fragility.store import Store
         from pytest_fragility.training.devices import choose_device
 
-        needs = {key: self._needed[key] for key in waiting}
-        places = {(a.settings.device, a.settings.cache_dir) for a, _ in needs.values()}
-        for device, cache_dir in sorted(places, key=str):
-            keys = [
-                key
-                for key, (audit, _) in needs.items()
-                if (audit.settings.device, audit.settings.cache_dir) == (device, cache_dir)
-            ]
-            plans = [_plan(*needs[key]) for key in keys]
-            families = train_families(
-                plans,
-                device=choose_device(device),
-                store=Store(cache_dir) if cache_dir else None,
-                progress=self._progress(),
-            )
-            self._families |= dict(zip(keys, families, strict=True))
+        return train_families(
+            plans,
+            device=choose_device(device),
+            store=Store(cache_dir) if cache_dir else None,
+            progress=self._progress(),
+        )
 
     def _below_rootdir(self, audit: MarkedAudit) -> MarkedAudit:
         """Return the audit with its cache folder taken from the rootdir where it is relative."""
@@ -258,6 +337,11 @@ class FragilitySession:
     def _rerun_command(self, item: pytest.Item) -> str:
         rerun: Sequence[str] = getattr(item, "rerun_arguments", [self._nodeid_from_here(item)])
         return shlex.join(["pytest", "--fragility", *given_flags(self._config), *rerun])
+
+
+def _place(audit: MarkedAudit) -> tuple[str, Path | None]:
+    """Return where an audit's networks are trained and kept."""
+    return audit.settings.device, audit.settings.cache_dir
 
 
 def _plan(audit: MarkedAudit, needs: Needs) -> FamilyPlan:

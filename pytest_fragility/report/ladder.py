@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from pytest_fragility.checks.planning import COMPLEXITY_EXPONENT
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.report.numbers import interval, sensitivity
+from pytest_fragility.report.numbers import indented, interval, sensitivity
+from pytest_fragility.report.power_law import MARK
 from pytest_fragility.report.records import Record
 
 LINE = 80
-WIDTH = 79
 COLUMN = 26
 TASK_COLUMN = 29
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
@@ -19,7 +18,7 @@ SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
 
 def ladder_lines(records: Sequence[Record]) -> list[str]:
     """Return the table's part about a ladder: its tasks, then a verdict each on both kinds."""
-    lines = _indented(f"over the ladder {records[0]['ladder']}:", more="  ")
+    lines = indented(f"over the ladder {records[0]['ladder']}:")
     shown = [record for record in records if record["evidence"]]
     if shown:
         lines += rung_lines(shown[0])
@@ -35,7 +34,10 @@ def rung_lines(record: Record) -> list[str]:
     lines = [header if len(header) <= LINE else _row("", width, "test error", "measure")]
     form = _power if record["kind"] == COMPLEXITY_EXPONENT else _level
     for rung in rungs:
-        values = form(rung["error"]), form(rung["measure"])
+        values = [
+            form(rung[whose]) + (MARK if rung[f"{whose}_is_bent"] else "")
+            for whose in ("error", "measure")
+        ]
         if len(rung["task"]) < width:
             lines.append(_row(rung["task"], width, *values))
         else:
@@ -57,12 +59,15 @@ def sensitivity_lines(record: Record) -> list[str]:
         for whose in ("error", "measure")
     )
     return [
-        *_indented(
+        *indented(
             f"test error {error}, {record['measure']} {measure}: "
-            f"sensitivity {sensitivity(evidence['sensitivity'])}"
+            f"sensitivity {sensitivity(evidence['sensitivity'])}",
+            more="",
         ),
-        *_indented(f"(1 follows test error, 0 is blind; allowed {low:.2f} to {high:.2f})"),
-        *_indented(f"{_ranks(evidence)} (1: the tasks' order is the same; -1: the opposite)"),
+        *indented(f"(1 follows test error, 0 is blind; allowed {low:.2f} to {high:.2f})", more=""),
+        *indented(
+            f"{_ranks(evidence)} (1: the tasks' order is the same; -1: the opposite)", more=""
+        ),
     ]
 
 
@@ -85,10 +90,4 @@ def _verdict_line(record: Record) -> str:
     text = f"  {what + ':':<11}{SHORT[record['verdict']]}"
     if record["evidence"]:
         text += f", sensitivity {sensitivity(record['evidence']['sensitivity'])}"
-    return text
-
-
-def _indented(text: str, more: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent="  ", subsequent_indent="  " + more, break_on_hyphens=False
-    )
+    return f"{text}, {len(record['seeds'])} seeds" if record["looks"] else text

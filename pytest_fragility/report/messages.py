@@ -6,12 +6,22 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_fragility.checks.planning import COMPLEXITY_KINDS, INVARIANCE_KINDS, SPREAD, TREND
+from pytest_fragility.checks.planning import (
+    COMPLEXITY_KINDS,
+    CONTROLS,
+    INVARIANCE_KINDS,
+    SPREAD,
+    TREND,
+)
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.controls import ADVICE, control_lines
 from pytest_fragility.report.invariance import value_lines
 from pytest_fragility.report.ladder import rung_lines, sensitivity_lines
+from pytest_fragility.report.looks import level_of, seeds_option
 from pytest_fragility.report.numbers import interval, level, power
+from pytest_fragility.report.own_noise import own_noise_advice
+from pytest_fragility.report.power_law import part_lines
 from pytest_fragility.report.records import Record
 
 WIDTH = 78
@@ -35,6 +45,7 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
         _numbers(record),
         _test_error(record),
         _wrapped(_certainty(record)),
+        _wrapped(own_noise_advice(record)),
         [f"Rerun: {rerun}"] if rerun else [],
     ]
     return "\n\n".join("\n".join(section) for section in sections if section)
@@ -65,6 +76,8 @@ def withstanding_message(
 
 
 def _headline(record: Record) -> str:
+    if record["kind"] == CONTROLS:
+        return f"{record['measure']}: the audit's own controls misbehave"
     word = record["verdict"].upper() if record["verdict"] == BROKEN else record["verdict"]
     if record["kind"] in COMPLEXITY_KINDS:
         return f"{record['measure']}: {record['kind']} {word} over {record['ladder']}"
@@ -75,13 +88,16 @@ def _headline(record: Record) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text + ".", WIDTH)
+    # an option is copied from here, whole
+    return textwrap.wrap(f"{text}.", WIDTH, break_on_hyphens=False) if text else []
 
 
 def _numbers(record: Record) -> list[str]:
     evidence, name = record["evidence"], record["perturbation"]
     if not evidence:
         return []
+    if record["kind"] == CONTROLS:
+        return control_lines(record)
     if record["kind"] in COMPLEXITY_KINDS:
         return [*rung_lines(record), "", *sensitivity_lines(record)]
     if record["kind"] in INVARIANCE_KINDS:
@@ -95,6 +111,8 @@ def _numbers(record: Record) -> list[str]:
         factor = f" (x {10 ** change['mean']:.2f})" if record["kind"] == SPREAD else ""
         moved = f"{interval(change)}{factor}, allowed {low:+.2f} to {high:+.2f}"
         lines.append(f"  {'change':<{width}}  {moved}")
+        lines.append(f"  (beyond test error's own change: {interval(evidence['beyond'])})")
+    lines += part_lines(record)
     if name != BASELINE:
         lines += _indented(f"({name}: {recipe_change(record['baseline'], record['recipe'])})")
     return lines
@@ -118,7 +136,7 @@ def _law(record: Record, estimate: dict[str, float]) -> str:
 
 def _test_error(record: Record) -> list[str]:
     """Say that the network itself barely changed."""
-    if record["kind"] in (*COMPLEXITY_KINDS, *INVARIANCE_KINDS):
+    if record["kind"] in (*COMPLEXITY_KINDS, *INVARIANCE_KINDS, CONTROLS):
         return []
     evidence, levels, name = record["evidence"], record["error_levels"], record["perturbation"]
     if name == BASELINE or "error_perturbed" not in evidence or name not in levels:
@@ -142,7 +160,6 @@ def _test_error(record: Record) -> list[str]:
 def _certainty(record: Record) -> str:
     if record["kind"] in INVARIANCE_KINDS:
         return _certainty_of_invariance(record)
-    level = f"{100 * (1 - record['alpha']):.4g} %"
     place = (
         f"baseline {record['baseline']}"
         if record["kind"] in COMPLEXITY_KINDS
@@ -150,8 +167,10 @@ def _certainty(record: Record) -> str:
     )
     basis = (
         f"{len(record['seeds'])} seeds, n = {record['sizes'][0]}..{record['sizes'][-1]}, "
-        f"{place}, {level} intervals over seeds"
+        f"{place}, {level_of(record, ' over seeds')}"
     )
+    if record["kind"] == CONTROLS:
+        return f"{basis}. {ADVICE}"
     if record["verdict"] in (BROKEN, KEPT) or (
         not record["evidence"] and record["admissibility"] != INADMISSIBLE
     ):
@@ -161,7 +180,7 @@ def _certainty(record: Record) -> str:
     needed = record["seeds_needed"]
     if needed is None:
         return f"{basis}. More than 200 seeds would be needed to decide, if any number does"
-    return f"{basis}. About {needed} seeds would probably decide (--fragility-seeds={needed})"
+    return f"{basis}. About {needed} seeds would probably decide ({seeds_option(record, needed)})"
 
 
 def _certainty_of_invariance(record: Record) -> str:

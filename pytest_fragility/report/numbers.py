@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from pytest_fragility.report.records import Record
 
 LOG = "log"
+WIDTH = 79
 
 
 def interval(estimate: dict[str, float], scale: str = LOG) -> str:
@@ -34,6 +37,13 @@ def sensitivity(estimate: dict[str, float | None]) -> str:
         for value in (estimate["mean"], estimate["low"], estimate["high"])
     )
     return f"{mean} [{low}, {high}]"
+
+
+def indented(text: str, more: str = "  ") -> list[str]:
+    """Return text as indented lines, those after the first by `more`."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  ", subsequent_indent="  " + more, break_on_hyphens=False
+    )
 
 
 def law_of(record: Record) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.checks.planning import PERTURBED_KINDS, STOPPING
+from pytest_fragility.checks.planning import PERTURBED_KINDS, SPREAD, STOPPING
+from pytest_fragility.checks.verdicts import Evidence, StoppingEvidence
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def audit_context(curves: LearningCurves) -> Record:
         "sizes": list(curves.sizes),
         "seeds": list(curves.seeds),
         "alpha": curves.alpha,
+        "looks": list(curves.looks),
+        "fit": curves.fit,
         "scale": curves.scale,
         "device": curves.device,
         "ladder": curves.ladder.name if curves.ladder else None,
@@ -63,10 +66,36 @@ def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
         "admissibility": admissibility and admissibility.status,
         "admissibility_reason": admissibility and admissibility.reason,
         "evidence": verdict.evidence.to_dict() if verdict.evidence else {},
+        "own_noise": _own_noise(curves, verdict),
         "error_levels": {
             name: float(curves.error[name].middle)
             for name in dict.fromkeys((BASELINE, perturbation))
         },
+    }
+
+
+def _own_noise(curves: LearningCurves, verdict: Verdict) -> Record | None:
+    """Return the noise of a measure's own randomness, and its share in what a verdict rests on.
+
+    None where it draws no random numbers, or the verdict rests on no learning curve of it.
+    """
+    evidence = verdict.evidence
+    if isinstance(evidence, StoppingEvidence):
+        evidence = evidence.exponent_evidence
+    noise = curves.own_noise if isinstance(evidence, Evidence) else None
+    if noise is None:
+        return None
+    assert isinstance(evidence, Evidence)
+    share = noise.level_share if verdict.check.kind == SPREAD else noise.slope_share
+    change = evidence.change
+    return {
+        "slope": noise.slope,
+        "level": noise.level,
+        "slope_share": noise.slope_share(curves.measure[BASELINE].slope.deviation),
+        "level_share": noise.level_share(curves.measure[BASELINE].level.deviation),
+        "share": (
+            share(change.deviation, curves=2) if change else share(evidence.baseline.deviation)
+        ),
     }
 
 

@@ -7,34 +7,47 @@ from collections.abc import Sequence
 
 from pytest_fragility.checks.planning import (
     ADMISSIBLE_COUNT,
+    AGREEMENT,
     COMPLEXITY_KINDS,
+    CONTROLS,
     INVARIANCE_KINDS,
     LOCATE,
     PERTURBED_KINDS,
     SPREAD,
+    STANDARD_KINDS,
     STOPPING,
 )
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.agreement import agreement_lines
 from pytest_fragility.report.breaking_points import breaking_point_lines
+from pytest_fragility.report.controls import controls_note
 from pytest_fragility.report.invariance import invariance_lines
 from pytest_fragility.report.ladder import ladder_lines
+from pytest_fragility.report.looks import level_of, looks_note, seeds_of
 from pytest_fragility.report.numbers import interval, law_of
+from pytest_fragility.report.own_noise import own_noise_note
+from pytest_fragility.report.power_law import EXPLANATION, bent_mark, is_bent
 from pytest_fragility.report.records import Record
 
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
 WIDTH = 79
 CONSTANT = "reads data and architecture alone: the same under every recipe"
-COLUMNS = (17, 23, 9, 10, 10, 8)
+COLUMNS = (16, 22, 9, 11, 11, 9)
 
 
 def overall_verdict(records: Sequence[Record]) -> str:
-    """Return ``broken`` if any check is, ``kept`` if all that apply are, else ``inconclusive``."""
-    asserted = [r for r in records if r["kind"] != LOCATE]
+    """Return ``broken`` if any check is, ``kept`` if all that apply are, else ``inconclusive``.
+
+    Where controls misbehave nothing is concluded.
+    """
+    asserted = [r for r in records if r["kind"] not in (AGREEMENT, LOCATE)]
     statuses = [r["verdict"] for r in asserted if r["applicable"]]
+    if any(r["kind"] == CONTROLS and r["verdict"] == BROKEN for r in asserted):
+        return INCONCLUSIVE
     if BROKEN in statuses:
         return BROKEN
-    if not any(r["kind"] != ADMISSIBLE_COUNT for r in asserted):
+    if not any(r["kind"] not in STANDARD_KINDS for r in asserted):
         return INCONCLUSIVE
     return KEPT if statuses and set(statuses) == {KEPT} else INCONCLUSIVE
 
@@ -52,17 +65,21 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     """
     records = sorted(records, key=lambda record: record["place"])
     first = records[0]
-    seeds, sizes = first["seeds"], first["sizes"]
+    sizes = first["sizes"]
     verdict = overall_verdict(records)
     if errors and verdict == KEPT:
         verdict = INCONCLUSIVE
+    noisy = [record for record in records if record["own_noise"]]
     lines = [
         *_wrapped(f"{first['measure']} on {first['task']}: {verdict}", indent=""),
-        f"  {law_of(first)}; n = {sizes[0]}..{sizes[-1]}, {len(seeds)} seeds, "
-        f"{100 * (1 - first['alpha']):.4g} % intervals, {first['device']}",
+        *_wrapped(
+            f"{law_of(first)}; n = {sizes[0]}..{sizes[-1]}, {seeds_of(records)}, "
+            f"{level_of(first)}, {first['device']}"
+        ),
         *([f"  value: {first['form']}"] if first["form"] else []),
         *_wrapped(f"baseline: {first['baseline']}"),
         *(_wrapped(CONSTANT) if first["constant_over_recipes"] else []),
+        *(_wrapped(own_noise_note(noisy[0])) if noisy else []),
     ]
     judged = [record for record in records if record["kind"] in PERTURBED_KINDS]
     if judged:
@@ -81,6 +98,9 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     located = [record for record in records if record["kind"] == LOCATE]
     if located:
         lines += ["", *breaking_point_lines(located)]
+    for record in records:
+        if record["kind"] == AGREEMENT and record["evidence"]:
+            lines += ["", *agreement_lines(record)]
     return "\n".join([*lines, *_notes(records, errors)])
 
 
@@ -100,14 +120,22 @@ def _recipe_row(name: str, judged: Sequence[Record]) -> str:
     for record in judged if name == BASELINE else records:
         evidence = record["evidence"]
         if record["kind"] != SPREAD and side in evidence:
-            slope = interval(evidence[side], record["scale"])
+            slope = interval(evidence[side], record["scale"]) + bent_mark(record, side)
             error = f"{evidence[f'error_{side}']['mean']:+.2f}"
     if records and records[0]["admissibility"] == INADMISSIBLE:
         slope, error, cells = "not admissible", "", ["-"] * len(PERTURBED_KINDS)
     else:
-        short = {record["kind"]: SHORT[record["verdict"]] for record in records}
+        short = {record["kind"]: _cell(record) for record in records}
         cells = [short.get(kind, "") for kind in PERTURBED_KINDS]
     return _named_row(name, slope, error, *cells)
+
+
+def _cell(record: Record) -> str:
+    """Return a verdict, with the seeds that it took where these were trained as needed."""
+    if not record["looks"]:
+        return SHORT[record["verdict"]]
+    short = "open" if record["verdict"] == INCONCLUSIVE else SHORT[record["verdict"]]
+    return f"{short} {len(record['seeds'])}"
 
 
 def _stopping_lines(records: Sequence[Record]) -> list[str]:
@@ -118,8 +146,9 @@ def _stopping_lines(records: Sequence[Record]) -> list[str]:
         if not record["applicable"]:
             slope, error, verdict = "not admissible", "", "-"
         else:
-            verdict = SHORT[record["verdict"]]
+            verdict = _cell(record)
             slope = interval(evidence["perturbed"]) if evidence else ""
+            slope += bent_mark(record, "perturbed")
             error = f"{evidence['error_perturbed']['mean']:+.2f}" if evidence else ""
         lines.append(_named_row(name, slope, error, verdict, "", ""))
     return lines
@@ -135,6 +164,9 @@ def _named_row(name: str, *cells: str) -> str:
 def _notes(records: Sequence[Record], errors: int) -> list[str]:
     """Say what cannot be read off the table."""
     notes = [f"{errors} checks ended in an error, shown above"] if errors else []
+    notes += [r["reason"] for r in records if r["kind"] == CONTROLS and r["verdict"] == BROKEN]
+    notes += filter(None, [looks_note(records)])
+    notes += [EXPLANATION] if any(is_bent(record) for record in records) else []
     inadmissible = {
         r["perturbation"]: r["reason"] for r in records if r["admissibility"] == INADMISSIBLE
     }
@@ -163,6 +195,7 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
         )
     elif open_records:
         notes.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
+    notes += [controls_note(r) for r in records if r["kind"] == CONTROLS and r["verdict"] == KEPT]
     lines = [line for note in dict.fromkeys(notes) for line in _wrapped(note)]
     return ["", *lines] if lines else []
 

@@ -86,7 +86,8 @@ ALONE = [
 ]
 BASELINE_RUNS = 9  # of SMALL: three sizes, three seeds
 CHECKS = ["trend-baseline", "trend-adam", "exponent-adam", "spread-adam"]
-ALL_CHECKS = [*CHECKS, "perturbations-admissible"]
+STANDARD_CHECKS = ["perturbations-admissible", "controls", "agreement"]
+ALL_CHECKS = [*CHECKS, *STANDARD_CHECKS]
 
 
 class Project:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_fragility.checks.planning import SYMMETRY_NAMES
 from pytest_fragility.equivalences import EQUIVALENCES
-from tests.plugin.conftest import ALL_CHECKS, Project, node_ids
+from tests.plugin.conftest import ALL_CHECKS, STANDARD_CHECKS, Project, node_ids
 
 
 def test_ids_do_not_depend_on_the_option(project: Project) -> None:
@@ -25,7 +25,7 @@ def test_checks_of_a_kind(project: Project) -> None:
         "spread-momentum]",
         "trend-adam]",
         "trend-momentum]",
-        "perturbations-admissible]",
+        *[f"{name}]" for name in STANDARD_CHECKS],
     ]
 
 
@@ -37,7 +37,7 @@ def test_linear_scale_checks_no_powers(project: Project) -> None:
         "trend-adam]",
         *[f"symmetry-{name}]" for name in SYMMETRY_NAMES],
         *[f"equivalence-{name}]" for name in EQUIVALENCES],
-        "perturbations-admissible]",
+        *[f"{name}]" for name in STANDARD_CHECKS],
     ]
 
 

@@ -45,7 +45,7 @@ def test_checks_without_a_test_file(bare: Project) -> None:
 def test_a_broken_measure_fails(bare: Project) -> None:
     """The exit code says so, the message is the check's alone."""
     result = bare.run("--fragility", "--fragility-measure=audits:reversing")
-    result.assert_outcomes(passed=2, failed=3)
+    result.assert_outcomes(passed=4, failed=3)
     assert result.ret == 1
     result.stdout.fnmatch_lines(["reversing: trend BROKEN under adam"])
     shown = result.stdout.str().partition("= FAILURES =")[2]
@@ -61,7 +61,7 @@ def test_rerun_command_reruns_the_check(bare: Project) -> None:
     program, *arguments = shlex.split(line.partition("Rerun: ")[2])
     assert program == "pytest"
     again = bare.run(*arguments)
-    again.assert_outcomes(failed=1, deselected=8 - 1)
+    again.assert_outcomes(failed=1, deselected=10 - 1)
     again.stdout.fnmatch_lines(["reversing: trend BROKEN under adam"])
 
 
@@ -80,7 +80,7 @@ def test_several_measures(bare: Project) -> None:
         "-k",
         "trend",
     )
-    result.assert_outcomes(passed=3, failed=1, deselected=6)
+    result.assert_outcomes(passed=3, failed=1, deselected=10)
     assert len(bare.stored()) == 18
     result.stdout.fnmatch_lines(["falling on digits: kept"])
     result.stdout.fnmatch_lines(["reversing on digits: broken"])
@@ -124,7 +124,7 @@ def test_nothing_is_imported_at_collection(bare: Project) -> None:
 def test_a_module_that_has_no_such_function(bare: Project) -> None:
     """The failing checks name module and function."""
     result = bare.run("--fragility", "--fragility-measure=audits:faling", "-k", "trend")
-    result.assert_outcomes(failed=2, deselected=3)
+    result.assert_outcomes(failed=2, deselected=5)
     result.stdout.fnmatch_lines(["*audits:faling: module audits has no 'faling'*"])
 
 
@@ -149,7 +149,7 @@ def test_a_bound_form_is_not_the_measure(bare: Project) -> None:
     """Both can be named in one run, and the number of parameters falls only as a bound."""
     count = "--fragility-measure=pytest_fragility.measures:parameter_count"
     result = bare.run("--fragility", count, f"{count}.bound_form", "-k", "trend and baseline")
-    result.assert_outcomes(passed=1, failed=1, deselected=8)
+    result.assert_outcomes(passed=1, failed=1, deselected=12)
     result.stdout.fnmatch_lines(["parameter_count: trend BROKEN"])
     result.stdout.fnmatch_lines(["parameter_count.bound_form on digits: *"])
 
@@ -159,7 +159,7 @@ def test_an_attribute_that_is_not_there(bare: Project, function: str) -> None:
     """The failing checks name what is missing, as for a function."""
     place = f"pytest_fragility.measures:{function}"
     result = bare.run("--fragility", f"--fragility-measure={place}", "-k", "trend")
-    result.assert_outcomes(failed=2, deselected=3)
+    result.assert_outcomes(failed=2, deselected=5)
     result.stdout.fnmatch_lines(
         [f"*{place}: module pytest_fragility.measures has no '{function}'*"]
     )
@@ -169,7 +169,7 @@ def test_a_bound_form_of_a_bound_form_is_refused(bare: Project) -> None:
     """The failing checks say what it is already."""
     measure = f"--fragility-measure={PATH_NORM}.bound_form.bound_form"
     result = bare.run("--fragility", measure, "-k", "trend")
-    result.assert_outcomes(failed=2, deselected=3)
+    result.assert_outcomes(failed=2, deselected=5)
     result.stdout.fnmatch_lines(["path_norm.bound_form has no further bound's form*"])
 
 

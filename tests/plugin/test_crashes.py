@@ -27,7 +27,7 @@ def test_an_audit_with_crashes_is_not_kept(project: Project) -> None:
     project.audit("raising")
     lines = summary(project.run("--fragility"))
     assert lines[0] == "raising on blobs: inconclusive"
-    assert any("4 checks ended in an error" in line for line in lines)
+    assert any("5 checks ended in an error" in line for line in lines)
 
 
 def test_audits_of_one_measure_do_not_share_a_table(project: Project) -> None:
@@ -60,7 +60,7 @@ def test_the_project_itself_is_no_cache(project: Project, folder: str) -> None:
     """A folder with other files in it is refused before anything is written there."""
     project.audit("falling")
     result = project.run("--fragility", f"--fragility-cache-dir={folder}", "--tb=short")
-    result.assert_outcomes(failed=5)
+    result.assert_outcomes(failed=7)
     assert "it holds other files" in result.stdout.str()
     assert not (project.path / ".gitignore").exists()
 
@@ -89,7 +89,7 @@ def test_a_measure_may_be_called_test(project: Project) -> None:
         "@pytest.mark.fragility(test_error)\n"
         "def test_audit(check): check()\n"
     )
-    assert len(project.ids("--fragility")) == 45
+    assert len(project.ids("--fragility")) == 47
 
 
 def test_an_undefined_measure_is_told_without_the_tools_own_code(project: Project) -> None:

@@ -13,7 +13,7 @@ def test_message_of_a_broken_check(project: Project) -> None:
     """It names measure, check and change, and shows that the network barely changed."""
     project.audit("reversing")
     result = project.run("--fragility", "-k", "trend-adam")
-    result.assert_outcomes(failed=1, deselected=4)
+    result.assert_outcomes(failed=1, deselected=6)
     result.stdout.fnmatch_lines(
         [
             "*reversing: trend BROKEN under adam",
@@ -46,7 +46,7 @@ def test_rerun_command_reruns_the_check(project: Project) -> None:
     project.audit("reversing", "**{**SMALL, 'alpha': None}")
     options = ["--fragility-alpha=0.1", "--fragility-cache-dir=some where"]
     result = project.run("--fragility", *options, "-k", "exponent")
-    result.assert_outcomes(failed=1, deselected=4)
+    result.assert_outcomes(failed=1, deselected=6)
     # where CI is set, pytest repeats the message in its short summary
     line = next(line for line in result.outlines if "Rerun: " in line)
     program, *arguments = shlex.split(line.partition("Rerun: ")[2])
@@ -62,7 +62,7 @@ def test_inadmissible_changes_are_skipped(project: Project) -> None:
     """A change that keeps training from its end convicts nothing, and acquits nothing either."""
     project.audit("falling", "**{**SMALL, 'perturbations': [UNFINISHED]}")
     result = project.run("--fragility", "-rs")
-    result.assert_outcomes(passed=1, skipped=3, failed=1)
+    result.assert_outcomes(passed=3, skipped=3, failed=1)
     result.stdout.fnmatch_lines(
         [
             "*No perturbation is admissible, so that nothing was audited: unfinished is*",
@@ -77,15 +77,15 @@ def test_undecided_changes_fail(project: Project) -> None:
     project.audit("falling", "**{**SMALL, 'error_margin': 0}")
     result = project.run("--fragility")
     outcomes = result.parseoutcomes()
-    assert outcomes["passed"] == 1  # the baseline's own trend
-    assert outcomes.get("failed", 0) + outcomes.get("skipped", 0) == len(ALL_CHECKS) - 1
+    assert outcomes["passed"] == 3  # the baseline's own trend, controls and agreement
+    assert outcomes.get("failed", 0) + outcomes.get("skipped", 0) == len(ALL_CHECKS) - 3
 
 
 def test_a_measure_that_raises(project: Project) -> None:
     """The failing network is named, and the measure's own line is shown."""
     project.audit("raising")
     result = project.run("--fragility", "-k", "trend-baseline")
-    result.assert_outcomes(failed=1, deselected=4)
+    result.assert_outcomes(failed=1, deselected=6)
     result.stdout.fnmatch_lines(
         ['>*raise ValueError("no measure today")', "*MeasureError: measure raising on *"]
     )
@@ -99,8 +99,8 @@ def test_an_unusable_value(project: Project, value: str) -> None:
         "@pytest.mark.fragility(odd, **SMALL)\n"
         "def test_audit(check): check()\n"
     )
-    result = project.run("--fragility", "-k", "not admissible")
-    result.assert_outcomes(failed=len(CHECKS), deselected=1)
+    result = project.run("--fragility", "-k", "not admissible and not controls")
+    result.assert_outcomes(failed=len(CHECKS) + 1, deselected=2)
     shown = value.removeprefix("float('").removesuffix("')").removesuffix(".0")
     result.stdout.fnmatch_lines([f"*MeasureError: measure odd on *returned *{shown}*"])
 
@@ -125,5 +125,5 @@ def test_sizes_beyond_the_pool(project: Project) -> None:
     """More samples than there are is said with the pool's size."""
     project.audit("falling", "**{**SMALL, 'sizes': (16, 1000)}")
     result = project.run("--fragility", "-k", "trend-adam")
-    result.assert_outcomes(failed=1, deselected=4)
+    result.assert_outcomes(failed=1, deselected=6)
     result.stdout.fnmatch_lines(["*size 1000: the training pool of task 'blobs' has only 80*"])

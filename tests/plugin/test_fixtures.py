@@ -107,5 +107,5 @@ def test_family_beside_checks(project: Project) -> None:
         "    check()\n"
         "    assert set(trained_family.recipes) == {'baseline', 'adam'}\n"
     )
-    project.run("--fragility").assert_outcomes(passed=5)
+    project.run("--fragility").assert_outcomes(passed=7)
     assert len(project.stored()) == 2 * BASELINE_RUNS

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_fragility.checks.planning import SYMMETRY_NAMES
 from pytest_fragility.equivalences import EQUIVALENCES, STEPS
-from tests.plugin.conftest import BASELINE_RUNS, Project
+from tests.plugin.conftest import BASELINE_RUNS, STANDARD_CHECKS, Project
 from tests.plugin.test_reports import require_plain
 from tests.plugin.test_summary import summary
 
@@ -87,7 +87,7 @@ def test_they_are_checked_by_default(project: Project) -> None:
         "stopping-past-x2",
         *SYMMETRY_IDS,
         *EQUIVALENCE_IDS,
-        "perturbations-admissible",
+        *STANDARD_CHECKS,
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_fragility import settings
 from pytest_fragility.checks.planning import COMPLEXITY, PERTURBED_KINDS
-from tests.plugin.conftest import ALL_CHECKS, BASELINE_RUNS, Project
+from tests.plugin.conftest import ALL_CHECKS, BASELINE_RUNS, CHECKS, STANDARD_CHECKS, Project
 from tests.plugin.test_summary import summary
 
 IDS = ["complexity-exponent", "complexity-level"]
@@ -60,7 +60,7 @@ def check_ids(project: Project, *arguments: str) -> list[str]:
 def test_the_checks_have_ids(project: Project) -> None:
     """They stand before the count of admissible perturbations, and can be selected."""
     write_audit(project, "falling", "**NOISY")
-    assert check_ids(project) == [*ALL_CHECKS[:-1], *IDS, ALL_CHECKS[-1]]
+    assert check_ids(project) == [*CHECKS, *IDS, *STANDARD_CHECKS]
     assert check_ids(project, "-k", "complexity") == IDS
     assert check_ids(project, "-k", "complexity-level") == IDS[1:]
     assert check_ids(project, "test_audit.py::test_audit[complexity-exponent]") == IDS[:1]
@@ -86,7 +86,7 @@ def test_a_failure_shows_both_columns(project: Project) -> None:
     """Test error beside the measure for every task, the sensitivity, and how to run it again."""
     write_audit(project, "falling")
     result = project.run("--fragility", "-k", "complexity-level")
-    result.assert_outcomes(failed=1, deselected=6)
+    result.assert_outcomes(failed=1, deselected=8)
     result.stdout.fnmatch_lines(
         [
             "E *CheckBroken: falling: complexity-level BROKEN over sense-to-nonsense",
@@ -121,14 +121,14 @@ def test_a_failure_of_exponents_shows_powers(project: Project) -> None:
 def test_the_perfect_measure_passes(project: Project) -> None:
     """Test error follows itself."""
     write_audit(project, "oracle_test_error")
-    project.run("--fragility", "-k", "complexity").assert_outcomes(passed=2, deselected=5)
+    project.run("--fragility", "-k", "complexity").assert_outcomes(passed=2, deselected=7)
 
 
 def test_its_failures_can_be_expected(project: Project) -> None:
     """By a pattern for both kinds."""
     write_audit(project, "falling", "xfail={'complexity-*': 'looks at n alone'}, **UNEVEN")
     result = project.run("--fragility", "-rx", "-k", "complexity")
-    result.assert_outcomes(xfailed=2, deselected=5)
+    result.assert_outcomes(xfailed=2, deselected=7)
     result.stdout.fnmatch_lines(["XFAIL *complexity-level[]] - looks at n alone*"])
 
 
@@ -229,7 +229,7 @@ def test_nothing_is_trained_where_all_is_skipped(project: Project) -> None:
     for decorator in ("@pytest.mark.skip", "@pytest.mark.skipif(True, reason='not today')"):
         write_audit(project, "falling", "**NOISY", decorator)
         result = project.run("--fragility")
-        result.assert_outcomes(skipped=7)
+        result.assert_outcomes(skipped=9)
         result.stdout.no_fnmatch_line("fragility: train*")
         assert not project.stored()
 

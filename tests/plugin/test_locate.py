@@ -26,7 +26,7 @@ def test_an_axis_is_a_test_of_its_own(project: Project, shared_cache: str) -> No
     """It passes, whatever it finds, and the summary shows it."""
     write(project, "'locate': ['batch', 'lr']")
     result = project.run("--fragility", shared_cache, "-k", "locate-batch")
-    result.assert_outcomes(passed=1, deselected=4)
+    result.assert_outcomes(passed=1, deselected=6)
     result.stdout.fnmatch_lines(
         [
             "  breaking points: *admissible up to *breaks at",
@@ -60,7 +60,7 @@ def test_it_stops_at_the_budget(project: Project) -> None:
     """As an error of the test, with the message alone."""
     write(project, "'locate': ['batch'], 'budget': 5")
     result = project.run("--fragility", "-k", "locate")
-    result.assert_outcomes(failed=1, deselected=3)
+    result.assert_outcomes(failed=1, deselected=5)
     result.stdout.fnmatch_lines(
         ["E *BudgetError: training on demand has used 0 of its budget of 5*"]
     )

@@ -114,7 +114,11 @@ def test_marker_goes_before_command_line(project: Project) -> None:
         "--fragility-perturbations=momentum,rmsprop",
         "--fragility-profile=quick",
     )
-    assert [record["perturbation"] for record in records] == ["baseline", *["adam"] * 3, "baseline"]
+    assert [record["perturbation"] for record in records] == [
+        "baseline",
+        *["adam"] * 3,
+        *["baseline"] * 3,
+    ]
     seen = {(len(r["seeds"]), r["alpha"], r["device"], r["task"]) for r in records}
     assert seen == {(3, 0.2, "cpu", "blobs")}
     assert len(project.stored("of_marker")) == 2 * BASELINE_RUNS
@@ -139,7 +143,7 @@ def test_cache_dir_is_relative_to_the_rootdir(project: Project) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(project.path / "below")
         result = project.run("--fragility", "--fragility-cache-dir=kept", "..", "-k", "baseline")
-    result.assert_outcomes(passed=1, deselected=4)
+    result.assert_outcomes(passed=1, deselected=6)
     assert len(project.stored("kept")) == BASELINE_RUNS
     assert not list((project.path / "below").iterdir())
 
@@ -148,7 +152,7 @@ def test_ini_switches_audits_on(project: Project) -> None:
     """``fragility = true`` stands for --fragility."""
     project.audit("falling")
     project.pytester.makeini("[pytest]\nfragility = true")
-    project.run("-k", "baseline").assert_outcomes(passed=1, deselected=4)
+    project.run("-k", "baseline").assert_outcomes(passed=1, deselected=6)
 
 
 def test_header_is_silent_without_audits(project: Project) -> None:
@@ -164,7 +168,9 @@ def test_header_is_silent_without_audits(project: Project) -> None:
     ("option", "message"),
     [
         ("--fragility-seeds=1", "*expected at least two seeds*"),
-        ("--fragility-seeds=some", "*--fragility-seeds: invalid int value: 'some'*"),
+        ("--fragility-seeds=some", "*seeds='some': expected a number, a list of numbers, auto*"),
+        ("--fragility-seeds=auto-2", "*seeds='auto-2': expected * auto-N with N the*3 or more*"),
+        ("--fragility-fit=theilsen", "*fit='theilsen' (did you mean 'theil-sen'?)*"),
         ("--fragility-alpha=1.5", "*alpha=1.5: expected a number between 0 and 1*"),
         ("--fragility-alpha=nan", "*alpha=nan: expected a number between 0 and 1*"),
         ("--fragility-profile=quik", "*profile='quik' (did you mean 'quick'?)*"),
@@ -209,7 +215,7 @@ def test_unusable_ini_values_are_usage_errors(
 
 def test_an_unknown_device_fails_the_tests_by_name(project: Project) -> None:
     """A device that is not there is named where networks are needed."""
-    arguments: dict[str, Any] = {"failed": 1, "deselected": 4}
+    arguments: dict[str, Any] = {"failed": 1, "deselected": 6}
     project.audit("falling")
     result = project.run("--fragility", "--fragility-device=cuda:99", "-k", "baseline")
     result.assert_outcomes(**arguments)

@@ -53,7 +53,7 @@ def test_two_lines_where_output_is_no_terminal(project: Project) -> None:
     for capture in ("fd", "sys", "no"):
         folder = f"--fragility-cache-dir=kept_{capture}"
         result = project.run("--fragility", f"--capture={capture}", folder, "-k", "admissible")
-        result.assert_outcomes(passed=1, deselected=4)
+        result.assert_outcomes(passed=1, deselected=6)
         lines = [line for line in result.outlines if line.startswith("fragility: train")]
         assert lines[0] == "fragility: training 18 networks"
         assert re.fullmatch(r"fragility: trained 18 networks in \d+\.\d s", lines[1])

@@ -38,7 +38,7 @@ def check_ids(project: Project, *arguments: str) -> list[str]:
 def test_there_is_one_for_each_checkpoint(project: Project) -> None:
     """They can be selected by kind and by checkpoint."""
     write_audit(project, "falling")
-    assert check_ids(project) == ["trend-baseline", *IDS]
+    assert check_ids(project) == ["trend-baseline", *IDS, "controls", "agreement"]
     assert check_ids(project, "-k", "stopping") == IDS
     assert check_ids(project, "-k", "past-x4") == IDS[1:]
     assert check_ids(project, "test_audit.py::test_audit[stopping-past-x2]") == IDS[:1]
@@ -63,7 +63,7 @@ def test_the_baselines_own_trainings_serve_all_checkpoints(
 
     monkeypatch.setattr("pytest_fragility.training.trainer.Trajectory", Counted)
     write_audit(project, "falling")
-    project.run("--fragility").assert_outcomes(passed=3)
+    project.run("--fragility").assert_outcomes(passed=5)
     assert len(trained) == BASELINE_RUNS
     assert len(project.stored()) == 3 * BASELINE_RUNS
 
@@ -71,7 +71,7 @@ def test_the_baselines_own_trainings_serve_all_checkpoints(
 def test_only_selected_checkpoints_are_kept(project: Project) -> None:
     """The networks of others are not asked for."""
     write_audit(project, "falling")
-    project.run("--fragility", "-k", "past-x2").assert_outcomes(passed=1, deselected=2)
+    project.run("--fragility", "-k", "past-x2").assert_outcomes(passed=1, deselected=4)
     assert len(project.stored()) == 2 * BASELINE_RUNS
 
 
@@ -81,7 +81,7 @@ def test_a_failure_shows_slopes_and_where_training_stopped(
     """Both reasons, both slopes, the change, test error's, and how to run it again."""
     write_audit(project, "overtrained")
     result = project.run("--fragility", shared_cache)
-    result.assert_outcomes(passed=2, failed=1)
+    result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(
         [
             "*CheckBroken: overtrained: stopping BROKEN under past-x4",
@@ -104,7 +104,7 @@ def test_an_inadmissible_checkpoint_is_skipped(project: Project, shared_cache: s
     """One that the training does not reach says nothing about the measure."""
     write_audit(project, "falling", "**{**STOPPING, 'checkpoints': ['past-x2', 'stop-loss-0.001']}")
     result = project.run("--fragility", shared_cache, "-rs")
-    result.assert_outcomes(passed=2, skipped=1)
+    result.assert_outcomes(passed=4, skipped=1)
     result.stdout.fnmatch_lines(
         ["SKIPPED*not admissible: stop-loss-0.001 is not a small change here: 9 of 9 runs did*"]
     )
@@ -128,7 +128,7 @@ def test_its_failures_can_be_expected(project: Project, shared_cache: str) -> No
     arguments = "xfail={'stopping-*': 'reads the steps'}, **STOPPING"
     write_audit(project, "overtrained", arguments)
     result = project.run("--fragility", shared_cache, "-rx")
-    result.assert_outcomes(passed=1, xfailed=1, failed=1)
+    result.assert_outcomes(passed=3, xfailed=1, failed=1)
     result.stdout.fnmatch_lines(["XFAIL *stopping-past-x4[]] - reads the steps*"])
 
 
@@ -140,7 +140,7 @@ def test_the_command_line_names_checkpoints(project: Project, shared_cache: str)
     option = "--fragility-checkpoints=past-x4,past-x2"
     assert check_ids(project, "-k", "stopping", option) == IDS[::-1]
     result = project.run("--fragility", shared_cache, option, "-k", "stopping")
-    result.assert_outcomes(passed=1, failed=1, deselected=1)
+    result.assert_outcomes(passed=1, failed=1, deselected=3)
     result.stdout.fnmatch_lines([f"*Rerun: pytest --fragility *{option} *"])
 
 
@@ -161,7 +161,7 @@ def test_the_summary_has_checkpoints(project: Project, shared_cache: str) -> Non
 def test_records_have_both_verdicts(project: Project, shared_cache: str) -> None:
     """That on the sign and that on the exponent, in plain JSON."""
     write_audit(project, "overtrained")
-    _, kept, broken = project.records(shared_cache)
+    _, kept, broken, *_ = project.records(shared_cache)
     for record, check_id, status in ((kept, IDS[0], "kept"), (broken, IDS[1], "broken")):
         require_plain(record)
         assert (record["check"], record["kind"], record["verdict"]) == (
@@ -177,7 +177,7 @@ def test_checkpoints_are_no_perturbations(project: Project, shared_cache: str) -
     """An admissible one does not stand in for a perturbation that is none."""
     write_audit(project, "falling", "**{**STOPPING, 'perturbations': [UNFINISHED]}")
     result = project.run("--fragility", shared_cache, "-k", "perturbations-admissible")
-    result.assert_outcomes(failed=1, deselected=4)
+    result.assert_outcomes(failed=1, deselected=6)
     result.stdout.fnmatch_lines(["*No perturbation is admissible, so that nothing was audited*"])
 
 

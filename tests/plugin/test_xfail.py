@@ -12,7 +12,7 @@ def test_expected_failures(project: Project) -> None:
         "xfail={'trend-adam': 'its slope reverses', '[es]*-adam': 'and so on'}, **SMALL",
     )
     result = project.run("--fragility", "-rx")
-    result.assert_outcomes(xfailed=3, passed=2)
+    result.assert_outcomes(xfailed=3, passed=4)
     result.stdout.fnmatch_lines(
         [
             "XFAIL test_audit.py::test_audit[[]trend-adam[]] - its slope reverses*",
@@ -26,7 +26,7 @@ def test_expected_failures(project: Project) -> None:
 def test_inconclusive_checks_are_expected_failures_too(project: Project) -> None:
     """What seeds do not decide can be expected."""
     project.audit("noise", "xfail={'[!p]*': 'random'}, **SMALL")
-    project.run("--fragility", "-k", "trend").assert_outcomes(xfailed=2, deselected=3)
+    project.run("--fragility", "-k", "trend").assert_outcomes(xfailed=2, deselected=5)
 
 
 def test_first_matching_pattern_gives_the_reason(project: Project) -> None:
@@ -48,7 +48,7 @@ def test_xfail_accepts_no_crash(project: Project) -> None:
     """A measure that raises is no expected failure."""
     project.audit("raising", "xfail={'[!p]*': 'fragile'}, **SMALL")
     result = project.run("--fragility", "-k", "trend")
-    result.assert_outcomes(failed=2, deselected=3)
+    result.assert_outcomes(failed=2, deselected=5)
     result.stdout.fnmatch_lines(["*raised ValueError: no measure today*"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
@@ -60,4 +60,4 @@ def test_xfail_accepts_no_failure_of_the_test_itself(project: Project) -> None:
         "def test_audit(check):\n"
         "    assert False, 'of my own'\n"
     )
-    project.run("--fragility", "-k", "trend-adam").assert_outcomes(failed=1, deselected=4)
+    project.run("--fragility", "-k", "trend-adam").assert_outcomes(failed=1, deselected=6)

@@ -1,0 +1,132 @@
+"""Measures whose verdicts are known beforehand, judged in every audit: they audit the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pytest_fragility.checks.admissibility import judge_admissibility
+from pytest_fragility.checks.error_rates import CONTROL_ALPHA
+from pytest_fragility.checks.exponent import judge_exponent
+from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.spread import judge_spread
+from pytest_fragility.checks.tolerances import Tolerances
+from pytest_fragility.checks.trend import judge_baseline_trend, judge_trend
+from pytest_fragility.checks.verdicts import (
+    BROKEN,
+    INADMISSIBLE,
+    INCONCLUSIVE,
+    KEPT,
+    ControlEvidence,
+    ControlsEvidence,
+    Verdict,
+)
+from pytest_fragility.curves import (
+    NOISE,
+    PARAMETER_COUNT,
+    ROUNDING,
+    TEST_ERROR,
+    LearningCurve,
+    LearningCurves,
+    PairedCurves,
+)
+from pytest_fragility.perturbations import BASELINE
+
+# with very many seeds it shows that the level of noise does not move, which is true
+SEEDS_OF_NOISE = 10
+
+_JUDGES = {TREND: judge_trend, EXPONENT: judge_exponent, SPREAD: judge_spread}
+
+
+def judge_controls(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
+    """Return whether three measures are judged as they must be.
+
+    Test error must keep its own exponent and level, and no check of its trend may be broken; the
+    number of parameters must have one and the same exponent under all recipes; every check of a
+    random number must be inconclusive. Where one of them misbehaves the audit cannot be trusted,
+    whatever it says of a measure: under its tolerances test error itself is fragile, or noise is
+    not, or runs that are compared do not belong together. Checks of controls are made at a level
+    that lets sound audits misbehave at most once in a thousand times.
+
+    Parameters
+    ----------
+    check
+        Names the perturbations.
+    curves
+        Of any measure; its controls are looked at.
+    tolerances
+        Those of the audit.
+    """
+    names = [name for name in check.among if _can_convict(name, curves, tolerances)]
+    found = (
+        _look_at_test_error(_statuses(TEST_ERROR, curves, names, tolerances)),
+        _look_at_parameter_count(curves.controls[PARAMETER_COUNT], names),
+        _look_at_noise(_statuses(NOISE, curves, names, tolerances)),
+    )
+    misbehaving = [control for control in found if control.misbehaves]
+    evidence = ControlsEvidence(found)
+    if not misbehaving:
+        return Verdict(check, KEPT, "all controls behave", evidence)
+    what = "; ".join(
+        f"{control.name} should be {control.expected}, and is {control.found}"
+        for control in misbehaving
+    )
+    return Verdict(check, BROKEN, f"this audit cannot be trusted: {what}", evidence)
+
+
+def _can_convict(name: str, curves: LearningCurves, tolerances: Tolerances) -> bool:
+    status = judge_admissibility(curves, name, margin=tolerances.margin).status
+    return status != INADMISSIBLE
+
+
+def _statuses(
+    name: str, curves: LearningCurves, perturbations: Sequence[str], tolerances: Tolerances
+) -> dict[Check, str]:
+    """Return the verdicts on a control, admissibility aside."""
+    alpha = CONTROL_ALPHA / (1 + len(_JUDGES) * len(perturbations))
+    recipes = (BASELINE, *perturbations)
+    most = SEEDS_OF_NOISE if name == NOISE else len(curves.seeds)
+    control = {
+        each: replace(curves.controls[name][each].first_seeds(most), alpha=alpha)
+        for each in recipes
+    }
+    error = {each: replace(curves.error[each], mistaken=None).first_seeds(most) for each in recipes}
+    judged = replace(curves, measure=control, error=error)
+    trend = Check(TREND)
+    statuses = {trend: judge_baseline_trend(trend, judged, tolerances).status}
+    for each in perturbations:
+        admissibility = judge_admissibility(curves, each, margin=tolerances.margin)
+        paired = PairedCurves(control[BASELINE], control[each], error[BASELINE], error[each])
+        for kind, judge in _JUDGES.items():
+            check = Check(kind, each)
+            statuses[check] = judge(check, paired, tolerances, admissibility).status
+    return statuses
+
+
+def _look_at_test_error(statuses: Mapping[Check, str]) -> ControlEvidence:
+    odd = {
+        check: status
+        for check, status in statuses.items()
+        if status == BROKEN or (check.kind != TREND and status != KEPT)
+    }
+    return _evidence(TEST_ERROR, KEPT, odd)
+
+
+def _look_at_noise(statuses: Mapping[Check, str]) -> ControlEvidence:
+    odd = {check: status for check, status in statuses.items() if status != INCONCLUSIVE}
+    return _evidence(NOISE, INCONCLUSIVE, odd)
+
+
+def _evidence(name: str, expected: str, odd: Mapping[Check, str]) -> ControlEvidence:
+    found = ", ".join(f"{status} ({check})" for check, status in odd.items())
+    return ControlEvidence(name, expected, found or expected, misbehaves=bool(odd))
+
+
+def _look_at_parameter_count(
+    count: Mapping[str, LearningCurve], perturbations: Sequence[str]
+) -> ControlEvidence:
+    slopes = {each: count[each].slopes for each in (BASELINE, *perturbations)}
+    moved = [each for each, own in slopes.items() if abs(own - slopes[BASELINE]).max() > ROUNDING]
+    expected = "of the same exponent under all recipes"
+    found = f"of another one under {', '.join(moved)}" if moved else expected
+    return ControlEvidence(PARAMETER_COUNT, expected, found, misbehaves=bool(moved))

@@ -1,0 +1,84 @@
+"""Whether a measure's exponent stays within tolerance under a perturbation."""
+
+from __future__ import annotations
+
+from pytest_fragility.checks.comparing import compare_changes, seeds_to_compare
+from pytest_fragility.checks.parts import find_parts, part_sizes
+from pytest_fragility.checks.planning import Check
+from pytest_fragility.checks.tolerances import Tolerances
+from pytest_fragility.checks.verdicts import (
+    BROKEN,
+    INCONCLUSIVE,
+    KEPT,
+    Admissibility,
+    Evidence,
+    PartEvidence,
+    Verdict,
+)
+from pytest_fragility.curves import PairedCurves
+
+
+def judge_exponent(
+    check: Check, paired: PairedCurves, tolerances: Tolerances, admissibility: Admissibility
+) -> Verdict:
+    """Return whether the exponent moved by no more than test error's did, plus the tolerance.
+
+    Where a curve is no power law it has no one exponent. The slope over all sizes is then an
+    average of those over its parts: that it moved too far still shows that some part did; that it
+    did not move shows nothing, so that the slope over each part must stay within tolerance as well.
+
+    Parameters
+    ----------
+    check
+        Of a perturbation.
+    paired
+        Curves before and after it.
+    tolerances
+        How far the exponent may move.
+    admissibility
+        The perturbation's.
+    """
+    tolerance = tolerances.exponent
+    bent, cut = find_parts(paired.before, paired.after, tolerance)
+    pieces = [paired.part(part) for part in cut]
+    whole, changes = paired.slope_change, [piece.slope_change for piece in pieces]
+    evidence = Evidence(
+        paired.before.slope,
+        paired.error_before.slope,
+        perturbed=paired.after.slope,
+        change=whole.own,
+        beyond=whole.beyond,
+        allowed=(-tolerance, tolerance),
+        error_perturbed=paired.error_after.slope,
+        error_change=admissibility.slope_change,
+        bent=bent,
+        parts=tuple(
+            PartEvidence(
+                part_sizes(paired.before, part),
+                piece.before.slope,
+                piece.after.slope,
+                change.own,
+                change.beyond,
+            )
+            for part, piece, change in zip(cut, pieces, changes, strict=True)
+        ),
+    )
+    status = compare_changes(whole, changes, tolerance)
+    needed = seeds_to_compare(whole, changes, tolerance) if status == INCONCLUSIVE else None
+    return Verdict(check, status, _REASONS[bool(bent)][status], evidence, admissibility, needed)
+
+
+_REASONS = {
+    False: {
+        KEPT: "the exponent stays within tolerance",
+        BROKEN: "the exponent moves too far",
+        INCONCLUSIVE: "the exponent: the interval straddles the tolerance",
+    },
+    True: {
+        KEPT: "no power law, so that there is no one exponent; the slope over each part of the "
+        "curve stays within tolerance",
+        BROKEN: "no power law, so that there is no one exponent; the curve's slope moves too far",
+        INCONCLUSIVE: "no power law, so that there is no one exponent; whether the slope over each "
+        "part of the curve stays within tolerance is not certain",
+    },
+}

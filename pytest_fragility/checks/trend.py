@@ -1,0 +1,100 @@
+"""Whether a measure's slope has the sign it should have, and keeps it under a perturbation."""
+
+from __future__ import annotations
+
+from pytest_fragility.checks.parts import bent_curves
+from pytest_fragility.checks.planning import Check
+from pytest_fragility.checks.tolerances import AS_ERROR, INCREASING, Tolerances
+from pytest_fragility.checks.verdicts import (
+    BROKEN,
+    INCONCLUSIVE,
+    KEPT,
+    Admissibility,
+    Evidence,
+    Verdict,
+)
+from pytest_fragility.curves import Estimate, LearningCurves, PairedCurves, seeds_needed
+from pytest_fragility.perturbations import BASELINE
+
+
+def judge_baseline_trend(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
+    """Return whether the baseline's slope has the sign of test error's, or the one asked for.
+
+    Parameters
+    ----------
+    check
+        Of the baseline.
+    curves
+        The measure's and test error's.
+    tolerances
+        Give the sign asked for.
+    """
+    measure = curves.measure[BASELINE]
+    slope, error = measure.slope, curves.error[BASELINE].slope
+    as_error = tolerances.trend == AS_ERROR
+    wanted = error.sign if as_error else 1 if tolerances.trend == INCREASING else -1
+    whose = "test error" if as_error else "asked for by trend="
+    bent, parts = bent_curves(measure, None, tolerances.exponent)
+    evidence = Evidence(slope, error, bent=bent, parts=parts)
+    if wanted == 0:
+        reason = "test error's own slope has no certain sign"
+        return Verdict(check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(error))
+    if slope.is_flat:
+        return Verdict(check, BROKEN, "the measure does not change with n", evidence)
+    if slope.sign == 0:
+        reason = "the measure's slope has no certain sign"
+        return Verdict(check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(slope))
+    if slope.sign == wanted:
+        return Verdict(check, KEPT, f"{_direction(slope.sign)}, as {whose}", evidence)
+    reason = f"{_direction(slope.sign)} with n, against {_direction(wanted)} ({whose})"
+    return Verdict(check, BROKEN, reason, evidence)
+
+
+def judge_trend(
+    check: Check, paired: PairedCurves, tolerances: Tolerances, admissibility: Admissibility
+) -> Verdict:
+    """Return whether the slope keeps its sign under a perturbation.
+
+    Parameters
+    ----------
+    check
+        Of the perturbation.
+    paired
+        Curves before and after it.
+    tolerances
+        Say how far the slope over one part of a curve may differ from that over another.
+    admissibility
+        The perturbation's.
+    """
+    before, after = paired.before.slope, paired.after.slope
+    bent, parts = bent_curves(paired.before, paired.after, tolerances.exponent)
+    evidence = Evidence(
+        before,
+        paired.error_before.slope,
+        perturbed=after,
+        change=paired.slope_change.own,
+        error_perturbed=paired.error_after.slope,
+        error_change=admissibility.slope_change,
+        bent=bent,
+        parts=parts,
+    )
+    if before.is_flat and after.is_flat:
+        return Verdict(check, KEPT, "still flat", evidence, admissibility)
+    for slope, where in ((before, "at the baseline"), (after, f"under {check.perturbation}")):
+        if slope.sign == 0:
+            reason = f"the measure's slope {where} has no certain sign"
+            needed = _seeds_for_sign(slope)
+            return Verdict(check, INCONCLUSIVE, reason, evidence, admissibility, needed)
+    if before.sign == after.sign:
+        reason = f"still {_direction(after.sign)}"
+        return Verdict(check, KEPT, reason, evidence, admissibility)
+    reason = f"the slope reverses: {_direction(before.sign)} becomes {_direction(after.sign)}"
+    return Verdict(check, BROKEN, reason, evidence, admissibility)
+
+
+def _direction(sign: int) -> str:
+    return "rising" if sign > 0 else "falling"
+
+
+def _seeds_for_sign(slope: Estimate) -> int | None:
+    return seeds_needed(slope.seeds, lambda seeds: slope.with_seeds(seeds).sign != 0)

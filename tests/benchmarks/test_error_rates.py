@@ -1,0 +1,134 @@
+"""Error rates and power of the verdicts, over 10,000 simulated audits for each line.
+
+Run with ``pytest tests/benchmarks/test_error_rates.py -s``; it takes about an hour. Each line says
+what is true, how the noise is made, and how often the verdict was wrong. Rates are alpha at most,
+up to what chance does to 10,000 audits once in 10,000 times.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pytest_fragility import measures
+from pytest_fragility.auditing import learning_curves, train_family
+from pytest_fragility.checks.planning import EXPONENT
+from pytest_fragility.curves import PairedCurves
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.settings import resolve_settings
+from tests.simulated_audits import (
+    ALPHA,
+    CASES,
+    CONVICTED,
+    CORRELATION,
+    DEVIATION,
+    ERROR_DEVIATION,
+    PLAIN_CASES,
+    SCATTERS,
+    Case,
+    Scatter,
+    Truth,
+    rates,
+    staged_rates,
+)
+from tests.simulated_test_sets import coverage
+
+AUDITS = 10_000
+BOUND = float(stats.binom.ppf(1 - 1e-4, AUDITS, ALPHA)) / AUDITS
+
+every_scatter = pytest.mark.parametrize("scatter", SCATTERS, ids=str)
+
+MEASURES = (
+    measures.path_norm,
+    measures.parameter_norm,
+    measures.frobenius_distance_from_initialization,
+    measures.product_of_spectral_norms,
+    measures.sum_of_frobenius_norms,
+    measures.fisher_rao_norm,
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@every_scatter
+def test_five_seeds(case: Case, scatter: str) -> None:
+    """A fixed number of seeds."""
+    rate = rates(case.kind, case.truth, SCATTERS[scatter], audits=AUDITS)[case.wrong]
+    print(f"\n{case}, {scatter}: {case.wrong} in {100 * rate:.2f} %")
+    assert rate <= BOUND
+
+
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
+@every_scatter
+def test_looks(case: Case, scatter: str) -> None:
+    """3, 5, 8, 13 and 21 seeds, as long as they do not decide."""
+    found = staged_rates(case.kind, case.truth, SCATTERS[scatter], audits=AUDITS)
+    rate = found[case.wrong]
+    print(f"\nin looks: {case}, {scatter}: {case.wrong} in {100 * rate:.2f} %")
+    assert rate <= BOUND
+
+
+@pytest.mark.parametrize("scatter", list(SCATTERS)[:-1], ids=str)
+@pytest.mark.parametrize("shift", [0.2, 0.3, 0.5, 0.9])
+def test_power(shift: float, scatter: str) -> None:
+    """Five seeds convict a measure whose exponent shifts so far, in 95 % of audits."""
+    truth = Truth(slope_change=shift)
+    rate = rates(EXPONENT, truth, SCATTERS[scatter], audits=AUDITS)[CONVICTED]
+    print(f"\nshift {shift}, {scatter}: convicted in {100 * rate:.2f} %")
+    assert rate >= 0.95
+
+
+@pytest.mark.parametrize("deviation", [0.04, 0.05])
+def test_power_where_seeds_scatter_more(deviation: float) -> None:
+    """Printed alone: the smallest of the shifts, under more noise than most changes bring."""
+    scatter = Scatter(deviation=deviation)
+    found = rates(EXPONENT, Truth(slope_change=0.2), scatter, audits=AUDITS)
+    print(f"\nshift 0.2, deviation {deviation}: convicted in {100 * found[CONVICTED]:.2f} %")
+
+
+@pytest.mark.parametrize("difficulty", [1.0, 5.0])
+@pytest.mark.parametrize("error", [0.02, 0.05, 0.2])
+@pytest.mark.parametrize("test_size", [60, 360, 1000])
+def test_coverage(test_size: int, error: float, difficulty: float) -> None:
+    """Intervals of test error cover what a test set without end would show."""
+    found = coverage(test_size=test_size, error=error, difficulty=difficulty, sets=2_000)
+    print(
+        f"\n{test_size} test samples, error {error}, difficulty {difficulty}: slope covered in "
+        f"{100 * found[0]:.1f} %, level in {100 * found[1]:.1f} %"
+    )
+    assert min(found) >= 1 - BOUND
+
+
+def test_the_noise_is_that_of_the_default_family() -> None:
+    """Medians over perturbations and measures: within a third of what simulations take."""
+    settings = resolve_settings({})
+    family = train_family(settings)
+    found = []
+    for measure in MEASURES:
+        curves = learning_curves(measure, family)
+        names = [name for name in settings.perturbations if name not in curves.unfinished]
+        for name in names:
+            paired = PairedCurves(
+                curves.measure[BASELINE],
+                curves.measure[name],
+                curves.error[BASELINE],
+                curves.error[name],
+            )
+            change = paired.slope_change
+            moved = [
+                after.slopes - before.slopes
+                for before, after in (
+                    (paired.before, paired.after),
+                    (paired.error_before, paired.error_after),
+                )
+            ]
+            correlation = float(np.corrcoef(*moved)[0, 1])
+            found.append((change.own.deviation, change.error.deviation, correlation))
+    deviation, error_deviation, correlation = np.median(found, axis=0)
+    print(
+        f"\nmedians of {len(found)}: slope changes scatter by {deviation:.3f}, test error's by "
+        f"{error_deviation:.3f}, correlation {correlation:.2f}"
+    )
+    assert deviation == pytest.approx(DEVIATION, rel=1 / 3)
+    assert error_deviation == pytest.approx(ERROR_DEVIATION, rel=1 / 3)
+    assert correlation >= CORRELATION / 2
