@@ -33,16 +33,12 @@ def part_lines(record: Record) -> list[str]:
     for part in evidence["parts"]:
         slopes = [part[side] for side in (BASELINE, "perturbed") if side in part]
         laws = " -> ".join(f"n^{interval(slope)}" for slope in slopes)
-        moved = f", change {interval(part['change'])}" if "change" in part else ""
-        label = f"    n = {part['sizes'][0]}..{part['sizes'][1]}: "
-        lines += (
-            [f"{label}{laws}{moved}"]
-            if len(label + laws + moved) < 79
-            else [
-                f"{label}{laws}{',' if moved else ''}",
-                *([f"      {moved.removeprefix(', ')}"] if moved else []),
-            ]
-        )
+        lines.append(f"    n = {part['sizes'][0]}..{part['sizes'][1]}: {laws}")
+        if "change" in part:
+            lines.append(
+                f"      change {interval(part['change'])} "
+                f"(beyond test error's: {interval(part['beyond'])})"
+            )
     return lines
 
 
