@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,8 @@ def learning_curves(
         ladder=_ladder_curves(family, curve, alpha, fit),
         invariances=_invariances(measure, chosen_name, family, alpha=alpha, scale=scale),
         controls=control_curves(family, error),
-        find_own_noise=lambda: find_own_noise(measure, family, curve(family, BASELINE)),
+        # once, also where these curves are joined with others over and over
+        find_own_noise=cache(lambda: find_own_noise(measure, family, curve(family, BASELINE))),
     )
 
 

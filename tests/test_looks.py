@@ -191,6 +191,21 @@ def test_a_far_change_is_decided_at_the_second_look() -> None:
     assert (verdict.status, judged.seeds) == (BROKEN, (0, 1, 2, 3, 4))
 
 
+def test_networks_are_asked_twice_once(options: dict[str, Any]) -> None:
+    """Whether a measure draws random numbers is found on the first look's seeds alone."""
+    asked: Counter[tuple[str, int, int]] = Counter()
+
+    def counted(network: Any) -> float:
+        asked[network.recipe_name, network.n, network.seed] += 1
+        return float(path_norm(network))
+
+    result = audit(counted, seeds="auto", alpha=0.1, **options)
+    assert max(seeds_used(result).values()) > 3
+    twice = {place for place, times in asked.items() if times > 1}
+    assert twice == {("baseline", 16, seed) for seed in range(3)}
+    assert max(asked.values()) == 2
+
+
 def test_a_failing_measure_is_raised(options: dict[str, Any]) -> None:
     """With its run, after one look."""
 

@@ -39,7 +39,6 @@ PROPERTY = "fragility"
 class _Staged:
     """An audit that trains seeds as they are needed, and the selected tests' checks."""
 
-    audit: MarkedAudit
     load: Callable[[], MarkedAudit]
     check_ids: set[str] = field(default_factory=set)
 
@@ -111,7 +110,7 @@ class FragilitySession:
             Returns the audit with its measure, where that is imported only when it is needed.
         """
         if check_id is not None and audit.stages(check_id):
-            staged = self._staged.setdefault(key, _Staged(audit, load or (lambda: audit)))
+            staged = self._staged.setdefault(key, _Staged(load or (lambda: audit)))
             staged.check_ids.add(check_id)
             return
         needs = audit.needs_of(check_id)
