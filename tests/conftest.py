@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,15 @@ from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.tasks import Task, TaskData
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure() -> None:
+    """Divide the cores between the processes that run tests, and those that these start."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        threads = max(1, torch.get_num_threads() // processes)
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 @pytest.fixture(scope="session")

@@ -172,7 +172,7 @@ def test_it_is_trained_through_autograd_with_its_trained_parameters_alone() -> N
     inputs = torch.randn(3, 9, 6, generator=generator, dtype=torch.float64)
     labels = torch.randint(4, (3, 9), generator=generator)
     gradients = [torch.full_like(weight, torch.nan) for weight in weights]
-    losses = stacked.losses(weights, inputs, labels, gradients)
+    losses = stacked.bind(weights, gradients)(inputs, labels)
     trained = [network.get_parameter(name) for name in ("1.weight", "4.weight")]
     for place in range(3):
         with torch.no_grad():

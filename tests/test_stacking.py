@@ -83,7 +83,7 @@ def stacked_losses(
 ) -> tuple[torch.Tensor, Tensors]:
     """Return losses and gradients of the stack."""
     gradients = [torch.full_like(weight, torch.nan) for weight in weights]
-    return stacked.losses(weights, inputs, labels, gradients), gradients
+    return stacked.bind(weights, gradients)(inputs, labels), gradients
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])

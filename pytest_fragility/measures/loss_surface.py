@@ -46,10 +46,8 @@ class LossSurface:
         if isinstance(network, Perceptron):
             rows = torch.empty_like(weights)
             parts, slots = split_vectors(self._stack, weights), split_vectors(self._stack, rows)
-            losses = network.losses(
-                list(parts.values()), self._inputs, self._labels, list(slots.values())
-            )
-            return losses, rows
+            losses_of = network.bind(list(parts.values()), list(slots.values()))
+            return losses_of(self._inputs, self._labels), rows
         with torch.enable_grad():
             leaf = weights.detach().requires_grad_()
             losses = self.losses(leaf)

@@ -43,7 +43,7 @@ def choose_device(name: str) -> torch.device:
 def trainer_settings() -> Iterator[int]:
     """Set full float32 precision and one thread per operation, and restore what was set before.
 
-    Small networks gain nothing from threads inside an operation: the trainer gives each thread a
+    Small networks gain nothing from threads inside an operation: the trainer gives each process a
     stack of its own instead. Yields the number of threads that the caller allows.
     """
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()

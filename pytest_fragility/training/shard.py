@@ -76,7 +76,10 @@ class Shard:
         return [trajectory.first for trajectory in self._trajectories]
 
     def train(self) -> Iterator[list[TrainedRun]]:
-        """Train to the end, yielding runs as they finish, each once."""
+        """Train to the end, yielding runs as they finish, each once.
+
+        Where it can be stopped and none has finished, it yields an empty list.
+        """
         step = last_check = 0
         while self._trajectories:
             check = next_check(step)
@@ -88,20 +91,25 @@ class Shard:
             if step == check:
                 last_check = step
                 self._loss_sums.zero_()
+            yield finished
             if finished:
-                yield finished
                 self._drop([i for i, each in enumerate(self._trajectories) if each.is_done])
 
     def _take_steps(self, start: int, stop: int) -> None:
         """Train from one step to another, adding up batch losses on the way."""
-        weights, gradients = self._parts(self._weights), self._parts(self._gradients)
-        inputs, labels = self._pools.train_inputs, self._pools.train_labels
-        for rows in self._batches(start, stop):
-            batch = inputs.index_select(0, rows.flatten()).view(*rows.shape, *inputs.shape[1:])
-            losses = self._stacked.losses(weights, batch, labels[rows], gradients)
-            self._loss_sums += losses
-            for begin, end, optimizer in self._groups:
-                optimizer.step(self._weights[begin:end], self._gradients[begin:end])
+        losses = self._stacked.bind(self._parts(self._weights), self._parts(self._gradients))
+        inputs = self._pools.train_inputs
+        rows = self._batches(start, stop)
+        labels = self._pools.train_labels[rows]
+        shape = (*rows.shape[1:], *inputs.shape[1:])
+        groups = [
+            (optimizer, self._weights[begin:end], self._gradients[begin:end])
+            for begin, end, optimizer in self._groups
+        ]
+        for places, targets in zip(rows.flatten(1), labels, strict=True):
+            self._loss_sums += losses(inputs.index_select(0, places).view(shape), targets)
+            for optimizer, weights, gradients in groups:
+                optimizer.step(weights, gradients)
 
     def _batches(self, start: int, stop: int) -> torch.Tensor:
         """Return rows of the pool: shape (steps, K, batch), int64."""

@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional
 
 Tensors = list[torch.Tensor]
+Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class StackedNetwork(Protocol):
@@ -24,14 +25,13 @@ class StackedNetwork(Protocol):
     def logits(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
         """Map inputs of shape (K, batch, *input shape) to logits (K, batch, classes)."""
 
-    def losses(
-        self, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor, gradients: Tensors
-    ) -> torch.Tensor:
-        """Return each network's mean cross-entropy, shape (K,), and write its gradients.
+    def bind(self, weights: Tensors, gradients: Tensors) -> Losses:
+        """Return what is called for each batch, for weights that are updated in place.
 
-        The gradients are those of the cross-entropy with smoothed labels, where that is asked for.
-
-        `labels` has shape (K, batch), int64; `gradients` has the shapes of `weights`.
+        Called as ``losses(inputs, labels)`` with inputs of shape (K, batch, *input shape) and
+        labels of shape (K, batch), int64, it returns each network's mean cross-entropy, shape
+        (K,), and writes to `gradients`, of the shapes of `weights`. These are the gradients of
+        the cross-entropy with smoothed labels, where that is asked for.
         """
 
 
@@ -95,61 +95,95 @@ class Perceptron:
 
     def logits(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
         """See `StackedNetwork.logits`."""
-        return self._activations(weights, inputs)[-1]
+        return _activations(self._bound(weights, weights), inputs)[-1]
 
-    def losses(
-        self, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor, gradients: Tensors
-    ) -> torch.Tensor:
-        """See `StackedNetwork.losses`."""
-        activations = self._activations(weights, inputs)
+    def bind(self, weights: Tensors, gradients: Tensors) -> Losses:
+        """See `StackedNetwork.bind`."""
+        return PerceptronLosses(self._bound(weights, gradients), self._label_smoothing)
+
+    def _bound(self, weights: Tensors, gradients: Tensors) -> list[BoundLayer]:
+        bound = []
+        place = 0
+        for layer in self._layers:
+            bias = weights[place + 1].unsqueeze(1) if layer.has_bias else None
+            bias_gradient = gradients[place + 1] if layer.has_bias else None
+            bound.append(
+                BoundLayer(
+                    weights[place],
+                    weights[place].mT,
+                    bias,
+                    gradients[place],
+                    bias_gradient,
+                    layer.has_relu,
+                )
+            )
+            place += 1 + layer.has_bias
+        return bound
+
+
+@dataclass(frozen=True, slots=True)
+class BoundLayer:
+    """A linear layer's weights and gradients: views that are made once for many steps."""
+
+    matrix: torch.Tensor
+    transposed: torch.Tensor
+    bias: torch.Tensor | None
+    gradient: torch.Tensor
+    bias_gradient: torch.Tensor | None
+    has_relu: bool
+
+
+class PerceptronLosses:
+    """Forward and backward pass of a stack of perceptrons; see `StackedNetwork.bind`."""
+
+    def __init__(self, layers: Sequence[BoundLayer], label_smoothing: float) -> None:
+        self._layers = layers
+        self._label_smoothing = label_smoothing
+
+    def __call__(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return each network's loss and write its gradients."""
+        activations = _activations(self._layers, inputs)
         chosen = labels.unsqueeze(2)
         # torch's own log_softmax is three times slower over so few classes
         shifted = activations[-1] - activations[-1].amax(dim=2, keepdim=True)
         chosen_logits = shifted.gather(2, chosen)
         upstream = shifted.exp_()
         total = upstream.sum(dim=2, keepdim=True)
-        losses = (total.log() - chosen_logits).mean(dim=(1, 2))
         share = 1 / labels.shape[1]
-        upstream.div_(total).mul_(share)
+        losses = (total.log() - chosen_logits).sum(dim=(1, 2)).mul_(share)
+        upstream.div_(total.mul_(labels.shape[1]))
         spread = share * self._label_smoothing
         taken = upstream.new_full((1, 1, 1), spread - share)
         upstream.scatter_add_(2, chosen, taken.expand_as(chosen))
         if spread:
             upstream.sub_(spread / upstream.shape[2])
-        self._backward(weights, activations, upstream, gradients)
+        self._backward(activations, upstream)
         return losses
 
-    def _activations(self, weights: Tensors, inputs: torch.Tensor) -> Tensors:
-        """Return the input and the output of every layer, behind its ReLU."""
-        activations = [inputs.flatten(2)]
-        place = 0
-        for layer in self._layers:
-            matrix = weights[place].mT
-            if layer.has_bias:
-                bias = weights[place + 1].unsqueeze(1)
-                output = torch.baddbmm(bias, activations[-1], matrix)
-            else:
-                output = torch.bmm(activations[-1], matrix)
-            activations.append(output.relu_() if layer.has_relu else output)
-            place += 1 + layer.has_bias
-        return activations
-
-    def _backward(
-        self, weights: Tensors, activations: Tensors, upstream: torch.Tensor, gradients: Tensors
-    ) -> None:
+    def _backward(self, activations: Tensors, upstream: torch.Tensor) -> None:
         """Write the gradients, given the loss's gradient with respect to the last output."""
-        place = len(weights)
         for index in range(len(self._layers) - 1, -1, -1):
             layer = self._layers[index]
             if layer.has_relu:
                 upstream = torch.ops.aten.threshold_backward(upstream, activations[index + 1], 0)
-            place -= 1 + layer.has_bias
-            if layer.has_bias:
-                torch.sum(upstream, dim=1, out=gradients[place + 1])
+            if layer.bias_gradient is not None:
+                torch.sum(upstream, dim=1, out=layer.bias_gradient)
             # with out= a part of a row, torch would multiply one matrix after the other
-            gradients[place].copy_(torch.bmm(upstream.mT, activations[index]))
+            layer.gradient.copy_(torch.bmm(upstream.mT, activations[index]))
             if index:
-                upstream = torch.bmm(upstream, weights[place])
+                upstream = torch.bmm(upstream, layer.matrix)
+
+
+def _activations(layers: Sequence[BoundLayer], inputs: torch.Tensor) -> Tensors:
+    """Return the input and the output of every layer, behind its ReLU."""
+    activations = [inputs.flatten(2)]
+    for layer in layers:
+        if layer.bias is None:
+            output = torch.bmm(activations[-1], layer.transposed)
+        else:
+            output = torch.baddbmm(layer.bias, activations[-1], layer.transposed)
+        activations.append(output.relu_() if layer.has_relu else output)
+    return activations
 
 
 class MappedNetwork:
@@ -177,17 +211,19 @@ class MappedNetwork:
         """See `StackedNetwork.logits`."""
         return self._forward(dict(zip(self._names, weights, strict=True)), inputs)
 
-    def losses(
-        self, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor, gradients: Tensors
-    ) -> torch.Tensor:
-        """See `StackedNetwork.losses`."""
-        with torch.enable_grad():
-            leaves = [weight.detach().requires_grad_() for weight in weights]
-            logs = functional.log_softmax(self.logits(leaves, inputs), dim=2)
-            losses = -logs.gather(2, labels.unsqueeze(2)).mean(dim=(1, 2))
-            smoothing = self._label_smoothing
-            objective = (1 - smoothing) * losses - smoothing * logs.mean(dim=(1, 2))
-            found = torch.autograd.grad(objective.sum(), leaves)
-        for gradient, value in zip(gradients, found, strict=True):
-            gradient.copy_(value)
-        return losses.detach()
+    def bind(self, weights: Tensors, gradients: Tensors) -> Losses:
+        """See `StackedNetwork.bind`."""
+        leaves = [weight.detach().requires_grad_() for weight in weights]
+
+        def losses(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            with torch.enable_grad():
+                logs = functional.log_softmax(self.logits(leaves, inputs), dim=2)
+                found = -logs.gather(2, labels.unsqueeze(2)).mean(dim=(1, 2))
+                smoothing = self._label_smoothing
+                objective = (1 - smoothing) * found - smoothing * logs.mean(dim=(1, 2))
+                slopes = torch.autograd.grad(objective.sum(), leaves)
+            for gradient, value in zip(gradients, slopes, strict=True):
+                gradient.copy_(value)
+            return found.detach()
+
+        return losses

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib import resources
 
 import torch
 
 from pytest_fragility.recipes import StoppingRule
 from pytest_fragility.runs import Run, TrainedRun
+from pytest_fragility.training.crew import Crew
 from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.optimizers import optimizer_group
-from pytest_fragility.training.shard import Shard
 from pytest_fragility.training.trajectories import Trajectory
-from pytest_fragility.training.workers import run_in_threads
 
 SHARD_NETWORKS = 64
+# a stack of half as many takes nearly as long for each step
+FEW_NETWORKS = 16
 
 TRAINER_SOURCES = (
     "networks.py",
@@ -33,6 +34,9 @@ TRAINER_SOURCES = (
 def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun]]:
     """Train runs in batches, yielding them as they finish, in no particular order.
 
+    On the CPU as many stacks are trained at a time as torch may use threads, each in a process of
+    its own.
+
     Parameters
     ----------
     runs
@@ -45,16 +49,11 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
     TaskError
         If a task's pool is smaller than a size asked for.
     """
-
-    def start(shard: Sequence[Trajectory]) -> Iterator[list[TrainedRun]]:
-        # MKL keeps its number of threads for each thread apart
-        torch.set_num_threads(1)
-        yield from Shard(shard, device).train()
-
     with trainer_settings() as cores:
-        threads = cores if device.type == "cpu" else 1
-        shards = plan_shards(find_trajectories(runs), threads=threads)
-        yield from run_in_threads([partial(start, shard) for shard in shards], threads)
+        # one process after the other has a device to itself
+        processes = cores if device.type == "cpu" else 1
+        shards = plan_shards(find_trajectories(runs), processes=processes)
+        yield from Crew(shards, processes - 1, device).train()
 
 
 def find_trajectories(runs: Sequence[Run]) -> list[Trajectory]:
@@ -67,13 +66,14 @@ def find_trajectories(runs: Sequence[Run]) -> list[Trajectory]:
 
 
 def plan_shards(
-    trajectories: Sequence[Trajectory], *, threads: int, limit: int = SHARD_NETWORKS
+    trajectories: Sequence[Trajectory], *, processes: int, limit: int = SHARD_NETWORKS
 ) -> list[list[Trajectory]]:
     """Return stacks of at most `limit` networks that can be trained together.
 
     Networks with samples of similar number, which take similar time, share a stack, the longest
-    first; what would fill one stack is dealt out to `threads` of them, so that all threads end at
-    the same time. Within a stack, networks that the same optimizer updates stand together.
+    first; what would fill one stack is dealt out to `processes` of them, so that all end at the
+    same time, but where so few would gain nothing from it. Within a stack, networks that the same
+    optimizer updates stand together.
     """
     alike: defaultdict[Hashable, list[Trajectory]] = defaultdict(list)
     for trajectory in trajectories:
@@ -81,10 +81,11 @@ def plan_shards(
     shards = []
     for members in alike.values():
         members.sort(key=lambda trajectory: -trajectory.first.n)
-        for begin in range(0, len(members), limit * threads):
-            band = members[begin : begin + limit * threads]
-            for deal in range(min(threads, len(band))):
-                shards.append(sorted(band[deal::threads], key=_place_in_shard))
+        for begin in range(0, len(members), limit * processes):
+            band = members[begin : begin + limit * processes]
+            parts = max(-(-len(band) // limit), min(processes, -(-len(band) // FEW_NETWORKS)))
+            for deal in range(parts):
+                shards.append(sorted(band[deal::parts], key=_place_in_shard))
     shards.sort(key=lambda shard: -max(trajectory.first.n for trajectory in shard))
     return shards
 

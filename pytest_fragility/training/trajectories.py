@@ -35,6 +35,11 @@ class Trajectory:
         self._last_steps: dict[int, int] = {}
 
     @property
+    def pending(self) -> list[Run]:
+        """The runs that have not ended."""
+        return list(self._pending)
+
+    @property
     def is_done(self) -> bool:
         """Whether every run has ended."""
         return not self._pending

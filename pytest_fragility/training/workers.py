@@ -1,56 +1,127 @@
-"""Several iterators at once, each in a thread of its own."""
+"""Processes that train stacks of networks, and wait for more."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+import atexit
+import os
+import pickle
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-T = TypeVar("T")
+from pytest_fragility.runs import Run, TrainedRun
+from pytest_fragility.training.worker_process import Failure, WorkerTraceback, portable
 
 
-def run_in_threads(jobs: Sequence[Callable[[], Iterator[T]]], threads: int) -> Iterator[T]:
-    """Yield what all jobs yield, as it comes; jobs are started in order, `threads` at a time.
+class WorkerLostError(Exception):
+    """A worker process has ended before its time."""
 
-    An exception in a job is raised here, and ends the others at their next item, as does closing
-    this iterator.
+
+class Worker:
+    """A process that trains one stack after the other.
+
+    Its interpreter and where it looks for modules are those of this process.
+
+    Raises
+    ------
+    WorkerLostError
+        If no process can be started.
     """
-    waiting: queue.SimpleQueue[Callable[[], Iterator[T]]] = queue.SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
-    results: queue.SimpleQueue[tuple[str, T | BaseException | None]] = queue.SimpleQueue()
-    stop = threading.Event()
 
-    def work() -> None:
+    def __init__(self) -> None:
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; "
+            "from pytest_fragility.training.worker_process import serve; serve()"
+        )
         try:
-            while not stop.is_set():
-                for item in waiting.get_nowait()():
-                    if stop.is_set():
-                        return
-                    results.put(("item", item))
-        except queue.Empty:
-            pass
-        except BaseException as error:
-            results.put(("error", error))
-        finally:
-            results.put(("end", None))
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        except OSError as error:
+            raise WorkerLostError(f"it did not start: {error}") from error
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(jobs)))]
-    for worker in workers:
-        worker.start()
-    running = len(workers)
-    try:
-        while running:
-            kind, value = results.get()
-            if kind == "end":
-                running -= 1
-            elif kind == "error":
-                assert isinstance(value, BaseException)
-                raise value
-            else:
-                yield value  # type: ignore[misc]
-    finally:
-        stop.set()
-        for worker in workers:
-            worker.join()
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is running."""
+        return self._process.poll() is None
+
+    def train(self, shard: Sequence[Sequence[Run]]) -> Iterator[list[TrainedRun]]:
+        """Train the runs of each trajectory, yielding them as they finish.
+
+        Raises
+        ------
+        WorkerLostError
+            If the process ends before all of them have come back.
+        Exception
+            What the training raised.
+        """
+        assert self._process.stdin
+        assert self._process.stdout
+        order = pickle.dumps(portable(shard), protocol=pickle.HIGHEST_PROTOCOL)
+        try:
+            self._process.stdin.write(order)
+            self._process.stdin.flush()
+            while (reply := pickle.load(self._process.stdout)) is not None:
+                if isinstance(reply, Failure):
+                    raise reply.error from WorkerTraceback(reply.traceback)
+                yield [parcel.unpack(shard[i][j]) for parcel in reply for i, j in [parcel.place]]
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            self.kill()
+            self._close()
+            raise WorkerLostError(f"exit status {self._process.returncode}") from error
+
+    def kill(self) -> None:
+        """Have the process end at once, whatever it does."""
+        self._process.kill()
+
+    def dismiss(self) -> None:
+        """End the process, which has nothing to do."""
+        self._close()
+
+    def _close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream
+            # what was not sent yet is lost with the process
+            with suppress(BrokenPipeError):
+                stream.close()
+        self._process.wait()
+
+
+class IdleWorkers:
+    """Workers that wait for the next training: to start one takes as long as a small family."""
+
+    def __init__(self) -> None:
+        self._idle: deque[Worker] = deque()
+
+    def take(self) -> Worker:
+        """Return a worker, a new one where none is left."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.is_alive:
+                return worker
+            worker.dismiss()
+        return Worker()
+
+    def give_back(self, worker: Worker) -> None:
+        """Have a worker wait that has nothing to do, if it has not ended."""
+        if worker.is_alive:
+            self._idle.append(worker)
+        else:
+            worker.dismiss()
+
+    def forget(self) -> None:
+        """Leave the workers to the process that this one was forked from."""
+        self._idle.clear()
+
+    def dismiss(self) -> None:
+        """End the processes; a training that needs workers starts new ones."""
+        while self._idle:
+            self._idle.pop().dismiss()
+
+
+idle_workers = IdleWorkers()
+atexit.register(idle_workers.dismiss)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=idle_workers.forget)

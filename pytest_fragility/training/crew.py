@@ -1,0 +1,203 @@
+"""Stacks trained side by side: in this process, and by workers on the other cores."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from pytest_fragility.runs import TrainedRun
+from pytest_fragility.training.shard import Shard
+from pytest_fragility.training.trajectories import Trajectory
+from pytest_fragility.training.workers import Worker, WorkerLostError, idle_workers
+
+# seconds: about what it takes to start a worker
+START_AFTER = 1.0
+
+Stack = list[Trajectory]
+
+
+class LostWorkerWarning(UserWarning):
+    """A worker process has ended early; what it left was trained all the same."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What a worker that has ended early has left."""
+
+    rest: Stack
+    reason: str
+
+
+Reply = list[TrainedRun] | Lost | Exception
+
+
+class Crew:
+    """Trains stacks, each in one process.
+
+    This process takes the first; workers take others once that has lasted `START_AFTER`, so that
+    a short training starts none.
+
+    Parameters
+    ----------
+    stacks
+        What is trained, in this order.
+    workers
+        How many stacks may be trained elsewhere at a time.
+    device
+        Where this process trains.
+    """
+
+    def __init__(self, stacks: Sequence[Stack], workers: int, device: torch.device) -> None:
+        self._waiting = deque(stacks)
+        self._device = device
+        self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
+        self._nothing_waits = threading.Event()
+        count = max(0, min(workers, len(stacks) - 1))
+        self._members: list[_Member] = [_Here(self, device), *(_Helper(self) for _ in range(count))]
+
+    def train(self) -> Iterator[list[TrainedRun]]:
+        """Yield runs as they finish; an error in any process is raised here.
+
+        Where this iterator is closed or raises, what is not done is ended.
+        """
+        for member in self._members:
+            member.start()
+        working = len(self._members)
+        try:
+            while working:
+                reply = self._replies.get()
+                if reply is None:
+                    working -= 1
+                elif isinstance(reply, Exception):
+                    raise reply
+                elif isinstance(reply, Lost):
+                    self._train_here(reply)
+                    working += 1
+                else:
+                    yield reply
+        finally:
+            self._waiting.clear()
+            self._nothing_waits.set()
+            for member in self._members:
+                member.leave()
+            for member in self._members:
+                member.join()
+
+    def wait_to_start(self) -> None:
+        """Return when workers are worth their start, or when there is nothing for them."""
+        self._nothing_waits.wait(START_AFTER)
+
+    def next_stack(self) -> Stack | None:
+        """Return a stack that is nobody's yet, or None."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            self._nothing_waits.set()
+            return None
+
+    def reply(self, reply: Reply | None) -> None:
+        """Pass on what a worker has done; None where it does nothing more."""
+        self._replies.put(reply)
+
+    def _train_here(self, lost: Lost) -> None:
+        warnings.warn(
+            f"a worker process ended early ({lost.reason}); the networks that it had left are "
+            "trained in this process",
+            LostWorkerWarning,
+            stacklevel=2,
+        )
+        self._waiting.append(lost.rest)
+        self._members.append(_Here(self, self._device))
+        self._members[-1].start()
+
+
+class _Member(threading.Thread):
+    """Takes one stack after the other and passes on what becomes of it."""
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(daemon=True)
+        self._crew = crew
+        self._has_left = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            self._crew.reply(error)
+        finally:
+            self._crew.reply(None)
+
+    def leave(self) -> None:
+        """Have it end, whether or not it is done."""
+        self._has_left.set()
+
+    def _work(self) -> None:
+        raise NotImplementedError
+
+
+class _Here(_Member):
+    """Trains in this process: in a thread of its own, which knows nothing of the caller's modes.
+
+    Autograd's modes, for one, hold for the thread that sets them.
+    """
+
+    def __init__(self, crew: Crew, device: torch.device) -> None:
+        super().__init__(crew)
+        self._device = device
+
+    def _work(self) -> None:
+        # MKL keeps its number of threads for each thread apart
+        torch.set_num_threads(1)
+        while (stack := self._crew.next_stack()) is not None:
+            for finished in Shard(stack, self._device).train():
+                if self._has_left.is_set():
+                    return
+                if finished:
+                    self._crew.reply(finished)
+
+
+class _Helper(_Member):
+    """Has a worker train."""
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        self._worker: Worker | None = None
+
+    def _work(self) -> None:
+        self._crew.wait_to_start()
+        try:
+            while (stack := self._crew.next_stack()) is not None:
+                if not self._train(stack):
+                    return
+        finally:
+            if self._worker:
+                idle_workers.give_back(self._worker)
+
+    def leave(self) -> None:
+        """Have it end; the worker too, if it is not done."""
+        super().leave()
+        if self.is_alive() and self._worker:
+            self._worker.kill()
+
+    def _train(self, stack: Stack) -> bool:
+        """Return whether the worker has trained all of it."""
+        shard = [trajectory.pending for trajectory in stack]
+        left = {id(run) for runs in shard for run in runs}
+        try:
+            self._worker = self._worker or idle_workers.take()
+            if self._has_left.is_set():
+                self._worker.kill()
+            for finished in self._worker.train(shard):
+                left -= {id(trained.run) for trained in finished}
+                self._crew.reply(finished)
+        except WorkerLostError as error:
+            rest = [[run for run in runs if id(run) in left] for runs in shard]
+            self._crew.reply(Lost([Trajectory(runs) for runs in rest if runs], str(error)))
+            return False
+        return True

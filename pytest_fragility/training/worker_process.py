@@ -1,0 +1,149 @@
+"""What a worker process does: it trains the stacks that it is sent, and sends the runs back.
+
+Trainings run in processes of their own, since threads of one interpreter hold each other up at
+every small operation.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+import torch
+
+from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
+from pytest_fragility.tasks.task import Task
+from pytest_fragility.training.devices import trainer_settings
+from pytest_fragility.training.shard import Shard
+from pytest_fragility.training.trajectories import Trajectory
+
+Arrays = dict[str, np.ndarray]
+Order = list[list[Run]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A trained run on its way between processes.
+
+    Parameters
+    ----------
+    place
+        Which run of which trajectory it is.
+    weights, initial_weights
+        Parameters by name.
+    record
+        How the training went.
+    mistaken
+        Which test samples are classified unlike their label.
+    """
+
+    place: tuple[int, int]
+    weights: Arrays
+    initial_weights: Arrays
+    record: TrainingRecord
+    mistaken: np.ndarray
+
+    @classmethod
+    def pack(cls, place: tuple[int, int], trained: TrainedRun) -> Parcel:
+        """Return the parcel of a run."""
+        return cls(
+            place,
+            _as_arrays(trained.weights),
+            _as_arrays(trained.initial_weights),
+            trained.record,
+            trained.mistaken.numpy(),
+        )
+
+    def unpack(self, run: Run) -> TrainedRun:
+        """Return the trained run; `run` is what was asked."""
+        return TrainedRun(
+            run,
+            _as_tensors(self.weights),
+            _as_tensors(self.initial_weights),
+            self.record,
+            torch.from_numpy(self.mistaken),
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception on its way between processes, with the traceback that it had."""
+
+    error: Exception
+    traceback: str
+
+
+class WorkerTraceback(Exception):
+    """The traceback of an exception in a worker process; shown as its cause."""
+
+
+def portable(shard: Sequence[Sequence[Run]]) -> Order:
+    """Return runs that can be pickled: their tasks hold data in the place of a loader."""
+    tasks: dict[int, Task] = {}
+    for run in (run for runs in shard for run in runs):
+        if id(run.task) not in tasks:
+            tasks[id(run.task)] = Task(run.task.name, partial(_same, run.task.data))
+    return [[replace(run, task=tasks[id(run.task)]) for run in runs] for runs in shard]
+
+
+def serve() -> None:
+    """Train what comes in on standard input until it is closed."""
+    # an interrupt is the parent's to deal with, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    orders, replies = sys.stdin.buffer, _own_output()
+    with trainer_settings():
+        while (order := _next_order(orders)) is not None:
+            _train(order, replies)
+
+
+def _own_output() -> BinaryIO:
+    """Return standard output; what else is printed goes to standard error from now on."""
+    own = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return own
+
+
+def _next_order(orders: BinaryIO) -> Order | None:
+    try:
+        order: Order = pickle.load(orders)
+    except EOFError:
+        return None
+    return order
+
+
+def _train(order: Order, replies: BinaryIO) -> None:
+    places = {id(run): (i, j) for i, runs in enumerate(order) for j, run in enumerate(runs)}
+    try:
+        shard = Shard([Trajectory(runs) for runs in order], torch.device("cpu"))
+        for finished in shard.train():
+            if finished:
+                _reply([Parcel.pack(places[id(each.run)], each) for each in finished], replies)
+        _reply(None, replies)
+    except Exception as error:
+        _reply(Failure(error, traceback.format_exc()), replies)
+
+
+def _reply(reply: list[Parcel] | Failure | None, replies: BinaryIO) -> None:
+    pickle.dump(reply, replies, protocol=pickle.HIGHEST_PROTOCOL)
+    replies.flush()
+
+
+def _as_arrays(tensors: dict[str, torch.Tensor]) -> Arrays:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _as_tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _same(value: T) -> T:
+    return value
