@@ -331,7 +331,7 @@ def audit(
         Training set sizes, at least two.
     seeds
         A number of seeds, or a list of them; at least two. ``auto`` trains them as they are
-        needed, for each check, in looks at 3, 5, 8, 13 and 21 seeds; ``auto-34`` goes on to 34.
+        needed, for each check, in looks at 5, 8, 13 and 21 seeds; ``auto-34`` goes on to 34.
     perturbations
         Names from the catalogue, `Perturbation` objects, or functions from `Recipe` to `Recipe`.
     checkpoints

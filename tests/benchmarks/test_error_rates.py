@@ -61,7 +61,7 @@ def test_five_seeds(case: Case, scatter: str) -> None:
 @pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
 @every_scatter
 def test_looks(case: Case, scatter: str) -> None:
-    """3, 5, 8, 13 and 21 seeds, as long as they do not decide."""
+    """5, 8, 13 and 21 seeds, as long as they do not decide."""
     found = staged_rates(case.kind, case.truth, SCATTERS[scatter], audits=AUDITS)
     rate = found[case.wrong]
     print(f"\nin looks: {case}, {scatter}: {case.wrong} in {100 * rate:.2f} %")

@@ -21,7 +21,7 @@ def falling(project: Project) -> Project:
 def test_the_header_says_how_far_looks_go(falling: Project) -> None:
     """Before anything is trained."""
     result = falling.run("--fragility", AUTO, "--collect-only")
-    result.stdout.fnmatch_lines(["fragility: profile standard, 3 to 21 seeds, *"])
+    result.stdout.fnmatch_lines(["fragility: profile standard, 5 to 21 seeds, *"])
 
 
 def test_checks_take_the_seeds_they_need(falling: Project) -> None:
@@ -29,8 +29,8 @@ def test_checks_take_the_seeds_they_need(falling: Project) -> None:
     result = falling.run("--fragility", AUTO)
     result.assert_outcomes(passed=len(ALL_CHECKS))
     text = " ".join(" ".join(summary(result)).split())
-    assert "99 % intervals at each of 5 looks, which share 5 %" in text
-    assert "of looks at 3, 5, 8, 13 and 21" in text
+    assert "98.75 % intervals at each of 4 looks, which share 5 %" in text
+    assert "of looks at 5, 8, 13 and 21" in text
     stored = len(falling.stored())
     assert 2 * BASELINE_RUNS <= stored < 2 * 7 * BASELINE_RUNS
     again = falling.run("--fragility", AUTO)
@@ -43,23 +43,23 @@ def test_markers_and_files_ask_for_it_too(project: Project, where: str) -> None:
     """As on the command line."""
     if where == "ini":
         project.audit("falling", FREE)
-        project.pytester.makeini("[pytest]\nfragility_seeds = auto-5\n")
+        project.pytester.makeini("[pytest]\nfragility_seeds = auto-8\n")
     else:
-        project.audit("falling", "**{**SMALL, 'seeds': 'auto-5'}")
+        project.audit("falling", "**{**SMALL, 'seeds': 'auto-8'}")
     records = project.records()
-    assert {tuple(record["looks"]) for record in records} == {(3, 5)}
-    assert {len(record["seeds"]) for record in records} <= {3, 5}
+    assert {tuple(record["looks"]) for record in records} == {(5, 8)}
+    assert {len(record["seeds"]) for record in records} <= {5, 8}
 
 
 def test_an_open_check_says_what_would_decide(project: Project) -> None:
     """With the option to say so."""
     project.audit("noise", FREE)
-    result = project.run("--fragility", "--fragility-seeds=auto-5", "-k", "trend-baseline")
+    result = project.run("--fragility", "--fragility-seeds=auto-8", "-k", "trend-baseline")
     result.assert_outcomes(failed=1, deselected=len(ALL_CHECKS) - 1)
     text = " ".join(result.stdout.str().replace("E  ", "").split())
     assert "97.5 % intervals over seeds at each of 2 looks, which share 5 %" in text
     assert "(--fragility-seeds=auto-" in text or "More than 200 seeds would be needed" in text
-    assert "Rerun: pytest --fragility --fragility-seeds=auto-5" in text
+    assert "Rerun: pytest --fragility --fragility-seeds=auto-8" in text
 
 
 def test_a_measure_of_the_command_line(project: Project) -> None:
