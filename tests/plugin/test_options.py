@@ -169,7 +169,7 @@ def test_header_is_silent_without_audits(project: Project) -> None:
     [
         ("--fragility-seeds=1", "*expected at least two seeds*"),
         ("--fragility-seeds=some", "*seeds='some': expected a number, a list of numbers, auto*"),
-        ("--fragility-seeds=auto-2", "*seeds='auto-2': expected * auto-N with N the*3 or more*"),
+        ("--fragility-seeds=auto-4", "*seeds='auto-4': expected * auto-N with N the*5 or more*"),
         ("--fragility-fit=theilsen", "*fit='theilsen' (did you mean 'theil-sen'?)*"),
         ("--fragility-alpha=1.5", "*alpha=1.5: expected a number between 0 and 1*"),
         ("--fragility-alpha=nan", "*alpha=nan: expected a number between 0 and 1*"),
