@@ -48,7 +48,8 @@ class Equivalence:
 
 
 def _scale_invariant(baseline: Recipe, optimizer: SGD) -> Recipe:
-    hidden = tuple(max(3, width) for width in baseline.architecture.hidden) or (64,)
+    widths = getattr(baseline.architecture, "hidden", ())
+    hidden = tuple(max(3, width) for width in widths) or (64,)
     return Recipe(
         architecture=ScaleInvariantMLP(hidden=hidden),
         optimizer=optimizer,

@@ -132,8 +132,9 @@ class NetworkStack:
         first = runs[0].run
         data = first.task.data
         structure = build_network(first.recipe.architecture, data.input_shape, data.classes)
-        # a run from a store has its weights in alphabetical order
+        # a run from a store has its tensors in alphabetical order
         names = [name for name, _ in structure.named_parameters()]
+        buffer_names = [name for name, _ in structure.named_buffers()]
         subsets = [training_subset(data, first.n, run.run.seed) for run in runs]
 
         def load_samples() -> Samples:
@@ -145,8 +146,10 @@ class NetworkStack:
             structure=structure.to(device, dtype_of(runs[0])).eval(),
             weights=_stack(names, [run.weights for run in runs], device),
             initial_weights=_stack(names, [run.initial_weights for run in runs], device),
-            buffers={},
-            initial_buffers={},
+            buffers=_stack(buffer_names, [run.state.buffers for run in runs], device),
+            initial_buffers=_stack(
+                buffer_names, [run.initial_state.buffers for run in runs], device
+            ),
             recipe=first.recipe,
             n=first.n,
             seeds=tuple(run.run.seed for run in runs),

@@ -13,6 +13,7 @@ from pytest_fragility.recipes import Recipe
 if TYPE_CHECKING:
     import torch
 
+    from pytest_fragility.networks import NetworkState
     from pytest_fragility.tasks.task import Task
 
 
@@ -109,8 +110,8 @@ class TrainedRun:
     ----------
     run
         What was asked.
-    weights, initial_weights
-        Parameters by name, in the recipe's precision, on the CPU.
+    state, initial_state
+        Parameters and buffers, in the recipe's precision, on the CPU.
     record
         How the training went.
     mistaken
@@ -118,7 +119,17 @@ class TrainedRun:
     """
 
     run: Run
-    weights: dict[str, torch.Tensor]
-    initial_weights: dict[str, torch.Tensor]
+    state: NetworkState
+    initial_state: NetworkState
     record: TrainingRecord
     mistaken: torch.Tensor
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The trained parameters, by name."""
+        return self.state.weights
+
+    @property
+    def initial_weights(self) -> dict[str, torch.Tensor]:
+        """The parameters before training, by name."""
+        return self.initial_state.weights

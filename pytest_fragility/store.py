@@ -16,9 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pytest_fragility.errors import StoreError
+from pytest_fragility.networks import NetworkState
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 
 WEIGHTS, INITIAL = "weights/", "initial/"
+BUFFERS, INITIAL_BUFFERS = "buffers/", "initial buffers/"
 MISTAKEN = "mistaken test samples, eight to a byte"
 LOCK = "training.lock"
 
@@ -83,9 +85,12 @@ class Store:
             with safe_open(path, framework="pt", device="cpu") as entry:
                 record = TrainingRecord(**json.loads(entry.metadata()["record"]))
                 tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118
-            weights, initial = _strip(tensors, WEIGHTS), _strip(tensors, INITIAL)
-            if not weights or weights.keys() != initial.keys():
+            state = NetworkState(_strip(tensors, WEIGHTS), _strip(tensors, BUFFERS))
+            initial = NetworkState(_strip(tensors, INITIAL), _strip(tensors, INITIAL_BUFFERS))
+            if not state.weights or state.weights.keys() != initial.weights.keys():
                 raise ValueError("its weights are missing")
+            if state.buffers.keys() != initial.buffers.keys():
+                raise ValueError("its buffers are missing")
             mistaken = _unpack(tensors[MISTAKEN], record)
         except FileNotFoundError:
             return None
@@ -94,7 +99,7 @@ class Store:
             return None
         except OSError as error:
             raise StoreError(f"cannot read the trained run {path}: {error}") from error
-        return TrainedRun(run, weights, initial, record, mistaken)
+        return TrainedRun(run, state, initial, record, mistaken)
 
     def save(self, trained: TrainedRun, key: str) -> None:
         """Keep a trained run under its key.
@@ -105,8 +110,16 @@ class Store:
             If it cannot be written.
         """
         path = self._path(key)
-        tensors = {WEIGHTS + name: tensor for name, tensor in trained.weights.items()}
-        tensors |= {INITIAL + name: tensor for name, tensor in trained.initial_weights.items()}
+        tensors = {
+            prefix + name: tensor
+            for prefix, part in (
+                (WEIGHTS, trained.state.weights),
+                (INITIAL, trained.initial_state.weights),
+                (BUFFERS, trained.state.buffers),
+                (INITIAL_BUFFERS, trained.initial_state.buffers),
+            )
+            for name, tensor in part.items()
+        }
         tensors[MISTAKEN] = torch.from_numpy(np.packbits(trained.mistaken.numpy()))
         metadata = {
             "record": json.dumps(trained.record.to_dict()),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_fragility.networks import build_network
+from pytest_fragility.networks import NetworkState, build_network
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.reprs import PrintsItsRepr
@@ -143,8 +143,8 @@ def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) 
     generator = torch.Generator(device=device)
     generator.manual_seed(derive_seed("measure", run.identity))
     return {
-        "model": _module(trained, trained.weights, device),
-        "initial_model": _module(trained, trained.initial_weights, device),
+        "model": _module(trained, trained.state, device),
+        "initial_model": _module(trained, trained.initial_state, device),
         "inputs": torch.from_numpy(data.train_inputs[subset]).to(device, dtype_of(trained)),
         "labels": torch.from_numpy(data.train_labels[subset]).to(device),
         "recipe": run.recipe,
@@ -159,12 +159,10 @@ def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) 
     }
 
 
-def _module(
-    trained: TrainedRun, weights: dict[str, torch.Tensor], device: torch.device
-) -> torch.nn.Module:
+def _module(trained: TrainedRun, state: NetworkState, device: torch.device) -> torch.nn.Module:
     data = trained.run.task.data
     network = build_network(trained.run.recipe.architecture, data.input_shape, data.classes)
-    network.to(dtype_of(trained)).load_state_dict(weights)
+    state.load_into(network.to(dtype_of(trained)))
     return network.to(device).eval()
 
 

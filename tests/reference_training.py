@@ -1,7 +1,8 @@
 """The plain way to train one run: a loop over ``torch.optim``, with nothing of the batched trainer.
 
-The subset, the initial weights, the order of samples and the steps at which stopping rules are
-looked at are inputs of an experiment and are shared with the trainer; what is done with them is
+The subset, the initial weights, the order of samples, the random numbers of a forward pass and the
+steps at which stopping rules are looked at are inputs of an experiment and are shared with the
+trainer; what is done with them is
 written here a second time, from torch's own parts. Overtime is left out: whoever needs it says how
 many steps to take.
 """
@@ -18,9 +19,11 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
-from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks import build_network, initial_state
+from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop, Schedule
 from pytest_fragility.runs import Run
+from pytest_fragility.training.one_at_a_time import seeded
 from pytest_fragility.training.sampling import SampleOrder, training_subset
 from pytest_fragility.training.stopping import next_check
 
@@ -94,7 +97,9 @@ def train_alone(run: Run, *, steps: int | None = None) -> tuple[torch.nn.Module,
     data, recipe = run.task.data, run.recipe
     dtype = {"float32": torch.float32, "float64": torch.float64}[recipe.precision]
     network = build_network(recipe.architecture, data.input_shape, data.classes).to(dtype)
-    network.load_state_dict(initial_weights(network, recipe, run.seed))
+    initial_state(
+        network, recipe, run.seed, input_shape=data.input_shape, classes=data.classes
+    ).load_into(network)
     subset = training_subset(data, run.n, run.seed)
     inputs = torch.from_numpy(data.train_inputs[subset]).to(dtype)
     labels = torch.from_numpy(data.train_labels[subset])
@@ -103,7 +108,8 @@ def train_alone(run: Run, *, steps: int | None = None) -> tuple[torch.nn.Module,
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch_optimizer(recipe.optimizer, trained)
     scheduler = torch_scheduler(recipe.schedule, optimizer)
-    step = 0
+    dropout_seed = torch.tensor(derive_seed("dropout", run.n, run.seed))
+    step = taken = 0
     while True:
         limit = steps if steps is not None else recipe.stopping.step_limit
         until = min(next_check(step), limit)
@@ -111,7 +117,9 @@ def train_alone(run: Run, *, steps: int | None = None) -> tuple[torch.nn.Module,
         recent_loss = 0.0
         for batch in positions.view(-1, batch_size):
             optimizer.zero_grad()
-            logits, target = network(inputs[batch]), labels[batch]
+            with seeded(dropout_seed, torch.tensor(taken)):
+                logits, target = network(inputs[batch]), labels[batch]
+            taken += 1
             loss = functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             if recipe.gradient_clipping is not None:

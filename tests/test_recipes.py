@@ -110,7 +110,7 @@ DIFFERENT: list[Recipe] = [
         (lambda: Recipe(precision="float16"), r"Recipe\.precision='float16': expected one of flo"),
         (lambda: Recipe(schedule=0.9), r"\.schedule=0\.9: expected Sch"),  # type: ignore[arg-type]
         (lambda: Recipe(optimizer="sgd"), r"Recipe\.optimizer='sgd'"),  # type: ignore[arg-type]
-        (lambda: Recipe(architecture=8), r"\.architecture=8: expected MLP"),  # type: ignore[arg-type]
+        (lambda: Recipe(architecture=8), r"\.architecture=8: expected an arch"),  # type: ignore[arg-type]
         (lambda: Recipe(stopping=100), r"Recipe\.stopping=100: expected"),  # type: ignore[arg-type]
         (lambda: StoppingRule(overtime=0.5), r"StoppingRule\.overtime=0\.5: expected 1, or a lar"),
         (lambda: fixed_steps(5).with_overtime(0), r"StoppingRule\.overtime=0"),

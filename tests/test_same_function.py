@@ -28,6 +28,7 @@ from pytest_fragility.families import Family, FamilyPlan, middle_size, train_fam
 from pytest_fragility.measures import Measure, noise, oracle_test_error, path_norm
 from pytest_fragility.measures.measure import unclaimed
 from pytest_fragility.measures.same_function import DRAWS, equivalence_values, symmetry_values
+from pytest_fragility.networks import NetworkState
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe, fixed_steps
 from pytest_fragility.runs import TrainedRun
@@ -67,7 +68,7 @@ def diverged(run: TrainedRun) -> TrainedRun:
     """Return a run whose training has come to nothing."""
     weights = {name: torch.full_like(weight, math.nan) for name, weight in run.weights.items()}
     record = replace(run.record, diverged=True, reached_target=False, train_loss=math.nan)
-    return replace(run, weights=weights, record=record)
+    return replace(run, state=NetworkState(weights), record=record)
 
 
 def at_symmetry(
@@ -385,7 +386,8 @@ def test_trainings_that_are_not_equivalent_are_an_error(family: Family) -> None:
     def spoil(run: TrainedRun) -> TrainedRun:
         if run.run.recipe.initialization_scale == 1:
             return run
-        return replace(run, weights={**run.weights, "1.weight": run.initial_weights["1.weight"]})
+        spoilt = {**run.weights, "1.weight": run.initial_weights["1.weight"]}
+        return replace(run, state=NetworkState(spoilt))
 
     spoilt = with_equivalents(family, spoil)
     with pytest.raises(TrainingError, match=r"equivalence initialization-rate: .* seed 0\)"):

@@ -22,7 +22,8 @@ from pytest_fragility.recipes import (
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task
 from pytest_fragility.trained_networks import TrainedNetwork
-from pytest_fragility.training.stacking import MappedNetwork, stack_network
+from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.stacking import examine
 from pytest_fragility.training.trainer import train
 from tests.reference_training import train_alone
 
@@ -162,8 +163,11 @@ def test_the_classifier_is_not_trained(blobs: Task, optimizer: SGD | Adam, preci
 def test_it_is_trained_through_autograd_with_its_trained_parameters_alone() -> None:
     """The stacked form takes the two trained matrices, and equals autograd network by network."""
     network = build_network(LAYERS, (6,), 4).double()
-    stacked = stack_network(network, label_smoothing=0.2)
-    assert isinstance(stacked, MappedNetwork)
+    form = examine(network, "scale-invariant", (6,), 4)
+    assert (form.kind, form.is_same_in_training) == ("mapped", True)
+    stacked = form.stack(network, label_smoothing=0.2)
+    fixed = torch.stack([network.get_parameter(CLASSIFIER).detach()] * 3)
+    carried = Carried({CLASSIFIER: fixed}, torch.arange(3), torch.zeros((), dtype=torch.int64))
     generator = torch.Generator().manual_seed(0)
     weights = [
         torch.randn(3, *shape, generator=generator, dtype=torch.float64)
@@ -172,7 +176,7 @@ def test_it_is_trained_through_autograd_with_its_trained_parameters_alone() -> N
     inputs = torch.randn(3, 9, 6, generator=generator, dtype=torch.float64)
     labels = torch.randint(4, (3, 9), generator=generator)
     gradients = [torch.full_like(weight, torch.nan) for weight in weights]
-    losses = stacked.bind(weights, gradients)(inputs, labels)
+    losses = stacked.bind(weights, gradients, carried)(inputs, labels)
     trained = [network.get_parameter(name) for name in ("1.weight", "4.weight")]
     for place in range(3):
         with torch.no_grad():

@@ -10,17 +10,20 @@ from torch.nn import functional
 
 from pytest_fragility.networks import build_network
 from pytest_fragility.recipes import MLP
-from pytest_fragility.training.stacking import (
-    MappedNetwork,
+from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.mapped import MappedNetwork
+from pytest_fragility.training.one_at_a_time import OneAtATime
+from pytest_fragility.training.perceptrons import (
     Perceptron,
     StackedNetwork,
     Tensors,
-    stack_network,
+    as_perceptron,
 )
 
 NETWORKS, BATCH, CLASSES = 3, 7, 4
+NOTHING = Carried({}, torch.arange(NETWORKS), torch.zeros((), dtype=torch.int64))
 
-PERCEPTRONS: dict[str, nn.Sequential] = {
+PERCEPTRONS: dict[str, nn.Module] = {
     "built-in": build_network(MLP(hidden=(8, 6)), (5,), CLASSES),
     "linear": build_network(MLP(hidden=()), (5,), CLASSES),
     "no-bias": nn.Sequential(
@@ -40,6 +43,21 @@ OTHERS: dict[str, nn.Module] = {
     "late-flatten": nn.Sequential(nn.Linear(5, CLASSES), nn.Flatten()),
     "no-sequential": nn.Linear(5, CLASSES),
 }
+
+
+def stack_network(network: nn.Module, label_smoothing: float = 0.0) -> StackedNetwork:
+    """Return the perceptron's own form where there is one, else the mapped one."""
+    perceptron = as_perceptron(network, label_smoothing=label_smoothing)
+    return perceptron or MappedNetwork(network, label_smoothing)
+
+
+def carried_by(network: nn.Module) -> Carried:
+    """Return what a stack carries: each network the same fixed parameters and buffers."""
+    fixed = {n: each.detach() for n, each in network.named_parameters() if not each.requires_grad}
+    fixed |= dict(network.named_buffers())
+    tensors = {n: torch.stack([each.clone()] * NETWORKS) for n, each in fixed.items()}
+    seeds = torch.arange(NETWORKS)
+    return Carried(tensors, seeds, torch.zeros((), dtype=torch.int64))
 
 
 def draw(network: nn.Module, scale: float = 1.0) -> tuple[Tensors, torch.Tensor, torch.Tensor]:
@@ -79,16 +97,20 @@ def autograd_losses(
 
 
 def stacked_losses(
-    stacked: StackedNetwork, weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor
+    stacked: StackedNetwork,
+    weights: Tensors,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    carried: Carried = NOTHING,
 ) -> tuple[torch.Tensor, Tensors]:
     """Return losses and gradients of the stack."""
     gradients = [torch.full_like(weight, torch.nan) for weight in weights]
-    return stacked.bind(weights, gradients)(inputs, labels), gradients
+    return stacked.bind(weights, gradients, carried)(inputs, labels), gradients
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 @pytest.mark.parametrize("network", PERCEPTRONS.values(), ids=PERCEPTRONS)
-def test_perceptron_equals_autograd(network: nn.Sequential, scale: float) -> None:
+def test_perceptron_equals_autograd(network: nn.Module, scale: float) -> None:
     """The backward pass written out equals autograd, also where the softmax saturates."""
     weights, inputs, labels = draw(network, scale)
     stacked = stack_network(network)
@@ -99,8 +121,8 @@ def test_perceptron_equals_autograd(network: nn.Sequential, scale: float) -> Non
 
 
 @pytest.mark.parametrize("network", PERCEPTRONS.values(), ids=PERCEPTRONS)
-def test_perceptron_equals_mapped_network(network: nn.Sequential) -> None:
-    """Both stacked forms of one network agree in logits, losses and gradients."""
+def test_perceptron_equals_mapped_network(network: nn.Module) -> None:
+    """The stacked forms of one network agree in logits, losses and gradients."""
     weights, inputs, labels = draw(network)
     perceptron, mapped = stack_network(network), MappedNetwork(network)
     torch.testing.assert_close(
@@ -109,8 +131,13 @@ def test_perceptron_equals_mapped_network(network: nn.Sequential) -> None:
         rtol=1e-12,
         atol=1e-12,
     )
-    logits = perceptron.logits(weights, inputs)
-    torch.testing.assert_close(logits, mapped.logits(weights, inputs), rtol=1e-12, atol=1e-12)
+    for other in (mapped, OneAtATime(network)):
+        torch.testing.assert_close(
+            perceptron.logits(weights, NOTHING, inputs),
+            other.logits(weights, NOTHING, inputs),
+            rtol=1e-12,
+            atol=1e-12,
+        )
 
 
 @pytest.mark.parametrize("network", OTHERS.values(), ids=OTHERS)
@@ -120,8 +147,9 @@ def test_other_networks_go_through_vmap(network: nn.Module) -> None:
     stacked = stack_network(network)
     assert isinstance(stacked, MappedNetwork)
     expected = autograd_losses(network, weights, inputs, labels)
-    found = stacked_losses(stacked, weights, inputs, labels)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for form in (stacked, OneAtATime(network)):
+        found = stacked_losses(form, weights, inputs, labels)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])
@@ -138,6 +166,7 @@ def test_smoothed_labels_change_gradients_alone(
     for stacked in (
         stack_network(network, label_smoothing=label_smoothing),
         MappedNetwork(network, label_smoothing),
+        OneAtATime(network, label_smoothing),
     ):
         found = stacked_losses(stacked, weights, inputs, labels)
         torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12 * scale)
@@ -153,7 +182,7 @@ def test_what_is_not_trained_is_no_weight() -> None:
         for shape in ((8, 5), (8,))
     ]
     inputs = torch.randn(NETWORKS, BATCH, 5, generator=generator, dtype=torch.float64)
-    logits = stack_network(network).logits(weights, inputs)
+    logits = stack_network(network).logits(weights, carried_by(network), inputs)
     for place in range(NETWORKS):
         hidden = functional.linear(inputs[place], weights[0][place], weights[1][place]).relu()
         expected = hidden @ fixed.mT
@@ -176,7 +205,7 @@ def test_inputs_of_several_axes_are_flattened() -> None:
     generator = torch.Generator().manual_seed(1)
     shape = (NETWORKS, BATCH, 5, 1, 2)
     inputs = torch.randn(shape, generator=generator, dtype=torch.float64)
-    logits = stack_network(network).logits(weights, inputs)
+    logits = stack_network(network).logits(weights, NOTHING, inputs)
     names = [name for name, _ in network.named_parameters()]
     for place in range(NETWORKS):
         single = {name: weight[place] for name, weight in zip(names, weights, strict=True)}

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 import pytest_fragility.store
 from pytest_fragility.errors import StoreError
 from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.networks import NetworkState
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.store import MISTAKEN, DamagedEntryWarning, Store
@@ -83,8 +84,14 @@ def test_round_trip_keeps_every_bit(blobs: Task, store: Store) -> None:
     mistaken[[0, 7, 8, 30, 31, 59, 60]] = True
     saved = TrainedRun(
         run,
-        {"1.weight": odd, "1.bias": odd[0] + 1},
-        {"1.weight": -odd, "1.bias": odd[1] + 1},
+        NetworkState(
+            {"1.weight": odd, "1.bias": odd[0] + 1},
+            {"2.running_mean": odd[1].clone(), "2.num_batches_tracked": torch.tensor(1 << 40)},
+        ),
+        NetworkState(
+            {"1.weight": -odd, "1.bias": odd[1] + 1},
+            {"2.running_mean": -odd[1], "2.num_batches_tracked": torch.tensor(0)},
+        ),
         record,
         mistaken,
     )
@@ -100,6 +107,11 @@ def test_round_trip_keeps_every_bit(blobs: Task, store: Store) -> None:
         assert loaded.weights[name].dtype == torch.float32
         assert loaded.weights[name].numpy().tobytes() == weight.numpy().tobytes()
     assert loaded.initial_weights["1.weight"].numpy().tobytes() == (-odd).numpy().tobytes()
+    for ours, theirs in ((loaded.state, saved.state), (loaded.initial_state, saved.initial_state)):
+        assert set(ours.buffers) == {"2.running_mean", "2.num_batches_tracked"}
+        for name, buffer in theirs.buffers.items():
+            assert ours.buffers[name].dtype == buffer.dtype
+            assert ours.buffers[name].numpy().tobytes() == buffer.numpy().tobytes()
 
 
 def test_a_diverged_run_is_kept_too(

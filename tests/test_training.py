@@ -162,7 +162,7 @@ def test_all_settings_mixed_equal_training_alone(precision: str) -> None:
         for place, variant in enumerate([*VARIANTS, *VARIANTS[::-1], *VARIANTS[::3]])
     ]
     runs = [Run(ODD, 20 + place % 3, recipe, place % 2) for place, recipe in enumerate(recipes)]
-    assert len(plan_shards(find_trajectories(runs), processes=1)) == 2
+    assert len(plan_shards(find_trajectories(runs), torch.device("cpu"), processes=1)) == 2
     for trained in train_all(runs):
         assert_like_alone(trained)
 
@@ -431,7 +431,9 @@ def test_stacks_hold_what_can_train_together() -> None:
         for seed in (0, 1)
     ]
     for processes in (1, 2, 5):
-        trajectories = plan_shards(find_trajectories(runs), processes=processes, limit=10)
+        trajectories = plan_shards(
+            find_trajectories(runs), torch.device("cpu"), processes=processes, limit=10
+        )
         shards = [[trajectory.first for trajectory in shard] for shard in trajectories]
         members = [id(run) for shard in shards for run in shard]
         assert sorted(members) == sorted(map(id, runs))

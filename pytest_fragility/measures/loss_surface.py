@@ -8,7 +8,7 @@ from torch.nn import functional
 from pytest_fragility.measures.outputs import in_double, logits_of
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.training.stacking import Perceptron, stack_network
+from pytest_fragility.training.perceptrons import as_perceptron
 
 
 class LossSurface:
@@ -42,11 +42,11 @@ class LossSurface:
 
     def losses_and_gradients(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each network's loss, shape (K,), and its gradient, shape (K, P)."""
-        network = stack_network(self._stack.structure)
-        if isinstance(network, Perceptron):
+        perceptron = as_perceptron(self._stack.structure)
+        if perceptron is not None:
             rows = torch.empty_like(weights)
             parts, slots = split_vectors(self._stack, weights), split_vectors(self._stack, rows)
-            losses_of = network.bind(list(parts.values()), list(slots.values()))
+            losses_of = perceptron.losses(list(parts.values()), list(slots.values()))
             return losses_of(self._inputs, self._labels), rows
         with torch.enable_grad():
             leaf = weights.detach().requires_grad_()

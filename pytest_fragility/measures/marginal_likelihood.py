@@ -236,7 +236,7 @@ def _kernel(stack: NetworkStack, place: int) -> Kernel:
 
 def _prior(stack: NetworkStack) -> tuple[Hashable, ...]:
     recipe = stack.recipe
-    return str(recipe.architecture), recipe.initialization, recipe.initialization_scale
+    return recipe.architecture, recipe.initialization, recipe.initialization_scale
 
 
 def _weight_variance(recipe: Recipe) -> float:

@@ -7,7 +7,7 @@ from torch.func import functional_call, vmap
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.network_stacks import NetworkStack, Tensors
-from pytest_fragility.training.stacking import Perceptron, stack_network
+from pytest_fragility.training.perceptrons import as_perceptron
 
 SMALLEST_FOR_MARGIN = 10
 
@@ -26,9 +26,9 @@ def logits_of(
     inputs
         Shape (S, samples, *input shape).
     """
-    network = stack_network(structure)
-    if isinstance(network, Perceptron):
-        return network.logits(list(weights.values()), inputs)
+    perceptron = as_perceptron(structure)
+    if perceptron is not None:
+        return perceptron.outputs(list(weights.values()), inputs)
 
     def one(weights: Tensors, buffers: Tensors, inputs: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = functional_call(structure, {**weights, **buffers}, (inputs,))

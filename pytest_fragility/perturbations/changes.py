@@ -45,26 +45,12 @@ def initialize(scheme: str) -> Change:
 
 def scale_width(factor: float) -> Change:
     """Multiply the width of every hidden layer; it stays at least 3."""
-
-    def change(recipe: Recipe) -> Recipe:
-        hidden = tuple(max(3, round(width * factor)) for width in recipe.architecture.hidden)
-        return recipe.replace(architecture=dataclasses.replace(recipe.architecture, hidden=hidden))
-
-    return change
+    return lambda recipe: recipe.replace(architecture=recipe.architecture.with_width(factor))
 
 
 def change_depth(layers: int) -> Change:
     """Repeat the last hidden layer so many times more, or take so many away; one stays."""
-
-    def change(recipe: Recipe) -> Recipe:
-        hidden = recipe.architecture.hidden
-        if not hidden:
-            return recipe
-        deeper = hidden + hidden[-1:] * max(layers, 0)
-        hidden = deeper[: max(1, len(hidden) + layers)]
-        return recipe.replace(architecture=dataclasses.replace(recipe.architecture, hidden=hidden))
-
-    return change
+    return lambda recipe: recipe.replace(architecture=recipe.architecture.with_depth(layers))
 
 
 def use(optimizer: Optimizer) -> Change:

@@ -1,6 +1,16 @@
 """Recipes, and what they are made of."""
 
-from pytest_fragility.recipes.architectures import MLP, Architecture, ScaleInvariantMLP
+from pytest_fragility.recipes.architectures import (
+    ARCHITECTURES,
+    CNN,
+    HE_NORMAL,
+    MLP,
+    Architecture,
+    ResNet,
+    ScaleInvariantMLP,
+    ViT,
+)
+from pytest_fragility.recipes.factories import OWN, Factory
 from pytest_fragility.recipes.optimizers import (
     SGD,
     Adam,
@@ -9,7 +19,7 @@ from pytest_fragility.recipes.optimizers import (
     RMSprop,
     describe_optimizer,
 )
-from pytest_fragility.recipes.recipe import HE_NORMAL, INITIALIZATIONS, PRECISIONS, Recipe
+from pytest_fragility.recipes.recipe import INITIALIZATIONS, PRECISIONS, Recipe
 from pytest_fragility.recipes.schedules import Schedule, cosine, exponential, step_decay
 from pytest_fragility.recipes.stopping import (
     StoppingRule,
@@ -19,20 +29,26 @@ from pytest_fragility.recipes.stopping import (
 )
 
 __all__ = [
+    "ARCHITECTURES",
+    "CNN",
     "HE_NORMAL",
     "INITIALIZATIONS",
     "MLP",
+    "OWN",
     "PRECISIONS",
     "SGD",
     "Adam",
     "AdamW",
     "Architecture",
+    "Factory",
     "Optimizer",
     "RMSprop",
     "Recipe",
+    "ResNet",
     "ScaleInvariantMLP",
     "Schedule",
     "StoppingRule",
+    "ViT",
     "cosine",
     "cross_entropy_below",
     "describe_optimizer",

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pytest_fragility.recipes.architectures import MLP, Architecture, ScaleInvariantMLP
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.recipes.architectures import ARCHITECTURES, HE_NORMAL, MLP, Architecture
+from pytest_fragility.recipes.factories import OWN, Factory
 from pytest_fragility.recipes.optimizers import (
     SGD,
     Adam,
@@ -31,7 +33,6 @@ from pytest_fragility.recipes.rules import (
 from pytest_fragility.recipes.schedules import Schedule
 from pytest_fragility.recipes.stopping import StoppingRule
 
-HE_NORMAL = "he-normal"
 INITIALIZATIONS = (
     HE_NORMAL,
     "he-uniform",
@@ -50,7 +51,9 @@ class Recipe(ShortRepr):
     Parameters
     ----------
     architecture
-        The network.
+        The network: an `Architecture`, the name of one with its defaults (``mlp``, ``cnn``,
+        ``resnet``, ``vit``, ``scale_invariant``), or a function that returns a new module, which
+        becomes a `Factory`.
     optimizer
         The optimizer with its hyperparameters.
     schedule
@@ -58,12 +61,15 @@ class Recipe(ShortRepr):
     batch_size
         Samples per step; a training set that is smaller is used whole.
     initialization
-        How initial weights are drawn; biases start at zero. ``he-normal`` and ``he-uniform`` have
-        variance 2 / fan_in (He et al. 2015, eq. 10), ``glorot-normal`` and ``glorot-uniform``
-        2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 12), ``lecun-normal`` 1 / fan_in;
-        ``orthogonal`` is a random orthogonal matrix times sqrt(2) (Saxe et al. 2014).
+        How the initial weights of linear layers and convolutions are drawn; their biases start at
+        zero. ``he-normal`` and ``he-uniform`` have variance 2 / fan_in (He et al. 2015, eq. 10),
+        ``glorot-normal`` and ``glorot-uniform`` 2 / (fan_in + fan_out) (Glorot & Bengio 2010,
+        eq. 12), ``lecun-normal`` 1 / fan_in; ``orthogonal`` is a random orthogonal matrix times
+        sqrt(2) (Saxe et al. 2014). All other parameters start as they are built. ``own``, for a
+        `Factory`, leaves every parameter as it is built, biases too. Empty, which is the default,
+        takes the architecture's: ``he-normal``, or ``own``.
     initialization_scale
-        Factor on the initial weights.
+        Factor on the initial weights of linear layers and convolutions.
     label_smoothing
         Share of the target that is spread evenly over all classes, in [0, 1) (Szegedy et al.
         2016, section 7). What is reported as train loss is the plain cross-entropy.
@@ -87,7 +93,7 @@ class Recipe(ShortRepr):
     optimizer: Optimizer = field(default_factory=SGD)
     schedule: Schedule = field(default_factory=Schedule)
     batch_size: int = 16
-    initialization: str = HE_NORMAL
+    initialization: str = ""
     initialization_scale: float = 1.0
     label_smoothing: float = 0.0
     gradient_clipping: float | None = None
@@ -96,14 +102,18 @@ class Recipe(ShortRepr):
     stopping: StoppingRule = field(default_factory=StoppingRule)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "architecture", _as_architecture(self.architecture))
+        if not self.initialization:
+            own = self.architecture.default_initialization
+            object.__setattr__(self, "initialization", own)
+        is_own = isinstance(self.architecture, Factory)
         clipping = Rule(lambda value: value is None or POSITIVE.holds(value), "None or positive")
         check(
             self,
-            architecture=one_of(MLP, ScaleInvariantMLP),
             optimizer=one_of(SGD, Adam, AdamW, RMSprop),
             schedule=one_of(Schedule),
             batch_size=COUNT,
-            initialization=named(*INITIALIZATIONS),
+            initialization=named(*INITIALIZATIONS, *([OWN] if is_own else [])),
             initialization_scale=POSITIVE,
             label_smoothing=FRACTION,
             gradient_clipping=clipping,
@@ -113,7 +123,14 @@ class Recipe(ShortRepr):
         )
 
     def replace(self, **changes: Any) -> Recipe:
-        """Return a copy with some fields replaced."""
+        """Return a copy with some fields replaced.
+
+        With another architecture goes the way that it draws its initial weights, unless this
+        recipe draws them in another way than its architecture's.
+        """
+        is_default = self.initialization == self.architecture.default_initialization
+        if "architecture" in changes and is_default:
+            changes = {"initialization": "", **changes}
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +146,7 @@ class Recipe(ShortRepr):
         if not self.schedule.is_constant:
             parts.append(str(self.schedule))
         parts.append(f"batch {self.batch_size}")
-        if self.initialization != HE_NORMAL:
+        if self.initialization != self.architecture.default_initialization:
             parts.append(f"initialization {self.initialization}")
         if self.initialization_scale != 1:
             parts.append(f"initialization x{self.initialization_scale:g}")
@@ -145,10 +162,25 @@ class Recipe(ShortRepr):
         return ", ".join(parts)
 
 
+def _as_architecture(value: Any) -> Architecture:
+    if isinstance(value, Architecture):
+        return value
+    if isinstance(value, str) and value in ARCHITECTURES:
+        return ARCHITECTURES[value]()
+    if not callable(value):
+        raise SettingsError(
+            f"Recipe.architecture={value!r}: expected an architecture such as "
+            f"MLP(hidden=(64, 64)), one of the names {', '.join(ARCHITECTURES)}, or a function "
+            "that returns a new torch.nn.Module"
+        )
+    return Factory(value)
+
+
 def _plain(value: Any) -> Any:
     """Return JSON types, the same for equal values: a learning rate of 1 is one of 1.0."""
     if dataclasses.is_dataclass(value):
-        parts = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        compared = [f.name for f in dataclasses.fields(value) if f.compare]
+        parts = {name: _plain(getattr(value, name)) for name in compared}
         kind = getattr(type(value), "kind", None)
         return {"kind": kind, **parts} if isinstance(kind, str) and "kind" not in parts else parts
     if isinstance(value, tuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from pytest_fragility.runs import TrainedRun
-from pytest_fragility.training.shard import Shard
+from pytest_fragility.training.memory import train_within_memory
 from pytest_fragility.training.trajectories import Trajectory
 from pytest_fragility.training.workers import Worker, WorkerLostError, idle_workers
 
@@ -155,7 +155,7 @@ class _Here(_Member):
         # MKL keeps its number of threads for each thread apart
         torch.set_num_threads(1)
         while (stack := self._crew.next_stack()) is not None:
-            for finished in Shard(stack, self._device).train():
+            for finished in train_within_memory(stack, self._device):
                 if self._has_left.is_set():
                     return
                 if finished:

@@ -10,16 +10,21 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks import NetworkState, build_network, initial_state
+from pytest_fragility.randomness import derive_seed
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.tasks.task import Task
+from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.mapped import trained_names
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group
+from pytest_fragility.training.perceptrons import Tensors
 from pytest_fragility.training.sampling import SampleOrder, training_subset
-from pytest_fragility.training.stacking import Tensors, stack_network
+from pytest_fragility.training.stacking import stacked_form
 from pytest_fragility.training.stopping import next_check
 from pytest_fragility.training.trajectories import Trajectory
 
 EVALUATION_SAMPLES = 1 << 16
+EVALUATION_BYTES = 1 << 28
 ALIGNMENT = 16
 
 
@@ -49,18 +54,21 @@ class Shard:
         first, recipe = runs[0], runs[0].recipe
         self._batch_size = min(recipe.batch_size, first.n)
         self._pools = _Pools([run.task for run in runs], device, getattr(torch, recipe.precision))
-        network = build_network(
-            recipe.architecture, first.task.data.input_shape, self._pools.classes
-        )
-        self._trained_names = [
-            name for name, each in network.named_parameters() if each.requires_grad
+        shape, classes = first.task.data.input_shape, self._pools.classes
+        network = build_network(recipe.architecture, shape, classes)
+        self._trained_names = trained_names(network)
+        self._initial = [
+            initial_state(network, run.recipe, run.seed, input_shape=shape, classes=classes)
+            for run in runs
         ]
-        self._initial = [initial_weights(network, run.recipe, run.seed) for run in runs]
+        self._form = stacked_form(recipe, shape, classes)
         network.to(device, self._pools.dtype)
-        self._stacked = stack_network(network, label_smoothing=recipe.label_smoothing)
-        self._shapes = [self._initial[0][name].shape for name in self._trained_names]
-        rows = [_row([weights[name] for name in self._trained_names]) for weights in self._initial]
-        self._weights = torch.stack(rows).to(device)
+        self._stacked = self._form.stack(network, label_smoothing=recipe.label_smoothing)
+        rows = [[state.weights[name] for name in self._trained_names] for state in self._initial]
+        self._shapes = [weight.shape for weight in rows[0]]
+        self._weights = torch.stack([_row(weights) for weights in rows]).to(device)
+        seeds = [derive_seed("dropout", run.n, run.seed) for run in runs]
+        self._carried = Carried.of_states(self._initial, self._trained_names, seeds, device)
         self._gradients = torch.zeros_like(self._weights)
         self._loss_sums = self._weights.new_zeros(len(runs))
         self._subsets = [
@@ -97,7 +105,9 @@ class Shard:
 
     def _take_steps(self, start: int, stop: int) -> None:
         """Train from one step to another, adding up batch losses on the way."""
-        losses = self._stacked.bind(self._parts(self._weights), self._parts(self._gradients))
+        losses = self._stacked.bind(
+            self._parts(self._weights), self._parts(self._gradients), self._carried
+        )
         inputs = self._pools.train_inputs
         rows = self._batches(start, stop)
         labels = self._pools.train_labels[rows]
@@ -126,7 +136,7 @@ class Shard:
         looked_at = {
             i: runs
             for i, trajectory in enumerate(self._trajectories)
-            if (runs := trajectory.to_look_at(step, recent_loss[i], is_check=is_check))
+            if (runs := trajectory.to_look_at(step, self._hint(recent_loss[i]), is_check=is_check))
         }
         ended = {}
         for i, (loss, error) in self._evaluate_train(list(looked_at)).items():
@@ -149,15 +159,24 @@ class Shard:
             for ending, reached in endings
         ]
 
+    def _hint(self, recent_loss: float) -> float:
+        """Return what a recent loss says of the loss in eval mode: nothing where dropout is on."""
+        tells = self._form.is_same_in_training or not np.isfinite(recent_loss)
+        return recent_loss if tells else 0.0
+
     def _trained(
         self, index: int, run: Run, record: TrainingRecord, mistaken: torch.Tensor
     ) -> TrainedRun:
         parts = self._parts(self._weights[index : index + 1].to("cpu"))
-        trained = {name: part[0] for name, part in zip(self._trained_names, parts, strict=True)}
+        found = {name: part[0] for name, part in zip(self._trained_names, parts, strict=True)}
+        found |= {name: tensor[index] for name, tensor in self._carried.tensors.items()}
         # several runs may end on one trajectory, and share no memory all the same
-        initial = {name: weight.clone() for name, weight in self._initial[index].items()}
-        weights = {name: trained.get(name, weight).clone() for name, weight in initial.items()}
-        return TrainedRun(run, weights, initial, record, mistaken)
+        initial = self._initial[index].copy()
+        state = NetworkState(
+            {name: found[name] for name in initial.weights},
+            {name: found[name] for name in initial.buffers},
+        ).copy()
+        return TrainedRun(run, state, initial, record, mistaken)
 
     def _evaluate_train(self, indices: list[int]) -> dict[int, tuple[float, float]]:
         """Return mean loss and error over all training samples of some networks."""
@@ -194,11 +213,14 @@ class Shard:
         self, members: list[int], rows: torch.Tensor, inputs: torch.Tensor, labels: torch.Tensor
     ) -> Evaluation:
         chosen = torch.tensor(members, device=self._device)
-        weights = self._parts(self._weights.index_select(0, chosen))
+        weights, carried = (
+            self._parts(self._weights.index_select(0, chosen)),
+            self._carried.rows(chosen),
+        )
         loss = torch.zeros(len(members), device=self._device, dtype=torch.float64)
         mistaken = []
-        for part in torch.split(rows, max(1, EVALUATION_SAMPLES // len(members)), dim=1):
-            logits = self._stacked.logits(weights, inputs[part])
+        for part in torch.split(rows, self._samples_at_once(len(members)), dim=1):
+            logits = self._stacked.logits(weights, carried, inputs[part])
             target = labels[part]
             losses = functional.cross_entropy(
                 logits.flatten(0, 1), target.flatten(), reduction="none"
@@ -206,6 +228,11 @@ class Shard:
             loss += losses.view(target.shape).sum(dim=1, dtype=torch.float64)
             mistaken.append(logits.argmax(dim=2) != target)
         return Evaluation(loss / rows.shape[1], torch.cat(mistaken, dim=1))
+
+    def _samples_at_once(self, networks: int) -> int:
+        """Return how many samples each network is evaluated on together."""
+        fitting = EVALUATION_BYTES // max(1, self._form.sample_bytes)
+        return max(1, min(EVALUATION_SAMPLES, fitting) // networks)
 
     def _drop(self, indices: list[int]) -> None:
         """Compact the stack: the networks at `indices` leave it."""
@@ -215,6 +242,7 @@ class Shard:
         keep = [i for i in range(len(self._trajectories)) if i not in gone]
         rows = torch.tensor(keep, dtype=torch.int64, device=self._device)
         self._weights = self._weights.index_select(0, rows)
+        self._carried = self._carried.rows(rows)
         self._gradients = torch.zeros_like(self._weights)
         self._loss_sums = self._loss_sums.index_select(0, rows)
         self._groups = _compact_groups(self._groups, keep, self._device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cache
@@ -10,25 +11,37 @@ from importlib import resources
 
 import torch
 
-from pytest_fragility.recipes import StoppingRule
+from pytest_fragility.networks import build_network
+from pytest_fragility.recipes import Factory, StoppingRule
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.training.crew import Crew
 from pytest_fragility.training.devices import trainer_settings
+from pytest_fragility.training.memory import largest_stack, training_bytes
 from pytest_fragility.training.optimizers import optimizer_group
+from pytest_fragility.training.orders import reason_not_to_pack
+from pytest_fragility.training.stacking import (
+    ONE_AT_A_TIME,
+    OneAtATimeWarning,
+    StackedForm,
+    stacked_form,
+)
 from pytest_fragility.training.trajectories import Trajectory
 
-SHARD_NETWORKS = 64
 # a stack of half as many takes nearly as long for each step
 FEW_NETWORKS = 16
 
 TRAINER_SOURCES = (
-    "networks.py",
+    "networks",
     "randomness.py",
     "recipes/schedules.py",
     "recipes/stopping.py",
     "tasks/strata.py",
     "training",
 )
+
+
+class InOneProcessWarning(UserWarning):
+    """An architecture's function cannot be sent to other processes; all trainings share one."""
 
 
 def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun]]:
@@ -48,12 +61,55 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
     ------
     TaskError
         If a task's pool is smaller than a size asked for.
+    TrainingError
+        If an architecture's network fails on its data, or there is too little memory for it.
+
+    Warns
+    -----
+    OneAtATimeWarning
+        Where networks of some architecture cannot be trained together; it names the module.
+    InOneProcessWarning
+        Where an architecture's function cannot be sent to other processes.
     """
     with trainer_settings() as cores:
+        warn_of_slow_architectures(runs)
         # one process after the other has a device to itself
-        processes = cores if device.type == "cpu" else 1
-        shards = plan_shards(find_trajectories(runs), processes=processes)
+        processes = cores if device.type == "cpu" and _can_be_sent(runs) else 1
+        shards = plan_shards(find_trajectories(runs), device, processes=processes)
         yield from Crew(shards, processes - 1, device).train()
+
+
+def warn_of_slow_architectures(runs: Sequence[Run]) -> None:
+    """Say which networks are trained one at a time, and why."""
+    for run in {_what_a_shard_shares(run): run for run in runs}.values():
+        form = _form_of(run)
+        if form.kind == ONE_AT_A_TIME:
+            warnings.warn(
+                f"networks with the architecture {run.recipe.architecture} are trained one at a "
+                f"time, which takes longer, since {form.reason}",
+                OneAtATimeWarning,
+                stacklevel=3,
+            )
+
+
+def _can_be_sent(runs: Sequence[Run]) -> bool:
+    architectures = {run.recipe.architecture for run in runs}
+    for factory in (each for each in architectures if isinstance(each, Factory)):
+        reason = reason_not_to_pack(factory)
+        if reason:
+            warnings.warn(
+                f"the function of the architecture {factory} cannot be sent to other processes, so "
+                f"that all trainings share this one: {reason}",
+                InOneProcessWarning,
+                stacklevel=3,
+            )
+            return False
+    return True
+
+
+def _form_of(run: Run) -> StackedForm:
+    data = run.task.data
+    return stacked_form(run.recipe, data.input_shape, data.classes)
 
 
 def find_trajectories(runs: Sequence[Run]) -> list[Trajectory]:
@@ -66,14 +122,29 @@ def find_trajectories(runs: Sequence[Run]) -> list[Trajectory]:
 
 
 def plan_shards(
-    trajectories: Sequence[Trajectory], *, processes: int, limit: int = SHARD_NETWORKS
+    trajectories: Sequence[Trajectory],
+    device: torch.device,
+    *,
+    processes: int,
+    limit: int | None = None,
 ) -> list[list[Trajectory]]:
-    """Return stacks of at most `limit` networks that can be trained together.
+    """Return stacks of networks that can be trained together.
 
     Networks with samples of similar number, which take similar time, share a stack, the longest
     first; what would fill one stack is dealt out to `processes` of them, so that all end at the
     same time, but where so few would gain nothing from it. Within a stack, networks that the same
     optimizer updates stand together.
+
+    Parameters
+    ----------
+    trajectories
+        What to train.
+    device
+        Where; its memory limits the stacks.
+    processes
+        How many stacks are trained at a time.
+    limit
+        Networks of one stack at most; None takes as many as memory allows.
     """
     alike: defaultdict[Hashable, list[Trajectory]] = defaultdict(list)
     for trajectory in trajectories:
@@ -81,13 +152,26 @@ def plan_shards(
     shards = []
     for members in alike.values():
         members.sort(key=lambda trajectory: -trajectory.first.n)
-        for begin in range(0, len(members), limit * processes):
-            band = members[begin : begin + limit * processes]
-            parts = max(-(-len(band) // limit), min(processes, -(-len(band) // FEW_NETWORKS)))
+        most = limit or _largest_stack_of(members[0].first, device)
+        for begin in range(0, len(members), most * processes):
+            band = members[begin : begin + most * processes]
+            parts = max(-(-len(band) // most), min(processes, -(-len(band) // FEW_NETWORKS)))
             for deal in range(parts):
                 shards.append(sorted(band[deal::parts], key=_place_in_shard))
     shards.sort(key=lambda shard: -max(trajectory.first.n for trajectory in shard))
     return shards
+
+
+def _largest_stack_of(run: Run, device: torch.device) -> int:
+    recipe, data = run.recipe, run.task.data
+    network = build_network(recipe.architecture, data.input_shape, data.classes)
+    dtype = getattr(torch, recipe.precision)
+    network_bytes = training_bytes(
+        parameter_bytes=sum(each.numel() for each in network.parameters()) * dtype.itemsize,
+        sample_bytes=_form_of(run).sample_bytes,
+        batch_size=min(recipe.batch_size, run.n),
+    )
+    return largest_stack(network_bytes, device)
 
 
 def _what_a_shard_shares(run: Run) -> Hashable:

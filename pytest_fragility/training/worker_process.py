@@ -11,23 +11,20 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import BinaryIO, TypeVar
+from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
+from pytest_fragility.networks import NetworkState
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
-from pytest_fragility.tasks.task import Task
 from pytest_fragility.training.devices import trainer_settings
-from pytest_fragility.training.shard import Shard
+from pytest_fragility.training.memory import train_within_memory
+from pytest_fragility.training.orders import Order
 from pytest_fragility.training.trajectories import Trajectory
 
 Arrays = dict[str, np.ndarray]
-Order = list[list[Run]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,8 @@ class Parcel:
     ----------
     place
         Which run of which trajectory it is.
-    weights, initial_weights
-        Parameters by name.
+    state, initial_state
+        Weights and buffers, by name.
     record
         How the training went.
     mistaken
@@ -47,8 +44,8 @@ class Parcel:
     """
 
     place: tuple[int, int]
-    weights: Arrays
-    initial_weights: Arrays
+    state: tuple[Arrays, Arrays]
+    initial_state: tuple[Arrays, Arrays]
     record: TrainingRecord
     mistaken: np.ndarray
 
@@ -57,8 +54,8 @@ class Parcel:
         """Return the parcel of a run."""
         return cls(
             place,
-            _as_arrays(trained.weights),
-            _as_arrays(trained.initial_weights),
+            _as_arrays(trained.state),
+            _as_arrays(trained.initial_state),
             trained.record,
             trained.mistaken.numpy(),
         )
@@ -67,8 +64,8 @@ class Parcel:
         """Return the trained run; `run` is what was asked."""
         return TrainedRun(
             run,
-            _as_tensors(self.weights),
-            _as_tensors(self.initial_weights),
+            _as_tensors(*self.state),
+            _as_tensors(*self.initial_state),
             self.record,
             torch.from_numpy(self.mistaken),
         )
@@ -84,15 +81,6 @@ class Failure:
 
 class WorkerTraceback(Exception):
     """The traceback of an exception in a worker process; shown as its cause."""
-
-
-def portable(shard: Sequence[Sequence[Run]]) -> Order:
-    """Return runs that can be pickled: their tasks hold data in the place of a loader."""
-    tasks: dict[int, Task] = {}
-    for run in (run for runs in shard for run in runs):
-        if id(run.task) not in tasks:
-            tasks[id(run.task)] = Task(run.task.name, partial(_same, run.task.data))
-    return [[replace(run, task=tasks[id(run.task)]) for run in runs] for runs in shard]
 
 
 def serve() -> None:
@@ -123,8 +111,8 @@ def _next_order(orders: BinaryIO) -> Order | None:
 def _train(order: Order, replies: BinaryIO) -> None:
     places = {id(run): (i, j) for i, runs in enumerate(order) for j, run in enumerate(runs)}
     try:
-        shard = Shard([Trajectory(runs) for runs in order], torch.device("cpu"))
-        for finished in shard.train():
+        stack = [Trajectory(runs) for runs in order]
+        for finished in train_within_memory(stack, torch.device("cpu")):
             if finished:
                 _reply([Parcel.pack(places[id(each.run)], each) for each in finished], replies)
         _reply(None, replies)
@@ -137,13 +125,18 @@ def _reply(reply: list[Parcel] | Failure | None, replies: BinaryIO) -> None:
     replies.flush()
 
 
-def _as_arrays(tensors: dict[str, torch.Tensor]) -> Arrays:
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+def _as_arrays(state: NetworkState) -> tuple[Arrays, Arrays]:
+    weights, buffers = (
+        {name: tensor.numpy() for name, tensor in part.items()}
+        for part in (state.weights, state.buffers)
+    )
+    return weights, buffers
 
 
-def _as_tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def _same(value: T) -> T:
-    return value
+def _as_tensors(*parts: Arrays) -> NetworkState:
+    weights, buffers = (
+        # what has no dimension comes as a scalar
+        {name: torch.from_numpy(np.asarray(array)) for name, array in part.items()}
+        for part in parts
+    )
+    return NetworkState(weights, buffers)

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from pytest_fragility.runs import Run, TrainedRun
-from pytest_fragility.training.worker_process import Failure, WorkerTraceback, portable
+from pytest_fragility.training.orders import pack_order
+from pytest_fragility.training.worker_process import Failure, WorkerTraceback
 
 
 class WorkerLostError(Exception):
@@ -59,7 +60,7 @@ class Worker:
         """
         assert self._process.stdin
         assert self._process.stdout
-        order = pickle.dumps(portable(shard), protocol=pickle.HIGHEST_PROTOCOL)
+        order = pack_order(shard)
         try:
             self._process.stdin.write(order)
             self._process.stdin.flush()

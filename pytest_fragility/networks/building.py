@@ -1,0 +1,115 @@
+"""From an architecture to a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.nn import Parameter
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.networks.convolutional import plain_convolutional
+from pytest_fragility.networks.perceptrons import perceptron, scale_invariant_perceptron
+from pytest_fragility.networks.residual import residual
+from pytest_fragility.networks.transformers import vision_transformer
+from pytest_fragility.recipes import (
+    CNN,
+    MLP,
+    Architecture,
+    Factory,
+    ResNet,
+    ScaleInvariantMLP,
+    ViT,
+)
+
+BUILDERS: dict[type[Architecture], Callable[..., torch.nn.Module]] = {
+    MLP: perceptron,
+    ScaleInvariantMLP: scale_invariant_perceptron,
+    CNN: plain_convolutional,
+    ResNet: residual,
+    ViT: vision_transformer,
+}
+
+
+def build_network(
+    architecture: Architecture, input_shape: tuple[int, ...], classes: int
+) -> torch.nn.Module:
+    """Return a module with this architecture: float32, on the CPU, in training mode.
+
+    The weights that a recipe draws, those of linear layers and convolutions, mean nothing.
+    Parameters that are not trained do not require a gradient. Nothing is drawn from torch's global
+    generator.
+
+    Parameters
+    ----------
+    architecture
+        The layers between input and output.
+    input_shape
+        Shape of one input.
+    classes
+        Number of outputs (logits).
+
+    Raises
+    ------
+    SettingsError
+        If inputs of this shape do not fit the architecture, or a factory returns no module.
+    """
+    if isinstance(architecture, Factory):
+        return make_network(architecture, input_shape, classes, seed=0)
+    return _clone(_template(architecture, input_shape, classes))
+
+
+def make_network(
+    factory: Factory, input_shape: tuple[int, ...], classes: int, *, seed: int
+) -> torch.nn.Module:
+    """Return what a factory makes where torch's global generator is seeded so, and restored.
+
+    Raises
+    ------
+    SettingsError
+        If that is no module, or has parameters that are not float32.
+    """
+    dtype = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
+        try:
+            network: Any = factory.make(input_shape, classes)
+        finally:
+            torch.set_default_dtype(dtype)
+    if not isinstance(network, torch.nn.Module):
+        raise SettingsError(
+            f"architecture {factory.name}: the function returned {type(network).__name__}; "
+            "expected a torch.nn.Module"
+        )
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise SettingsError(f"architecture {factory.name}: it has no parameter to train")
+    return network.to("cpu", torch.float32).train()
+
+
+@lru_cache(maxsize=32)
+def _template(
+    architecture: Architecture, input_shape: tuple[int, ...], classes: int
+) -> torch.nn.Module:
+    return BUILDERS[type(architecture)](architecture, input_shape, classes)
+
+
+def _clone(module: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy with tensors, submodules and hooks of its own.
+
+    As `copy.deepcopy`, at a tenth of its cost: an audit makes thousands.
+    """
+    clone = module.__new__(type(module))
+    for name, value in vars(module).items():
+        vars(clone)[name] = value.copy() if isinstance(value, dict) else value
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            copied = parameter.detach().clone()
+            clone._parameters[name] = Parameter(copied, requires_grad=parameter.requires_grad)
+    for name, buffer in module._buffers.items():
+        clone._buffers[name] = None if buffer is None else buffer.clone()
+    for name, child in module._modules.items():
+        clone._modules[name] = None if child is None else _clone(child)
+    return clone

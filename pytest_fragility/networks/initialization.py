@@ -1,0 +1,102 @@
+"""Initial weights: the same for all recipes that start alike, times a factor."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from pytest_fragility.networks.building import make_network
+from pytest_fragility.networks.states import NetworkState, state_of
+from pytest_fragility.randomness import derive_seed
+from pytest_fragility.recipes import OWN, Factory, Recipe
+
+LAYERS = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+
+
+def initial_weights(network: nn.Module, recipe: Recipe, seed: int) -> dict[str, torch.Tensor]:
+    """Return initial parameters in the recipe's precision; see `initial_state`."""
+    return initial_state(network, recipe, seed).weights
+
+
+def initial_state(
+    network: nn.Module,
+    recipe: Recipe,
+    seed: int,
+    *,
+    input_shape: tuple[int, ...] = (),
+    classes: int = 0,
+) -> NetworkState:
+    """Return initial parameters and buffers in the recipe's precision, on the CPU.
+
+    The draw depends on `seed`, the parameters' shapes and the distribution's form, so that recipes
+    with the same architecture start from the same point, times a factor for each layer. Weights of
+    linear layers and convolutions are drawn as the recipe says, their biases start at zero;
+    everything else starts as it is built.
+
+    Parameters
+    ----------
+    network
+        Gives names and shapes, and the values of what is not drawn; of a factory's, it is built
+        anew.
+    recipe
+        Gives scheme, scale and precision.
+    seed
+        The run's seed.
+    input_shape, classes
+        What a factory is called with.
+    """
+    shapes = [list(parameter.shape) for parameter in network.parameters()]
+    if isinstance(recipe.architecture, Factory):
+        own_seed = derive_seed("own initial weights", shapes, seed)
+        network = make_network(recipe.architecture, input_shape, classes, seed=own_seed)
+    state = state_of(network).copy(torch.float32)
+    generator = torch.Generator(device="cpu")
+    generator.manual_seed(derive_seed("initial weights", shapes, seed))
+    drawn, zero = _layer_parameters(network)
+    for name, weight in state.weights.items():
+        if name in drawn:
+            if recipe.initialization != OWN:
+                _draw(weight, recipe.initialization, generator)
+            weight.mul_(recipe.initialization_scale)
+        elif name in zero and recipe.initialization != OWN:
+            weight.zero_()
+    return state.copy(getattr(torch, recipe.precision))
+
+
+def _layer_parameters(network: nn.Module) -> tuple[set[str], set[str]]:
+    """Return the names of trained weights of linear layers and convolutions, and of biases."""
+    trained = {id(each): name for name, each in network.named_parameters() if each.requires_grad}
+    weights: set[str] = set()
+    biases: set[str] = set()
+    for layer in network.modules():
+        if isinstance(layer, LAYERS):
+            if id(layer.weight) in trained:
+                weights.add(trained[id(layer.weight)])
+            if layer.bias is not None and id(layer.bias) in trained:
+                biases.add(trained[id(layer.bias)])
+    return weights, biases
+
+
+def _draw(weight: torch.Tensor, scheme: str, generator: torch.Generator) -> None:
+    fan_in = math.prod(weight.shape[1:])
+    fan_out = weight.shape[0] * math.prod(weight.shape[2:])
+    if scheme == "orthogonal":
+        torch.nn.init.orthogonal_(weight, gain=math.sqrt(2), generator=generator)
+        return
+    family, _, form = scheme.partition("-")
+    variance = {"he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out), "lecun": 1 / fan_in}[family]
+    if form == "normal":
+        weight.normal_(0.0, math.sqrt(variance), generator=generator)
+    else:
+        bound = math.sqrt(3 * variance)
+        weight.uniform_(-bound, bound, generator=generator)

@@ -1,0 +1,35 @@
+"""Layers whose weights are drawn later: torch's own draw would move its global generator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def linear(fan_in: int, fan_out: int, *, bias: bool = True) -> nn.Linear:
+    """Return a linear layer, its parameters zero."""
+    layer = _undrawn(nn.Linear, fan_in, fan_out, bias=bias)
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def convolution(
+    fan_in: int, fan_out: int, kernel_size: int, *, stride: int = 1, bias: bool = True
+) -> nn.Conv2d:
+    """Return a convolution of odd kernel that keeps an image's size, but for its stride."""
+    layer = _undrawn(
+        nn.Conv2d, fan_in, fan_out, kernel_size, stride=stride, padding=kernel_size // 2, bias=bias
+    )
+    assert isinstance(layer, nn.Conv2d)
+    return layer
+
+
+def _undrawn(kind: Any, *sizes: int, **settings: Any) -> nn.Module:
+    layer: nn.Module = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        kind, *sizes, **settings, device="cpu", dtype=torch.float32
+    )
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer

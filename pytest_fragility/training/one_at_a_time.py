@@ -1,0 +1,116 @@
+"""Stacks of networks that are passed through one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.dropout import mix, seeded_dropout
+from pytest_fragility.training.mapped import cross_entropies, mode, trained_names
+from pytest_fragility.training.perceptrons import Losses, Tensors
+
+# seeds of torch's generators are not negative
+MASK = (1 << 63) - 1
+
+
+class OneAtATime:
+    """A stack of networks that are passed through alone, by torch's autograd.
+
+    For what `torch.func.vmap` does not take. Randomness other than dropout comes from torch's
+    global generator, which is seeded from the run and the step, and restored.
+
+    Parameters
+    ----------
+    network
+        Gives the structure.
+    label_smoothing
+        Share of the target that is spread evenly over all classes.
+    """
+
+    def __init__(self, network: nn.Module, label_smoothing: float = 0.0) -> None:
+        self._network = network
+        self._names = trained_names(network)
+        self._label_smoothing = label_smoothing
+
+    def logits(self, weights: Tensors, carried: Carried, inputs: torch.Tensor) -> torch.Tensor:
+        """See `StackedNetwork.logits`."""
+        with mode(self._network, training=False):
+            logits = [
+                self._pass([weight[place] for weight in weights], carried, place, each)
+                for place, each in enumerate(inputs)
+            ]
+        return torch.stack(logits)
+
+    def bind(self, weights: Tensors, gradients: Tensors, carried: Carried) -> Losses:
+        """See `StackedNetwork.bind`."""
+
+        def losses(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            found = weights[0].new_empty(len(inputs))
+            with torch.enable_grad(), mode(self._network, training=True):
+                for place in range(len(inputs)):
+                    leaves = [weight[place].detach().requires_grad_() for weight in weights]
+                    with seeded(carried.seeds[place], carried.steps):
+                        logits = self._pass(leaves, carried, place, inputs[place])
+                    (loss,), objective = cross_entropies(
+                        logits.unsqueeze(0), labels[place].unsqueeze(0), self._label_smoothing
+                    )
+                    found[place] = loss.detach()
+                    slopes = torch.autograd.grad(objective.sum(), leaves, materialize_grads=True)
+                    for gradient, value in zip(gradients, slopes, strict=True):
+                        gradient[place] = value
+            carried.steps.add_(1)
+            return found
+
+        return losses
+
+    def _pass(
+        self, weights: Tensors, carried: Carried, place: int, inputs: torch.Tensor
+    ) -> torch.Tensor:
+        """Return one network's logits; buffers that it sets anew are carried on."""
+        own = {name: tensor[place] for name, tensor in carried.tensors.items()}
+        tensors = {**dict(zip(self._names, weights, strict=True)), **own}
+        with _holding(self._network, tensors):
+            logits: torch.Tensor = self._network(inputs)
+            for name, buffer in self._network.named_buffers():
+                if buffer is not own[name]:
+                    own[name].copy_(buffer.detach())
+        return logits
+
+
+@contextmanager
+def _holding(network: nn.Module, tensors: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Put tensors in the place of a network's own, also where several layers share one."""
+    first_names = {
+        id(tensor): name for name, tensor in (*network.named_parameters(), *network.named_buffers())
+    }
+    slots: list[tuple[Any, str, torch.Tensor]] = [
+        (held, key, own)
+        for module in network.modules()
+        for held in (module._parameters, module._buffers)
+        for key, own in held.items()
+        if own is not None
+    ]
+    try:
+        for held, key, own in slots:
+            held[key] = tensors[first_names[id(own)]]
+        yield
+    finally:
+        for held, key, own in slots:
+            held[key] = own
+
+
+@contextmanager
+def seeded(seed: torch.Tensor, step: torch.Tensor) -> Iterator[None]:
+    """Seed all randomness of a forward pass from the run and the step; int64 scalars.
+
+    Dropout as in `seeded_dropout`, the rest by torch's global generators, which are restored.
+    """
+    devices = [seed.device] if seed.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), seeded_dropout(seed, step):
+        torch.manual_seed(int(mix(mix(seed) + step)) & MASK)
+        yield
