@@ -34,10 +34,11 @@ PERTURBATION = "adam"
 LOG_SIZES = np.log(SIZES) - np.mean(np.log(SIZES))
 WEIGHTS = LOG_SIZES / (LOG_SIZES @ LOG_SIZES)
 
-# measured on the default family: tests/benchmarks/test_error_rates.py
-DEVIATION = 0.03
-ERROR_DEVIATION = 0.03
-CORRELATION = 0.5
+# as on the default family, where changes of slopes scatter by 0.024, test error's by 0.031 and
+# their differences by 0.042: tests/benchmarks/test_error_rates.py
+DEVIATION = 0.025
+ERROR_DEVIATION = 0.033
+CORRELATION = 0.0
 
 NESTED = 0.8 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
 GROWING = np.geomspace(1.0, 5.0, len(SIZES))

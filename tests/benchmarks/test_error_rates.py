@@ -14,7 +14,6 @@ from scipy import stats
 from pytest_fragility import measures
 from pytest_fragility.auditing import learning_curves, train_family
 from pytest_fragility.checks.planning import EXPONENT
-from pytest_fragility.curves import PairedCurves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import resolve_settings
 from tests.simulated_audits import (
@@ -35,6 +34,8 @@ from tests.simulated_audits import (
 from tests.simulated_test_sets import coverage
 
 AUDITS = 10_000
+# six scatter too much themselves to say how seeds scatter
+NOISE_SEEDS = 30
 BOUND = float(stats.binom.ppf(1 - 1e-4, AUDITS, ALPHA)) / AUDITS
 
 every_scatter = pytest.mark.parametrize("scatter", SCATTERS, ids=str)
@@ -100,35 +101,23 @@ def test_coverage(test_size: int, error: float, difficulty: float) -> None:
 
 
 def test_the_noise_is_that_of_the_default_family() -> None:
-    """Medians over perturbations and measures: within a third of what simulations take."""
-    settings = resolve_settings({})
+    """Medians over perturbations and measures: within a quarter of what simulations take."""
+    settings = resolve_settings({"seeds": NOISE_SEEDS, "ladder": "none"})
     family = train_family(settings)
     found = []
     for measure in MEASURES:
         curves = learning_curves(measure, family)
-        names = [name for name in settings.perturbations if name not in curves.unfinished]
-        for name in names:
-            paired = PairedCurves(
-                curves.measure[BASELINE],
-                curves.measure[name],
-                curves.error[BASELINE],
-                curves.error[name],
-            )
-            change = paired.slope_change
-            moved = [
-                after.slopes - before.slopes
-                for before, after in (
-                    (paired.before, paired.after),
-                    (paired.error_before, paired.error_after),
-                )
-            ]
-            correlation = float(np.corrcoef(*moved)[0, 1])
-            found.append((change.own.deviation, change.error.deviation, correlation))
-    deviation, error_deviation, correlation = np.median(found, axis=0)
+        for name in settings.perturbations:
+            if name in curves.unfinished:
+                continue
+            own = curves.measure[name].slopes - curves.measure[BASELINE].slopes
+            error = curves.error[name].slopes - curves.error[BASELINE].slopes
+            found.append([each.std(ddof=1) for each in (own, error, own - error)])
+    medians = np.median(found, axis=0)
     print(
-        f"\nmedians of {len(found)}: slope changes scatter by {deviation:.3f}, test error's by "
-        f"{error_deviation:.3f}, correlation {correlation:.2f}"
+        f"\nmedians of {len(found)}, {NOISE_SEEDS} seeds: slope changes scatter by "
+        f"{medians[0]:.3f}, test error's by {medians[1]:.3f}, their difference by {medians[2]:.3f}"
     )
-    assert deviation == pytest.approx(DEVIATION, rel=1 / 3)
-    assert error_deviation == pytest.approx(ERROR_DEVIATION, rel=1 / 3)
-    assert correlation >= CORRELATION / 2
+    covariance = CORRELATION * DEVIATION * ERROR_DEVIATION
+    difference = (DEVIATION**2 + ERROR_DEVIATION**2 - 2 * covariance) ** 0.5
+    assert medians == pytest.approx([DEVIATION, ERROR_DEVIATION, difference], rel=1 / 4)
