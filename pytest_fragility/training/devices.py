@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from pytest_fragility.errors import SettingsError
+
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def choose_device(name: str) -> torch.device:
@@ -40,17 +44,88 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def trainer_settings() -> Iterator[int]:
-    """Set full float32 precision and one thread per operation, and restore what was set before.
+def trainer_settings(device: torch.device) -> Iterator[int]:
+    """Set full float32 precision, deterministic operations and one thread for each of them.
 
-    Small networks gain nothing from threads inside an operation: the trainer gives each process a
-    stack of its own instead. Yields the number of threads that the caller allows.
+    What was set before is restored. Small networks gain nothing from threads inside an operation:
+    the trainer gives each process a stack of its own instead. Yields the number of threads that
+    the caller allows.
     """
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
+    threads = torch.get_num_threads()
+    with _full_precision(), _deterministic(device):
+        torch.set_num_threads(1)
+        try:
+            yield threads
+        finally:
+            torch.set_num_threads(threads)
+
+
+# where torch keeps the precision of float32 products, from 2.9 on
+PRECISIONS = (
+    ("cuda", "matmul"),
+    ("cudnn", "conv"),
+    ("cudnn", "rnn"),
+    ("mkldnn", "matmul"),
+    ("mkldnn", "conv"),
+    ("mkldnn", "rnn"),
+)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Compute float32 products in float32; TF32 and bfloat16 would be faster and not the same."""
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        with _full_precision_before_2_9():
+            yield
+        return
+    parts: list[Any] = [
+        getattr(getattr(torch.backends, backend), operation) for backend, operation in PRECISIONS
+    ]
+    before = [part.fp32_precision for part in parts]
+    for part in parts:
+        part.fp32_precision = "ieee"
     try:
-        yield threads
+        yield
     finally:
-        torch.set_float32_matmul_precision(precision)
-        torch.set_num_threads(threads)
+        for part, precision in zip(parts, before, strict=True):
+            part.fp32_precision = precision
+
+
+@contextmanager
+def _full_precision_before_2_9() -> Iterator[None]:
+    cudnn: Any = torch.backends.cudnn
+    matmul, convolution = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = convolution
+        torch.set_float32_matmul_precision(matmul)
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Have CUDA give the same results run after run; on the CPU one thread does.
+
+    An operation that has no deterministic form warns.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    is_on = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get(CUBLAS_WORKSPACE)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # without it, cuBLAS may choose another way of adding up each time
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
+    try:
+        yield
+    finally:
+        if workspace is None:
+            del os.environ[CUBLAS_WORKSPACE]
+        torch.use_deterministic_algorithms(is_on, warn_only=warns)
+        cudnn.deterministic, cudnn.benchmark = before

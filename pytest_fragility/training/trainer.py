@@ -71,7 +71,7 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
     InOneProcessWarning
         Where an architecture's function cannot be sent to other processes.
     """
-    with trainer_settings() as cores:
+    with trainer_settings(device) as cores:
         warn_of_slow_architectures(runs)
         # one process after the other has a device to itself
         processes = cores if device.type == "cpu" and _can_be_sent(runs) else 1

@@ -25,6 +25,7 @@ from pytest_fragility.training.orders import Order
 from pytest_fragility.training.trajectories import Trajectory
 
 Arrays = dict[str, np.ndarray]
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def serve() -> None:
     # an interrupt is the parent's to deal with, which ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders, replies = sys.stdin.buffer, _own_output()
-    with trainer_settings():
+    with trainer_settings(CPU):
         while (order := _next_order(orders)) is not None:
             _train(order, replies)
 
@@ -112,7 +113,7 @@ def _train(order: Order, replies: BinaryIO) -> None:
     places = {id(run): (i, j) for i, runs in enumerate(order) for j, run in enumerate(runs)}
     try:
         stack = [Trajectory(runs) for runs in order]
-        for finished in train_within_memory(stack, torch.device("cpu")):
+        for finished in train_within_memory(stack, CPU):
             if finished:
                 _reply([Parcel.pack(places[id(each.run)], each) for each in finished], replies)
         _reply(None, replies)
