@@ -168,7 +168,7 @@ def simulate(
         drifted[:, -1, 0] += np.log(3.0)
     for place in range(audits):
         heights = (measure[place], moved[place], error[place], drifted[place])
-        yield _curves([np.exp(each) for each in heights], seeds, alpha, fit)
+        yield curves_of(heights, alpha=alpha, fit=fit)
 
 
 # verdicts
@@ -310,8 +310,20 @@ def _line(slope: float, level: float, bend: float = 0.0) -> Floats:
     return heights[:, None]
 
 
-def _curves(values: list[Floats], seeds: int, alpha: float, fit: str) -> LearningCurves:
-    measure, moved, error, drifted = values
+def curves_of(
+    heights: Sequence[Floats], *, alpha: float = ALPHA, fit: str = LEAST_SQUARES
+) -> LearningCurves:
+    """Return the learning curves of one audit.
+
+    Parameters
+    ----------
+    heights
+        Logarithms, shape (sizes, seeds) each: of the measure before and under the perturbation,
+        and of test error.
+    alpha, fit
+        Of the curves.
+    """
+    measure, moved, error, drifted = (np.exp(each) for each in heights)
 
     def curve(name: str, recipe: str, own: Floats) -> LearningCurve:
         return LearningCurve(name, recipe, SIZES, own, alpha, fit=fit)
@@ -322,7 +334,7 @@ def _curves(values: list[Floats], seeds: int, alpha: float, fit: str) -> Learnin
         device="cpu",
         recipes={BASELINE: "before", PERTURBATION: "after"},
         sizes=SIZES,
-        seeds=tuple(range(seeds)),
+        seeds=tuple(range(measure.shape[1])),
         alpha=alpha,
         fit=fit,
         measure={
