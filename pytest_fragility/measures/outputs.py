@@ -7,6 +7,7 @@ from torch.func import functional_call, vmap
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.network_stacks import NetworkStack, Tensors
+from pytest_fragility.training.mapped import plain_attention
 from pytest_fragility.training.perceptrons import as_perceptron
 
 SMALLEST_FOR_MARGIN = 10
@@ -34,11 +35,22 @@ def logits_of(
         outputs: torch.Tensor = functional_call(structure, {**weights, **buffers}, (inputs,))
         return outputs
 
-    if len(inputs) == 1:
-        # what vmap cannot take still works for a network by itself
-        alone = [{name: part[0] for name, part in parts.items()} for parts in (weights, buffers)]
-        return one(alone[0], alone[1], inputs[0]).unsqueeze(0)
-    outputs: torch.Tensor = vmap(one)(weights, buffers, inputs)
+    def each_alone() -> torch.Tensor:
+        places = range(len(inputs))
+        parts = [
+            [{name: part[place] for name, part in each.items()} for each in (weights, buffers)]
+            for place in places
+        ]
+        return torch.stack([one(*parts[place], inputs[place]) for place in places])
+
+    with plain_attention():
+        if len(inputs) == 1:
+            return each_alone()
+        try:
+            outputs: torch.Tensor = vmap(one)(weights, buffers, inputs)
+        except RuntimeError:
+            # what vmap cannot take works for each by itself, or raises there in its own words
+            outputs = each_alone()
     return outputs
 
 

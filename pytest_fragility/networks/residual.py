@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from pytest_fragility.networks.images import as_image, image_layers
 from pytest_fragility.networks.layers import convolution, linear
@@ -18,37 +17,33 @@ GROUP = 4
 class Block(nn.Module):
     """Two convolutions, added to their input.
 
-    Where the image shrinks and widens, the shortcut takes every second pixel and pads with
-    channels of zeros (option A of He et al. 2016).
+    Where the image shrinks and widens, the shortcut is a 1 x 1 convolution of stride 2 with a
+    normalization (option B of He et al. 2016).
     """
 
     def __init__(self, fan_in: int, width: int, normalization: str) -> None:
         super().__init__()
-        self.stride = 1 if fan_in == width else 2
-        self.padding = width - fan_in
-        has_bias = normalization == "none"
-        self.first = convolution(fan_in, width, 3, stride=self.stride, bias=has_bias)
+        stride = 1 if fan_in == width else 2
+        bias = normalization == "none"
+        self.first = convolution(fan_in, width, 3, stride=stride, bias=bias)
         self.first_normalization = _normalization(normalization, width)
-        self.second = convolution(width, width, 3, bias=has_bias)
+        self.relu = nn.ReLU()
+        self.second = convolution(width, width, 3, bias=bias)
         self.second_normalization = _normalization(normalization, width)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride == 2:
+            self.shortcut = nn.Sequential(
+                convolution(fan_in, width, 1, stride=stride, bias=bias),
+                _normalization(normalization, width),
+            )
+        self.last_relu = nn.ReLU()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map images (batch, fan_in, height, width) to images."""
-        hidden = functional.relu(self.first_normalization(self.first(inputs)))
+        hidden = self.relu(self.first_normalization(self.first(inputs)))
         hidden = self.second_normalization(self.second(hidden))
-        shortcut = inputs
-        if self.padding:
-            shortcut = inputs[:, :, :: self.stride, :: self.stride]
-            shortcut = functional.pad(shortcut, (0, 0, 0, 0, 0, self.padding))
-        return functional.relu(hidden + shortcut)
-
-
-class MeanOverImage(nn.Module):
-    """The mean of each channel."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map (batch, channels, height, width) to (batch, channels)."""
-        return images.mean(dim=(2, 3))
+        outputs: torch.Tensor = self.last_relu(hidden + self.shortcut(inputs))
+        return outputs
 
 
 def residual(architecture: ResNet, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
@@ -66,7 +61,7 @@ def residual(architecture: ResNet, input_shape: tuple[int, ...], classes: int) -
         for _ in range(architecture.blocks):
             layers.append(Block(fan_in, width * 2**stage, kind))
             fan_in = width * 2**stage
-    return nn.Sequential(*layers, MeanOverImage(), linear(fan_in, classes))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear(fan_in, classes))
 
 
 def _normalization(kind: str, channels: int) -> nn.Module:

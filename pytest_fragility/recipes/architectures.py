@@ -173,8 +173,8 @@ class ResNet(Architecture):
 
     A 3 x 3 convolution; three stages of blocks of two 3 x 3 convolutions, each with a
     normalization behind it, the stages of widths w, 2w and 4w, with stride 2 from one to the
-    next; the mean over the image; a linear classifier. Shortcuts without parameters (option A).
-    It has 6 `blocks` + 2 layers.
+    next; the mean over the image; a linear classifier. Where the width changes, shortcuts are
+    1 x 1 convolutions with a normalization (option B). It has 6 `blocks` + 2 layers.
 
     Inputs are images of shape (channels, height, width); (height, width) has one channel, and a
     flat input of square length is a square image of one channel.

@@ -95,7 +95,16 @@ def trained_names(network: nn.Module) -> list[str]:
 def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
     """Set a network's mode, and leave it in training mode."""
     network.train(training)
-    # torch's faster forms of attention are not known to vmap, nor to all devices
+    try:
+        with plain_attention():
+            yield
+    finally:
+        network.train()
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Compute attention by products: torch's faster forms are not known to vmap."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -103,4 +112,3 @@ def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-        network.train()
