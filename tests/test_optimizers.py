@@ -184,7 +184,7 @@ def test_steps_equal_torch(recipes: list[Recipe], dtype: torch.dtype) -> None:
     for step in range(STEPS):
         gradients = random_rows(len(recipes), dtype, 1 + step)
         alone.step(gradients)
-        stacked.step(weights, gradients.clone())
+        stacked.step(weights, gradients.clone(), stacked.factors(step))
         torch.testing.assert_close(weights, alone.rows, rtol=rtol, atol=atol)
 
 
@@ -206,7 +206,7 @@ def test_steps_equal_torch_after_others_have_left(
                 weights = weights[staying].clone()
         gradients = random_rows(len(weights), dtype, 1 + step)
         alone.step(gradients)
-        stacked.step(weights, gradients.clone())
+        stacked.step(weights, gradients.clone(), stacked.factors(step))
         torch.testing.assert_close(weights, alone.rows, rtol=rtol, atol=atol)
 
 
@@ -216,10 +216,10 @@ def test_vanished_gradients_stay_finite(recipes: list[Recipe]) -> None:
     weights = random_rows(len(recipes), torch.float64, 0)
     alone = Alone(recipes, weights)
     stacked = StackedOptimizer(recipes, weights)
-    for _ in range(3):
+    for step in range(3):
         gradients = torch.zeros_like(weights)
         alone.step(gradients)
-        stacked.step(weights, gradients.clone())
+        stacked.step(weights, gradients.clone(), stacked.factors(step))
     torch.testing.assert_close(weights, alone.rows, rtol=1e-12, atol=1e-12)
 
 
@@ -243,7 +243,7 @@ def test_decoupled_decay_is_written_out() -> None:
             (1 - rate * decay) * weight - rate * speed
             for weight, speed in zip(expected, velocity, strict=True)
         ]
-        stacked.step(weights, gradients)
+        stacked.step(weights, gradients, stacked.factors(step))
     assert weights[0].tolist() == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
@@ -256,7 +256,8 @@ def test_decoupled_decay_differs_from_a_penalty_under_momentum_alone() -> None:
             weights = random_rows(1, torch.float64, 0)
             stacked = StackedOptimizer([Recipe(optimizer=optimizer)], weights)
             for step in range(STEPS):
-                stacked.step(weights, random_rows(1, torch.float64, 1 + step))
+                gradients = random_rows(1, torch.float64, 1 + step)
+                stacked.step(weights, gradients, stacked.factors(step))
             found.append(weights)
         assert torch.allclose(found[0], found[1], rtol=1e-12, atol=1e-12) == are_one
 
@@ -269,7 +270,8 @@ def test_each_network_is_clipped_at_its_own_norm() -> None:
     weights = torch.zeros(4, PARAMETERS, dtype=torch.float64)
     gradients = random_rows(4, torch.float64, 0)
     gradients *= torch.tensor([[1.0], [4.0], [9.0], [9.0]]) / gradients.norm(dim=1, keepdim=True)
-    StackedOptimizer(recipes, weights).step(weights, gradients.clone())
+    stacked = StackedOptimizer(recipes, weights)
+    stacked.step(weights, gradients.clone(), stacked.factors(0))
     lengths = weights.norm(dim=1).tolist()
     # torch's clipping divides by the norm plus 1e-6
     assert lengths == pytest.approx([0.5, 2.0, 9.0, 9.0], rel=2e-6)

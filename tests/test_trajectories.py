@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,9 +54,9 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     plain_step = StackedOptimizer.step
 
-    def step(self: StackedOptimizer, weights: torch.Tensor, gradients: torch.Tensor) -> None:
+    def step(self: StackedOptimizer, weights: torch.Tensor, *others: Any) -> None:
         counts.append(len(weights))
-        plain_step(self, weights, gradients)
+        plain_step(self, weights, *others)
 
     monkeypatch.setattr(StackedOptimizer, "step", step)
     return counts

@@ -13,19 +13,31 @@ from torch.nn import functional
 from pytest_fragility.networks import NetworkState, build_network, initial_state
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
-from pytest_fragility.tasks.task import Task
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.mapped import trained_names
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group
 from pytest_fragility.training.perceptrons import Tensors
-from pytest_fragility.training.sampling import SampleOrder, training_subset
-from pytest_fragility.training.stacking import stacked_form
+from pytest_fragility.training.pools import Orders, Pools
+from pytest_fragility.training.sampling import training_subset
+from pytest_fragility.training.stacking import ONE_AT_A_TIME, StackedForm, stacked_form
+from pytest_fragility.training.steps import (
+    Group,
+    PlainSteps,
+    RecordedSteps,
+    Recording,
+    StackStep,
+    Steps,
+    cuda_recording,
+    stretches,
+)
 from pytest_fragility.training.stopping import next_check
 from pytest_fragility.training.trajectories import Trajectory
 
 EVALUATION_SAMPLES = 1 << 16
 EVALUATION_BYTES = 1 << 28
 ALIGNMENT = 16
+# of a stack whose steps are recorded: to record them anew costs as much as many steps
+SHARE_TO_COMPACT = 0.25
 
 
 @dataclass(frozen=True)
@@ -45,15 +57,22 @@ class Shard:
         What to train. Networks that share an `optimizer_group` must stand together.
     device
         Where to train.
+    recording
+        How a step is recorded that is played for every batch; None takes what the device has.
     """
 
-    def __init__(self, trajectories: Sequence[Trajectory], device: torch.device) -> None:
+    def __init__(
+        self,
+        trajectories: Sequence[Trajectory],
+        device: torch.device,
+        recording: Recording | None = None,
+    ) -> None:
         self._device = device
         self._trajectories = list(trajectories)
         runs = [trajectory.first for trajectory in trajectories]
         first, recipe = runs[0], runs[0].recipe
         self._batch_size = min(recipe.batch_size, first.n)
-        self._pools = _Pools([run.task for run in runs], device, getattr(torch, recipe.precision))
+        self._pools = Pools([run.task for run in runs], device, getattr(torch, recipe.precision))
         shape, classes = first.task.data.input_shape, self._pools.classes
         network = build_network(recipe.architecture, shape, classes)
         self._trained_names = trained_names(network)
@@ -75,8 +94,13 @@ class Shard:
             self._pools.rows(run.task, training_subset(run.task.data, run.n, run.seed))
             for run in runs
         ]
-        self._orders = _Orders(runs)
-        self._groups = _make_groups(runs, self._weights)
+        self._orders = Orders(runs)
+        self._optimizers = [
+            StackedOptimizer([run.recipe for run in runs[begin:end]], self._weights[begin:end])
+            for begin, end in stretches([optimizer_group(run.recipe) for run in runs])
+        ]
+        self._recording = recording or _recording_for(device, self._form)
+        self._steps: Steps | None = None
 
     @property
     def _runs(self) -> list[Run]:
@@ -89,9 +113,10 @@ class Shard:
         Where it can be stopped and none has finished, it yields an empty list.
         """
         step = last_check = 0
-        while self._trajectories:
+        while any(not each.is_done for each in self._trajectories):
             check = next_check(step)
-            until = min(check, *(each.next_limit for each in self._trajectories))
+            limits = [each.next_limit for each in self._trajectories if not each.is_done]
+            until = min(check, *limits)
             self._take_steps(step, until)
             step = until
             recent_loss: list[float] = (self._loss_sums / (step - last_check)).tolist()
@@ -101,25 +126,30 @@ class Shard:
                 self._loss_sums.zero_()
             yield finished
             if finished:
-                self._drop([i for i, each in enumerate(self._trajectories) if each.is_done])
+                self._compact()
 
     def _take_steps(self, start: int, stop: int) -> None:
         """Train from one step to another, adding up batch losses on the way."""
+        if self._steps is None:
+            step = self._bound_step()
+            self._steps = (
+                RecordedSteps(step, self._recording) if self._recording else PlainSteps(step)
+            )
+        self._steps.take(self._batches(start, stop), start)
+
+    def _bound_step(self) -> StackStep:
         losses = self._stacked.bind(
             self._parts(self._weights), self._parts(self._gradients), self._carried
         )
-        inputs = self._pools.train_inputs
-        rows = self._batches(start, stop)
-        labels = self._pools.train_labels[rows]
-        shape = (*rows.shape[1:], *inputs.shape[1:])
+        keys = [optimizer_group(run.recipe) for run in self._runs]
         groups = [
-            (optimizer, self._weights[begin:end], self._gradients[begin:end])
-            for begin, end, optimizer in self._groups
+            Group(optimizer, self._weights[begin:end], self._gradients[begin:end])
+            for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True)
         ]
-        for places, targets in zip(rows.flatten(1), labels, strict=True):
-            self._loss_sums += losses(inputs.index_select(0, places).view(shape), targets)
-            for optimizer, weights, gradients in groups:
-                optimizer.step(weights, gradients)
+        pools = self._pools
+        return StackStep(
+            losses, groups, pools.train_inputs, pools.train_labels, self._carried, self._loss_sums
+        )
 
     def _batches(self, start: int, stop: int) -> torch.Tensor:
         """Return rows of the pool: shape (steps, K, batch), int64."""
@@ -234,21 +264,34 @@ class Shard:
         fitting = EVALUATION_BYTES // max(1, self._form.sample_bytes)
         return max(1, min(EVALUATION_SAMPLES, fitting) // networks)
 
-    def _drop(self, indices: list[int]) -> None:
-        """Compact the stack: the networks at `indices` leave it."""
-        if not indices:
+    def _compact(self) -> None:
+        """Have networks that are done leave the stack; where steps are recorded, not for a few."""
+        keep = [i for i, each in enumerate(self._trajectories) if not each.is_done]
+        gone = len(self._trajectories) - len(keep)
+        least = len(self._trajectories) * (SHARE_TO_COMPACT if self._recording else 0)
+        if not keep or gone == 0 or gone < least:
             return
-        gone = set(indices)
-        keep = [i for i in range(len(self._trajectories)) if i not in gone]
         rows = torch.tensor(keep, dtype=torch.int64, device=self._device)
+        self._optimizers = self._compacted_optimizers(set(keep))
         self._weights = self._weights.index_select(0, rows)
         self._carried = self._carried.rows(rows)
         self._gradients = torch.zeros_like(self._weights)
         self._loss_sums = self._loss_sums.index_select(0, rows)
-        self._groups = _compact_groups(self._groups, keep, self._device)
         self._trajectories = [self._trajectories[i] for i in keep]
         self._initial = [self._initial[i] for i in keep]
         self._subsets = [self._subsets[i] for i in keep]
+        self._steps = None
+
+    def _compacted_optimizers(self, keep: set[int]) -> list[StackedOptimizer]:
+        """Return the optimizers of the networks that stay, without the others' state."""
+        compacted = []
+        keys = [optimizer_group(run.recipe) for run in self._runs]
+        for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True):
+            rows = [i - begin for i in range(begin, end) if i in keep]
+            if rows:
+                optimizer.keep(torch.tensor(rows, dtype=torch.int64, device=self._device))
+                compacted.append(optimizer)
+        return compacted
 
     def _parts(self, rows: torch.Tensor) -> Tensors:
         """Return the parameters in rows of shape (K, P) as views of shape (K, *shape)."""
@@ -275,83 +318,7 @@ def _row(weights: Tensors) -> torch.Tensor:
     return torch.cat([functional.pad(part, (0, _aligned(len(part)) - len(part))) for part in parts])
 
 
-Group = tuple[int, int, StackedOptimizer]
-
-
-def _make_groups(runs: Sequence[Run], weights: torch.Tensor) -> list[Group]:
-    """Return one optimizer for each stretch of the stack that can be updated together."""
-    groups: list[Group] = []
-    begin = 0
-    keys = [optimizer_group(run.recipe) for run in runs]
-    for end in range(1, len(runs) + 1):
-        if end == len(runs) or keys[end] != keys[begin]:
-            recipes = [run.recipe for run in runs[begin:end]]
-            groups.append((begin, end, StackedOptimizer(recipes, weights[begin:end])))
-            begin = end
-    return groups
-
-
-def _compact_groups(groups: list[Group], keep: list[int], device: torch.device) -> list[Group]:
-    compacted: list[Group] = []
-    place = 0
-    for begin, end, optimizer in groups:
-        rows = [i - begin for i in keep if begin <= i < end]
-        if rows:
-            optimizer.keep(torch.tensor(rows, dtype=torch.int64, device=device))
-            compacted.append((place, place + len(rows), optimizer))
-            place += len(rows)
-    return compacted
-
-
-class _Pools:
-    """The data of all tasks of a shard, one behind the other on the device."""
-
-    def __init__(self, tasks: Sequence[Task], device: torch.device, dtype: torch.dtype) -> None:
-        self._tasks = list({id(task): task for task in tasks}.values())
-        self._device = device
-        self.dtype = dtype
-        data = [task.data for task in self._tasks]
-        self.classes = max(part.classes for part in data)
-        self.train_inputs = _concatenate([part.train_inputs for part in data], device).to(dtype)
-        self.train_labels = _concatenate([part.train_labels for part in data], device)
-        self.test_inputs = _concatenate([part.test_inputs for part in data], device).to(dtype)
-        self.test_labels = _concatenate([part.test_labels for part in data], device)
-        self._train_offsets = np.cumsum([0, *(len(part.train_labels) for part in data)])
-        self._test_offsets = np.cumsum([0, *(len(part.test_labels) for part in data)])
-
-    def place(self, task: Task) -> int:
-        return next(i for i, known in enumerate(self._tasks) if known is task)
-
-    def rows(self, task: Task, subset: np.ndarray) -> np.ndarray:
-        rows: np.ndarray = subset + self._train_offsets[self.place(task)]
-        return rows
-
-    def test_rows(self, place: int) -> torch.Tensor:
-        begin, end = self._test_offsets[place : place + 2]
-        return torch.arange(int(begin), int(end), device=self._device)
-
-
-def _concatenate(arrays: list[np.ndarray], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate(arrays)).to(device)
-
-
-class _Orders:
-    """Sample orders, shared between the runs that they are the same for."""
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self._orders = {place: SampleOrder(*place) for place in map(_order_of, runs)}
-        self._taken: tuple[int, int] = (-1, -1)
-        self._cache: dict[tuple[int, int, int], np.ndarray] = {}
-
-    def take(self, run: Run, start: int, count: int) -> np.ndarray:
-        if self._taken != (start, count):
-            self._taken = (start, count)
-            self._cache = {}
-        key = _order_of(run)
-        if key not in self._cache:
-            self._cache[key] = self._orders[key].take(start, count)
-        return self._cache[key]
-
-
-def _order_of(run: Run) -> tuple[int, int, int]:
-    return run.n, run.seed, run.recipe.sample_order
+def _recording_for(device: torch.device, form: StackedForm) -> Recording | None:
+    # what is passed through one at a time asks the device for values
+    is_recorded = device.type == "cuda" and form.kind != ONE_AT_A_TIME
+    return cuda_recording if is_recorded else None

@@ -1,0 +1,196 @@
+"""Optimizer steps of a stack, one after the other, without asking the device anything between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.optimizers import Factors, StackedOptimizer
+from pytest_fragility.training.perceptrons import Losses
+
+# batches that wait on a device while its recorded step is played
+CAPACITY = 256
+# torch asks for some before a recording
+WARM_UP_STEPS = 3
+
+Replay = Callable[[], None]
+Recording = Callable[[Replay], Replay]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks that stand together and have one update rule.
+
+    Parameters
+    ----------
+    optimizer
+        The rule.
+    weights, gradients
+        Their rows, shape (networks, P).
+    """
+
+    optimizer: StackedOptimizer
+    weights: torch.Tensor
+    gradients: torch.Tensor
+
+
+@dataclass(frozen=True)
+class StackStep:
+    """One optimizer step of a stack.
+
+    Parameters
+    ----------
+    losses
+        Returns each network's loss on its batch and writes its gradients.
+    groups
+        Together, all networks.
+    inputs, labels
+        All samples there are.
+    carried
+        What the stack carries along.
+    loss_sums
+        Shape (K,): the batches' losses are added to it.
+    """
+
+    losses: Losses
+    groups: Sequence[Group]
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    carried: Carried
+    loss_sums: torch.Tensor
+
+    def take(self, places: torch.Tensor, factors: Sequence[Factors]) -> None:
+        """Take the step on samples at `places`, shape (K, batch), int64; factors by group."""
+        shape = (*places.shape, *self.inputs.shape[1:])
+        chosen = places.flatten()
+        inputs = self.inputs.index_select(0, chosen).view(shape)
+        labels = self.labels.index_select(0, chosen).view(places.shape)
+        self.loss_sums.add_(self.losses(inputs, labels))
+        for group, own in zip(self.groups, factors, strict=True):
+            group.optimizer.step(group.weights, group.gradients, own)
+
+    def factors(self, step: int) -> list[Factors]:
+        """Return the factors of each group where `step` steps were taken before."""
+        return [group.optimizer.factors(step) for group in self.groups]
+
+    @property
+    def changed(self) -> list[torch.Tensor]:
+        """Everything that outlives a step and is changed by it."""
+        return [
+            *(group.weights for group in self.groups),
+            *(state for group in self.groups for state in group.optimizer.state),
+            *self.carried.tensors.values(),
+            self.carried.steps,
+            self.loss_sums,
+        ]
+
+
+class Steps(Protocol):
+    """Takes the steps of a stack."""
+
+    def take(self, places: torch.Tensor, start: int) -> None:
+        """Take steps on samples at `places`, shape (steps, K, batch); `start` were taken before."""
+
+
+class PlainSteps:
+    """Every operation is called for every step."""
+
+    def __init__(self, step: StackStep) -> None:
+        self._step = step
+
+    def take(self, places: torch.Tensor, start: int) -> None:
+        """See `Steps.take`."""
+        for number, batch in enumerate(places, start=start):
+            self._step.take(batch, self._step.factors(number))
+
+
+class RecordedSteps:
+    """A step is recorded once, and played for every batch: the device waits for nobody.
+
+    Batches and factors lie in tables on the device, from which each step takes the next row.
+
+    Parameters
+    ----------
+    step
+        What is recorded.
+    record
+        Returns what plays a function again; the function has been called, or has not.
+    """
+
+    def __init__(self, step: StackStep, record: Recording) -> None:
+        self._step = step
+        self._record = record
+        self._replay: Replay | None = None
+        device = step.loss_sums.device
+        self._row = torch.zeros(1, dtype=torch.int64, device=device)
+        self._places = torch.empty(0, device=device)
+        width = len(Factors._fields) * len(step.groups)
+        self._factors = torch.ones(CAPACITY, width, dtype=step.loss_sums.dtype, device=device)
+
+    def take(self, places: torch.Tensor, start: int) -> None:
+        """See `Steps.take`."""
+        for begin in range(0, len(places), CAPACITY):
+            part = places[begin : begin + CAPACITY]
+            self._fill(part, start + begin)
+            replay = self._recorded()
+            for _ in range(len(part)):
+                replay()
+
+    def _fill(self, places: torch.Tensor, start: int) -> None:
+        """Put batches and factors where the recorded step finds them."""
+        if self._places.shape[1:] != places.shape[1:]:
+            self._places = places.new_zeros(CAPACITY, *places.shape[1:])
+        self._places[: len(places)] = places
+        rows = [
+            [value for own in self._step.factors(number) for value in own]
+            for number in range(start, start + len(places))
+        ]
+        self._factors[: len(rows)] = self._factors.new_tensor(rows)
+        self._row.zero_()
+
+    def _recorded(self) -> Replay:
+        if self._replay is None:
+            changed = [*self._step.changed, self._row]
+            before = [tensor.clone() for tensor in changed]
+            self._replay = self._record(self._take_next)
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+        return self._replay
+
+    def _take_next(self) -> None:
+        """Take the step on the next row of the tables."""
+        places = self._places.index_select(0, self._row)[0]
+        row = self._factors.index_select(0, self._row)[0]
+        size = len(Factors._fields)
+        factors = [
+            Factors(*row[begin : begin + size].unbind()) for begin in range(0, len(row), size)
+        ]
+        self._step.take(places, factors)
+        self._row.add_(1)
+
+
+def cuda_recording(function: Replay) -> Replay:
+    """Return what plays a function's CUDA kernels again, without its Python (a CUDA graph)."""
+    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP_STEPS):
+            function()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
+def stretches(keys: Sequence[object]) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of every stretch of equal neighbours."""
+    begin = 0
+    for end in range(1, len(keys) + 1):
+        if end == len(keys) or keys[end] != keys[begin]:
+            yield begin, end
+            begin = end
