@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils import deterministic
 
 from pytest_fragility.training.devices import CUBLAS_WORKSPACE, PRECISIONS, trainer_settings
 
@@ -103,12 +104,13 @@ def test_cuda_is_deterministic_meanwhile(
             cudnn.benchmark,
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
+            deterministic.fill_uninitialized_memory,
             os.environ.get(CUBLAS_WORKSPACE),
         )
 
     before = flags()
     with trainer_settings(torch.device("cuda")):
-        assert flags() == (True, False, True, True, workspace or ":4096:8")
+        assert flags() == (True, False, True, True, False, workspace or ":4096:8")
     assert flags() == before
 
 

@@ -114,11 +114,14 @@ def _deterministic(device: torch.device) -> Iterator[None]:
         yield
         return
     cudnn: Any = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
+    deterministic: Any = torch.utils.deterministic
+    before = cudnn.deterministic, cudnn.benchmark, deterministic.fill_uninitialized_memory
     is_on = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get(CUBLAS_WORKSPACE)
     cudnn.deterministic, cudnn.benchmark = True, False
+    # memory that is written before it is read need not be filled
+    deterministic.fill_uninitialized_memory = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     # without it, cuBLAS may choose another way of adding up each time
     os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
@@ -128,4 +131,4 @@ def _deterministic(device: torch.device) -> Iterator[None]:
         if workspace is None:
             del os.environ[CUBLAS_WORKSPACE]
         torch.use_deterministic_algorithms(is_on, warn_only=warns)
-        cudnn.deterministic, cudnn.benchmark = before
+        cudnn.deterministic, cudnn.benchmark, deterministic.fill_uninitialized_memory = before
