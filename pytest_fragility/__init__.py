@@ -27,13 +27,17 @@ if TYPE_CHECKING:
     from pytest_fragility.perturbations import Perturbation as Perturbation
     from pytest_fragility.perturbations import get_perturbation as get_perturbation
     from pytest_fragility.perturbations import register_perturbation as register_perturbation
+    from pytest_fragility.recipes import CNN as CNN
     from pytest_fragility.recipes import MLP as MLP
     from pytest_fragility.recipes import SGD as SGD
     from pytest_fragility.recipes import Adam as Adam
     from pytest_fragility.recipes import AdamW as AdamW
+    from pytest_fragility.recipes import Factory as Factory
     from pytest_fragility.recipes import Recipe as Recipe
+    from pytest_fragility.recipes import ResNet as ResNet
     from pytest_fragility.recipes import RMSprop as RMSprop
     from pytest_fragility.recipes import ScaleInvariantMLP as ScaleInvariantMLP
+    from pytest_fragility.recipes import ViT as ViT
     from pytest_fragility.recipes import cosine as cosine
     from pytest_fragility.recipes import cross_entropy_below as cross_entropy_below
     from pytest_fragility.recipes import exponential as exponential
@@ -63,13 +67,17 @@ _HOMES = {
     "families": ("Family",),
     "perturbations": ("Perturbation", "get_perturbation", "register_perturbation"),
     "recipes": (
+        "CNN",
         "MLP",
         "SGD",
         "Adam",
         "AdamW",
+        "Factory",
         "RMSprop",
         "Recipe",
+        "ResNet",
         "ScaleInvariantMLP",
+        "ViT",
         "cosine",
         "cross_entropy_below",
         "exponential",

@@ -22,6 +22,7 @@ from pytest_fragility.curves import (
     LearningCurve,
     LearningCurves,
 )
+from pytest_fragility.durations import STATISTICS, Durations, spent_on, timing
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.on_demand import OnDemand
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from pytest_fragility.families import Family, FamilyPlan, Progress
     from pytest_fragility.perturbations import Perturbation
     from pytest_fragility.perturbations.perturbation import Change
-    from pytest_fragility.recipes import Recipe
+    from pytest_fragility.recipes import Architecture, Recipe
     from pytest_fragility.tasks import Ladder, Task
 
 
@@ -126,9 +127,9 @@ def _same_for_measure(measure: Measure, family: Family, recipe: str) -> str:
     if not is_constant(measure):
         return recipe
 
-    def prior(name: str) -> tuple[str, str, float]:
+    def prior(name: str) -> tuple[Architecture, str, float]:
         chosen = family.recipes[name]
-        return str(chosen.architecture), chosen.initialization, chosen.initialization_scale
+        return chosen.architecture, chosen.initialization, chosen.initialization_scale
 
     return next(name for name in family.recipes if prior(name) == prior(recipe))
 
@@ -167,6 +168,7 @@ def _invariances(
     return OnDemand("check", list(checks), compute)
 
 
+@spent_on(STATISTICS)
 def _error_curve(family: Family, recipe: str, alpha: float, fit: str) -> LearningCurve:
     import numpy as np
 
@@ -216,11 +218,15 @@ class AuditResult:
         those of a first look.
     curves_of
         By check: the curves that its verdict rests on, where these are not `curves`.
+    durations
+        Where the audit's time went until it had its verdicts;
+        `pytest_fragility.report.durations` makes a table of it.
     """
 
     verdicts: tuple[Verdict, ...]
     curves: LearningCurves
     curves_of: Mapping[str, LearningCurves] = field(default_factory=dict)
+    durations: Durations = field(default_factory=Durations)
 
     @property
     def verdict(self) -> str:
@@ -291,6 +297,7 @@ def audit(
     name: str | None = None,
     task: Task | str | None = None,
     recipe: Recipe | None = None,
+    architecture: Architecture | Callable[..., Any] | str | None = None,
     sizes: Sequence[int] | None = None,
     seeds: int | Sequence[int] | str | None = None,
     perturbations: Sequence[str | Perturbation | Change] | None = None,
@@ -327,6 +334,10 @@ def audit(
         What is learned: a `Task` or a name. Default: digits with 20 % random training labels.
     recipe
         The baseline.
+    architecture
+        The networks, in the place of the recipe's: an architecture such as ``CNN()``, a name
+        (``mlp``, ``cnn``, ``resnet``, ``vit``, ``scale_invariant``), a function that returns a
+        new ``torch.nn.Module``, or where one stands, ``module:function``.
     sizes
         Training set sizes, at least two.
     seeds
@@ -401,18 +412,13 @@ def audit(
     StoreError
         If the cache folder cannot be used.
     """
-    from pytest_fragility.breaking_points import locate as locate_breaking_points
-    from pytest_fragility.budget import TrainingBudget
-    from pytest_fragility.checks.judging import judge
-    from pytest_fragility.growing_families import GrowingFamily
-    from pytest_fragility.searching import Search
-
     chosen_name = measure_name(measure, name)
     as_measure(measure)
     settings = resolve_settings(
         {
             "task": task,
             "recipe": recipe,
+            "architecture": architecture,
             "sizes": sizes,
             "seeds": seeds,
             "perturbations": perturbations,
@@ -435,15 +441,29 @@ def audit(
             "cache_dir": cache_dir,
         }
     )
+    with timing() as stopwatch:
+        result = _audit(measure, chosen_name, settings, progress)
+        return replace(result, durations=stopwatch.durations)
+
+
+def _audit(
+    measure: Measure, name: str, settings: AuditSettings, progress: Progress | None
+) -> AuditResult:
+    from pytest_fragility.breaking_points import locate as locate_breaking_points
+    from pytest_fragility.budget import TrainingBudget
+    from pytest_fragility.checks.judging import judge
+    from pytest_fragility.growing_families import GrowingFamily
+    from pytest_fragility.searching import Search
+
     on_demand = GrowingFamily(settings, budget=TrainingBudget(settings.budget), progress=progress)
-    search = Search(measure, on_demand, name=chosen_name)
+    search = Search(measure, on_demand, name=name)
     located = {
         check.id: locate_breaking_points(check, search)
         for check in settings.checks
         if check.kind == LOCATE
     }
     if settings.looks:
-        return _audit_in_stages(measure, chosen_name, settings, located, progress)
+        return _audit_in_stages(measure, name, settings, located, progress)
     family = train_family(settings, progress=progress)
     curves = learning_curves(
         measure,
@@ -451,7 +471,7 @@ def audit(
         alpha=settings.alpha,
         scale=settings.scale,
         fit=settings.fit,
-        name=chosen_name,
+        name=name,
     )
     verdicts = tuple(
         located.get(check.id) or judge(check, curves, settings.tolerances)

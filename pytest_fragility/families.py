@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility.durations import STORE, TRAINING, WAITING, spent_on
 from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import TaskError
 from pytest_fragility.perturbations import BASELINE
@@ -330,8 +331,21 @@ def _require_subsets(runs: Iterable[Run]) -> None:
 def _load(runs: dict[str, Run], store: Store | None) -> dict[str, TrainedRun]:
     if store is None:
         return {}
-    loaded = {key: store.load(run, key) for key, run in runs.items()}
-    return {key: trained for key, trained in loaded.items() if trained is not None}
+    with spent_on(STORE) as spent:
+        loaded = {key: store.load(run, key) for key, run in runs.items()}
+        found = {key: trained for key, trained in loaded.items() if trained is not None}
+        spent.networks += len(found)
+    return found
+
+
+@contextmanager
+def _nobody_else_trains(store: Store | None) -> Iterator[None]:
+    """Wait until no other process trains for this store, and keep it so."""
+    with ExitStack() as stack:
+        if store:
+            with spent_on(WAITING):
+                stack.enter_context(store.lock())
+        yield
 
 
 def _train_missing(
@@ -345,20 +359,23 @@ def _train_missing(
     from pytest_fragility.training.trainer import train
 
     keys = {id(run): key for key, run in runs.items()}
-    with store.lock() if store else nullcontext():
+    with _nobody_else_trains(store):
         missing = {key: run for key, run in runs.items() if key not in known}
         found = _load(missing, store)
         missing = {key: run for key, run in missing.items() if key not in found}
         if budget:
             budget.spend(len(missing))
         report = _Reporter(list(missing.values()), progress)
-        for batch in train(list(missing.values()), device):
-            for trained in batch:
-                key = keys[id(trained.run)]
-                found[key] = trained
-                if store:
-                    store.save(trained, key)
-            report.finished([trained.run for trained in batch])
+        with spent_on(TRAINING) as spent:
+            for batch in train(list(missing.values()), device):
+                spent.networks += len(batch)
+                with spent_on(STORE):
+                    for trained in batch:
+                        key = keys[id(trained.run)]
+                        found[key] = trained
+                        if store:
+                            store.save(trained, key)
+                report.finished([trained.run for trained in batch])
     return found
 
 

@@ -19,6 +19,7 @@ from pytest_fragility.checks.planning import ADMISSIBLE_COUNT, INVARIANCE_KINDS,
 from pytest_fragility.checks.verdicts import INCONCLUSIVE, UNDECIDED, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.curves.joining import join_seeds
+from pytest_fragility.durations import STATISTICS, spent_on
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.perturbations import BASELINE
 
@@ -117,6 +118,7 @@ class StagedAudit:
         )
         self.judge_with(curves)
 
+    @spent_on(STATISTICS)
     def judge_with(self, curves: LearningCurves) -> None:
         """Judge all open checks on the seeds so far, those of these curves included.
 

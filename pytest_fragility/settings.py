@@ -28,6 +28,7 @@ from pytest_fragility.perturbations import (
     get_perturbation,
     resolve_perturbations,
 )
+from pytest_fragility.places import load
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Ladder, Task, get_ladder, get_task
 from pytest_fragility.tasks.ladders import LABEL_NOISE, LADDERS
@@ -204,6 +205,7 @@ LOOKS = (5, 8, 13, 21)
 DEFAULTS: dict[str, Any] = {
     "task": "digits+label-noise-0.2",
     "recipe": Recipe(),
+    "architecture": None,
     "profile": "standard",
     "sizes": None,
     "seeds": None,
@@ -250,6 +252,8 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     recipe = chosen["recipe"]
     if not isinstance(recipe, Recipe):
         raise SettingsError(f"recipe={recipe!r}: expected a pytest_fragility.Recipe")
+    if chosen["architecture"] is not None:
+        recipe = recipe.replace(architecture=_architecture(chosen["architecture"]))
     scale = _choose("scale", chosen["scale"], {name: name for name in SCALES})
     task = _task(chosen["task"])
     ladder = _ladder(chosen["ladder"], task)
@@ -393,6 +397,12 @@ def _looks(value: Any) -> tuple[int, ...]:
     while looks[-1] < most:
         looks.append(looks[-1] + looks[-2])
     return (*(look for look in looks if look < most), most)
+
+
+def _architecture(value: Any) -> Any:
+    """Return what a recipe takes: a place in a module stands for what is there."""
+    is_place = isinstance(value, str) and ":" in value
+    return load(value, "architecture") if is_place else value
 
 
 def _perturbations(value: Any, profile: Profile, recipe: Recipe) -> dict[str, Perturbation]:

@@ -1,4 +1,4 @@
-"""Steps that are recorded once and played for every batch, as on CUDA: here they are called anew."""
+"""Steps that are recorded once and played for every batch, as on CUDA; here they are called."""
 
 from __future__ import annotations
 

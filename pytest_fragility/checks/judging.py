@@ -42,10 +42,12 @@ from pytest_fragility.curves import (
     most_seeds,
     seeds_needed,
 )
+from pytest_fragility.durations import STATISTICS, spent_on
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 
 
+@spent_on(STATISTICS)
 def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
     """Return the verdict of one check.
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
 from pytest_fragility.measures.measure import Measure, is_oracle
+from pytest_fragility.measures.side_by_side import one_thread_each
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.runs import TrainedRun
@@ -56,7 +58,8 @@ def evaluate(
         If the measure raises, or returns anything but one usable real number; the run is named.
     """
     chosen = family.sizes if sizes is None else sizes
-    with torch.inference_mode(False), torch.enable_grad():
+    asked = spent_on(MEASURES, name, len(chosen) * len(family.seeds))
+    with asked, torch.inference_mode(False), torch.enable_grad():
         if isinstance(measure, StackMeasure):
             rows = [_evaluate_stack(measure, name, family, recipe, n, scale, draw) for n in chosen]
         else:
@@ -74,7 +77,8 @@ def _evaluate_stack(
     stack = family.stack(recipe, n).with_draw(draw)
     before = _versions(stack)
     try:
-        values: list[float] = measure.over_stack(stack).tolist()
+        with one_thread_each(stack):
+            values: list[float] = measure.over_stack(stack).tolist()
     except UndefinedMeasureError as error:
         raise MeasureError(
             f"measure {name} on {family.describe(recipe, n, family.seeds[error.place])}: {error}"

@@ -12,7 +12,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.tracing import WEIGHT_LAYERS, traced
+from pytest_fragility.tracing import WEIGHT_LAYERS, relu_chain, traced
 
 SAMPLE_NORMALIZATIONS = (
     nn.LayerNorm,
@@ -58,6 +58,11 @@ def weight_layers(stack: NetworkStack) -> list[WeightLayer]:
         into a weight.
     """
     return stack.once("weight layers", lambda: find_weight_layers(stack.structure))
+
+
+def relu_chain_of(stack: NetworkStack) -> list[str] | None:
+    """Return the linear layers of a stack of ReLU perceptrons; None for anything else."""
+    return stack.once("ReLU chain", lambda: relu_chain(stack.structure))
 
 
 def find_weight_layers(structure: nn.Module) -> list[WeightLayer]:

@@ -36,12 +36,12 @@ def logits_of(
         return outputs
 
     def each_alone() -> torch.Tensor:
-        places = range(len(inputs))
-        parts = [
-            [{name: part[place] for name, part in each.items()} for each in (weights, buffers)]
-            for place in places
-        ]
-        return torch.stack([one(*parts[place], inputs[place]) for place in places])
+        return torch.stack(
+            [
+                one(_at(weights, place), _at(buffers, place), inputs[place])
+                for place in range(len(inputs))
+            ]
+        )
 
     with plain_attention():
         if len(inputs) == 1:
@@ -52,6 +52,10 @@ def logits_of(
             # what vmap cannot take works for each by itself, or raises there in its own words
             outputs = each_alone()
     return outputs
+
+
+def _at(tensors: Tensors, place: int) -> Tensors:
+    return {name: tensor[place] for name, tensor in tensors.items()}
 
 
 def in_double(tensors: Tensors) -> Tensors:

@@ -11,6 +11,7 @@ import torch
 
 from pytest_fragility.checks.planning import NORMALIZATION_SCALE
 from pytest_fragility.curves.invariance import Invariance
+from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
 from pytest_fragility.families import Family, middle_size
@@ -205,7 +206,7 @@ def _asker(measure: Measure, name: str, scale: str) -> Callable[[TrainedNetwork,
         where = f"measure {name} on {network}"
         before = _versions(network)
         try:
-            with torch.enable_grad():
+            with spent_on(MEASURES, name, 1), torch.enable_grad():
                 number = as_number(called(replace(network, rng=rng)), where)
         except (MeasureError, UndefinedMeasureError):
             raise

@@ -14,7 +14,12 @@ import pytest
 
 from pytest_fragility.plugin.help import MARKER, MARKER_HELP
 from pytest_fragility.plugin.mark import install_mark
-from pytest_fragility.plugin.options import add_options, is_enabled, measures_to_audit
+from pytest_fragility.plugin.options import (
+    add_options,
+    is_enabled,
+    measures_to_audit,
+    shows_durations,
+)
 from pytest_fragility.plugin.property_tests import given_strategies, lift_deadline
 
 if TYPE_CHECKING:
@@ -41,11 +46,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; check the options where audits are to run."""
     config.addinivalue_line("markers", MARKER_HELP)
     _offer_hypothesis_profile(config)
+    if shows_durations(config):
+        from pytest_fragility.plugin.durations import DurationsSummary
+
+        config.pluginmanager.register(DurationsSummary(config), "fragility-durations")
     if not is_enabled(config):
         _refuse_options_without_effect(config)
         return
     from pytest_fragility.errors import SettingsError
-    from pytest_fragility.plugin.measure_items import require_module
+    from pytest_fragility.plugin.measure_items import require_measure
     from pytest_fragility.plugin.session import fragility_session
     from pytest_fragility.plugin.summary import Summary
 
@@ -53,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Summary(), "fragility-summary")
     for place in measures_to_audit(config):
         try:
-            require_module(place)
+            require_measure(place)
         except SettingsError as error:
             raise pytest.UsageError(f"fragility: {error}") from error
 

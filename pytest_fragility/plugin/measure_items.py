@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from importlib import import_module, util
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_fragility.errors import AuditFailure, FragilityError, SettingsError
+from pytest_fragility.errors import AuditFailure, FragilityError
+from pytest_fragility.places import load, require_module
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit
 from pytest_fragility.plugin.session import FragilitySession, fragility_session
+
+OPTION = "--fragility-measure"
 
 
 def load_measure(place: str) -> Callable[..., Any]:
@@ -24,32 +25,13 @@ def load_measure(place: str) -> Callable[..., Any]:
     SettingsError
         If there is no such module or function.
     """
-    module_name, _, function = place.partition(":")
-    module = import_module(module_name)
-    try:
-        measure: Callable[..., Any] = attrgetter(function)(module)
-    except AttributeError:
-        raise SettingsError(
-            f"--fragility-measure={place}: module {module_name} has no {function!r}"
-        ) from None
+    measure: Callable[..., Any] = load(place, OPTION)
     return measure
 
 
-def require_module(place: str) -> None:
+def require_measure(place: str) -> None:
     """Raise a SettingsError where ``module:function`` names no module; nothing is imported."""
-    module_name, _, function = place.partition(":")
-    parts = [*module_name.split("."), *function.split(".")]
-    if not all(part.isidentifier() for part in parts):
-        raise SettingsError(f"--fragility-measure={place}: expected MODULE:FUNCTION")
-    try:
-        found = util.find_spec(module_name)
-    except (ImportError, ValueError):
-        found = None
-    if found is None:
-        raise SettingsError(
-            f"--fragility-measure={place}: no module named {module_name!r}; "
-            "is its folder on the path (python -m pytest adds the current one)?"
-        )
+    require_module(place, OPTION)
 
 
 class MeasureCollector(pytest.Collector):

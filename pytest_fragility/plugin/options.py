@@ -86,6 +86,14 @@ OPTIONS = (
     ),
     Option("task", "string", "NAME", "what is learned. Default: digits+label-noise-0.2", "task"),
     Option(
+        "architecture",
+        "string",
+        "NAME",
+        "the networks: mlp, cnn, resnet, vit, scale_invariant, or MODULE:FUNCTION, which returns a "
+        "new module. Default: mlp",
+        "architecture",
+    ),
+    Option(
         "perturbations",
         "string",
         "A,B,...",
@@ -126,6 +134,7 @@ OPTIONS = (
 )
 MEASURE_KEY = "fragility_measure"
 LOCATE_KEY = "fragility_locate"
+DURATIONS_KEY = "fragility_durations"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -142,6 +151,15 @@ def add_options(parser: pytest.Parser) -> None:
         "--fragility-locate", action="store_true", default=None, dest=LOCATE_KEY, help=locate
     )
     parser.addini(LOCATE_KEY, locate, type="bool", default=None)
+    durations = "show at the end where the time went, and the slowest measures"
+    group.addoption(
+        "--fragility-durations",
+        action="store_true",
+        default=None,
+        dest=DURATIONS_KEY,
+        help=durations,
+    )
+    parser.addini(DURATIONS_KEY, durations, type="bool", default=False)
     measure = "audit this measure, with no test file; can be repeated"
     group.addoption(
         "--fragility-measure",
@@ -167,6 +185,11 @@ def add_options(parser: pytest.Parser) -> None:
 def is_enabled(config: pytest.Config) -> bool:
     """Return whether audits are to run."""
     return bool(config.getoption("fragility") or config.getini("fragility"))
+
+
+def shows_durations(config: pytest.Config) -> bool:
+    """Return whether the time is to be measured and shown."""
+    return bool(config.getoption(DURATIONS_KEY) or config.getini(DURATIONS_KEY))
 
 
 def measures_to_audit(config: pytest.Config) -> list[str]:

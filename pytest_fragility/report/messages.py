@@ -14,6 +14,7 @@ from pytest_fragility.checks.planning import (
     TREND,
 )
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT
+from pytest_fragility.durations import REPORT, spent_on
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.controls import ADVICE, control_lines
 from pytest_fragility.report.invariance import value_lines
@@ -27,6 +28,7 @@ from pytest_fragility.report.records import Record
 WIDTH = 78
 
 
+@spent_on(REPORT)
 def failure_message(record: Record, rerun: str | None = None) -> str:
     """Return what broke, under which change, by how much, how certainly, and what to do.
 
@@ -51,6 +53,7 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
     return "\n\n".join("\n".join(section) for section in sections if section)
 
 
+@spent_on(REPORT)
 def withstanding_message(
     record: Record, *, alpha: float, smaller: Sequence[str], code: str | None = None
 ) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.planning import PERTURBED_KINDS, SPREAD, STOPPING
 from pytest_fragility.checks.verdicts import Evidence, StoppingEvidence
+from pytest_fragility.durations import REPORT, spent_on
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def audit_context(curves: LearningCurves) -> Record:
     }
 
 
+@spent_on(REPORT)
 def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
     """Return what one check found.
 
@@ -106,6 +108,7 @@ def _place(curves: LearningCurves, check: Check) -> int:
     return names.index(check.perturbation) if of_one_recipe else len(names)
 
 
+@spent_on(REPORT)
 def to_json(record: Record) -> str:
     """Return a record as one compact line; NaN and infinity are refused."""
     return json.dumps(record, separators=(",", ":"), allow_nan=False)

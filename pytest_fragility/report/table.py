@@ -18,6 +18,7 @@ from pytest_fragility.checks.planning import (
     STOPPING,
 )
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
+from pytest_fragility.durations import REPORT, spent_on
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.agreement import agreement_lines
 from pytest_fragility.report.breaking_points import breaking_point_lines
@@ -52,6 +53,7 @@ def overall_verdict(records: Sequence[Record]) -> str:
     return KEPT if statuses and set(statuses) == {KEPT} else INCONCLUSIVE
 
 
+@spent_on(REPORT)
 def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     """Return the table of one audit.
 

@@ -81,8 +81,10 @@ def stacked_form(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> 
 def _examine(
     architecture: Architecture, input_shape: tuple[int, ...], classes: int, dtype: torch.dtype
 ) -> StackedForm:
-    network = build_network(architecture, input_shape, classes).to(dtype)
-    return examine(network, str(architecture), input_shape, classes)
+    # the caller may be in a mode whose tensors could never take part in a derivative
+    with torch.inference_mode(False):
+        network = build_network(architecture, input_shape, classes).to(dtype)
+        return examine(network, str(architecture), input_shape, classes)
 
 
 def examine(

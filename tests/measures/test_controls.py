@@ -35,6 +35,7 @@ from pytest_fragility.measures import (
 from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.measures.measure import RAW, is_oracle
 from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks import NetworkState
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.tasks import Task
@@ -132,7 +133,7 @@ def test_noise_has_nothing_to_do_with_the_network(
 
     def draw(seed: int) -> float:
         run = Run(blobs, 16, small_recipe, seed)
-        trained = TrainedRun(run, weights, weights, RECORD, MISTAKEN)
+        trained = TrainedRun(run, NetworkState(weights), NetworkState(weights), RECORD, MISTAKEN)
         return noise(TrainedNetwork.build(trained, "baseline", torch.device("cpu")))
 
     values = np.array([draw(seed) for seed in range(300)])

@@ -1,0 +1,124 @@
+"""Parts of a stack that are measured at the same time, one on each core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import cache
+from typing import TypeVar
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.layers import relu_chain_of
+from pytest_fragility.network_stacks import NetworkStack, Samples, Tensors
+from pytest_fragility.training.perceptrons import as_perceptron
+
+# with fewer samples, threads of one interpreter hold each other up
+FEWEST_SAMPLES = 128
+
+Value = TypeVar("Value")
+
+# how many threads torch might use before operations were given one each
+_CORES: ContextVar[int | None] = ContextVar("cores", default=None)
+
+
+def side_by_side(
+    stack: NetworkStack, compute: Callable[[NetworkStack], Sequence[Value]]
+) -> list[Value]:
+    """Return one value per network from calls on parts of a stack, one for each core.
+
+    That is for ReLU perceptrons on the CPU, and as many cores as torch may use threads. Operations
+    on networks as small as these would mostly wait for threads of their own, and have none
+    meanwhile. Other networks are measured in one call: no two threads can call a module, or trace
+    one, at the same time.
+
+    Parameters
+    ----------
+    stack
+        The networks.
+    compute
+        Maps a stack to one value per network; called in threads that know nothing of the caller's
+        modes. It does not trace the structure.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If `compute` does; it names the network's place in the whole stack.
+    """
+    with one_thread_each(stack) as cores:
+        count = min(cores, len(stack)) if stack.n >= FEWEST_SAMPLES else 1
+        if count == 1:
+            return list(compute(stack))
+        edges = [len(stack) * index // count for index in range(count + 1)]
+        inputs, labels = stack.load_samples()
+
+        def of_part(index: int) -> list[Value]:
+            places = slice(edges[index], edges[index + 1])
+            samples = inputs[places], labels[places]
+            try:
+                return list(compute(_part(stack, places, lambda: samples)))
+            except UndefinedMeasureError as error:
+                raise UndefinedMeasureError(str(error), edges[index] + error.place) from error
+
+        with ThreadPoolExecutor(count) as pool:
+            return [value for values in pool.map(of_part, range(count)) for value in values]
+
+
+def _is_written_out(stack: NetworkStack) -> bool:
+    """Return whether outputs and derivatives are matrix products, with no call of the module."""
+    return relu_chain_of(stack) is not None and as_perceptron(stack.structure) is not None
+
+
+@contextmanager
+def one_thread_each(stack: NetworkStack) -> Iterator[int]:
+    """Give each operation on a stack one thread, and yield how many may be used in all.
+
+    That is for ReLU perceptrons on the CPU; elsewhere nothing changes. What was set is restored.
+    """
+    cores = _CORES.get() or torch.get_num_threads()
+    if stack.device.type != "cpu" or not _is_written_out(stack):
+        yield 1
+        return
+    threads, token = torch.get_num_threads(), _CORES.set(cores)
+    with _libraries().limit(limits=1, user_api="blas"):
+        torch.set_num_threads(1)
+        try:
+            yield cores
+        finally:
+            torch.set_num_threads(threads)
+            _CORES.reset(token)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return what knows the threads of NumPy's and SciPy's products; finding them takes a while."""
+    import scipy.linalg  # noqa: F401
+
+    return ThreadpoolController()
+
+
+def _part(stack: NetworkStack, places: slice, load_samples: Callable[[], Samples]) -> NetworkStack:
+    """Return the stack of some of a stack's networks."""
+
+    def pick(tensors: Tensors) -> Tensors:
+        return {name: tensor[places] for name, tensor in tensors.items()}
+
+    return replace(
+        stack,
+        weights=pick(stack.weights),
+        initial_weights=pick(stack.initial_weights),
+        buffers=pick(stack.buffers),
+        initial_buffers=pick(stack.initial_buffers),
+        seeds=stack.seeds[places],
+        train_losses=stack.train_losses[places],
+        rng_seeds=stack.rng_seeds[places],
+        sample_ids=stack.sample_ids[places],
+        load_samples=load_samples,
+        # torch.fx changes all modules for all threads while it traces one
+        _results={"ReLU chain": relu_chain_of(stack)},
+    )

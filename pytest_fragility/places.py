@@ -1,0 +1,50 @@
+"""Functions that are named by where they stand: ``module:function``."""
+
+from __future__ import annotations
+
+from importlib import import_module, util
+from operator import attrgetter
+from typing import Any
+
+from pytest_fragility.errors import SettingsError
+
+
+def load(place: str, option: str) -> Any:
+    """Return what stands at ``module:function``, or ``module:measure.bound_form``.
+
+    Parameters
+    ----------
+    place
+        The place.
+    option
+        What named it, for messages.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such module or function.
+    """
+    require_module(place, option)
+    module_name, _, function = place.partition(":")
+    module = import_module(module_name)
+    try:
+        return attrgetter(function)(module)
+    except AttributeError:
+        raise SettingsError(f"{option}={place}: module {module_name} has no {function!r}") from None
+
+
+def require_module(place: str, option: str) -> None:
+    """Raise a SettingsError where ``module:function`` names no module; nothing is imported."""
+    module_name, _, function = place.partition(":")
+    parts = [*module_name.split("."), *function.split(".")]
+    if not all(part.isidentifier() for part in parts):
+        raise SettingsError(f"{option}={place}: expected MODULE:FUNCTION")
+    try:
+        found = util.find_spec(module_name)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise SettingsError(
+            f"{option}={place}: no module named {module_name!r}; "
+            "is its folder on the path (python -m pytest adds the current one)?"
+        )
