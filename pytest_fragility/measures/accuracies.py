@@ -7,9 +7,9 @@ from typing import Protocol
 
 import torch
 
+from pytest_fragility.measures.layers import relu_chain_of
 from pytest_fragility.measures.outputs import logits_of
 from pytest_fragility.network_stacks import NetworkStack, Tensors
-from pytest_fragility.tracing import relu_chain
 
 Buffers = dict[tuple[str, int], torch.Tensor]
 
@@ -31,7 +31,7 @@ def accuracies_of(stack: NetworkStack) -> Iterator[Accuracies]:
     """Yield one counter per network of a stack; they share memory, so use one after the other."""
     inputs, labels = stack.load_samples()
     buffers: Buffers = {}
-    chain = stack.once("ReLU chain", lambda: relu_chain(stack.structure))
+    chain = relu_chain_of(stack)
     for place in range(len(stack)):
         if chain is None:
             yield _AnyNetwork(stack, place, inputs[place].float(), labels[place])

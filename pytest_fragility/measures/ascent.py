@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from pytest_fragility.measures.loss_surface import LossSurface
+from pytest_fragility.measures.side_by_side import side_by_side
 from pytest_fragility.network_stacks import NetworkStack
 
 RADIUS = 0.05
@@ -34,6 +35,14 @@ def largest_rise(
     scales_of
         Maps weights of shape (K, P) to the scale of each coordinate.
     """
+    return torch.stack(
+        side_by_side(stack, lambda part: _largest_rise(part, radius, scales_of).unbind())
+    )
+
+
+def _largest_rise(
+    stack: NetworkStack, radius: float, scales_of: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
     surface = LossSurface(stack)
     scales = scales_of(surface.weights)
     start, gradients = surface.losses_and_gradients(surface.weights)

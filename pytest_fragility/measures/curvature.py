@@ -10,6 +10,7 @@ import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.loss_surface import LossSurface
+from pytest_fragility.measures.side_by_side import side_by_side
 from pytest_fragility.network_stacks import NetworkStack
 
 if TYPE_CHECKING:
@@ -58,97 +59,80 @@ def hessian_trace_estimate(network: TrainedNetwork, *, probes: int = PROBES) -> 
 
 def trace_samples(stack: NetworkStack, probes: int) -> torch.Tensor:
     """Return ``v^T H v`` for random signs v, shape (K, probes), float64."""
+    return torch.stack(side_by_side(stack, lambda part: _trace_samples(part, probes).unbind()))
+
+
+def _trace_samples(stack: NetworkStack, probes: int) -> torch.Tensor:
     surface = LossSurface(stack)
-    generators = [stack.generator(place, "Hessian trace") for place in range(len(stack))]
-    samples = []
-    for _ in range(probes):
-        signs = torch.stack([_signs(surface.weights[0], generator) for generator in generators])
-        samples.append((signs * surface.hessian_products(signs)).sum(dim=1))
-    return torch.stack(samples, dim=1)
+    shape = (probes, surface.weights.shape[1])
+    signs = torch.stack(
+        [_signs(shape, stack.generator(place, "Hessian trace")) for place in range(len(stack))]
+    )
+    return surface.curvatures(signs)
 
 
-def _signs(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    bits = torch.randint(2, like.shape, generator=generator, device=like.device)
-    return 2 * bits.to(like.dtype) - 1
+def _signs(shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+    bits = torch.randint(
+        2, shape, generator=generator, device=generator.device, dtype=torch.float64
+    )
+    return bits.mul_(2).sub_(1)
 
 
 def largest_eigenvalues(stack: NetworkStack) -> torch.Tensor:
     """Return the algebraically largest eigenvalue of each network's Hessian, shape (K,).
 
-    Lanczos iteration with full reorthogonalization, until the residual of the Ritz pair is below
-    1e-6 of the eigenvalue of largest magnitude, which bounds the error.
+    Lanczos iteration with full reorthogonalization, of all networks together, each until the
+    residual of its Ritz pair is below 1e-6 of the eigenvalue of largest magnitude, which bounds the
+    error.
 
     Raises
     ------
     UndefinedMeasureError
         If 200 steps do not get there.
     """
-    return torch.stack([_largest_eigenvalue(stack, place) for place in range(len(stack))])
+    return torch.stack(side_by_side(stack, _largest_eigenvalues))
 
 
-def _largest_eigenvalue(stack: NetworkStack, place: int) -> torch.Tensor:
-    surface = LossSurface(single(stack, place))
-    start = torch.randn(
-        surface.weights.shape,
-        generator=stack.generator(place, "Lanczos"),
-        dtype=torch.float64,
-        device=stack.device,
-    )
-    basis = [start / start.norm()]
-    diagonal: list[torch.Tensor] = []
-    beside: list[torch.Tensor] = []
-    limit = min(STEPS, start.numel())
-    for step in range(1, limit + 1):
-        product = surface.hessian_products(basis[-1])
-        diagonal.append((product * basis[-1]).sum())
+def _largest_eigenvalues(stack: NetworkStack) -> list[torch.Tensor]:
+    surface = LossSurface(stack)
+    size = surface.weights.shape[1]
+    start = torch.stack([_start(stack, place, size) for place in range(len(stack))])
+    limit = min(STEPS, size)
+    basis = start.new_empty(len(stack), limit, size)
+    basis[:, 0] = start / start.norm(dim=1, keepdim=True)
+    tridiagonal = start.new_zeros(len(stack), limit, limit)
+    found: dict[int, torch.Tensor] = {}
+    for step in range(limit):
+        last, known = basis[:, step], basis[:, : step + 1]
+        product = surface.hessian_products(last)
+        tridiagonal[:, step, step] = (product * last).sum(dim=1)
         for _ in range(2):
             # once is not enough for orthogonality to rounding
-            rows = torch.cat(basis)
-            product = product - (rows @ product.T).T @ rows
-        rest = product.norm()
-        values, vectors = torch.linalg.eigh(_tridiagonal(diagonal, beside))
-        residual = rest * vectors[-1, -1].abs()
-        scale = values.abs().amax()
-        if residual <= TOLERANCE * scale or rest <= 1e-14 * scale or step == start.numel():
-            largest: torch.Tensor = values[-1]
-            return largest
-        beside.append(rest)
-        basis.append(product / rest)
+            inner = torch.bmm(known, product.unsqueeze(2))
+            product = torch.baddbmm(product.unsqueeze(1), inner.mT, known, alpha=-1).squeeze(1)
+        rest = product.norm(dim=1)
+        values, vectors = torch.linalg.eigh(tridiagonal[:, : step + 1, : step + 1])
+        residuals = rest * vectors[:, -1, -1].abs()
+        scales = values.abs().amax(dim=1)
+        is_done = (residuals <= TOLERANCE * scales) | (rest <= 1e-14 * scales)
+        for place in range(len(stack)):
+            if place not in found and (bool(is_done[place]) or step + 1 == size):
+                found[place] = values[place, -1]
+        if len(found) == len(stack):
+            return [found[place] for place in range(len(stack))]
+        if step + 1 < limit:
+            tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = rest
+            # of what is found already, nothing need be left
+            basis[:, step + 1] = product / rest.where(rest > 0, 1.0).unsqueeze(1)
+    place = next(place for place in range(len(stack)) if place not in found)
     raise UndefinedMeasureError(
         f"the Hessian's largest eigenvalue was not found in {limit} Lanczos steps: it is near "
-        f"{float(values[-1]):.4g}, with a residual of {float(residual):.2g}",
+        f"{float(values[place, -1]):.4g}, with a residual of {float(residuals[place]):.2g}",
         place,
     )
 
 
-def _tridiagonal(diagonal: list[torch.Tensor], beside: list[torch.Tensor]) -> torch.Tensor:
-    matrix = torch.diag(torch.stack(diagonal))
-    if beside:
-        off = torch.diag(torch.stack(beside), 1)
-        matrix = matrix + off + off.T
-    return matrix
-
-
-def single(stack: NetworkStack, place: int) -> NetworkStack:
-    """Return the stack of one of a stack's networks."""
-    from dataclasses import replace
-
-    inputs, labels = stack.load_samples()
-
-    def pick(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor[place : place + 1] for name, tensor in tensors.items()}
-
-    here = slice(place, place + 1)
-    return replace(
-        stack,
-        weights=pick(stack.weights),
-        initial_weights=pick(stack.initial_weights),
-        buffers=pick(stack.buffers),
-        initial_buffers=pick(stack.initial_buffers),
-        seeds=stack.seeds[here],
-        train_losses=stack.train_losses[here],
-        rng_seeds=stack.rng_seeds[here],
-        sample_ids=stack.sample_ids[here],
-        load_samples=lambda: (inputs[here], labels[here]),
-        _results={},
-    )
+def _start(stack: NetworkStack, place: int, size: int) -> torch.Tensor:
+    generator = stack.generator(place, "Lanczos")
+    row = torch.randn(1, size, generator=generator, dtype=torch.float64, device=stack.device)
+    return row[0]

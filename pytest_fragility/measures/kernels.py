@@ -93,6 +93,23 @@ def hidden_layers_of(structure: nn.Module) -> int | None:
     return None if layers is None else len(layers) - 1
 
 
+def perceptron_kernel(
+    inputs: torch.Tensor,
+    *,
+    hidden_layers: int,
+    weight_variance: float = 2.0,
+    bias_variance: float = 0.0,
+) -> Kernel:
+    """Return the kernel of a wide ReLU perceptron for inputs of any shape; see `relu_kernel`."""
+    matrix = relu_kernel(
+        inputs.flatten(1).cpu().numpy(),
+        hidden_layers=hidden_layers,
+        weight_variance=weight_variance,
+        bias_variance=bias_variance,
+    )
+    return Kernel(matrix, CLOSED_FORM, 0.0, 0)
+
+
 def network_kernel(
     structure: nn.Module,
     inputs: torch.Tensor,
@@ -129,13 +146,12 @@ def network_kernel(
     """
     hidden = hidden_layers_of(structure)
     if hidden is not None:
-        matrix = relu_kernel(
-            inputs.flatten(1).cpu().numpy(),
+        return perceptron_kernel(
+            inputs,
             hidden_layers=hidden,
             weight_variance=weight_variance,
             bias_variance=bias_variance,
         )
-        return Kernel(matrix, CLOSED_FORM, 0.0, 0)
     return monte_carlo_kernel(
         structure,
         inputs,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch.nn import functional
 
+from pytest_fragility.measures.layers import relu_chain_of
 from pytest_fragility.measures.outputs import in_double, logits_of
+from pytest_fragility.measures.second_order import SecondOrder
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.training.perceptrons import as_perceptron
@@ -68,8 +72,37 @@ class LossSurface:
 
     def hessian_products(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return each network's Hessian at its own weights times a vector, shape (K, P)."""
+        if self._second_order:
+            with torch.no_grad():
+                parts = self._second_order.products(split_vectors(self._stack, vectors))
+            return torch.cat([parts[name].flatten(1) for name in self._stack.weights], dim=1)
         with torch.enable_grad():
             leaf = self.weights.detach().requires_grad_()
             (gradients,) = torch.autograd.grad(self.losses(leaf).sum(), leaf, create_graph=True)
             (products,) = torch.autograd.grad(gradients, leaf, vectors)
         return products
+
+    def curvatures(self, directions: torch.Tensor) -> torch.Tensor:
+        """Return ``v^T H v`` for S directions v of each network, (K, S, P), shape (K, S)."""
+        if self._second_order:
+            parts = split_vectors(self._stack, directions.flatten(0, 1))
+            networks, count = directions.shape[:2]
+            with torch.no_grad():
+                return self._second_order.curvatures(
+                    {
+                        name: part.view(networks, count, *part.shape[1:])
+                        for name, part in parts.items()
+                    }
+                )
+        found = [(row * self.hessian_products(row)).sum(dim=1) for row in directions.unbind(1)]
+        return torch.stack(found, dim=1)
+
+    @cached_property
+    def _second_order(self) -> SecondOrder | None:
+        """Second derivatives written out, for a ReLU perceptron."""
+        chain = relu_chain_of(self._stack)
+        if chain is None:
+            return None
+        weights = split_vectors(self._stack, self.weights)
+        with torch.no_grad():
+            return SecondOrder(chain, weights, self._inputs, self._labels)

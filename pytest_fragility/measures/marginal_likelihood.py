@@ -66,24 +66,29 @@ def bound_as_published(negative_log_evidence: float, n: int) -> float:
     return -math.expm1(-exponent)
 
 
-def _each(stack: NetworkStack, compute: Callable[[int], float]) -> Any:
+def _each(stack: NetworkStack, compute: Callable[[NetworkStack, int], float]) -> Any:
     """Return one number per network, refusals told apart by place."""
     import numpy as np
 
-    values = []
-    for place in range(len(stack)):
-        try:
-            values.append(compute(place))
-        except UndefinedMeasureError as error:
-            raise UndefinedMeasureError(str(error), place) from error
-    return np.array(values)
+    from pytest_fragility.measures.side_by_side import side_by_side
+
+    def each(part: NetworkStack) -> list[float]:
+        values = []
+        for place in range(len(part)):
+            try:
+                values.append(compute(part, place))
+            except UndefinedMeasureError as error:
+                raise UndefinedMeasureError(str(error), place) from error
+        return values
+
+    return np.array(side_by_side(stack, each))
 
 
 def _bounded(bound: Callable[[float, int], float], link: str) -> Callable[[NetworkStack], Any]:
     def compute(stack: NetworkStack) -> Any:
         if stack.n < 2:
             raise UndefinedMeasureError(f"the bound divides by n - 1, and n is {stack.n}")
-        return _each(stack, lambda place: bound(_binary(stack, place, link), stack.n))
+        return _each(stack, lambda part, place: bound(_binary(part, place, link), part.n))
 
     return compute
 
@@ -114,7 +119,7 @@ def negative_log_evidence(stack: NetworkStack) -> Any:
         where the architecture's prior is not known; where expectation propagation does not
         converge.
     """
-    return _each(stack, lambda place: _binary(stack, place, "heaviside"))
+    return _each(stack, lambda part, place: _binary(part, place, "heaviside"))
 
 
 @reference(source=SOURCE, reads=DATA, bound=_bounded(bound_of_theorem, "probit"))
@@ -132,7 +137,7 @@ def negative_log_evidence_probit(stack: NetworkStack) -> Any:
     UndefinedMeasureError
         As `negative_log_evidence`, but for coinciding samples, which are allowed.
     """
-    return _each(stack, lambda place: _binary(stack, place, "probit"))
+    return _each(stack, lambda part, place: _binary(part, place, "probit"))
 
 
 @reference(source=SOURCE, reads=DATA, form=BOUND)
@@ -190,7 +195,7 @@ def sum_of_one_vs_rest_negative_log_evidences(stack: NetworkStack) -> Any:
     UndefinedMeasureError
         As `negative_log_evidence`.
     """
-    return _each(stack, lambda place: _one_vs_rest(stack, place))
+    return _each(stack, _one_vs_rest)
 
 
 def prior_kernel(network: TrainedNetwork) -> Kernel:
@@ -218,15 +223,24 @@ def prior_kernel(network: TrainedNetwork) -> Kernel:
 
 def _kernel(stack: NetworkStack, place: int) -> Kernel:
     """Return the prior's kernel, worked out once for all networks with these samples."""
-    from pytest_fragility.measures.kernels import network_kernel
+    from pytest_fragility.measures.kernels import network_kernel, perceptron_kernel
+    from pytest_fragility.measures.layers import relu_chain_of
 
     key = ("prior kernel", *_prior(stack))
     weight_variance = _weight_variance(stack.recipe)
 
+    chain = relu_chain_of(stack)
+
     def compute() -> Kernel:
+        inputs = stack.inputs[place]
+        if chain is not None:
+            # network_kernel would trace the structure, which threads must not do
+            return perceptron_kernel(
+                inputs, hidden_layers=len(chain) - 1, weight_variance=weight_variance
+            )
         return network_kernel(
             stack.structure,
-            stack.inputs[place],
+            inputs,
             generator=stack.generator(place, "prior kernel"),
             weight_variance=weight_variance,
         )

@@ -11,6 +11,7 @@ import torch
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
+from pytest_fragility.measures.side_by_side import side_by_side
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 
@@ -128,6 +129,11 @@ def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
 
 
 def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor:
+    sigmas = side_by_side(stack, lambda part: _tolerated_sigmas(part, magnitude_aware))
+    return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
+
+
+def _tolerated_sigmas(stack: NetworkStack, magnitude_aware: bool) -> list[float]:
     sigmas = []
     searches = _searches(stack, magnitude_aware, ACCURACY_DROP, DRAWS)
     for place, search in enumerate(searches):
@@ -143,7 +149,7 @@ def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor
                 place,
             )
         sigmas.append(bracket.sigma)
-    return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
+    return sigmas
 
 
 def _searches(

@@ -9,6 +9,7 @@ from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
 from pytest_fragility.measures.folding import folded_parameters
 from pytest_fragility.measures.layers import weight_layers
 from pytest_fragility.measures.noise_search import MAGNITUDE_EPSILON
+from pytest_fragility.measures.side_by_side import side_by_side
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 
@@ -23,17 +24,21 @@ def published_sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
     """Return sigma of each network as published code finds it, shape (K,), float64."""
 
     def compute() -> torch.Tensor:
-        with torch.no_grad():
-            folded = _folded(stack)
-            rows = parameter_vectors(folded).float()
-            noise = torch.empty(DRAWS, rows.shape[1], device=rows.device)
-            sigmas = [
-                _search(folded, place, accuracies, rows[place], noise, magnitude_aware)
-                for place, accuracies in enumerate(accuracies_of(folded))
-            ]
+        folded = _folded(stack)
+        sigmas = side_by_side(folded, lambda part: _sigmas(part, magnitude_aware))
         return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
 
     return stack.once(("published sigma", magnitude_aware), compute)
+
+
+@torch.no_grad()
+def _sigmas(stack: NetworkStack, magnitude_aware: bool) -> list[float]:
+    rows = parameter_vectors(stack).float()
+    noise = torch.empty(DRAWS, rows.shape[1], device=rows.device)
+    return [
+        _search(stack, place, accuracies, rows[place], noise, magnitude_aware)
+        for place, accuracies in enumerate(accuracies_of(stack))
+    ]
 
 
 def _search(
