@@ -1,0 +1,1 @@
+"""What the benchmark of training speed is made of."""
