@@ -145,10 +145,8 @@ def test_first_steps_in_single_precision(architecture: str) -> None:
 def test_what_vmap_takes_is_mapped(architecture: str) -> None:
     """Without a warning."""
     form = stacked_form(Recipe(architecture=MAPPED[architecture]), (1, 4, 4), 4)
-    assert (form.kind, form.reason) == (
-        "perceptron" if architecture == "mlp" else "mapped",
-        "",
-    )
+    written_out = {"mlp": "perceptron", "cnn": "convolutional"}
+    assert (form.kind, form.reason) == (written_out.get(architecture, "mapped"), "")
 
 
 @pytest.mark.parametrize("architecture", UNMAPPED)

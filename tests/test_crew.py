@@ -128,6 +128,8 @@ def test_a_worker_stays_for_the_next_training(blobs: Task) -> None:
 
 def test_a_short_training_starts_no_worker(blobs: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers take part from some time on, and this process does not wait for that time."""
+    # those that wait already would take part at once
+    idle_workers.dismiss()
     monkeypatch.setattr(crew_module, "START_AFTER", 3600.0)
     monkeypatch.setattr(idle_workers, "take", lambda: pytest.fail("a worker was asked for"))
     runs = make_runs(blobs)

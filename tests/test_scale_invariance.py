@@ -23,6 +23,7 @@ from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task
 from pytest_fragility.trained_networks import TrainedNetwork
 from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.sinks import Sink
 from pytest_fragility.training.stacking import examine
 from pytest_fragility.training.trainer import train
 from tests.reference_training import train_alone
@@ -176,7 +177,12 @@ def test_it_is_trained_through_autograd_with_its_trained_parameters_alone() -> N
     inputs = torch.randn(3, 9, 6, generator=generator, dtype=torch.float64)
     labels = torch.randint(4, (3, 9), generator=generator)
     gradients = [torch.full_like(weight, torch.nan) for weight in weights]
-    losses = stacked.bind(weights, gradients, carried)(inputs, labels)
+    losses = stacked.bind(
+        weights,
+        [Sink(0, len(inputs), gradients, keep=0)],
+        torch.ones(len(inputs), dtype=inputs.dtype),
+        carried,
+    )(inputs, labels)
     trained = [network.get_parameter(name) for name in ("1.weight", "4.weight")]
     for place in range(3):
         with torch.no_grad():

@@ -218,7 +218,7 @@ def test_training_under_each_schedule_equals_a_plain_loop(blobs: Task, precision
         )
         for shift in (0, 1)
         for place, schedule in enumerate(SCHEDULES.values())
-        for seed in (0, 1)
+        for seed in (2, 3)
     ]
     assert len(plan_shards(find_trajectories(runs), torch.device("cpu"), processes=1)) == 1
     for trained in train_all(runs):

@@ -19,6 +19,7 @@ from pytest_fragility.training.perceptrons import (
     Tensors,
     as_perceptron,
 )
+from pytest_fragility.training.sinks import Sink
 
 NETWORKS, BATCH, CLASSES = 3, 7, 4
 NOTHING = Carried({}, torch.arange(NETWORKS), torch.zeros((), dtype=torch.int64))
@@ -105,7 +106,12 @@ def stacked_losses(
 ) -> tuple[torch.Tensor, Tensors]:
     """Return losses and gradients of the stack."""
     gradients = [torch.full_like(weight, torch.nan) for weight in weights]
-    return stacked.bind(weights, gradients, carried)(inputs, labels), gradients
+    return stacked.bind(
+        weights,
+        [Sink(0, len(inputs), gradients, keep=0)],
+        torch.ones(len(inputs), dtype=inputs.dtype),
+        carried,
+    )(inputs, labels), gradients
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])

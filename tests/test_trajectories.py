@@ -54,8 +54,8 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     plain_step = StackedOptimizer.step
 
-    def step(self: StackedOptimizer, weights: torch.Tensor, *others: Any) -> None:
-        counts.append(len(weights))
+    def step(self: StackedOptimizer, weights: list[torch.Tensor], *others: Any) -> None:
+        counts.append(len(weights[0]))
         plain_step(self, weights, *others)
 
     monkeypatch.setattr(StackedOptimizer, "step", step)

@@ -90,8 +90,12 @@ class Crew:
                 member.join()
 
     def wait_to_start(self) -> None:
-        """Return when workers are worth their start, or when there is nothing for them."""
-        self._nothing_waits.wait(START_AFTER)
+        """Return when workers are worth their start, or when there is nothing for them.
+
+        One that waits since another training costs nothing to start.
+        """
+        if not idle_workers.is_any:
+            self._nothing_waits.wait(START_AFTER)
 
     def next_stack(self) -> Stack | None:
         """Return a stack that is nobody's yet, or None."""
@@ -154,6 +158,9 @@ class _Here(_Member):
     def _work(self) -> None:
         # MKL keeps its number of threads for each thread apart
         torch.set_num_threads(1)
+        # what an optimizer keeps of gradients that have become zero fades to numbers so small that
+        # a CPU takes many times as long for each; this holds for the thread alone
+        torch.set_flush_denormal(True)
         while (stack := self._crew.next_stack()) is not None:
             for finished in train_within_memory(stack, self._device):
                 if self._has_left.is_set():

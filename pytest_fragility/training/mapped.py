@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,7 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.dropout import seeded_dropout
-from pytest_fragility.training.perceptrons import Losses, Tensors
+from pytest_fragility.training.perceptrons import Losses
+from pytest_fragility.training.sinks import Sink, Tensors
 
 
 class MappedNetwork:
@@ -53,7 +54,9 @@ class MappedNetwork:
         with mode(self._network, training=False):
             return self._evaluate(self._named(weights, carried), inputs)
 
-    def bind(self, weights: Tensors, gradients: Tensors, carried: Carried) -> Losses:
+    def bind(
+        self, weights: Tensors, sinks: Sequence[Sink], scale: torch.Tensor, carried: Carried
+    ) -> Losses:
         """See `StackedNetwork.bind`."""
         leaves = [weight.detach().requires_grad_() for weight in weights]
         tensors = self._named(leaves, carried)
@@ -62,9 +65,12 @@ class MappedNetwork:
             with torch.enable_grad(), mode(self._network, training=True):
                 logits = self._train(tensors, carried.seeds, carried.steps, inputs)
                 found, objective = cross_entropies(logits, labels, self._label_smoothing)
-                slopes = torch.autograd.grad(objective.sum(), leaves, materialize_grads=True)
-            for gradient, value in zip(gradients, slopes, strict=True):
-                gradient.copy_(value)
+                slopes = torch.autograd.grad(
+                    (objective * scale).sum(), leaves, materialize_grads=True
+                )
+            for sink in sinks:
+                for index, slope in enumerate(slopes):
+                    sink.add(index, slope)
             carried.steps.add_(1)
             return found.detach()
 

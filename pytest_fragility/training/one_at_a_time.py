@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import nn
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.dropout import mix, seeded_dropout
 from pytest_fragility.training.mapped import cross_entropies, mode, trained_names
-from pytest_fragility.training.perceptrons import Losses, Tensors
+from pytest_fragility.training.perceptrons import Losses
+from pytest_fragility.training.sinks import Sink, Tensors
 
 # seeds of torch's generators are not negative
 MASK = (1 << 63) - 1
@@ -46,8 +47,11 @@ class OneAtATime:
             ]
         return torch.stack(logits)
 
-    def bind(self, weights: Tensors, gradients: Tensors, carried: Carried) -> Losses:
+    def bind(
+        self, weights: Tensors, sinks: Sequence[Sink], scale: torch.Tensor, carried: Carried
+    ) -> Losses:
         """See `StackedNetwork.bind`."""
+        gradients = [torch.empty_like(weight) for weight in weights]
 
         def losses(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             found = weights[0].new_empty(len(inputs))
@@ -60,9 +64,14 @@ class OneAtATime:
                         logits.unsqueeze(0), labels[place].unsqueeze(0), self._label_smoothing
                     )
                     found[place] = loss.detach()
-                    slopes = torch.autograd.grad(objective.sum(), leaves, materialize_grads=True)
+                    slopes = torch.autograd.grad(
+                        objective.sum() * scale[place], leaves, materialize_grads=True
+                    )
                     for gradient, value in zip(gradients, slopes, strict=True):
                         gradient[place] = value
+            for sink in sinks:
+                for index, gradient in enumerate(gradients):
+                    sink.add(index, gradient)
             carried.steps.add_(1)
             return found
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.sinks import Sink, Tensors
 
-Tensors = list[torch.Tensor]
 Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -25,14 +25,16 @@ class StackedNetwork(Protocol):
     def logits(self, weights: Tensors, carried: Carried, inputs: torch.Tensor) -> torch.Tensor:
         """Map inputs (K, batch, *input shape) to logits (K, batch, classes), in eval mode."""
 
-    def bind(self, weights: Tensors, gradients: Tensors, carried: Carried) -> Losses:
+    def bind(
+        self, weights: Tensors, sinks: Sequence[Sink], scale: torch.Tensor, carried: Carried
+    ) -> Losses:
         """Return what is called for each batch, for weights that are updated in place.
 
         Called as ``losses(inputs, labels)`` with inputs of shape (K, batch, *input shape) and
         labels of shape (K, batch), int64, it returns each network's mean cross-entropy, shape
-        (K,), in training mode, and writes to `gradients`, of the shapes of `weights`; what is
-        carried moves on by a step. Gradients are those of the cross-entropy with smoothed labels,
-        where that is asked for.
+        (K,), in training mode, and gives gradients, each network's times its `scale`, shape (K,),
+        to the sinks; what is carried moves on by a step. Gradients are those of the cross-entropy
+        with smoothed labels, where that is asked for.
         """
 
 
@@ -65,14 +67,15 @@ def _perceptron_layers(network: nn.Module) -> list[Layer] | None:
             layers.append(Layer(module.bias is not None, has_relu=False))
         elif type(module) is nn.ReLU and layers:
             layers[-1] = Layer(layers[-1].has_bias, has_relu=True)
-        elif not (place == 0 and _flattens_each_sample(module)):
+        elif not (place == 0 and flattens_each_sample(module)):
             return None
     own = sum(1 + layer.has_bias for layer in layers)
     # layers that share a parameter are something else
     return layers if layers and own == len(list(network.parameters())) else None
 
 
-def _flattens_each_sample(module: nn.Module) -> bool:
+def flattens_each_sample(module: nn.Module) -> bool:
+    """Return whether a module maps (samples, *shape) to (samples, values)."""
     return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
 
 
@@ -97,87 +100,138 @@ class Perceptron:
 
     def outputs(self, weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
         """Map inputs (K, batch, *input shape) to logits (K, batch, classes)."""
-        return _activations(self._bound(weights, weights), inputs)[-1]
+        return _activations(self._bound(weights), inputs)[-1]
 
-    def bind(self, weights: Tensors, gradients: Tensors, carried: Carried) -> Losses:
+    def bind(
+        self, weights: Tensors, sinks: Sequence[Sink], scale: torch.Tensor, carried: Carried
+    ) -> Losses:
         """See `StackedNetwork.bind`; nothing is carried."""
-        return self.losses(weights, gradients)
+        return PerceptronLosses(self._bound(weights), sinks, scale, self._label_smoothing)
 
     def losses(self, weights: Tensors, gradients: Tensors) -> PerceptronLosses:
         """Return what gives each network's loss on a batch and writes its gradients."""
-        return PerceptronLosses(self._bound(weights, gradients), self._label_smoothing)
+        sink = Sink(0, len(weights[0]), gradients, keep=0)
+        scale = weights[0].new_ones(len(weights[0]))
+        return PerceptronLosses(self._bound(weights), [sink], scale, self._label_smoothing)
 
-    def _bound(self, weights: Tensors, gradients: Tensors) -> list[BoundLayer]:
+    def _bound(self, weights: Tensors) -> list[BoundLayer]:
         bound = []
         place = 0
         for layer in self._layers:
             bias = weights[place + 1].unsqueeze(1) if layer.has_bias else None
-            bias_gradient = gradients[place + 1] if layer.has_bias else None
-            bound.append(
-                BoundLayer(
-                    weights[place],
-                    weights[place].mT,
-                    bias,
-                    gradients[place],
-                    bias_gradient,
-                    layer.has_relu,
-                )
-            )
+            bound.append(BoundLayer(place, weights[place], weights[place].mT, bias, layer.has_relu))
             place += 1 + layer.has_bias
         return bound
 
 
 @dataclass(frozen=True, slots=True)
 class BoundLayer:
-    """A linear layer's weights and gradients: views that are made once for many steps."""
+    """A linear layer's weights: views that are made once for many steps.
 
+    Its matrix is the parameter at `place`, its bias the one behind.
+    """
+
+    place: int
     matrix: torch.Tensor
     transposed: torch.Tensor
     bias: torch.Tensor | None
-    gradient: torch.Tensor
-    bias_gradient: torch.Tensor | None
     has_relu: bool
+
+    @property
+    def bias_column(self) -> torch.Tensor | None:
+        """The bias for outputs with samples last."""
+        return None if self.bias is None else self.bias.mT
 
 
 class PerceptronLosses:
     """Forward and backward pass of a stack of perceptrons; see `StackedNetwork.bind`."""
 
-    def __init__(self, layers: Sequence[BoundLayer], label_smoothing: float) -> None:
+    def __init__(
+        self,
+        layers: Sequence[BoundLayer],
+        sinks: Sequence[Sink],
+        scale: torch.Tensor,
+        label_smoothing: float,
+    ) -> None:
         self._layers = layers
+        self._sinks = sinks
+        self._scale = scale.view(-1, 1, 1)
         self._label_smoothing = label_smoothing
+        # memory that every step writes to anew
+        self._outputs: Tensors = []
+        self._upstreams: Tensors = []
 
     def __call__(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return each network's loss and write its gradients."""
-        activations = _activations(self._layers, inputs)
-        chosen = labels.unsqueeze(2)
-        # torch's own log_softmax is three times slower over so few classes
-        shifted = activations[-1] - activations[-1].amax(dim=2, keepdim=True)
-        chosen_logits = shifted.gather(2, chosen)
-        upstream = shifted.exp_()
-        total = upstream.sum(dim=2, keepdim=True)
-        share = 1 / labels.shape[1]
-        losses = (total.log() - chosen_logits).sum(dim=(1, 2)).mul_(share)
-        upstream.div_(total.mul_(labels.shape[1]))
-        spread = share * self._label_smoothing
-        taken = upstream.new_full((1, 1, 1), spread - share)
-        upstream.scatter_add_(2, chosen, taken.expand_as(chosen))
-        if spread:
-            upstream.sub_(spread / upstream.shape[2])
-        self._backward(activations, upstream)
+        """Return each network's loss and pass on its gradients."""
+        inputs = inputs.flatten(2)
+        if not self._outputs or self._outputs[0].shape[1] != inputs.shape[1]:
+            self._allocate(inputs)
+        activations = self._forward(inputs)
+        # classes before samples: reductions over few classes are five times faster so
+        logits = activations[-1].mT
+        chosen = labels.unsqueeze(1)
+        logs = logits.log_softmax(dim=1)
+        samples = labels.shape[1]
+        losses = logs.gather(1, chosen).sum(dim=(1, 2)).mul_(-1 / samples)
+        share = self._scale / samples
+        upstream = logs.exp_().mul_(share)
+        taken = share * (self._label_smoothing - 1)
+        upstream.scatter_add_(1, chosen, taken.expand_as(chosen))
+        if self._label_smoothing:
+            upstream.sub_(share * (self._label_smoothing / logits.shape[1]))
+        self._backward(activations, upstream.mT)
         return losses
 
+    def _allocate(self, inputs: torch.Tensor) -> None:
+        networks, samples = inputs.shape[:2]
+        *hidden, last = self._layers
+        shapes = [(networks, samples, layer.matrix.shape[1]) for layer in hidden]
+        self._outputs = [
+            *(inputs.new_empty(shape) for shape in shapes),
+            inputs.new_empty(networks, last.matrix.shape[1], samples).mT,
+        ]
+        self._upstreams = [inputs.new_empty(shape) for shape in shapes]
+
+    def _forward(self, inputs: torch.Tensor) -> Tensors:
+        """Return the input and the output of every layer, behind its ReLU."""
+        activations = [inputs]
+        last = len(self._layers) - 1
+        for index, layer in enumerate(self._layers):
+            output = self._outputs[index]
+            if index == last:
+                _product(layer.bias_column, layer.matrix, activations[-1].mT, output.mT)
+            else:
+                _product(layer.bias, activations[-1], layer.transposed, output)
+            activations.append(output.relu_() if layer.has_relu else output)
+        return activations
+
     def _backward(self, activations: Tensors, upstream: torch.Tensor) -> None:
-        """Write the gradients, given the loss's gradient with respect to the last output."""
+        """Pass on the gradients, given the loss's gradient with respect to the last output."""
         for index in range(len(self._layers) - 1, -1, -1):
             layer = self._layers[index]
             if layer.has_relu:
-                upstream = torch.ops.aten.threshold_backward(upstream, activations[index + 1], 0)
-            if layer.bias_gradient is not None:
-                torch.sum(upstream, dim=1, out=layer.bias_gradient)
-            # with out= a part of a row, torch would multiply one matrix after the other
-            layer.gradient.copy_(torch.bmm(upstream.mT, activations[index]))
-            if index:
-                upstream = torch.bmm(upstream, layer.matrix)
+                torch.ops.aten.threshold_backward.grad_input(
+                    upstream, activations[index + 1], 0, grad_input=upstream
+                )
+            # before a sink may change the weights
+            below = self._upstreams[index - 1] if index else None
+            if below is not None:
+                torch.bmm(upstream, layer.matrix, out=below)
+            for sink in self._sinks:
+                if layer.bias is not None:
+                    sink.add(layer.place + 1, upstream.sum(dim=1))
+                sink.add_product(layer.place, upstream.mT, activations[index])
+            if below is not None:
+                upstream = below
+
+
+def _product(
+    bias: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor
+) -> None:
+    if bias is None:
+        torch.bmm(left, right, out=out)
+    else:
+        torch.baddbmm(bias, left, right, out=out)
 
 
 def _activations(layers: Sequence[BoundLayer], inputs: torch.Tensor) -> Tensors:

@@ -16,10 +16,15 @@ from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.mapped import trained_names
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group
-from pytest_fragility.training.perceptrons import Tensors
 from pytest_fragility.training.pools import Orders, Pools
 from pytest_fragility.training.sampling import training_subset
-from pytest_fragility.training.stacking import ONE_AT_A_TIME, StackedForm, stacked_form
+from pytest_fragility.training.sinks import Tensors, aligned_stack, inputs_first, rows_of
+from pytest_fragility.training.stacking import (
+    ONE_AT_A_TIME,
+    PERCEPTRON,
+    StackedForm,
+    stacked_form,
+)
 from pytest_fragility.training.steps import (
     Group,
     PlainSteps,
@@ -33,9 +38,11 @@ from pytest_fragility.training.steps import (
 from pytest_fragility.training.stopping import next_check
 from pytest_fragility.training.trajectories import Trajectory
 
-EVALUATION_SAMPLES = 1 << 16
+# of all networks together: what a layer puts out for more would fall out of the caches
+EVALUATION_SAMPLES = 1 << 13
+# batches are drawn ahead for so many steps: each time costs a pass over all networks
+DRAWN_STEPS = 256
 EVALUATION_BYTES = 1 << 28
-ALIGNMENT = 16
 # of a stack whose steps are recorded: to record them anew costs as much as many steps
 SHARE_TO_COMPACT = 0.25
 
@@ -84,19 +91,22 @@ class Shard:
         network.to(device, self._pools.dtype)
         self._stacked = self._form.stack(network, label_smoothing=recipe.label_smoothing)
         rows = [[state.weights[name] for name in self._trained_names] for state in self._initial]
-        self._shapes = [weight.shape for weight in rows[0]]
-        self._weights = torch.stack([_row(weights) for weights in rows]).to(device)
+        self._weights = [aligned_stack(values, device) for values in zip(*rows, strict=True)]
+        if self._form.kind == PERCEPTRON:
+            # nothing goes back through the first layer
+            self._weights[0] = inputs_first(self._weights[0])
         seeds = [derive_seed("dropout", run.n, run.seed) for run in runs]
         self._carried = Carried.of_states(self._initial, self._trained_names, seeds, device)
-        self._gradients = torch.zeros_like(self._weights)
-        self._loss_sums = self._weights.new_zeros(len(runs))
+        self._loss_sums = self._weights[0].new_zeros(len(runs))
         self._subsets = [
             self._pools.rows(run.task, training_subset(run.task.data, run.n, run.seed))
             for run in runs
         ]
         self._orders = Orders(runs)
+        self._drawn_from = self._drawn_until = 0
+        self._drawn = torch.empty(0, dtype=torch.int64, device=device)
         self._optimizers = [
-            StackedOptimizer([run.recipe for run in runs[begin:end]], self._weights[begin:end])
+            StackedOptimizer([run.recipe for run in runs[begin:end]], self._weights_of(begin, end))
             for begin, end in stretches([optimizer_group(run.recipe) for run in runs])
         ]
         self._recording = recording or _recording_for(device, self._form)
@@ -138,21 +148,30 @@ class Shard:
         self._steps.take(self._batches(start, stop), start)
 
     def _bound_step(self) -> StackStep:
-        losses = self._stacked.bind(
-            self._parts(self._weights), self._parts(self._gradients), self._carried
-        )
+        scale = torch.ones_like(self._loss_sums)
+        groups, sinks = [], []
         keys = [optimizer_group(run.recipe) for run in self._runs]
-        groups = [
-            Group(optimizer, self._weights[begin:end], self._gradients[begin:end])
-            for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True)
-        ]
+        for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True):
+            weights = self._weights_of(begin, end)
+            groups.append(Group(optimizer, weights, scale[begin:end]))
+            sinks.append(optimizer.sink(weights, begin))
+        losses = self._stacked.bind(self._weights, sinks, scale, self._carried)
         pools = self._pools
         return StackStep(
             losses, groups, pools.train_inputs, pools.train_labels, self._carried, self._loss_sums
         )
 
+    def _weights_of(self, begin: int, end: int) -> Tensors:
+        return [weight[begin:end] for weight in self._weights]
+
     def _batches(self, start: int, stop: int) -> torch.Tensor:
         """Return rows of the pool: shape (steps, K, batch), int64."""
+        if stop > self._drawn_until:
+            self._drawn_from, self._drawn_until = start, max(stop, start + DRAWN_STEPS)
+            self._drawn = self._draw(start, self._drawn_until)
+        return self._drawn[start - self._drawn_from : stop - self._drawn_from]
+
+    def _draw(self, start: int, stop: int) -> torch.Tensor:
         count, runs = (stop - start) * self._batch_size, self._runs
         rows = np.empty((len(runs), count), dtype=np.int64)
         for index, run in enumerate(runs):
@@ -197,8 +216,8 @@ class Shard:
     def _trained(
         self, index: int, run: Run, record: TrainingRecord, mistaken: torch.Tensor
     ) -> TrainedRun:
-        parts = self._parts(self._weights[index : index + 1].to("cpu"))
-        found = {name: part[0] for name, part in zip(self._trained_names, parts, strict=True)}
+        parts = [weight[index].to("cpu").contiguous() for weight in self._weights]
+        found = dict(zip(self._trained_names, parts, strict=True))
         found |= {name: tensor[index] for name, tensor in self._carried.tensors.items()}
         # several runs may end on one trajectory, and share no memory all the same
         initial = self._initial[index].copy()
@@ -244,7 +263,7 @@ class Shard:
     ) -> Evaluation:
         chosen = torch.tensor(members, device=self._device)
         weights, carried = (
-            self._parts(self._weights.index_select(0, chosen)),
+            [rows_of(weight, chosen) for weight in self._weights],
             self._carried.rows(chosen),
         )
         loss = torch.zeros(len(members), device=self._device, dtype=torch.float64)
@@ -273,10 +292,10 @@ class Shard:
             return
         rows = torch.tensor(keep, dtype=torch.int64, device=self._device)
         self._optimizers = self._compacted_optimizers(set(keep))
-        self._weights = self._weights.index_select(0, rows)
+        self._weights = [rows_of(weight, rows) for weight in self._weights]
         self._carried = self._carried.rows(rows)
-        self._gradients = torch.zeros_like(self._weights)
         self._loss_sums = self._loss_sums.index_select(0, rows)
+        self._drawn = self._drawn.index_select(1, rows)
         self._trajectories = [self._trajectories[i] for i in keep]
         self._initial = [self._initial[i] for i in keep]
         self._subsets = [self._subsets[i] for i in keep]
@@ -292,30 +311,6 @@ class Shard:
                 optimizer.keep(torch.tensor(rows, dtype=torch.int64, device=self._device))
                 compacted.append(optimizer)
         return compacted
-
-    def _parts(self, rows: torch.Tensor) -> Tensors:
-        """Return the parameters in rows of shape (K, P) as views of shape (K, *shape)."""
-        sizes = [_aligned(shape.numel()) for shape in self._shapes]
-        parts = torch.split(rows, sizes, dim=1)
-        return [
-            part[:, : shape.numel()].view(-1, *shape)
-            for part, shape in zip(parts, self._shapes, strict=True)
-        ]
-
-
-def _aligned(count: int) -> int:
-    """Return `count` floats rounded up to whole cache lines.
-
-    Matrix products choose their instructions by the alignment of what they read: with every
-    parameter of every network aligned alike, a network's result does not depend on its place.
-    """
-    return -(-count // ALIGNMENT) * ALIGNMENT
-
-
-def _row(weights: Tensors) -> torch.Tensor:
-    """Return all parameters of a network one behind the other, each padded with zeros."""
-    parts = [weight.flatten() for weight in weights]
-    return torch.cat([functional.pad(part, (0, _aligned(len(part)) - len(part))) for part in parts])
 
 
 def _recording_for(device: torch.device, form: StackedForm) -> Recording | None:

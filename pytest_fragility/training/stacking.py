@@ -15,15 +15,22 @@ from pytest_fragility.errors import TrainingError
 from pytest_fragility.networks import build_network, state_of
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.convolutions import (
+    ConvolutionalNetwork,
+    Structure,
+    convolutional_bytes,
+    convolutional_structure,
+)
 from pytest_fragility.training.mapped import MappedNetwork
 from pytest_fragility.training.one_at_a_time import OneAtATime
 from pytest_fragility.training.perceptrons import (
     StackedNetwork,
-    Tensors,
     as_perceptron,
 )
+from pytest_fragility.training.sinks import Sink, Tensors
 
-PERCEPTRON, MAPPED, ONE_AT_A_TIME = "perceptron", "mapped", "one at a time"
+PERCEPTRON, CONVOLUTIONAL = "perceptron", "convolutional"
+MAPPED, ONE_AT_A_TIME = "mapped", "one at a time"
 PROBE_NETWORKS, PROBE_BATCH = 2, 8
 # how far a value may lie off, as a share of the largest
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
@@ -40,7 +47,7 @@ class StackedForm:
     Parameters
     ----------
     kind
-        ``perceptron``, ``mapped`` or ``one at a time``.
+        ``perceptron``, ``convolutional``, ``mapped`` or ``one at a time``.
     reason
         Why it is one at a time; names the module.
     sample_bytes
@@ -53,11 +60,14 @@ class StackedForm:
     reason: str = ""
     sample_bytes: int = 0
     is_same_in_training: bool = True
+    convolutional: Structure | None = None
 
     def stack(self, network: nn.Module, *, label_smoothing: float = 0.0) -> StackedNetwork:
         """Return the stacked form of a network, which gives the structure alone."""
         if self.kind == MAPPED:
             return MappedNetwork(network, label_smoothing)
+        if self.convolutional is not None:
+            return ConvolutionalNetwork(self.convolutional, label_smoothing)
         if self.kind == ONE_AT_A_TIME:
             return OneAtATime(network, label_smoothing)
         perceptron = as_perceptron(network, label_smoothing=label_smoothing)
@@ -111,6 +121,10 @@ def examine(
         ) from error
     if as_perceptron(network) is not None:
         return StackedForm(PERCEPTRON, sample_bytes=_perceptron_bytes(network, input_shape))
+    structure = convolutional_structure(network, input_shape)
+    if structure is not None:
+        kept = convolutional_bytes(structure, network)
+        return StackedForm(CONVOLUTIONAL, sample_bytes=kept, convolutional=structure)
     return StackedForm(
         *_mapped_or_not(probe, network, alone),
         sample_bytes=sum(sizes) // (PROBE_NETWORKS * PROBE_BATCH),
@@ -168,7 +182,9 @@ class _Probe:
         with torch.no_grad():
             before = stacked.logits(self._weights, carried, self.inputs)
         self._require_logits(before)
-        losses = stacked.bind(self._weights, gradients, carried)(self.inputs, self._labels)
+        sink = Sink(0, PROBE_NETWORKS, gradients, keep=0)
+        scale = torch.ones(PROBE_NETWORKS, dtype=self.dtype)
+        losses = stacked.bind(self._weights, [sink], scale, carried)(self.inputs, self._labels)
         logs = before.double().log_softmax(dim=-1)
         found = -logs.gather(-1, self._labels.unsqueeze(-1)).mean(dim=(1, 2))
         return _Passed(

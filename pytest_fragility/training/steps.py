@@ -11,6 +11,7 @@ import torch
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.optimizers import Factors, StackedOptimizer
 from pytest_fragility.training.perceptrons import Losses
+from pytest_fragility.training.sinks import Tensors
 
 # batches that wait on a device while its recorded step is played
 CAPACITY = 256
@@ -29,13 +30,15 @@ class Group:
     ----------
     optimizer
         The rule.
-    weights, gradients
-        Their rows, shape (networks, P).
+    weights
+        Their parameters, shape (networks, *shape) each.
+    scale
+        By what their gradients are multiplied, shape (networks,).
     """
 
     optimizer: StackedOptimizer
-    weights: torch.Tensor
-    gradients: torch.Tensor
+    weights: Tensors
+    scale: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class StackStep:
     Parameters
     ----------
     losses
-        Returns each network's loss on its batch and writes its gradients.
+        Returns each network's loss on its batch and passes on its gradients.
     groups
         Together, all networks.
     inputs, labels
@@ -69,9 +72,11 @@ class StackStep:
         chosen = places.flatten()
         inputs = self.inputs.index_select(0, chosen).view(shape)
         labels = self.labels.index_select(0, chosen).view(places.shape)
+        for group, own in zip(self.groups, factors, strict=True):
+            group.optimizer.write_scale(group.scale, own)
         self.loss_sums.add_(self.losses(inputs, labels))
         for group, own in zip(self.groups, factors, strict=True):
-            group.optimizer.step(group.weights, group.gradients, own)
+            group.optimizer.step(group.weights, own)
 
     def factors(self, step: int) -> list[Factors]:
         """Return the factors of each group where `step` steps were taken before."""
@@ -81,8 +86,8 @@ class StackStep:
     def changed(self) -> list[torch.Tensor]:
         """Everything that outlives a step and is changed by it."""
         return [
-            *(group.weights for group in self.groups),
-            *(state for group in self.groups for state in group.optimizer.state),
+            *(weight for group in self.groups for weight in group.weights),
+            *(each for group in self.groups for state in group.optimizer.state for each in state),
             *self.carried.tensors.values(),
             self.carried.steps,
             self.loss_sums,

@@ -89,6 +89,7 @@ def serve() -> None:
     # an interrupt is the parent's to deal with, which ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders, replies = sys.stdin.buffer, _own_output()
+    torch.set_flush_denormal(True)
     with trainer_settings(CPU):
         while (order := _next_order(orders)) is not None:
             _train(order, replies)

@@ -96,6 +96,11 @@ class IdleWorkers:
     def __init__(self) -> None:
         self._idle: deque[Worker] = deque()
 
+    @property
+    def is_any(self) -> bool:
+        """Whether some worker waits."""
+        return bool(self._idle)
+
     def take(self) -> Worker:
         """Return a worker, a new one where none is left."""
         while self._idle:
