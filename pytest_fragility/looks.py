@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 Trainer = Callable[[Sequence["FamilyPlan"]], Sequence["Family"]]
 
-# a forecast from fewer seeds is not worth giving up for
-FEWEST_TO_GIVE_UP = 8
+# a forecast from fewer is not worth giving up for, unless it is that no number decides
+FEWEST_FOR_A_FORECAST = 8
 # beyond so many times the last look's seeds, a forecast says that no look will decide
 FAR = 2
 
@@ -158,8 +158,8 @@ class StagedAudit:
         assert outcome.curves is not None
         seeds = len(outcome.curves.seeds)
         needed = verdict.seeds_needed
-        is_hopeless = needed is None or needed > FAR * self._settings.looks[-1]
-        return is_hopeless and seeds >= FEWEST_TO_GIVE_UP
+        is_far = needed is not None and needed > FAR * self._settings.looks[-1]
+        return needed is None or (is_far and seeds >= FEWEST_FOR_A_FORECAST)
 
     def _note_admissible(self, joined: LearningCurves) -> None:
         margin = self._settings.tolerances.margin
