@@ -8,15 +8,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate, groupby
 from typing import Any, NamedTuple
 
 import torch
 
 from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSprop
 from pytest_fragility.training.sinks import Sink, Tensors, like, rows_of
-
-State = tuple[torch.Tensor, ...]
-Columns = dict[str, torch.Tensor]
 
 PER_NETWORK = ("lr", "weight_decay", "momentum")
 
@@ -39,7 +37,7 @@ def optimizer_group(recipe: Recipe) -> tuple[Any, ...]:
     momentum = optimizer.momentum if isinstance(optimizer, SGD) else 0.0
     return (
         optimizer.kind,
-        momentum if _is_plain(recipe) else momentum > 0,
+        momentum if adds_alone(recipe) else momentum > 0,
         bool(optimizer.weight_decay),
         *shared.values(),
         recipe.gradient_clipping is not None,
@@ -80,6 +78,8 @@ class StackedOptimizer:
     ----------
     state
         For each buffer of the rule, one tensor for each parameter.
+    is_plain
+        Whether the update adds up gradients alone, in a velocity or in the weights.
     """
 
     def __init__(self, recipes: Sequence[Recipe], weights: Tensors) -> None:
@@ -90,7 +90,7 @@ class StackedOptimizer:
         self._largest_rate = torch.finfo(weights[0].dtype).max
         self._decays = first.weight_decay > 0
         self._clips = recipes[0].gradient_clipping is not None
-        self._is_plain = _is_plain(recipes[0])
+        self.is_plain = adds_alone(recipes[0])
         self._columns = {
             name: weights[0].new_tensor([getattr(recipe.optimizer, name) for recipe in recipes])
             for name in PER_NETWORK
@@ -100,7 +100,7 @@ class StackedOptimizer:
             norms = [recipe.gradient_clipping for recipe in recipes]
             self._columns["gradient_clipping"] = weights[0].new_tensor(norms)
         self.state = [[like(weight) for weight in weights] for _ in range(_state_size(first))]
-        self._gradients = [] if self._is_plain else [like(weight) for weight in weights]
+        self._gradients: Tensors = []
 
     def sink(self, weights: Tensors, begin: int = 0) -> Sink:
         """Return where the gradients of these networks go, the first of them at `begin`.
@@ -108,12 +108,17 @@ class StackedOptimizer:
         Where the update is a sum alone, straight into the velocity or the weights.
         """
         end = begin + len(weights[0])
-        if not self._is_plain:
+        if not self.is_plain:
+            self._gradients = [like(weight) for weight in weights]
             return Sink(begin, end, self._gradients, keep=0)
         if self.state:
             assert isinstance(self._shared, SGD)
             return Sink(begin, end, self.state[0], keep=self._shared.momentum)
         return Sink(begin, end, weights, keep=1)
+
+    def take_gradients_from(self, gradients: Tensors) -> None:
+        """Have the update read gradients that somebody else's sink has, of these networks alone."""
+        self._gradients = gradients
 
     def factors(self, step: int) -> Factors:
         """Return what the update depends on where `step` steps were taken before."""
@@ -126,31 +131,33 @@ class StackedOptimizer:
 
     def write_scale(self, scale: torch.Tensor, factors: Factors) -> None:
         """Write by what each network's gradients have to be multiplied: shape (K,), ones before."""
-        if self._is_plain and not self.state:
+        if self.is_plain and not self.state:
             torch.mul(self._columns["lr"], -factors.rate, out=scale)
 
     def step(self, weights: Tensors, factors: Factors) -> None:
-        """Update `weights` in place by what has come into the sink."""
-        if self._is_plain:
+        """Update `weights` in place by what has come into the sink.
+
+        Each operation is called once for all parameters: most of a small stack's time is calls.
+        """
+        if self.is_plain:
             if self.state:
-                rates = self._columns["lr"] * factors.rate
-                for weight, velocity in zip(weights, self.state[0], strict=True):
-                    weight.addcmul_(velocity, _column(rates, weight), value=-1)
+                rates = self._over(weights, self._columns["lr"] * factors.rate)
+                torch._foreach_addcmul_(weights, self.state[0], rates, value=-1)
             return
         if self._clips:
             self._clip(self._gradients)
-        states = zip(*self.state, strict=True) if self.state else [()] * len(weights)
-        for weight, gradient, state in zip(weights, self._gradients, states, strict=True):
-            columns = {name: _column(each, weight) for name, each in self._columns.items()}
-            self._update(self, weight, gradient, state, columns, factors)
+        self._update(self, weights, self._gradients, factors)
+
+    def _over(self, weights: Tensors, values: torch.Tensor) -> Tensors:
+        """Return one value for each network, shape (K,), in shapes that multiply each parameter."""
+        return [values.view(-1, *(1 for _ in weight.shape[1:])) for weight in weights]
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Keep only these networks: `rows` is int64, sorted, on the weights' device."""
+        """Keep only these networks, which need a sink anew: `rows` is int64, sorted."""
         self._columns = {
             name: column.index_select(0, rows) for name, column in self._columns.items()
         }
         self.state = [[rows_of(each, rows) for each in buffers] for buffers in self.state]
-        self._gradients = [rows_of(each, rows) for each in self._gradients]
 
     def _clip(self, gradients: Tensors) -> None:
         norms = torch.stack(
@@ -158,111 +165,101 @@ class StackedOptimizer:
         )
         norm = torch.linalg.vector_norm(norms, dim=0)
         shrink = (self._columns["gradient_clipping"] / (norm + CLIPPING_EPSILON)).clamp_(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(_column(shrink, gradient))
+        torch._foreach_mul_(gradients, self._over(gradients, shrink))
 
-    def _add_weight_decay(
-        self, weights: torch.Tensor, gradients: torch.Tensor, columns: Columns
-    ) -> None:
+    def _add_weight_decay(self, weights: Tensors, gradients: Tensors) -> None:
         if self._decays:
-            gradients.addcmul_(weights, columns["weight_decay"])
+            decays = self._over(weights, self._columns["weight_decay"])
+            torch._foreach_addcmul_(gradients, weights, decays)
 
-    def _shrink(self, weights: torch.Tensor, rates: torch.Tensor, columns: Columns) -> None:
+    def _shrink(self, weights: Tensors, factors: Factors) -> None:
         if self._decays:
-            weights.mul_(1 - rates * columns["weight_decay"])
+            rates = self._columns["lr"] * factors.rate
+            kept = 1 - rates * self._columns["weight_decay"]
+            torch._foreach_mul_(weights, self._over(weights, kept))
 
-    def _sgd(
-        self,
-        weights: torch.Tensor,
-        gradients: torch.Tensor,
-        state: State,
-        columns: Columns,
-        factors: Factors,
-    ) -> None:
+    def _sgd(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
         assert isinstance(self._shared, SGD)
-        rates = columns["lr"] * factors.rate
         if self._shared.decoupled:
-            self._shrink(weights, rates, columns)
+            self._shrink(weights, factors)
         else:
-            self._add_weight_decay(weights, gradients, columns)
-        if state:
-            (velocity,), momentum = state, columns["momentum"]
-            velocity.mul_(momentum).add_(gradients)
+            self._add_weight_decay(weights, gradients)
+        if self.state:
+            (velocity,), momentum = self.state, self._over(weights, self._columns["momentum"])
+            torch._foreach_mul_(velocity, momentum)
+            torch._foreach_add_(velocity, gradients)
             if self._shared.nesterov:
-                gradients.addcmul_(velocity, momentum)
+                torch._foreach_addcmul_(gradients, velocity, momentum)
             else:
                 gradients = velocity
-        weights.addcmul_(gradients, rates, value=-1)
+        rates = self._over(weights, self._columns["lr"] * factors.rate)
+        torch._foreach_addcmul_(weights, gradients, rates, value=-1)
 
-    def _adam(
-        self,
-        weights: torch.Tensor,
-        gradients: torch.Tensor,
-        state: State,
-        columns: Columns,
-        factors: Factors,
-    ) -> None:
-        self._add_weight_decay(weights, gradients, columns)
-        self._adam_step(weights, gradients, state, columns, factors)
+    def _adam(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
+        self._add_weight_decay(weights, gradients)
+        self._adam_step(weights, gradients, factors)
 
-    def _adamw(
-        self,
-        weights: torch.Tensor,
-        gradients: torch.Tensor,
-        state: State,
-        columns: Columns,
-        factors: Factors,
-    ) -> None:
-        self._shrink(weights, columns["lr"] * factors.rate, columns)
-        self._adam_step(weights, gradients, state, columns, factors)
+    def _adamw(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
+        self._shrink(weights, factors)
+        self._adam_step(weights, gradients, factors)
 
-    def _adam_step(
-        self,
-        weights: torch.Tensor,
-        gradients: torch.Tensor,
-        state: State,
-        columns: Columns,
-        factors: Factors,
-    ) -> None:
+    def _adam_step(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
         assert isinstance(self._shared, Adam)
         mean_beta, square_beta = self._shared.betas
-        mean, square = state
-        mean.mul_(mean_beta).add_(gradients, alpha=1 - mean_beta)
-        square.mul_(square_beta).addcmul_(gradients, gradients, value=1 - square_beta)
-        denominator = square.sqrt()
-        denominator.add_(self._shared.eps * factors.square_correction)
+        mean, square = self.state
+        torch._foreach_mul_(mean, mean_beta)
+        torch._foreach_add_(mean, gradients, alpha=1 - mean_beta)
+        torch._foreach_mul_(square, square_beta)
+        torch._foreach_addcmul_(square, gradients, gradients, value=1 - square_beta)
+        denominators = torch._foreach_sqrt(square)
+        torch._foreach_add_(denominators, self._shared.eps * factors.square_correction)
         share = factors.rate * factors.square_correction / factors.mean_correction
-        denominator.div_(columns["lr"] * share)
-        weights.addcdiv_(mean, denominator, value=-1)
+        torch._foreach_div_(denominators, self._over(weights, self._columns["lr"] * share))
+        torch._foreach_addcdiv_(weights, mean, denominators, value=-1)
 
-    def _rmsprop(
-        self,
-        weights: torch.Tensor,
-        gradients: torch.Tensor,
-        state: State,
-        columns: Columns,
-        factors: Factors,
-    ) -> None:
+    def _rmsprop(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
         assert isinstance(self._shared, RMSprop)
-        self._add_weight_decay(weights, gradients, columns)
-        (square,), alpha = state, self._shared.alpha
-        square.mul_(alpha).addcmul_(gradients, gradients, value=1 - alpha)
-        denominator = square.sqrt().add_(self._shared.eps)
-        denominator.div_(columns["lr"] * factors.rate)
-        weights.addcdiv_(gradients, denominator, value=-1)
+        self._add_weight_decay(weights, gradients)
+        (square,), alpha = self.state, self._shared.alpha
+        torch._foreach_mul_(square, alpha)
+        torch._foreach_addcmul_(square, gradients, gradients, value=1 - alpha)
+        denominators = torch._foreach_sqrt(square)
+        torch._foreach_add_(denominators, self._shared.eps)
+        rates = self._columns["lr"] * factors.rate
+        torch._foreach_div_(denominators, self._over(weights, rates))
+        torch._foreach_addcdiv_(weights, gradients, denominators, value=-1)
 
 
-def _is_plain(recipe: Recipe) -> bool:
+def sinks_of(members: Sequence[tuple[StackedOptimizer, Tensors]]) -> list[Sink]:
+    """Return where the gradients of neighbours go, whose optimizers and weights these are.
+
+    Neighbours whose updates read gradients share a sink: each costs a call for each parameter.
+    """
+    sinks: list[Sink] = []
+    begin = 0
+    for is_plain, neighbours in groupby(members, key=lambda member: member[0].is_plain):
+        stretch = list(neighbours)
+        if is_plain:
+            for optimizer, weights in stretch:
+                sinks.append(optimizer.sink(weights, begin))
+                begin += len(weights[0])
+            continue
+        counts = [len(weights[0]) for _, weights in stretch]
+        gradients = [like(weight, sum(counts)) for weight in stretch[0][1]]
+        sinks.append(Sink(begin, begin + sum(counts), gradients, keep=0))
+        ends = [*accumulate(counts)]
+        for (optimizer, _), count, end in zip(stretch, counts, ends, strict=True):
+            optimizer.take_gradients_from([each[end - count : end] for each in gradients])
+        begin += sum(counts)
+    return sinks
+
+
+def adds_alone(recipe: Recipe) -> bool:
     """Return whether the update adds up gradients alone, in a velocity or in the weights."""
     optimizer = recipe.optimizer
     if not isinstance(optimizer, SGD) or recipe.gradient_clipping is not None:
         return False
     return not optimizer.nesterov and optimizer.weight_decay == 0
-
-
-def _column(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return one value for each network in a shape that multiplies its weights."""
-    return values.view(-1, *(1 for _ in weights.shape[1:]))
 
 
 def _state_size(optimizer: Optimizer) -> int:
@@ -272,10 +269,7 @@ def _state_size(optimizer: Optimizer) -> int:
     return 2 if isinstance(optimizer, Adam) else 1
 
 
-_UPDATES: dict[
-    type,
-    Callable[[StackedOptimizer, torch.Tensor, torch.Tensor, State, Columns, Factors], None],
-] = {
+_UPDATES: dict[type, Callable[[StackedOptimizer, Tensors, Tensors, Factors], None]] = {
     SGD: StackedOptimizer._sgd,
     Adam: StackedOptimizer._adam,
     AdamW: StackedOptimizer._adamw,

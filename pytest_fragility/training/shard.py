@@ -15,7 +15,7 @@ from pytest_fragility.randomness import derive_seed
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.mapped import trained_names
-from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group
+from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group, sinks_of
 from pytest_fragility.training.pools import Orders, Pools
 from pytest_fragility.training.sampling import training_subset
 from pytest_fragility.training.sinks import Tensors, aligned_stack, inputs_first, rows_of
@@ -149,12 +149,12 @@ class Shard:
 
     def _bound_step(self) -> StackStep:
         scale = torch.ones_like(self._loss_sums)
-        groups, sinks = [], []
         keys = [optimizer_group(run.recipe) for run in self._runs]
-        for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True):
-            weights = self._weights_of(begin, end)
-            groups.append(Group(optimizer, weights, scale[begin:end]))
-            sinks.append(optimizer.sink(weights, begin))
+        groups = [
+            Group(optimizer, self._weights_of(begin, end), scale[begin:end])
+            for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True)
+        ]
+        sinks = sinks_of([(group.optimizer, group.weights) for group in groups])
         losses = self._stacked.bind(self._weights, sinks, scale, self._carried)
         pools = self._pools
         return StackStep(

@@ -72,9 +72,9 @@ def aligned_stack(values: Sequence[torch.Tensor], device: torch.device) -> torch
     return _aligned(stacked.flatten(1), stacked.shape)
 
 
-def like(stacked: torch.Tensor) -> torch.Tensor:
-    """Return zeros, aligned as `stacked` is."""
-    return _strided_like(stacked).zero_()
+def like(stacked: torch.Tensor, count: int | None = None) -> torch.Tensor:
+    """Return zeros for as many networks, or for `count` of them, aligned as `stacked` is."""
+    return _strided_like(stacked, count)
 
 
 def rows_of(stacked: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.training.crew import Crew
 from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.memory import largest_stack, training_bytes
-from pytest_fragility.training.optimizers import optimizer_group
+from pytest_fragility.training.optimizers import adds_alone, optimizer_group
 from pytest_fragility.training.orders import reason_not_to_pack
 from pytest_fragility.training.stacking import (
     ONE_AT_A_TIME,
@@ -186,8 +186,10 @@ def _what_a_shard_shares(run: Run) -> Hashable:
     )
 
 
-def _place_in_shard(trajectory: Trajectory) -> tuple[str, int]:
-    return repr(optimizer_group(trajectory.first.recipe)), -trajectory.first.n
+def _place_in_shard(trajectory: Trajectory) -> tuple[bool, str, int]:
+    recipe = trajectory.first.recipe
+    # updates that read gradients stand together, where they share a sink
+    return adds_alone(recipe), repr(optimizer_group(recipe)), -trajectory.first.n
 
 
 @cache
