@@ -18,6 +18,8 @@ from pytest_fragility.training.workers import Worker, WorkerLostError, idle_work
 
 # seconds: about what it takes to start a worker
 START_AFTER = 1.0
+# so many networks take longer than that
+MANY_NETWORKS = 128
 
 Stack = list[Trajectory]
 
@@ -58,6 +60,7 @@ class Crew:
         self._device = device
         self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         self._nothing_waits = threading.Event()
+        self._are_many = sum(map(len, stacks)) >= MANY_NETWORKS
         count = max(0, min(workers, len(stacks) - 1))
         self._members: list[_Member] = [_Here(self, device), *(_Helper(self) for _ in range(count))]
 
@@ -94,7 +97,7 @@ class Crew:
 
         One that waits since another training costs nothing to start.
         """
-        if not idle_workers.is_any:
+        if not (self._are_many or idle_workers.is_any):
             self._nothing_waits.wait(START_AFTER)
 
     def next_stack(self) -> Stack | None:

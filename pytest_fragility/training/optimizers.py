@@ -101,6 +101,7 @@ class StackedOptimizer:
             self._columns["gradient_clipping"] = weights[0].new_tensor(norms)
         self.state = [[like(weight) for weight in weights] for _ in range(_state_size(first))]
         self._gradients: Tensors = []
+        self._views: dict[str, Tensors] = {}
 
     def sink(self, weights: Tensors, begin: int = 0) -> Sink:
         """Return where the gradients of these networks go, the first of them at `begin`.
@@ -141,7 +142,7 @@ class StackedOptimizer:
         """
         if self.is_plain:
             if self.state:
-                rates = self._over(weights, self._columns["lr"] * factors.rate)
+                rates = self._rates(weights, factors)
                 torch._foreach_addcmul_(weights, self.state[0], rates, value=-1)
             return
         if self._clips:
@@ -152,11 +153,24 @@ class StackedOptimizer:
         """Return one value for each network, shape (K,), in shapes that multiply each parameter."""
         return [values.view(-1, *(1 for _ in weight.shape[1:])) for weight in weights]
 
+    def _column(self, weights: Tensors, name: str) -> Tensors:
+        """Return a hyperparameter in shapes that multiply each parameter, made once."""
+        if name not in self._views:
+            self._views[name] = self._over(weights, self._columns[name])
+        return self._views[name]
+
+    def _rates(self, weights: Tensors, factors: Factors) -> Tensors:
+        """Return the learning rates in shapes that multiply each parameter."""
+        if isinstance(factors.rate, float) and factors.rate == 1:
+            return self._column(weights, "lr")
+        return self._over(weights, self._columns["lr"] * factors.rate)
+
     def keep(self, rows: torch.Tensor) -> None:
         """Keep only these networks, which need a sink anew: `rows` is int64, sorted."""
         self._columns = {
             name: column.index_select(0, rows) for name, column in self._columns.items()
         }
+        self._views = {}
         self.state = [[rows_of(each, rows) for each in buffers] for buffers in self.state]
 
     def _clip(self, gradients: Tensors) -> None:
@@ -169,8 +183,7 @@ class StackedOptimizer:
 
     def _add_weight_decay(self, weights: Tensors, gradients: Tensors) -> None:
         if self._decays:
-            decays = self._over(weights, self._columns["weight_decay"])
-            torch._foreach_addcmul_(gradients, weights, decays)
+            torch._foreach_addcmul_(gradients, weights, self._column(weights, "weight_decay"))
 
     def _shrink(self, weights: Tensors, factors: Factors) -> None:
         if self._decays:
@@ -185,15 +198,14 @@ class StackedOptimizer:
         else:
             self._add_weight_decay(weights, gradients)
         if self.state:
-            (velocity,), momentum = self.state, self._over(weights, self._columns["momentum"])
+            (velocity,), momentum = self.state, self._column(weights, "momentum")
             torch._foreach_mul_(velocity, momentum)
             torch._foreach_add_(velocity, gradients)
             if self._shared.nesterov:
                 torch._foreach_addcmul_(gradients, velocity, momentum)
             else:
                 gradients = velocity
-        rates = self._over(weights, self._columns["lr"] * factors.rate)
-        torch._foreach_addcmul_(weights, gradients, rates, value=-1)
+        torch._foreach_addcmul_(weights, gradients, self._rates(weights, factors), value=-1)
 
     def _adam(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
         self._add_weight_decay(weights, gradients)
@@ -225,8 +237,7 @@ class StackedOptimizer:
         torch._foreach_addcmul_(square, gradients, gradients, value=1 - alpha)
         denominators = torch._foreach_sqrt(square)
         torch._foreach_add_(denominators, self._shared.eps)
-        rates = self._columns["lr"] * factors.rate
-        torch._foreach_div_(denominators, self._over(weights, rates))
+        torch._foreach_div_(denominators, self._rates(weights, factors))
         torch._foreach_addcdiv_(weights, gradients, denominators, value=-1)
 
 
