@@ -369,10 +369,13 @@ def test_networks_that_do_not_fit_the_data_are_named(
 @pytest.mark.parametrize("architecture", [CNN(), ResNet(), ViT()], ids=str)
 def test_flat_inputs_of_square_length_are_images(architecture: Architecture) -> None:
     """As digits are; others are an error."""
-    assert stacked_form(Recipe(architecture=architecture), (16,), 4).kind == "mapped"
-    assert stacked_form(Recipe(architecture=architecture), (4, 4), 4).kind == "mapped"
+    recipe = Recipe(architecture=architecture)
+    expected = stacked_form(recipe, (1, 4, 4), 4).kind
+    assert expected != "one at a time"
+    for shape in ((16,), (4, 4)):
+        assert stacked_form(recipe, shape, 4).kind == expected
     with pytest.raises(SettingsError, match=r"inputs of shape \(15,\) are no images"):
-        stacked_form(Recipe(architecture=architecture), (15,), 4)
+        stacked_form(recipe, (15,), 4)
 
 
 @pytest.mark.parametrize(
