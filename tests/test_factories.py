@@ -94,6 +94,24 @@ def test_what_is_bound_counts() -> None:
     assert len({hash(each) for each in partials}) == 2
 
 
+def test_what_is_bound_later_is_no_error() -> None:
+    """A closure may still be empty where the architecture is made."""
+
+    def make() -> Factory:
+        def build() -> nn.Module:
+            return later()
+
+        factory = Factory(build)
+
+        def later() -> nn.Module:
+            return nn.Linear(3, 2)
+
+        assert isinstance(factory.make((3,), 2), nn.Linear)
+        return factory
+
+    assert make() == make()
+
+
 def test_fingerprints_are_the_same_in_every_process(tmp_path: Path) -> None:
     """They do not depend on how Python orders its sets."""
     script = tmp_path / "script.py"

@@ -105,7 +105,7 @@ class _Reader:
 
     def _read_function(self, function: types.FunctionType) -> Any:
         names = sorted(_names_in(function.__code__) & function.__globals__.keys())
-        cells = [getattr(cell, "cell_contents", None) for cell in function.__closure__ or ()]
+        cells = [content for cell in function.__closure__ or () for content in _contents(cell)]
         return [
             "function",
             self.read(function.__code__),
@@ -138,6 +138,14 @@ def _names_in(code: types.CodeType) -> set[str]:
     """Return the names that code, and functions defined inside it, may look up."""
     inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return set(code.co_names).union(*map(_names_in, inner))
+
+
+def _contents(cell: types.CellType) -> list[Any]:
+    """Return what a closure holds; nothing where it is given its value later."""
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []
 
 
 def is_installed(value: Any) -> bool:
