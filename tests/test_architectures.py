@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -319,7 +320,7 @@ def test_a_factory_of_a_test_file_is_sent_to_worker_processes() -> None:
 
 def test_what_cannot_be_sent_is_trained_in_this_process() -> None:
     """With a warning that gives the reason."""
-    lock = __import__("threading").Lock()
+    lock = threading.Lock()
 
     def build() -> nn.Module:
         with lock:

@@ -42,8 +42,9 @@ Reply = list[TrainedRun] | Lost | Exception
 class Crew:
     """Trains stacks, each in one process.
 
-    This process takes the first; workers take others once that has lasted `START_AFTER`, so that
-    a short training starts none.
+    This process takes the first; workers take others at once where `MANY_NETWORKS` are to be
+    trained or a worker waits already, else once that has lasted `START_AFTER`, so that a short
+    training starts none.
 
     Parameters
     ----------

@@ -59,7 +59,8 @@ def train_within_memory(
         part = waiting.pop()
         try:
             yield from Shard(part, device).train()
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        # torch's own error for it is a RuntimeError, and on the CPU no other than that
+        except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
             # from their beginning: a run ends the same whatever it was stacked with
@@ -73,6 +74,7 @@ def train_within_memory(
             torch.cuda.empty_cache()
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    is_allocation = "not enough memory" in str(error) or "out of memory" in str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or is_allocation
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "not enough memory" in str(error) or "out of memory" in str(error)

@@ -262,10 +262,8 @@ class Shard:
         self, members: list[int], rows: torch.Tensor, inputs: torch.Tensor, labels: torch.Tensor
     ) -> Evaluation:
         chosen = torch.tensor(members, device=self._device)
-        weights, carried = (
-            [rows_of(weight, chosen) for weight in self._weights],
-            self._carried.rows(chosen),
-        )
+        weights = [rows_of(weight, chosen) for weight in self._weights]
+        carried = self._carried.rows(chosen)
         loss = torch.zeros(len(members), device=self._device, dtype=torch.float64)
         mistaken = []
         for part in torch.split(rows, self._samples_at_once(len(members)), dim=1):

@@ -23,10 +23,7 @@ from pytest_fragility.training.convolutions import (
 )
 from pytest_fragility.training.mapped import MappedNetwork
 from pytest_fragility.training.one_at_a_time import OneAtATime
-from pytest_fragility.training.perceptrons import (
-    StackedNetwork,
-    as_perceptron,
-)
+from pytest_fragility.training.perceptrons import StackedNetwork, as_perceptron
 from pytest_fragility.training.sinks import Sink, Tensors
 
 PERCEPTRON, CONVOLUTIONAL = "perceptron", "convolutional"
@@ -54,6 +51,8 @@ class StackedForm:
         What a network keeps of each sample of a batch until the backward pass.
     is_same_in_training
         Whether a network has the same outputs in training mode as in eval mode.
+    convolutional
+        The structure, where the kind is ``convolutional``.
     """
 
     kind: str

@@ -72,14 +72,14 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
         Where an architecture's function cannot be sent to other processes.
     """
     with trainer_settings(device) as cores:
-        warn_of_slow_architectures(runs)
+        _warn_of_slow_architectures(runs)
         # one process after the other has a device to itself
         processes = cores if device.type == "cpu" and _can_be_sent(runs) else 1
         shards = plan_shards(find_trajectories(runs), device, processes=processes)
         yield from Crew(shards, processes - 1, device).train()
 
 
-def warn_of_slow_architectures(runs: Sequence[Run]) -> None:
+def _warn_of_slow_architectures(runs: Sequence[Run]) -> None:
     """Say which networks are trained one at a time, and why."""
     for run in {_what_a_shard_shares(run): run for run in runs}.values():
         form = _form_of(run)

@@ -80,7 +80,7 @@ def main(figures: Path = FIGURES, plot: Path = PLOT) -> None:
         "svg.hashsalt": "pytest-fragility",
     }
     with mpl.rc_context(settings):
-        draw(rows).savefig(plot, transparent=True, metadata={"Date": None})
+        draw(rows).savefig(plot, transparent=True, metadata={"Date": None, "Creator": None})
     print(plot)
 
 
