@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
-import pytest_fragility.store
 from pytest_fragility.errors import StoreError
 from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
-from pytest_fragility.store import MISTAKEN, DamagedEntryWarning, Store
+from pytest_fragility.store import (
+    DamagedEntryWarning,
+    NotStoredWarning,
+    Store,
+    UnlockedStoreWarning,
+)
+from pytest_fragility.store import store as store_module
+from pytest_fragility.store.entries import MISTAKEN, encode, seal
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.training import trainer
 
@@ -215,30 +227,59 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def flip_a_bit(path: Path, where: float) -> None:
+    """Change one bit of a file, at that share of its length."""
+    data = bytearray(path.read_bytes())
+    data[int(where * (len(data) - 1))] ^= 4
+    path.write_bytes(data)
+
+
+def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return an entry's tensors and metadata."""
+    with safe_open(path, framework="pt") as entry:
+        return load_file(path), entry.metadata()
+
+
 def drop_metadata(path: Path) -> None:
     """Leave the tensors alone."""
-    save_file(load_file(path), path)
+    path.write_bytes(save(contents(path)[0]))
+
+
+def drop_checksum(path: Path) -> None:
+    """Leave all but the checksum."""
+    tensors, metadata = contents(path)
+    del metadata["sha256"]
+    path.write_bytes(save(tensors, metadata))
+
+
+def change_metadata(path: Path, **changes: str) -> None:
+    """Leave other metadata, with their checksum."""
+    tensors, metadata = contents(path)
+    path.write_bytes(seal(save(tensors, metadata | changes)))
 
 
 def spoil_record(path: Path) -> None:
     """Leave a record that is no JSON."""
-    save_file(load_file(path), path, metadata={"record": "{steps"})
+    change_metadata(path, record="{steps")
 
 
 def widen_record(path: Path) -> None:
     """Leave a record with a field that there is not."""
-    save_file(load_file(path), path, metadata={"record": json.dumps({"mood": 1})})
+    change_metadata(path, record=json.dumps({"mood": 1}))
+
+
+def move_another_run_here(path: Path) -> None:
+    """Leave what is right in itself, and not what the name says."""
+    change_metadata(path, run=json.dumps({"task": "blobs", "n": 3, "seed": 99}))
 
 
 def change_tensors(path: Path, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
     """Change which test samples an entry says were mistaken; None leaves them out."""
-    with safe_open(path, framework="pt") as entry:
-        metadata = entry.metadata()
-    tensors = load_file(path)
+    tensors, metadata = contents(path)
     mistaken = change(tensors.pop(MISTAKEN))
     if mistaken is not None:
         tensors[MISTAKEN] = mistaken
-    save_file(tensors, path, metadata=metadata)
+    path.write_bytes(seal(save(tensors, metadata)))
 
 
 def drop_mistakes(path: Path) -> None:
@@ -267,9 +308,12 @@ def widen_mistakes(path: Path) -> None:
         cut_in_half,
         fill_with_garbage,
         empty,
+        *(partial(flip_a_bit, where=where) for where in (0.0, 0.02, 0.1, 0.3, 0.6, 0.9, 1.0)),
         drop_metadata,
+        drop_checksum,
         spoil_record,
         widen_record,
+        move_another_run_here,
         drop_mistakes,
         flip_a_mistake,
         cut_mistakes,
@@ -289,29 +333,67 @@ def test_a_damaged_entry_is_set_aside_and_trained_again(
     assert len(caught) == 1 and path.name in str(caught[0].message)
     assert_same_runs(first, again)
     assert len(trained) == 3
-    assert path.with_suffix(".damaged").read_bytes() == damaged
+    aside = store.folder / "damaged" / (path.parent.name + path.name)
+    assert aside.read_bytes() == damaged
     assert_same_runs(first, train_two(blobs, store))
     assert len(trained) == 3
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left"), SafetensorError("I/O error")])
-def test_a_failed_save_leaves_nothing(
-    blobs: Task, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no warning of any folder given yet."""
+    monkeypatch.setattr(store_module, "_told", set())
+
+
+def files(store: Store) -> list[str]:
+    """Return the names of all files but marks and lock."""
+    known = {*store_module.MARKS, store_module.LOCK}
+    return [p.name for p in store.folder.rglob("*") if p.is_file() and p.name not in known]
+
+
+def test_a_full_disk_is_said_once_and_the_audit_goes_on(
+    blobs: Task, store: Store, trained: list[Run], monkeypatch: pytest.MonkeyPatch, untold: None
 ) -> None:
-    """The error names the file; neither a half entry nor a temporary file is left."""
-
-    def fail(tensors: object, path: str, metadata: object = None) -> None:
-        Path(path).write_bytes(b"half an entry")
-        raise error
-
+    """All runs come back, no half entry or temporary file is left, and later ones are kept."""
     with monkeypatch.context() as patch:
-        patch.setattr(pytest_fragility.store, "save_file", fail)
-        with pytest.raises(StoreError, match="cannot write the trained run") as caught:
-            train_two(blobs, store)
-    assert str(store.folder) in str(caught.value)
-    assert [path for path in (store.folder / "runs").rglob("*") if path.is_file()] == []
-    train_two(blobs, store)
+        patch.setattr(store_module, "encode", lambda run: encode(run) * 1000)
+        with limited_files(100_000), pytest.warns(NotStoredWarning) as caught:
+            family, _ = [train_two(blobs, Store(store.folder)) for _ in range(2)]
+    (warning,) = caught
+    for part in (str(store.folder), "File too large", "--fragility-cache-dir"):
+        assert part in str(warning.message)
+    assert len(family) == 2
+    assert len(trained) == 4
+    assert files(store) == []
+    assert_same_runs(family, train_two(blobs, Store(store.folder)))
     assert len(entries(store)) == 2
+
+
+@contextmanager
+def limited_files(most: int) -> Iterator[None]:
+    """Have the kernel refuse to write files that are longer, as it refuses where a disk is full."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_is_full_from_the_start(
+    blobs: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untold: None
+) -> None:
+    """Where not even a folder can be made, the audit goes on too."""
+
+    def refuse(self: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.warns(NotStoredWarning, match="No space left on device") as caught:
+        family = train_two(blobs, Store(tmp_path / "kept"))
+    assert len(family) == 2
+    assert len(caught) == 1
 
 
 def test_an_interrupted_save_leaves_nothing(
@@ -319,14 +401,82 @@ def test_an_interrupted_save_leaves_nothing(
 ) -> None:
     """An interruption passes through, and leaves no temporary file."""
 
-    def interrupt(tensors: object, path: str, metadata: object = None) -> None:
-        Path(path).write_bytes(b"half an entry")
+    def interrupt(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(b"half an entry")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pytest_fragility.store, "save_file", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train_two(blobs, store)
+    assert files(store) == []
+
+
+def test_what_a_killed_process_left_is_removed(blobs: Task, store: Store) -> None:
+    """Once it is so old that nobody can be writing it any more."""
+    unfinished = store.folder / "unfinished"
+    for name, age in (("old", 4000), ("new", 10)):
+        (unfinished / name).write_bytes(b"half an entry")
+        os.utime(unfinished / name, (time.time() - age,) * 2)
+    train_two(blobs, store)
+    assert [path.name for path in unfinished.iterdir()] == ["new"]
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Have permissions hold for the administrator too."""
+    is_administrator = os.geteuid() == 0
+    if is_administrator:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_administrator:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of folders")
+def test_a_store_that_may_only_be_read_serves_what_it_has(
+    blobs: Task, trained: list[Run], untold: None
+) -> None:
+    """What is missing is trained and not kept, which is said once."""
+    with tempfile.TemporaryDirectory() as place:
+        store = Store(Path(place) / "kept")
+        first = train_two(blobs, store)
+        folders = [Path(place), *Path(place).rglob("*")]
+        for path in folders:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        larger = FamilyPlan(blobs, {"baseline": QUICK}, (16,), (0, 1, 2))
+
+        def train() -> Family:
+            return train_families([larger], device=CPU, store=Store(store.folder))[0]
+
+        with without_privileges(), pytest.warns(NotStoredWarning, match="Permission") as caught:
+            families = [train() for _ in range(2)]
+        assert_same_runs(first, families[1])
+        assert len(caught) == 1
+        assert [run.seed for run in trained] == [0, 1, 2, 2]
+        for path in folders:
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError("no flock")]
+)
+def test_a_file_system_without_locks_is_told(
+    blobs: Task, store: Store, monkeypatch: pytest.MonkeyPatch, untold: None, error: Exception
+) -> None:
+    """Runs are trained and stored all the same."""
+
+    def refuse(self: object) -> None:
+        raise error
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.warns(UnlockedStoreWarning, match="has no locks") as caught:
         train_two(blobs, store)
-    assert [path for path in (store.folder / "runs").rglob("*") if path.is_file()] == []
+    assert len(caught) == 1
+    assert len(entries(store)) == 2
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

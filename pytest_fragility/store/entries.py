@@ -1,0 +1,167 @@
+"""One trained run as bytes: a safetensors file whose metadata hold a checksum of all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from pytest_fragility.networks import NetworkState
+from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
+
+WEIGHTS, INITIAL = "weights/", "initial/"
+BUFFERS, INITIAL_BUFFERS = "buffers/", "initial buffers/"
+MISTAKEN = "mistaken test samples, eight to a byte"
+
+# of the header, which safetensors begins with its length
+LENGTH_BYTES = 8
+LONGEST_HEADER = 1 << 24
+NO_CHECKSUM = "0" * 64
+# a quotation mark inside of a JSON string has a backslash before it, so that no text can hold this
+CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+
+
+class DamagedEntryError(ValueError):
+    """What stands in an entry is not what was written, or not by this version."""
+
+
+def encode(trained: TrainedRun) -> bytes:
+    """Return a trained run as the bytes of a safetensors file.
+
+    Its metadata are ``record`` and ``run``, as JSON, and ``sha256``, the digest of the file with
+    zeros in this field's place.
+    """
+    tensors = {
+        prefix + name: tensor
+        for prefix, part in (
+            (WEIGHTS, trained.state.weights),
+            (INITIAL, trained.initial_state.weights),
+            (BUFFERS, trained.state.buffers),
+            (INITIAL_BUFFERS, trained.initial_state.buffers),
+        )
+        for name, tensor in part.items()
+    }
+    tensors[MISTAKEN] = torch.from_numpy(np.packbits(trained.mistaken.numpy()))
+    metadata = {
+        "record": json.dumps(trained.record.to_dict()),
+        "run": json.dumps({"task": trained.run.task.name, **trained.run.identity}),
+        "sha256": NO_CHECKSUM,
+    }
+    return seal(save(tensors, metadata))
+
+
+def seal(data: bytes) -> bytes:
+    """Return the bytes of a safetensors file with the checksum in its metadata's place for it."""
+    digest = hashlib.sha256(_with_checksum(data, NO_CHECKSUM)).hexdigest()
+    return _with_checksum(data, digest)
+
+
+def decode(data: bytes, run: Run) -> TrainedRun:
+    """Return the trained run that `encode` has made these bytes of.
+
+    Raises
+    ------
+    DamagedEntryError
+        If they are anything else, or those of another run.
+    """
+    require_checksum(data)
+    try:
+        metadata = read_metadata(data)
+        record = TrainingRecord(**json.loads(metadata["record"]))
+        if identity_of(metadata) != json.loads(json.dumps(run.identity)):
+            raise DamagedEntryError("it is another run's")
+        tensors = load(data)
+        state = NetworkState(_strip(tensors, WEIGHTS), _strip(tensors, BUFFERS))
+        initial = NetworkState(_strip(tensors, INITIAL), _strip(tensors, INITIAL_BUFFERS))
+        mistaken = _unpack(tensors[MISTAKEN], record)
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedEntryError(str(error)) from error
+    if not state.weights or state.weights.keys() != initial.weights.keys():
+        raise DamagedEntryError("its weights are missing")
+    if state.buffers.keys() != initial.buffers.keys():
+        raise DamagedEntryError("its buffers are missing")
+    return TrainedRun(run, state, initial, record, mistaken)
+
+
+def require_checksum(data: bytes) -> None:
+    """Raise a DamagedEntryError unless every byte is as it was written."""
+    header = data[: LENGTH_BYTES + _header_length(data)]
+    if not CHECKSUM.search(header):
+        raise DamagedEntryError("it has no checksum")
+    if seal(data) != data:
+        raise DamagedEntryError("its checksum is not that of its contents")
+
+
+def read_metadata(data: bytes) -> dict[str, Any]:
+    """Return the metadata of an entry, of which the header suffices.
+
+    Raises
+    ------
+    DamagedEntryError
+        If there are none.
+    """
+    header = data[LENGTH_BYTES : LENGTH_BYTES + _header_length(data)]
+    try:
+        metadata: dict[str, Any] = json.loads(header)["__metadata__"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedEntryError(f"it has no metadata ({error})") from error
+    return metadata
+
+
+def identity_of(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that decided a stored run, but the device and the versions."""
+    described: dict[str, Any] = json.loads(metadata["run"])
+    return {name: value for name, value in described.items() if name != "task"}
+
+
+def header_bytes(start: bytes) -> int:
+    """Return how many bytes an entry's header takes, by its first eight.
+
+    Raises
+    ------
+    DamagedEntryError
+        If that is no length of a header.
+    """
+    return LENGTH_BYTES + _header_length(start)
+
+
+def _header_length(data: bytes) -> int:
+    length = int.from_bytes(data[:LENGTH_BYTES], "little")
+    if len(data) < LENGTH_BYTES or length > LONGEST_HEADER:
+        raise DamagedEntryError("it is no safetensors file")
+    return length
+
+
+def _with_checksum(data: bytes, digest: str) -> bytes:
+    return CHECKSUM.sub(f'"sha256":"{digest}"'.encode(), data, count=1)
+
+
+def _unpack(packed: torch.Tensor, record: TrainingRecord) -> torch.Tensor:
+    """Return which test samples were mistaken.
+
+    Raises
+    ------
+    ValueError
+        If that contradicts the record.
+    """
+    if packed.dtype != torch.uint8 or packed.shape != (-(-record.test_size // 8),):
+        raise ValueError(f"its mistakes are not those on {record.test_size} test samples")
+    bits = np.unpackbits(packed.numpy())
+    mistaken = bits[: record.test_size].astype(np.bool_)
+    if bits.sum() != record.test_mistakes or mistaken.sum() != record.test_mistakes:
+        raise ValueError(f"its mistakes are not the {record.test_mistakes} of its record")
+    return torch.from_numpy(mistaken)
+
+
+def _strip(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

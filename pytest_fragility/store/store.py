@@ -1,0 +1,247 @@
+"""A folder of trained runs: one file each, named by what decided its contents."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+from pytest_fragility.errors import StoreError
+from pytest_fragility.runs import Run, TrainedRun
+from pytest_fragility.store.entries import DamagedEntryError, decode, encode
+
+# of what stands in an entry: another version's entries stand in a folder of their own
+FORMAT = 2
+RUNS = f"runs-{FORMAT}"
+DAMAGED, UNFINISHED = "damaged", "unfinished"
+LOCK = "training.lock"
+SUFFIX = ".safetensors"
+
+CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
+# Trained networks, kept by pytest-fragility so that they are not trained again.
+# Everything here can be deleted; see https://bford.info/cachedir/ about this file.
+"""
+MARKS = {"CACHEDIR.TAG": CACHEDIR_TAG, ".gitignore": "*\n"}
+
+IS_FULL = {errno.ENOSPC, errno.EDQUOT}
+IS_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+# seconds: nothing takes as long to be written
+CERTAINLY_LEFT = 3600.0
+# seconds: how exactly it is known when a run was last used
+USE_RESOLUTION = 86400.0
+
+
+class DamagedEntryWarning(UserWarning):
+    """A stored run could not be read; it was set aside and is trained again."""
+
+
+class NotStoredWarning(UserWarning):
+    """Trained runs are not kept, since they cannot be written."""
+
+
+class UnlockedStoreWarning(UserWarning):
+    """The file system has no locks: processes may train the same runs at the same time."""
+
+
+# folders of which a warning has been given
+_told: set[tuple[type[Warning], Path]] = set()
+
+
+class Store:
+    """A folder of trained runs.
+
+    Entries are written to a temporary file and then renamed, so that a reader finds a whole entry
+    or none, and hold a checksum. Nothing is ever unpickled. Where a run cannot be written (a full
+    disk, a folder that may only be read), that is said once, and the audit goes on.
+
+    Parameters
+    ----------
+    folder
+        Made when it is not there.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be made, or holds something else.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._runs = folder / RUNS
+        self._is_kept = True
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _require_own_folder(folder)
+            for name, text in MARKS.items():
+                if not (folder / name).exists():
+                    (folder / name).write_text(text, encoding="utf-8")
+            for name in (RUNS, UNFINISHED):
+                (folder / name).mkdir(exist_ok=True)
+        except OSError as error:
+            if error.errno in IS_FULL or (error.errno in IS_READ_ONLY and self._runs.is_dir()):
+                self._stop_keeping(error)
+                return
+            raise StoreError(
+                f"cannot keep trained runs in {folder}: {error.strerror}; "
+                "choose another folder with --fragility-cache-dir"
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Let one process at a time train: the others wait, then find the runs stored.
+
+        Warns
+        -----
+        NotStoredWarning
+            Where the folder may only be read.
+        UnlockedStoreWarning
+            Where the file system has no locks.
+        """
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            self._go_on_unlocked(error)
+            yield
+            return
+        try:
+            self._remove_leftovers()
+            yield
+        finally:
+            lock.release()
+
+    def load(self, run: Run, key: str) -> TrainedRun | None:
+        """Return the stored run, or None where there is none that can be read.
+
+        Warns
+        -----
+        DamagedEntryWarning
+            If it is damaged; it is set aside.
+        """
+        path = self.path(key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot read the trained run {path}: {error}") from error
+        try:
+            trained = decode(data, run)
+        except DamagedEntryError as error:
+            self.set_aside(path, error)
+            return None
+        _note_use(path)
+        return trained
+
+    def save(self, trained: TrainedRun, key: str) -> None:
+        """Keep a trained run under its key.
+
+        Warns
+        -----
+        NotStoredWarning
+            If it cannot be written; none is, from then on.
+        """
+        if not self._is_kept:
+            return
+        path = self.path(key)
+        temporary = self.folder / UNFINISHED / f"{key}.{os.getpid()}"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            try:
+                temporary.write_bytes(encode(trained))
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            self._stop_keeping(error)
+
+    def path(self, key: str) -> Path:
+        """Return where the run with this key is kept."""
+        return self._runs / key[:2] / f"{key[2:]}{SUFFIX}"
+
+    def set_aside(self, path: Path, error: Exception) -> None:
+        """Move an entry that is damaged to where it is not read again, and warn."""
+        aside = self.folder / DAMAGED / f"{path.parent.name}{path.name}"
+        what = f"set aside as {aside}"
+        try:
+            aside.parent.mkdir(exist_ok=True)
+            path.replace(aside)
+        except FileNotFoundError:
+            what = "another process has set it aside"
+        except OSError as failure:
+            what = f"it could not be set aside: {failure.strerror}"
+        warnings.warn(
+            f"stored run {path.name} is damaged ({error}); {what}, training it again",
+            DamagedEntryWarning,
+            stacklevel=3,
+        )
+
+    def _stop_keeping(self, error: OSError) -> None:
+        self._is_kept = False
+        self._tell(
+            NotStoredWarning,
+            f"trained runs are not kept in {self.folder}: {error.strerror}. What is not there yet "
+            "is trained, and trained again next time; make room, or choose another folder with "
+            "--fragility-cache-dir",
+        )
+
+    def _go_on_unlocked(self, error: Exception) -> None:
+        if isinstance(error, OSError) and error.errno in IS_FULL | IS_READ_ONLY:
+            self._stop_keeping(error)
+            return
+        self._tell(
+            UnlockedStoreWarning,
+            f"the file system of {self.folder} has no locks ({error}): processes that run at the "
+            "same time may each train the same runs, which are stored whole all the same. Use a "
+            "local folder with --fragility-cache-dir, or one process",
+        )
+
+    def _tell(self, kind: type[Warning], text: str) -> None:
+        if (kind, self.folder) not in _told:
+            _told.add((kind, self.folder))
+            warnings.warn(text, kind, stacklevel=4)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what processes that were killed have left half written."""
+        for path in left_unfinished(self.folder):
+            path.unlink(missing_ok=True)
+
+
+def left_unfinished(folder: Path) -> list[Path]:
+    """Return files that nobody is writing any more."""
+    old = time.time() - CERTAINLY_LEFT
+    found = []
+    for path in (folder / UNFINISHED).glob("*"):
+        # another process may have renamed it meanwhile
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < old:
+                found.append(path)
+    return found
+
+
+def _note_use(path: Path) -> None:
+    """Set an entry's time to now, by which pruning knows what is still used."""
+    # where it may only be read, it is not pruned from here either
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > USE_RESOLUTION:
+            os.utime(path)
+
+
+def _require_own_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else: everything in a cache may be deleted."""
+    if (folder / "CACHEDIR.TAG").exists():
+        return
+    own = {*MARKS, RUNS, "runs", DAMAGED, UNFINISHED, LOCK}
+    foreign = sorted({entry.name for entry in folder.iterdir()} - own)
+    if foreign:
+        raise StoreError(
+            f"cannot keep trained runs in {folder}: it holds other files ({foreign[0]}); "
+            "name a folder of its own with --fragility-cache-dir"
+        )
