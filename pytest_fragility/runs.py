@@ -51,12 +51,17 @@ class Run:
         }
 
     def key(self, environment: dict[str, str]) -> str:
-        """Return the run's name in a store: SHA-256 of identity and environment, hexadecimal."""
-        text = json.dumps([self.identity, environment], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Return the run's name in a store."""
+        return key_of(self.identity, environment)
 
     def __str__(self) -> str:
         return f"task {self.task.name}, n={self.n}, seed {self.seed}, recipe {self.recipe}"
+
+
+def key_of(identity: dict[str, Any], environment: dict[str, str]) -> str:
+    """Return what a store calls a run: SHA-256 of identity and environment, hexadecimal."""
+    text = json.dumps([identity, environment], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pytest_fragility.plugin.mark import install_mark
 from pytest_fragility.plugin.options import (
     add_options,
     is_enabled,
+    is_store_command,
     measures_to_audit,
     shows_durations,
 )
@@ -65,6 +66,16 @@ def pytest_configure(config: pytest.Config) -> None:
             require_measure(place)
         except SettingsError as error:
             raise pytest.UsageError(f"fragility: {error}") from error
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
+    """Manage the trained runs where that is asked for, in the place of running tests."""
+    if not is_store_command(config):
+        return None
+    from pytest_fragility.plugin.store_command import run_store_command
+
+    return run_store_command(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

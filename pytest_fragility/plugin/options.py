@@ -135,6 +135,9 @@ OPTIONS = (
 MEASURE_KEY = "fragility_measure"
 LOCATE_KEY = "fragility_locate"
 DURATIONS_KEY = "fragility_durations"
+STORE_KEY = "fragility_store"
+MAX_AGE_KEY = "fragility_store_max_age"
+MAX_SIZE_KEY = "fragility_store_max_size"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -170,6 +173,27 @@ def add_options(parser: pytest.Parser) -> None:
         help=measure,
     )
     parser.addini(MEASURE_KEY, measure, type="args", default=[])
+    group.addoption(
+        "--fragility-store",
+        choices=["list", "prune", "verify"],
+        default=None,
+        dest=STORE_KEY,
+        help="run no tests: list the trained runs that are kept, remove some, or read them all",
+    )
+    group.addoption(
+        "--fragility-store-max-age",
+        default=None,
+        dest=MAX_AGE_KEY,
+        metavar="AGE",
+        help="with --fragility-store=prune: remove what was not used for so long, such as 30d",
+    )
+    group.addoption(
+        "--fragility-store-max-size",
+        default=None,
+        dest=MAX_SIZE_KEY,
+        metavar="SIZE",
+        help="with --fragility-store=prune: keep what was used last, up to so much, such as 2GB",
+    )
     for option in OPTIONS:
         group.addoption(
             option.flag,
@@ -190,6 +214,11 @@ def is_enabled(config: pytest.Config) -> bool:
 def shows_durations(config: pytest.Config) -> bool:
     """Return whether the time is to be measured and shown."""
     return bool(config.getoption(DURATIONS_KEY) or config.getini(DURATIONS_KEY))
+
+
+def is_store_command(config: pytest.Config) -> bool:
+    """Return whether an option is about the trained runs and not about tests."""
+    return any(config.getoption(key) for key in (STORE_KEY, MAX_AGE_KEY, MAX_SIZE_KEY))
 
 
 def measures_to_audit(config: pytest.Config) -> list[str]:

@@ -120,6 +120,11 @@ def identity_of(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in described.items() if name != "task"}
 
 
+def task_name_of(metadata: dict[str, Any]) -> str:
+    """Return what a stored run's task was called."""
+    return str(json.loads(metadata["run"])["task"])
+
+
 def header_bytes(start: bytes) -> int:
     """Return how many bytes an entry's header takes, by its first eight.
 

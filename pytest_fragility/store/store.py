@@ -134,7 +134,12 @@ class Store:
         try:
             trained = decode(data, run)
         except DamagedEntryError as error:
-            self.set_aside(path, error)
+            warnings.warn(
+                f"stored run {path.name} is damaged ({error}); {self.set_aside(path)}, training it "
+                "again",
+                DamagedEntryWarning,
+                stacklevel=2,
+            )
             return None
         _note_use(path)
         return trained
@@ -166,22 +171,17 @@ class Store:
         """Return where the run with this key is kept."""
         return self._runs / key[:2] / f"{key[2:]}{SUFFIX}"
 
-    def set_aside(self, path: Path, error: Exception) -> None:
-        """Move an entry that is damaged to where it is not read again, and warn."""
+    def set_aside(self, path: Path) -> str:
+        """Move an entry that is damaged to where it is not read again; return what was done."""
         aside = self.folder / DAMAGED / f"{path.parent.name}{path.name}"
-        what = f"set aside as {aside}"
         try:
             aside.parent.mkdir(exist_ok=True)
             path.replace(aside)
         except FileNotFoundError:
-            what = "another process has set it aside"
-        except OSError as failure:
-            what = f"it could not be set aside: {failure.strerror}"
-        warnings.warn(
-            f"stored run {path.name} is damaged ({error}); {what}, training it again",
-            DamagedEntryWarning,
-            stacklevel=3,
-        )
+            return "another process has set it aside"
+        except OSError as error:
+            return f"it could not be set aside ({error.strerror})"
+        return f"set aside as {aside}"
 
     def _stop_keeping(self, error: OSError) -> None:
         self._is_kept = False

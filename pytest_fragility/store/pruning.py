@@ -1,0 +1,57 @@
+"""Removing what a store need not keep."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytest_fragility.store.inventory import Inventory, StoredRun, take_inventory
+
+
+def prune(
+    folder: Path, *, max_age: float | None = None, max_size: int | None = None
+) -> list[StoredRun]:
+    """Remove runs from a store, and return what was removed.
+
+    What was set aside as damaged, and what processes that were killed have left, goes in any case.
+    Entries of other versions are treated as all others. An audit that runs meanwhile trains again
+    what it misses.
+
+    Parameters
+    ----------
+    folder
+        The store's.
+    max_age
+        Remove runs that were not used for so many seconds; None has no limit.
+    max_size
+        Then remove those that were used longest ago until the rest takes at most so many bytes;
+        None has no limit.
+    """
+    inventory = take_inventory(folder, ())
+    removed = [*inventory.damaged, *inventory.unfinished, *_too_many(inventory, max_age, max_size)]
+    for run in removed:
+        _remove(run.path)
+    return removed
+
+
+def _too_many(
+    inventory: Inventory, max_age: float | None, max_size: int | None
+) -> Iterable[StoredRun]:
+    """Yield the runs that the limits leave no room for."""
+    oldest = -math.inf if max_age is None else time.time() - max_age
+    kept, most = 0, math.inf if max_size is None else max_size
+    for run in sorted(inventory.runs, key=lambda run: -run.used):
+        kept += run.size
+        if run.used < oldest or kept > most:
+            yield run
+
+
+def _remove(path: Path) -> None:
+    # what was set aside need not be a file
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""A training that stores many runs, for another process to kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.recipes import MLP, Recipe, fixed_steps
+from pytest_fragility.store import Store
+from pytest_fragility.tasks import Task, TaskData
+
+SIZES = tuple(range(16, 32))
+RECIPE = Recipe(architecture=MLP(hidden=(128, 128)), batch_size=8, stopping=fixed_steps(2))
+
+
+def load() -> TaskData:
+    """Return noise to learn."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    inputs = generator.normal(size=(2, 40, 3))
+    return TaskData(inputs[0], labels, inputs[1], labels)
+
+
+TASK = Task("noise", load)
+
+
+def train(folder: Path, seeds: int) -> Family:
+    """Return the family with so many seeds, in a store."""
+    torch.set_num_threads(1)
+    plan = FamilyPlan(TASK, {"baseline": RECIPE}, SIZES, tuple(range(seeds)))
+    return train_families([plan], device=torch.device("cpu"), store=Store(folder))[0]
+
+
+def train_in_process(folder: Path, seeds: int) -> None:
+    """Train, and return nothing, which would have to be sent."""
+    train(folder, seeds)
