@@ -95,7 +95,7 @@ def _verify(store: Store) -> pytest.ExitCode:
             whole += 1
         else:
             damaged += 1
-            print(f"{path.parent.name}{path.name}: {reason}; set aside")
+            print(f"{path.parent.name}{path.name}: {reason}")
     print(f"{store.folder}: {whole:,} runs whole, {damaged:,} damaged")
     return pytest.ExitCode.TESTS_FAILED if damaged else pytest.ExitCode.OK
 

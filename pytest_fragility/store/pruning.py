@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_fragility.store.inventory import Inventory, StoredRun, take_inventory
+from pytest_fragility.store.inventory import StoredRun, take_inventory
 
 
 def prune(
@@ -31,19 +31,24 @@ def prune(
         None has no limit.
     """
     inventory = take_inventory(folder, ())
-    removed = [*inventory.damaged, *inventory.unfinished, *_too_many(inventory, max_age, max_size)]
+    oldest = -math.inf if max_age is None else time.time() - max_age
+    most = math.inf if max_size is None else max_size
+    chosen = chosen_for_removal(inventory.runs, oldest=oldest, most=most)
+    removed = [*inventory.damaged, *inventory.unfinished, *chosen]
     for run in removed:
         _remove(run.path)
     return removed
 
 
-def _too_many(
-    inventory: Inventory, max_age: float | None, max_size: int | None
-) -> Iterable[StoredRun]:
-    """Yield the runs that the limits leave no room for."""
-    oldest = -math.inf if max_age is None else time.time() - max_age
-    kept, most = 0, math.inf if max_size is None else max_size
-    for run in sorted(inventory.runs, key=lambda run: -run.used):
+def chosen_for_removal(
+    runs: Iterable[StoredRun], *, oldest: float, most: float
+) -> Iterator[StoredRun]:
+    """Yield the runs that were last used before `oldest`, or that `most` bytes do not hold.
+
+    What was used last stays.
+    """
+    kept = 0
+    for run in sorted(runs, key=lambda run: -run.used):
         kept += run.size
         if run.used < oldest or kept > most:
             yield run

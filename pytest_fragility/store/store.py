@@ -83,6 +83,8 @@ class Store:
                     (folder / name).write_text(text, encoding="utf-8")
             for name in (RUNS, UNFINISHED):
                 (folder / name).mkdir(exist_ok=True)
+        except StoreError:
+            raise
         except OSError as error:
             if error.errno in IS_FULL or (error.errno in IS_READ_ONLY and self._runs.is_dir()):
                 self._stop_keeping(error)

@@ -26,6 +26,5 @@ def verify(store: Store) -> Iterator[tuple[Path, str | None]]:
             require_checksum(data)
             read_metadata(data)
         except DamagedEntryError as error:
-            reason = str(error)
-            store.set_aside(path)
+            reason = f"{error}; {store.set_aside(path)}"
         yield path, reason
