@@ -6,7 +6,9 @@ import io
 import os
 import pickle
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,29 @@ def test_every_run_comes_once_whoever_trains_it(blobs: Task) -> None:
     expected = alone(runs)
     for each in found:
         assert as_numbers(each) == expected[id(each.run)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_an_interrupted_training_yields_what_is_done(
+    blobs: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that were finished while nobody took them come before the interruption."""
+    runs = make_runs(blobs, steps=10**9, widths=(8,))
+    crew = Crew(stacks_of(runs), 0, CPU)
+    here, reply, found = threading.get_ident(), crew.reply, []
+
+    def interrupt_and_reply(given: crew_module.Reply | None) -> None:
+        if isinstance(given, list):
+            signal.pthread_kill(here, signal.SIGINT)
+            time.sleep(0.1)
+        reply(given)
+
+    monkeypatch.setattr(crew, "reply", interrupt_and_reply)
+    with pytest.raises(KeyboardInterrupt):
+        # what it has yielded stays, unlike in a list that is made of it
+        list(map(found.extend, crew.train()))
+    assert [each.record.steps for each in found] == [20] * 3
+    assert not crew._members[0].is_alive()
 
 
 def test_a_worker_stays_for_the_next_training(blobs: Task) -> None:

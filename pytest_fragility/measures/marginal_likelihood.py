@@ -284,7 +284,9 @@ def _one_vs_rest(stack: NetworkStack, place: int) -> float:
 def _evidence(stack: NetworkStack, place: int, signs: Floats, problem: str, link: str) -> float:
     """Return -ln P, worked out once for all networks with these samples."""
     from pytest_fragility.measures.evidence import log_evidence
+    from pytest_fragility.measures.side_by_side import leave_if_unwanted
 
+    leave_if_unwanted()
     key = ("evidence", *_prior(stack), problem, link)
 
     def compute() -> float:

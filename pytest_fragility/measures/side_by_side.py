@@ -1,13 +1,14 @@
-"""Parts of a stack that are measured at the same time, one on each core."""
+"""Networks of a stack that are measured at the same time, one on each core."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -25,12 +26,14 @@ Value = TypeVar("Value")
 
 # how many threads torch might use before operations were given one each
 _CORES: ContextVar[int | None] = ContextVar("cores", default=None)
+# set where nobody waits any more for what a thread works out
+_UNWANTED: ContextVar[Event | None] = ContextVar("unwanted", default=None)
 
 
 def side_by_side(
     stack: NetworkStack, compute: Callable[[NetworkStack], Sequence[Value]]
 ) -> list[Value]:
-    """Return one value per network from calls on parts of a stack, one for each core.
+    """Return one value per network from calls on stacks of one network each, as many as cores.
 
     That is for ReLU perceptrons on the CPU, and as many cores as torch may use threads. Operations
     on networks as small as these would mostly wait for threads of their own, and have none
@@ -54,19 +57,34 @@ def side_by_side(
         count = min(cores, len(stack)) if stack.n >= FEWEST_SAMPLES else 1
         if count == 1:
             return list(compute(stack))
-        edges = [len(stack) * index // count for index in range(count + 1)]
         inputs, labels = stack.load_samples()
 
-        def of_part(index: int) -> list[Value]:
-            places = slice(edges[index], edges[index + 1])
-            samples = inputs[places], labels[places]
+        is_unwanted = Event()
+
+        def of_network(place: int) -> Value:
+            _UNWANTED.set(is_unwanted)
+            leave_if_unwanted()
+            only = slice(place, place + 1)
+            samples = inputs[only], labels[only]
             try:
-                return list(compute(_part(stack, places, lambda: samples)))
+                (value,) = compute(_part(stack, only, lambda: samples))
             except UndefinedMeasureError as error:
-                raise UndefinedMeasureError(str(error), edges[index] + error.place) from error
+                raise UndefinedMeasureError(str(error), place) from error
+            return value
 
         with ThreadPoolExecutor(count) as pool:
-            return [value for values in pool.map(of_part, range(count)) for value in values]
+            try:
+                return list(pool.map(of_network, range(len(stack))))
+            finally:
+                # where this is interrupted, what has not begun never does
+                is_unwanted.set()
+
+
+def leave_if_unwanted() -> None:
+    """Raise a CancelledError in a thread whose caller has been interrupted meanwhile."""
+    is_unwanted = _UNWANTED.get()
+    if is_unwanted and is_unwanted.is_set():
+        raise CancelledError
 
 
 def _is_written_out(stack: NetworkStack) -> bool:

@@ -55,12 +55,14 @@ def pytest_configure(config: pytest.Config) -> None:
         _refuse_options_without_effect(config)
         return
     from pytest_fragility.errors import SettingsError
+    from pytest_fragility.plugin.interruption import InterruptionNote
     from pytest_fragility.plugin.measure_items import require_measure
     from pytest_fragility.plugin.session import fragility_session
     from pytest_fragility.plugin.summary import Summary
 
     fragility_session(config)
     config.pluginmanager.register(Summary(), "fragility-summary")
+    config.pluginmanager.register(InterruptionNote(config), "fragility-interruption")
     for place in measures_to_audit(config):
         try:
             require_measure(place)

@@ -73,6 +73,7 @@ class FragilitySession:
         self._searches: dict[str, Search] = {}
         self.settings: AuditSettings = resolve_settings(*self._layers)
         self._running: pytest.Item | None = None
+        self.training: tuple[int, int] | None = None
 
     def audit_of_mark(self, mark: pytest.Mark | None) -> MarkedAudit:
         """Return what a marker asks for, read once."""
@@ -323,10 +324,17 @@ class FragilitySession:
         settings = replace(audit.settings, cache_dir=self._config.rootpath / cache_dir)
         return replace(audit, settings=settings)
 
-    def _progress(self) -> Progress | None:
+    def _progress(self) -> Progress:
         from pytest_fragility.plugin.progress import terminal_progress
 
-        return terminal_progress(self._config)
+        shown = terminal_progress(self._config)
+
+        def progress(done: int, total: int, share: float) -> None:
+            self.training = done, total
+            if shown:
+                shown(done, total, share)
+
+        return progress
 
     def _nodeid_from_here(self, item: pytest.Item) -> str:
         path, separator, name = item.nodeid.partition("::")

@@ -20,6 +20,8 @@ from pytest_fragility.training.workers import Worker, WorkerLostError, idle_work
 START_AFTER = 1.0
 # so many networks take longer than that
 MANY_NETWORKS = 128
+# seconds: a training that is stopped ends after its next few steps, if these do not take longer
+PATIENCE = 1.0
 
 Stack = list[Trajectory]
 
@@ -68,6 +70,8 @@ class Crew:
     def train(self) -> Iterator[list[TrainedRun]]:
         """Yield runs as they finish; an error in any process is raised here.
 
+        Where it is interrupted, it yields what is done before it raises the interruption.
+
         Where this iterator is closed or raises, what is not done is ended.
         """
         for member in self._members:
@@ -85,13 +89,28 @@ class Crew:
                     working += 1
                 else:
                     yield reply
+        except KeyboardInterrupt:
+            self._end()
+            yield from self._finished_meanwhile()
+            raise
         finally:
-            self._waiting.clear()
-            self._nothing_waits.set()
-            for member in self._members:
-                member.leave()
-            for member in self._members:
-                member.join()
+            self._end()
+
+    def _end(self) -> None:
+        """Have all members end, whatever they do."""
+        self._waiting.clear()
+        self._nothing_waits.set()
+        for member in self._members:
+            member.leave()
+        for member in self._members:
+            member.join(PATIENCE)
+
+    def _finished_meanwhile(self) -> Iterator[list[TrainedRun]]:
+        """Yield what nobody has taken yet of what is done."""
+        while not self._replies.empty():
+            reply = self._replies.get()
+            if isinstance(reply, list):
+                yield reply
 
     def wait_to_start(self) -> None:
         """Return when workers are worth their start, or when there is nothing for them.

@@ -26,6 +26,7 @@ from pytest_fragility.training.stacking import (
     stacked_form,
 )
 from pytest_fragility.training.steps import (
+    CAPACITY,
     Group,
     PlainSteps,
     RecordedSteps,
@@ -43,6 +44,8 @@ EVALUATION_SAMPLES = 1 << 13
 # batches are drawn ahead for so many steps: each time costs a pass over all networks
 DRAWN_STEPS = 256
 EVALUATION_BYTES = 1 << 28
+# between two moments at which a training can be stopped; recorded steps fill their tables
+STEPS_AT_A_TIME = 16
 # of a stack whose steps are recorded: to record them anew costs as much as many steps
 SHARE_TO_COMPACT = 0.25
 
@@ -110,6 +113,7 @@ class Shard:
             for begin, end in stretches([optimizer_group(run.recipe) for run in runs])
         ]
         self._recording = recording or _recording_for(device, self._form)
+        self._steps_at_a_time = CAPACITY if self._recording else STEPS_AT_A_TIME
         self._steps: Steps | None = None
 
     @property
@@ -127,8 +131,12 @@ class Shard:
             check = next_check(step)
             limits = [each.next_limit for each in self._trajectories if not each.is_done]
             until = min(check, *limits)
-            self._take_steps(step, until)
-            step = until
+            while step < until:
+                ahead = min(until, step + self._steps_at_a_time)
+                self._take_steps(step, ahead)
+                step = ahead
+                if step < until:
+                    yield []
             recent_loss: list[float] = (self._loss_sums / (step - last_check)).tolist()
             finished = self._finished(step, recent_loss, is_check=step == check)
             if step == check:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +23,11 @@ from pytest_fragility.measures import (
     pac_bayes_flatness_as_published,
     worst_case_sharpness,
 )
-from pytest_fragility.measures.side_by_side import FEWEST_SAMPLES, side_by_side
+from pytest_fragility.measures.side_by_side import (
+    FEWEST_SAMPLES,
+    leave_if_unwanted,
+    side_by_side,
+)
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.network_stacks import NetworkStack
 from tests.sample_networks import perceptron, randomize, sample_network
@@ -70,7 +77,7 @@ def test_parts_are_measured_in_threads_of_their_own() -> None:
         ]
 
     values = side_by_side(stack, compute)
-    assert sorted(seen) == [(1, 1, False), (2, 1, False), (2, 1, False)]
+    assert seen == [(1, 1, False)] * NETWORKS
     assert values == compute(stack)
     assert len(set(values)) == NETWORKS
 
@@ -101,7 +108,31 @@ def test_small_work_is_not_divided(n: int) -> None:
         return list(part.seeds)
 
     assert side_by_side(stack_of(n), compute) == list(range(NETWORKS))
-    assert calls == [1] * (3 if n == FEWEST_SAMPLES else 1)
+    assert calls == [1] * (NETWORKS if n == FEWEST_SAMPLES else 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to a thread")
+@pytest.mark.usefixtures("three_cores")
+def test_an_interruption_leaves_the_rest_undone() -> None:
+    """What has not begun never does, and what has ends at the next moment where it may."""
+    begun, ended = [], []
+    here = threading.get_ident()
+
+    def compute(part: NetworkStack) -> list[int]:
+        begun.append(part.seeds)
+        time.sleep(0.1)
+        if part.seeds == (0,):
+            signal.pthread_kill(here, signal.SIGINT)
+        time.sleep(0.2)
+        leave_if_unwanted()
+        ended.append(part.seeds)
+        return list(part.seeds)
+
+    leave_if_unwanted()
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(stack_of(), compute)
+    assert len(begun) == 3 < NETWORKS
+    assert ended == []
 
 
 class Smooth(nn.Module):
