@@ -27,6 +27,7 @@ from pytest_fragility.errors import (
     CheckBroken,
     CheckInconclusive,
     ControlsMisbehave,
+    MeasureError,
     SettingsError,
 )
 from pytest_fragility.perturbations import (
@@ -77,11 +78,17 @@ def assert_kept(
         If the check is broken.
     CheckInconclusive
         If the seeds do not decide, or the perturbation is not admissible.
+    MeasureError
+        If the measure fails on some network; it says what the check finds over the other seeds.
     """
     __tracebackhide__ = True
     from pytest_fragility.checks.judging import judge
+    from pytest_fragility.incomplete import told_of_the_rest
 
-    verdict = judge(check, curves, tolerances)
+    try:
+        verdict = judge(check, curves, tolerances)
+    except MeasureError as error:
+        raise told_of_the_rest(error, check, curves, tolerances) from error.__cause__
     require_kept(verdict, curves, rerun=rerun, on_verdict=on_verdict)
     return verdict
 

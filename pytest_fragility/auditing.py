@@ -14,7 +14,7 @@ from pytest_fragility.checks.planning import (
     SYMMETRY,
     plan_checks,
 )
-from pytest_fragility.checks.verdicts import KEPT
+from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT
 from pytest_fragility.curves import (
     LEAST_SQUARES,
     Invariance,
@@ -23,6 +23,8 @@ from pytest_fragility.curves import (
     LearningCurves,
 )
 from pytest_fragility.durations import STATISTICS, Durations, spent_on, timing
+from pytest_fragility.errors import MeasureError
+from pytest_fragility.incomplete import told_of_the_rest
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.on_demand import OnDemand
@@ -48,6 +50,7 @@ def learning_curves(
     scale: str = "log",
     fit: str = LEAST_SQUARES,
     name: str | None = None,
+    measure_timeout: float | None = None,
 ) -> LearningCurves:
     """Return a measure's learning curves over a trained family, test error's beside them.
 
@@ -68,6 +71,8 @@ def learning_curves(
         How lines are fitted: ``least-squares``, ``theil-sen`` or ``repeated-medians``.
     name
         What reports call the measure; its ``__name__`` by default.
+    measure_timeout
+        Seconds that the measure may take for a network; None has no limit.
 
     Raises
     ------
@@ -87,7 +92,9 @@ def learning_curves(
         source = _same_for_measure(measure, learned, recipe)
         place = (id(learned), source)
         if place not in known:
-            values = evaluate(measure, chosen_name, learned, source, scale=scale)
+            values = evaluate(
+                measure, chosen_name, learned, source, scale=scale, timeout=measure_timeout
+            )
             known[place] = LearningCurve(
                 chosen_name, source, learned.sizes, values, alpha, scale, fit
             )
@@ -111,10 +118,27 @@ def learning_curves(
         unfinished=_unfinished(family),
         constant=is_constant(measure),
         ladder=_ladder_curves(family, curve, alpha, fit),
-        invariances=_invariances(measure, chosen_name, family, alpha=alpha, scale=scale),
+        invariances=_invariances(
+            measure, chosen_name, family, alpha=alpha, scale=scale, timeout=measure_timeout
+        ),
         controls=control_curves(family, error),
         # once, also where these curves are joined with others over and over
-        find_own_noise=cache(lambda: find_own_noise(measure, family, curve(family, BASELINE))),
+        find_own_noise=cache(
+            lambda: find_own_noise(
+                measure, family, curve(family, BASELINE), timeout=measure_timeout
+            )
+        ),
+        without_seeds=cache(
+            lambda seeds: learning_curves(
+                measure,
+                family.without_seeds(seeds),
+                alpha=alpha,
+                scale=scale,
+                fit=fit,
+                name=name,
+                measure_timeout=measure_timeout,
+            )
+        ),
     )
 
 
@@ -152,7 +176,13 @@ def _ladder_curves(
 
 
 def _invariances(
-    measure: Measure, name: str, family: Family, *, alpha: float, scale: str
+    measure: Measure,
+    name: str,
+    family: Family,
+    *,
+    alpha: float,
+    scale: str,
+    timeout: float | None,
 ) -> Mapping[str, Invariance | str]:
     """Return the values on networks with the same function, on demand, by the check's id."""
     kinds = [SYMMETRY, *([EQUIVALENCE] if family.equivalents else [])]
@@ -163,7 +193,9 @@ def _invariances(
 
         values = {SYMMETRY: symmetry_values, EQUIVALENCE: equivalence_values}
         check = checks[check_id]
-        return values[check.kind](measure, name, family, check.change, alpha=alpha, scale=scale)
+        return values[check.kind](
+            measure, name, family, check.change, alpha=alpha, scale=scale, timeout=timeout
+        )
 
     return OnDemand("check", list(checks), compute)
 
@@ -221,17 +253,24 @@ class AuditResult:
     durations
         Where the audit's time went until it had its verdicts;
         `pytest_fragility.report.durations` makes a table of it.
+    errors
+        By check: what kept it from being judged, where the measure fails on some networks.
     """
 
     verdicts: tuple[Verdict, ...]
     curves: LearningCurves
     curves_of: Mapping[str, LearningCurves] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
+    errors: Mapping[str, MeasureError] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
-        """``broken`` if any check is, ``kept`` if all that apply are, else ``inconclusive``."""
-        return overall_verdict(self.records)
+        """``broken`` if any check is, ``kept`` if all that apply are, else ``inconclusive``.
+
+        With errors it is never ``kept``.
+        """
+        found = overall_verdict(self.records)
+        return INCONCLUSIVE if self.errors and found == KEPT else found
 
     @property
     def passed(self) -> bool:
@@ -242,6 +281,8 @@ class AuditResult:
         for verdict in self.verdicts:
             if verdict.check.id == check_id:
                 return verdict
+        if check_id in self.errors:
+            raise self.errors[check_id]
         raise KeyError(f"no check {check_id!r}; there are {[v.check.id for v in self.verdicts]}")
 
     @property
@@ -259,10 +300,12 @@ class AuditResult:
             {key: value for key, value in record.items() if key not in context}
             for record in self.records
         ]
-        return {**context, "verdict": self.verdict, "checks": checks}
+        errors = {check_id: str(error) for check_id, error in self.errors.items()}
+        return {**context, "verdict": self.verdict, "checks": checks, "errors": errors}
 
     def __str__(self) -> str:
-        return audit_table(self.records)
+        table = audit_table(self.records, errors=len(self.errors))
+        return "\n\n".join([table, *dict.fromkeys(map(str, self.errors.values()))])
 
 
 def train_family(settings: AuditSettings, *, progress: Progress | None = None) -> Family:
@@ -316,6 +359,7 @@ def audit(
     fit: str | None = None,
     profile: str | None = None,
     budget: int | None = None,
+    measure_timeout: float | None = None,
     device: str | None = None,
     cache_dir: Path | str | None = DEFAULT_FOLDER,
     progress: Progress | None = None,
@@ -387,6 +431,9 @@ def audit(
     budget
         How many networks may be trained on demand, where breaking points are located. Default:
         5,000.
+    measure_timeout
+        Seconds that the measure may take for a network, before it is cut off; by default there is
+        no limit.
     device
         ``auto`` (the default), ``cpu``, ``cuda`` or ``cuda:1``.
     cache_dir
@@ -406,7 +453,8 @@ def audit(
     TaskError
         If the data cannot be used.
     MeasureError
-        If the measure fails on one of the networks.
+        If the measure fails on several networks of a learning curve; failures on one or two are
+        noted in the result.
     BudgetError
         If more networks would be trained on demand than the budget allows.
     StoreError
@@ -437,6 +485,7 @@ def audit(
             "fit": fit,
             "profile": profile,
             "budget": budget,
+            "measure_timeout": measure_timeout,
             "device": device,
             "cache_dir": cache_dir,
         }
@@ -471,13 +520,18 @@ def _audit(
         alpha=settings.alpha,
         scale=settings.scale,
         fit=settings.fit,
+        measure_timeout=settings.measure_timeout,
         name=name,
     )
-    verdicts = tuple(
-        located.get(check.id) or judge(check, curves, settings.tolerances)
-        for check in settings.checks
-    )
-    return AuditResult(verdicts, curves)
+    verdicts, errors = [], {}
+    for check in settings.checks:
+        try:
+            verdicts.append(located.get(check.id) or judge(check, curves, settings.tolerances))
+        except MeasureError as error:
+            if not error.seeds:
+                raise
+            errors[check.id] = told_of_the_rest(error, check, curves, settings.tolerances)
+    return AuditResult(tuple(verdicts), curves, errors=errors)
 
 
 def _audit_in_stages(

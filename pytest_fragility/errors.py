@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +34,19 @@ class StoreError(FragilityError, OSError):
 
 
 class MeasureError(FragilityError):
-    """A measure that raised, or returned something that is no usable number."""
+    """A measure that raised, took too long, or returned something that is no usable number.
+
+    Parameters
+    ----------
+    message
+        The text a person reads; it names the network.
+    seeds
+        Those with which it fails, where all others gave their numbers.
+    """
+
+    def __init__(self, message: str, *, seeds: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.seeds = frozenset(seeds)
 
 
 class UndefinedMeasureError(FragilityError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -194,6 +194,13 @@ class Family:
         trained = {place: run for place, run in self._trained.items() if place[0] in recipes}
         plan = replace(self.plan, recipes=recipes)
         return Family(plan, trained, self.device, self.rungs, self.equivalents)
+
+    def without_seeds(self, seeds: Collection[int]) -> Family:
+        """Return the family without some seeds; networks with the same function stay."""
+        plan = replace(self.plan, seeds=tuple(s for s in self.seeds if s not in seeds))
+        trained = {place: run for place, run in self._trained.items() if place[2] not in seeds}
+        rungs = [rung.without_seeds(seeds) for rung in self.rungs]
+        return Family(plan, trained, self.device, rungs, self.equivalents)
 
     def trained_run(self, recipe: str, n: int, seed: int) -> TrainedRun:
         """Return one run with its record.

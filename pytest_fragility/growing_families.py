@@ -140,6 +140,7 @@ class GrowingFamily:
             alpha=level,
             scale=self.settings.scale,
             fit=self.settings.fit,
+            measure_timeout=self.settings.measure_timeout,
             name=name,
         )
         # an identity is good for as long as its owner lives

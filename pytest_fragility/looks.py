@@ -114,6 +114,7 @@ class StagedAudit:
             alpha=settings.alpha / len(settings.looks),
             scale=settings.scale,
             fit=settings.fit,
+            measure_timeout=settings.measure_timeout,
             name=self._name,
         )
         self.judge_with(curves)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -18,7 +19,7 @@ class OnDemand(Mapping[str, Value]):
     names
         All there are.
     compute
-        Maps a name to its value; called once for each.
+        Maps a name to its value; called once for each, and what it raises is raised each time.
     """
 
     def __init__(self, what: str, names: Sequence[str], compute: Callable[[str], Value]) -> None:
@@ -26,12 +27,20 @@ class OnDemand(Mapping[str, Value]):
         self._names = list(names)
         self._compute = compute
         self._known: dict[str, Value] = {}
+        self._failures: dict[str, tuple[Exception, TracebackType | None]] = {}
 
     def __getitem__(self, name: str) -> Value:
         if name not in self._names:
             raise KeyError(f"no {self._what} {name!r}; there are {', '.join(self._names)}")
+        if name in self._failures:
+            error, traceback = self._failures[name]
+            raise error.with_traceback(traceback)
         if name not in self._known:
-            self._known[name] = self._compute(name)
+            try:
+                self._known[name] = self._compute(name)
+            except Exception as error:
+                self._failures[name] = error, error.__traceback__
+                raise
         return self._known[name]
 
     def __contains__(self, name: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -143,6 +144,8 @@ class AuditSettings:
         Folder of the store of trained runs; None keeps nothing.
     budget
         How many networks may be trained on demand, one recipe after the other.
+    measure_timeout
+        Seconds that the measure may take for a network; None has no limit.
     """
 
     task: Task
@@ -163,6 +166,7 @@ class AuditSettings:
     device: str
     cache_dir: Path | None
     budget: int
+    measure_timeout: float | None
 
     @property
     def checks(self) -> list[Check]:
@@ -226,6 +230,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto",
     "cache_dir": DEFAULT_FOLDER,
     "budget": 5_000,
+    "measure_timeout": None,
 }
 
 
@@ -288,6 +293,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         device=_device(chosen["device"]),
         cache_dir=_folder(chosen["cache_dir"]),
         budget=_budget(chosen["budget"]),
+        measure_timeout=_timeout(chosen["measure_timeout"]),
     )
 
 
@@ -498,6 +504,14 @@ def _budget(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise SettingsError(f"budget={value!r}: expected a number of networks, zero or more")
     return value
+
+
+def _timeout(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise SettingsError(f"measure_timeout={value!r}: expected seconds, more than zero")
+    return float(value)
 
 
 def _number(option: str, value: Any) -> float:

@@ -41,6 +41,7 @@ def join_seeds(groups: Sequence[LearningCurves]) -> LearningCurves:
         error={name: _join([group.error[name] for group in groups]) for name in names},
         unfinished=_first_reasons([group.unfinished for group in groups], names),
         ladder=_join_ladders([group.ladder for group in groups]),
+        without_seeds=None,
         code="",
     )
 

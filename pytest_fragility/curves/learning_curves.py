@@ -60,6 +60,9 @@ class LearningCurves(PrintsItsRepr):
         By name of a control, of `CONTROLS`: its curves by recipe name.
     find_own_noise
         Asks the measure a second time; see `own_noise`.
+    without_seeds
+        Returns the curves over the other seeds, where the measure fails with some; None where that
+        is not known.
     code
         Code that makes them, which their repr shows; empty where that is not known.
     invariances
@@ -87,6 +90,7 @@ class LearningCurves(PrintsItsRepr):
     invariances: Mapping[str, Invariance | str] = field(default_factory=dict)
     controls: Mapping[str, Mapping[str, LearningCurve]] = field(default_factory=dict)
     find_own_noise: Callable[[], OwnNoise | None] = lambda: None
+    without_seeds: Callable[[frozenset[int]], LearningCurves] | None = None
     code: str = ""
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
+from pytest_fragility.measures.failures import Failures
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.side_by_side import one_thread_each
 from pytest_fragility.measures.stacked import StackMeasure
+from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork
@@ -31,6 +34,7 @@ def evaluate(
     scale: str = "log",
     sizes: Sequence[int] | None = None,
     draw: int = 0,
+    timeout: float | None = None,
 ) -> np.ndarray:
     """Return a measure's values under one recipe: shape (sizes, seeds), float64.
 
@@ -51,51 +55,108 @@ def evaluate(
         Some of the family's; None takes all.
     draw
         Which random numbers a measure gets that draws some; an audit takes the first, 0.
+    timeout
+        Seconds that it may take for a network; None has no limit.
 
     Raises
     ------
     MeasureError
-        If the measure raises, or returns anything but one usable real number; the run is named.
+        If the measure raises, takes too long, or returns anything but one usable real number; the
+        runs are named. It is asked about the others all the same, but where it fails on many.
     """
     chosen = family.sizes if sizes is None else sizes
-    asked = spent_on(MEASURES, name, len(chosen) * len(family.seeds))
-    with asked, torch.inference_mode(False), torch.enable_grad():
-        if isinstance(measure, StackMeasure):
-            rows = [_evaluate_stack(measure, name, family, recipe, n, scale, draw) for n in chosen]
-        else:
-            rows = [
-                _evaluate_each(as_measure(measure), name, family, recipe, n, scale, draw)
-                for n in chosen
-            ]
+    asking = _Asking(measure, name, family, recipe, scale, draw, timeout)
+    count = len(chosen) * len(family.seeds)
+    failures = Failures()
+    with spent_on(MEASURES, name, count), torch.inference_mode(False), torch.enable_grad():
+        rows = [_evaluate_size(asking, n, failures) for n in chosen]
+    failures.raise_if_any()
     return np.array(rows)
 
 
-def _evaluate_stack(
-    measure: StackMeasure, name: str, family: Family, recipe: str, n: int, scale: str, draw: int
-) -> list[float]:
+@dataclass(frozen=True)
+class _Asking:
+    """A measure that is asked about networks of one recipe; see `evaluate`."""
+
+    measure: Measure
+    name: str
+    family: Family
+    recipe: str
+    scale: str
+    draw: int
+    timeout: float | None
+
+    def where(self, n: int, *seeds: int) -> str:
+        """Return what messages begin with."""
+        return f"measure {self.name} on {self.family.describe(self.recipe, n, *seeds)}"
+
+
+def _evaluate_size(asking: _Asking, n: int, failures: Failures) -> list[float]:
+    """Return one value per seed; NaN where the measure fails, which is noted."""
+    if isinstance(asking.measure, StackMeasure):
+        stack = asking.family.stack(asking.recipe, n)
+        try:
+            return _evaluate_stack(asking, stack, asking.family.seeds)
+        except MeasureError as error:
+            return _find_failures(asking, n, failures, error)
+    values = []
+    for seed in asking.family.seeds:
+        values.append(math.nan)
+        with failures.noting(n, seed):
+            values[-1] = _evaluate_one(asking, n, seed)
+    return values
+
+
+def _find_failures(asking: _Asking, n: int, failures: Failures, error: MeasureError) -> list[float]:
+    """Ask about each network of a stack that a measure has failed on; tell those that it is.
+
+    Raises
+    ------
+    MeasureError
+        What it has failed with, if it is none of them, or all.
+    """
+    own: dict[int, MeasureError] = {}
+    for seed in asking.family.seeds:
+        run = asking.family.trained_run(asking.recipe, n, seed)
+        try:
+            alone = NetworkStack.of_runs([run], asking.family.device, {})
+            _evaluate_stack(asking, alone, (seed,))
+        except MeasureError as failure:
+            own[seed] = failure
+    if len(own) in (0, len(asking.family.seeds)):
+        raise error
+    for seed, of_network in own.items():
+        with failures.noting(n, seed):
+            raise of_network
+    return [math.nan] * len(asking.family.seeds)
+
+
+def _evaluate_stack(asking: _Asking, stack: NetworkStack, seeds: Sequence[int]) -> list[float]:
     """Return one value per seed from one call for all of them."""
-    stack = family.stack(recipe, n).with_draw(draw)
+    assert isinstance(asking.measure, StackMeasure)
+    n, stack = stack.n, stack.with_draw(asking.draw)
     before = _versions(stack)
+    timeout = None if asking.timeout is None else asking.timeout * len(seeds)
     try:
-        with one_thread_each(stack):
-            values: list[float] = measure.over_stack(stack).tolist()
+        with one_thread_each(stack), time_limit(timeout):
+            values: list[float] = asking.measure.over_stack(stack).tolist()
     except UndefinedMeasureError as error:
-        raise MeasureError(
-            f"measure {name} on {family.describe(recipe, n, family.seeds[error.place])}: {error}"
-        ) from None
+        which = seeds[error.place : error.place + 1] or seeds
+        raise MeasureError(f"{asking.where(n, *which)}: {error}") from None
+    except MeasureTimedOut:
+        raise MeasureError(f"{asking.where(n, *seeds)}: {took_longer(timeout)}") from None
     except Exception as error:
         raise MeasureError(
-            f"measure {name} on {family.describe(recipe, n, *family.seeds)}: "
-            f"raised {type(error).__name__}: {error}"
+            f"{asking.where(n, *seeds)}: raised {type(error).__name__}: {error}"
         ) from error
     changed = [part for part, version in _versions(stack).items() if version != before[part]]
     if changed:
         raise MeasureError(
-            f"measure {name} on {family.describe(recipe, n, *family.seeds)}: changed the stack it "
-            f"was handed ({changed[0]}), which other measures share; clone what is to change"
+            f"{asking.where(n, *seeds)}: changed the stack it was handed ({changed[0]}), which "
+            "other measures share; clone what is to change"
         )
-    for value, seed in zip(values, family.seeds, strict=True):
-        require_usable(value, f"measure {name} on {family.describe(recipe, n, seed)}", scale)
+    for value, seed in zip(values, seeds, strict=True):
+        require_usable(value, asking.where(n, seed), asking.scale)
     return values
 
 
@@ -109,43 +170,34 @@ def _versions(stack: NetworkStack) -> dict[str, int]:
     }
 
 
-def _evaluate_each(
-    measure: Measure, name: str, family: Family, recipe: str, n: int, scale: str, draw: int
-) -> list[float]:
-    """Return one value per seed, each from a call on a copy of its network."""
-    values = []
-    for seed in family.seeds:
-        network = (
-            family.oracle_network(recipe, n, seed)
-            if is_oracle(measure)
-            else family[family.task.name, recipe, n, seed]
-        )
-        original = family.trained_run(recipe, n, seed)
-        asked = network.with_draw(draw)
-        values.append(_evaluate_one(measure, name, asked, original, scale))
-    return values
-
-
-def _evaluate_one(
-    measure: Measure, name: str, network: TrainedNetwork, original: TrainedRun, scale: str
-) -> float:
-    where = f"measure {name} on {network}"
+def _evaluate_one(asking: _Asking, n: int, seed: int) -> float:
+    """Return one value from a call on a copy of a network."""
+    family, measure = asking.family, as_measure(asking.measure)
+    network = (
+        family.oracle_network(asking.recipe, n, seed)
+        if is_oracle(measure)
+        else family[family.task.name, asking.recipe, n, seed]
+    ).with_draw(asking.draw)
+    where = f"measure {asking.name} on {network}"
     if call_form(measure):
         where += f", called with {call_form(measure)}"
     try:
-        value = measure(network)
+        with time_limit(asking.timeout):
+            value = measure(network)
     except UndefinedMeasureError as error:
         raise MeasureError(f"{where}: {error}") from None
+    except MeasureTimedOut:
+        raise MeasureError(f"{where}: {took_longer(asking.timeout)}") from None
     except Exception as error:
         raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
-    changed = _changed_part(network, original)
+    changed = _changed_part(network, family.trained_run(asking.recipe, n, seed))
     if changed:
         raise MeasureError(
             f"{where}: changed the network it was handed ({changed}). It was a copy, so no "
             "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
         )
     number = as_number(value, where)
-    require_usable(number, where, scale)
+    require_usable(number, where, asking.scale)
     return number
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_fragility.curves.own_noise import OwnNoise
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from pytest_fragility.measures.measure import Measure
 
 
-def find_own_noise(measure: Measure, family: Family, curve: LearningCurve) -> OwnNoise | None:
+def find_own_noise(
+    measure: Measure, family: Family, curve: LearningCurve, *, timeout: float | None = None
+) -> OwnNoise | None:
     """Return the noise of a measure's own randomness; None where it draws no random numbers.
 
     It is asked about the networks of the smallest size a second time, with other random numbers;
@@ -28,6 +31,8 @@ def find_own_noise(measure: Measure, family: Family, curve: LearningCurve) -> Ow
         Where the networks come from.
     curve
         The measure's, over this family.
+    timeout
+        Seconds that the measure may take for a network; None has no limit.
 
     Raises
     ------
@@ -35,8 +40,9 @@ def find_own_noise(measure: Measure, family: Family, curve: LearningCurve) -> Ow
         If the measure fails.
     """
     name, recipe, scale = curve.name, curve.recipe, curve.scale
-    smallest = evaluate(measure, name, family, recipe, scale=scale, sizes=family.sizes[:1], draw=1)
+    ask = partial(evaluate, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
+    smallest = ask(sizes=family.sizes[:1])
     if (smallest == curve.values[:1]).all():
         return None
-    again = evaluate(measure, name, family, recipe, scale=scale, draw=1)
+    again = ask()
     return OwnNoise.from_draws(curve, replace(curve, values=again))

@@ -18,6 +18,7 @@ from pytest_fragility.families import Family, middle_size
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.evaluation import as_number, require_usable
 from pytest_fragility.measures.measure import Measure, does_not_claim, is_oracle
+from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.symmetries.symmetry import get_symmetry, in_double
@@ -28,6 +29,10 @@ NETWORKS = 2
 
 # what rounding in float64 may grow to over the steps of a training
 SAME_FUNCTION = 1e-6
+
+
+# from a network and the number of a draw to the measure's value
+Asker = Callable[[TrainedNetwork, int], float]
 
 
 class Pair(NamedTuple):
@@ -43,7 +48,14 @@ class Pair(NamedTuple):
 
 
 def symmetry_values(
-    measure: Measure, name: str, family: Family, symmetry: str, *, alpha: float, scale: str
+    measure: Measure,
+    name: str,
+    family: Family,
+    symmetry: str,
+    *,
+    alpha: float,
+    scale: str,
+    timeout: float | None = None,
 ) -> Invariance | str:
     """Return a measure's values before and after a symmetry of two of a family's networks.
 
@@ -65,6 +77,8 @@ def symmetry_values(
         Of the intervals over draws.
     scale
         ``"log"`` or ``"linear"``.
+    timeout
+        Seconds that the measure may take for a network; None has no limit.
 
     Returns
     -------
@@ -83,11 +97,12 @@ def symmetry_values(
         return f"the measure does not claim {symmetry}"
     # a tensor of inference mode could never take part in a derivative
     with torch.inference_mode(False):
-        return _symmetry_values(measure, name, family, symmetry, alpha, scale)
+        asker = _asker(measure, name, scale, timeout)
+        return _symmetry_values(measure, asker, family, symmetry, alpha, scale)
 
 
 def _symmetry_values(
-    measure: Measure, name: str, family: Family, symmetry: str, alpha: float, scale: str
+    measure: Measure, value: Asker, family: Family, symmetry: str, alpha: float, scale: str
 ) -> Invariance | str:
     change = get_symmetry(symmetry)
     # scale-invariant networks are trained in float64, which a measure need not be made for
@@ -106,23 +121,31 @@ def _symmetry_values(
             if (changed := change(in_double(network))) is not None
         ]
         if pairs:
-            return _compare(measure, name, change.summary, pairs, alpha, scale)
+            return _compare(value, change.summary, pairs, alpha, scale)
     return f"the network has no symmetry of the kind {symmetry}"
 
 
 def equivalence_values(
-    measure: Measure, name: str, family: Family, equivalence: str, *, alpha: float, scale: str
+    measure: Measure,
+    name: str,
+    family: Family,
+    equivalence: str,
+    *,
+    alpha: float,
+    scale: str,
+    timeout: float | None = None,
 ) -> Invariance | str:
     """Return a measure's values on networks that two equivalent trainings gave.
 
     Parameters and errors are those of `symmetry_values`; the measure is asked in float32.
     """
     with torch.inference_mode(False):
-        return _equivalence_values(measure, name, family, equivalence, alpha, scale)
+        asker = _asker(measure, name, scale, timeout)
+        return _equivalence_values(measure, asker, family, equivalence, alpha, scale)
 
 
 def _equivalence_values(
-    measure: Measure, name: str, family: Family, equivalence: str, alpha: float, scale: str
+    measure: Measure, value: Asker, family: Family, equivalence: str, alpha: float, scale: str
 ) -> Invariance | str:
     assert family.equivalents is not None
     chosen = EQUIVALENCES[equivalence]
@@ -136,7 +159,7 @@ def _equivalence_values(
         )
         _require_same_function(first, second, equivalence)
         pairs.append(Pair(first.in_precision(torch.float32), second.in_precision(torch.float32)))
-    return _compare(measure, name, chosen.summary, pairs, alpha, scale)
+    return _compare(value, chosen.summary, pairs, alpha, scale)
 
 
 def _recipe_and_size(family: Family) -> tuple[str, int]:
@@ -169,9 +192,8 @@ def _require_same_function(first: TrainedNetwork, second: TrainedNetwork, name: 
 
 
 def _compare(
-    measure: Measure, name: str, summary: str, pairs: list[Pair], alpha: float, scale: str
+    value: Asker, summary: str, pairs: list[Pair], alpha: float, scale: str
 ) -> Invariance | str:
-    value = _asker(measure, name, scale)
     before, after = [], []
     try:
         draws = DRAWS if _draws_numbers(value, pairs[0].before) else 1
@@ -184,7 +206,7 @@ def _compare(
     return Invariance(summary, networks, np.array(before), np.array(after), alpha, scale)
 
 
-def _draws_numbers(value: Callable[[TrainedNetwork, int], float], network: TrainedNetwork) -> bool:
+def _draws_numbers(value: Asker, network: TrainedNetwork) -> bool:
     return value(network, 0) != value(network, 1)
 
 
@@ -196,7 +218,7 @@ def _versions(network: TrainedNetwork) -> list[int | bool]:
     return [*(each._version for each in (*tensors, network.inputs, network.labels)), *modes]
 
 
-def _asker(measure: Measure, name: str, scale: str) -> Callable[[TrainedNetwork, int], float]:
+def _asker(measure: Measure, name: str, scale: str, timeout: float | None) -> Asker:
     """Return a function that asks the measure, with the randomness of a numbered draw."""
     called = as_measure(measure)
 
@@ -206,10 +228,13 @@ def _asker(measure: Measure, name: str, scale: str) -> Callable[[TrainedNetwork,
         where = f"measure {name} on {network}"
         before = _versions(network)
         try:
-            with spent_on(MEASURES, name, 1), torch.enable_grad():
-                number = as_number(called(replace(network, rng=rng)), where)
+            with spent_on(MEASURES, name, 1), torch.enable_grad(), time_limit(timeout):
+                found = called(replace(network, rng=rng))
+            number = as_number(found, where)
         except (MeasureError, UndefinedMeasureError):
             raise
+        except MeasureTimedOut:
+            raise MeasureError(f"{where}: {took_longer(timeout)}") from None
         except Exception as error:
             raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
         if _versions(network) != before:

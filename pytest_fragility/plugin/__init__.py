@@ -266,6 +266,7 @@ def learning_curves(
             alpha=settings.alpha,
             scale=settings.scale,
             fit=settings.fit,
+            measure_timeout=settings.measure_timeout,
             name=name,
         )
 

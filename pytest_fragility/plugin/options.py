@@ -131,6 +131,13 @@ OPTIONS = (
         "Default: 5000",
         "budget",
     ),
+    Option(
+        "measure_timeout",
+        "float",
+        "SECONDS",
+        "cut a measure off that takes longer for a network. Default: no limit",
+        "measure_timeout",
+    ),
 )
 MEASURE_KEY = "fragility_measure"
 LOCATE_KEY = "fragility_locate"

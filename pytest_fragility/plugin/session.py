@@ -157,6 +157,7 @@ class FragilitySession:
                 alpha=audit.settings.alpha,
                 scale=audit.settings.scale,
                 fit=audit.settings.fit,
+                measure_timeout=audit.settings.measure_timeout,
                 name=audit.name,
             )
         return self._curves[key]

@@ -165,7 +165,8 @@ def _named_row(name: str, *cells: str) -> str:
 
 def _notes(records: Sequence[Record], errors: int) -> list[str]:
     """Say what cannot be read off the table."""
-    notes = [f"{errors} checks ended in an error, shown above"] if errors else []
+    plural = "check" if errors == 1 else "checks"
+    notes = [f"{errors} {plural} ended in an error, shown above"] if errors else []
     notes += [r["reason"] for r in records if r["kind"] == CONTROLS and r["verdict"] == BROKEN]
     notes += filter(None, [looks_note(records)])
     notes += [EXPLANATION] if any(is_bent(record) for record in records) else []
