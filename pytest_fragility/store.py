@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from pytest_fragility.errors import StoreError
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
+from pytest_fragility.sharing import own_share
 
 WEIGHTS, INITIAL = "weights/", "initial/"
 BUFFERS, INITIAL_BUFFERS = "buffers/", "initial buffers/"
@@ -150,6 +151,15 @@ class Store:
             DamagedEntryWarning,
             stacklevel=3,
         )
+
+
+def open_store(folder: Path | None) -> Store | None:
+    """Return the store in a folder; without one, that of the processes which share the machine.
+
+    None where there is neither.
+    """
+    chosen = folder or own_share().folder
+    return Store(chosen) if chosen else None
 
 
 def _require_own_folder(folder: Path) -> None:

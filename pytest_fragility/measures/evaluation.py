@@ -14,6 +14,7 @@ from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
+from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.side_by_side import one_thread_each
 from pytest_fragility.measures.stacked import StackMeasure
@@ -59,7 +60,7 @@ def evaluate(
     """
     chosen = family.sizes if sizes is None else sizes
     asked = spent_on(MEASURES, name, len(chosen) * len(family.seeds))
-    with asked, torch.inference_mode(False), torch.enable_grad():
+    with asked, own_cores(), torch.inference_mode(False), torch.enable_grad():
         if isinstance(measure, StackMeasure):
             rows = [_evaluate_stack(measure, name, family, recipe, n, scale, draw) for n in chosen]
         else:
