@@ -30,7 +30,8 @@ def training_progress(config: pytest.Config) -> Progress | None:
 
 def shows_progress(config: pytest.Config) -> bool:
     """Return whether this process has a terminal, or a log, to show progress on."""
-    return config.pluginmanager.has_plugin("terminalreporter") and config.get_verbosity() >= 0
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return reporter is not None and config.get_verbosity() >= 0
 
 
 def draws_bar(reporter: Any) -> bool:
