@@ -326,11 +326,10 @@ def train_plans(
 ) -> list[Family]:
     """Return families on the device, and in the store, that the settings ask for."""
     from pytest_fragility.families import train_families
-    from pytest_fragility.store import Store
+    from pytest_fragility.store import open_store
     from pytest_fragility.training.devices import choose_device
 
-    store = None if settings.cache_dir is None else Store(settings.cache_dir)
-    device = choose_device(settings.device)
+    store, device = open_store(settings.cache_dir), choose_device(settings.device)
     return train_families(plans, device=device, store=store, progress=progress)
 
 

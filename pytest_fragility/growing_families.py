@@ -80,7 +80,7 @@ class GrowingFamily:
         missing = {name: recipes[name] for name in recipes if name not in self._families}
         if not missing:
             return
-        from pytest_fragility.store import Store
+        from pytest_fragility.store import open_store
         from pytest_fragility.training.devices import choose_device
 
         settings = self.settings
@@ -91,7 +91,7 @@ class GrowingFamily:
         families = train_families(
             plans,
             device=choose_device(settings.device),
-            store=None if settings.cache_dir is None else Store(settings.cache_dir),
+            store=open_store(settings.cache_dir),
             progress=self._progress,
             budget=self._budget,
         )

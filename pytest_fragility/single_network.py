@@ -10,7 +10,7 @@ from pytest_fragility.families import FamilyPlan, train_families
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.settings import DEFAULT_FOLDER, resolve_settings
-from pytest_fragility.store import Store
+from pytest_fragility.store import open_store
 from pytest_fragility.tasks import Task
 from pytest_fragility.trained_networks import TrainedNetwork
 from pytest_fragility.training.devices import choose_device
@@ -58,7 +58,7 @@ def trained_network(
     settings = resolve_settings({"task": task, "device": device, "cache_dir": cache_dir})
     name, made = _named_recipe(recipe, settings.recipe)
     plan = FamilyPlan(settings.task, {name: made}, (n,), (seed,))
-    store = None if settings.cache_dir is None else Store(settings.cache_dir)
+    store = open_store(settings.cache_dir)
     (family,) = train_families([plan], device=choose_device(settings.device), store=store)
     return family[settings.task.name, name, n, seed]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -11,13 +12,20 @@ import torch
 from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
+from pytest_fragility.sharing import ALONE, sharing
 from pytest_fragility.tasks import Task, TaskData
 
 pytest_plugins = ["pytester"]
 
 
-def pytest_configure() -> None:
-    """Divide the cores between the processes that run tests, and those that these start."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Divide the cores between the processes that run tests, and those that these start.
+
+    The plugin's own division is what some tests are about: they name their share.
+    """
+    alone = ExitStack()
+    alone.enter_context(sharing(ALONE))
+    config.add_cleanup(alone.close)
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
         threads = max(1, torch.get_num_threads() // processes)

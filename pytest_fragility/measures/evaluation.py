@@ -15,6 +15,7 @@ from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
+from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.failures import Failures
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.side_by_side import one_thread_each
@@ -68,7 +69,12 @@ def evaluate(
     asking = _Asking(measure, name, family, recipe, scale, draw, timeout)
     count = len(chosen) * len(family.seeds)
     failures = Failures()
-    with spent_on(MEASURES, name, count), torch.inference_mode(False), torch.enable_grad():
+    with (
+        spent_on(MEASURES, name, count),
+        own_cores(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         rows = [_evaluate_size(asking, n, failures) for n in chosen]
     failures.raise_if_any()
     return np.array(rows)

@@ -16,6 +16,7 @@ from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
 from pytest_fragility.families import Family, middle_size
 from pytest_fragility.measures.adapters import as_measure
+from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.evaluation import as_number, require_usable
 from pytest_fragility.measures.measure import Measure, does_not_claim, is_oracle
 from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
@@ -96,7 +97,7 @@ def symmetry_values(
     if does_not_claim(measure, symmetry):
         return f"the measure does not claim {symmetry}"
     # a tensor of inference mode could never take part in a derivative
-    with torch.inference_mode(False):
+    with own_cores(), torch.inference_mode(False):
         asker = _asker(measure, name, scale, timeout)
         return _symmetry_values(measure, asker, family, symmetry, alpha, scale)
 
@@ -139,7 +140,7 @@ def equivalence_values(
 
     Parameters and errors are those of `symmetry_values`; the measure is asked in float32.
     """
-    with torch.inference_mode(False):
+    with own_cores(), torch.inference_mode(False):
         asker = _asker(measure, name, scale, timeout)
         return _equivalence_values(measure, asker, family, equivalence, alpha, scale)
 

@@ -7,14 +7,13 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import cache
 from threading import Event
 from typing import TypeVar
 
 import torch
-from threadpoolctl import ThreadpoolController
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.cores import thread_libraries
 from pytest_fragility.measures.layers import relu_chain_of
 from pytest_fragility.network_stacks import NetworkStack, Samples, Tensors
 from pytest_fragility.training.perceptrons import as_perceptron
@@ -103,21 +102,13 @@ def one_thread_each(stack: NetworkStack) -> Iterator[int]:
         yield 1
         return
     threads, token = torch.get_num_threads(), _CORES.set(cores)
-    with _libraries().limit(limits=1, user_api="blas"):
+    with thread_libraries().limit(limits=1, user_api="blas"):
         torch.set_num_threads(1)
         try:
             yield cores
         finally:
             torch.set_num_threads(threads)
             _CORES.reset(token)
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    """Return what knows the threads of NumPy's and SciPy's products; finding them takes a while."""
-    import scipy.linalg  # noqa: F401
-
-    return ThreadpoolController()
 
 
 def _part(stack: NetworkStack, places: slice, load_samples: Callable[[], Samples]) -> NetworkStack:

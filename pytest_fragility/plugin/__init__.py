@@ -7,6 +7,7 @@ where it is needed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,12 @@ from pytest_fragility.plugin.options import (
     shows_durations,
 )
 from pytest_fragility.plugin.property_tests import given_strategies, lift_deadline
+from pytest_fragility.plugin.workers import (
+    is_controller,
+    is_worker,
+    share_of_worker,
+)
+from pytest_fragility.sharing import sharing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; check the options where audits are to run."""
     config.addinivalue_line("markers", MARKER_HELP)
     _offer_hypothesis_profile(config)
+    _divide_machine(config)
     if shows_durations(config):
         from pytest_fragility.plugin.durations import DurationsSummary
 
@@ -68,6 +76,18 @@ def pytest_configure(config: pytest.Config) -> None:
             require_measure(place)
         except SettingsError as error:
             raise pytest.UsageError(f"fragility: {error}") from error
+
+
+def _divide_machine(config: pytest.Config) -> None:
+    """Have workers of pytest-xdist keep to their shares, and the controller hand these out."""
+    if is_worker(config):
+        shared = ExitStack()
+        shared.enter_context(sharing(share_of_worker(config)))
+        config.add_cleanup(shared.close)
+    elif is_controller(config):
+        from pytest_fragility.plugin.controller import Controller
+
+        config.pluginmanager.register(Controller(config), "fragility-controller")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.plugin.workers import CHANNEL_KEY, is_worker, worker_input
 
 if TYPE_CHECKING:
     import pytest
@@ -15,38 +18,55 @@ BAR_WIDTH = 24
 REFRESH_SECONDS = 0.2
 
 
-def terminal_progress(config: pytest.Config) -> Progress | None:
-    """Return where training reports to; None under ``-q`` and in xdist workers."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < 0:
+def training_progress(config: pytest.Config) -> Progress | None:
+    """Return where training reports to; None under ``-q``."""
+    if is_worker(config):
+        channel = worker_input(config).get(CHANNEL_KEY)
+        return _SentProgress(channel) if channel else None
+    if not shows_progress(config):
         return None
-    return _TerminalProgress(config, reporter)
+    return _TerminalProgress(config)
 
 
-class _TerminalProgress:
-    """Draws over pytest's terminal, with output capture set aside meanwhile."""
+def shows_progress(config: pytest.Config) -> bool:
+    """Return whether this process has a terminal, or a log, to show progress on."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return reporter is not None and config.get_verbosity() >= 0
 
-    def __init__(self, config: pytest.Config, reporter: Any) -> None:
-        self._capture = config.pluginmanager.get_plugin("capturemanager")
-        self._reporter = reporter
-        self._draws_bar = reporter.isatty and not os.environ.get("CI")
+
+def draws_bar(reporter: Any) -> bool:
+    """Return whether lines can be drawn over; CI systems call their logs terminals."""
+    return bool(reporter.isatty) and not os.environ.get("CI")
+
+
+class TrainingLines:
+    """What is shown of one training after the other.
+
+    Parameters
+    ----------
+    has_bar
+        Whether a bar is drawn over itself.
+    """
+
+    def __init__(self, has_bar: bool) -> None:
+        self._has_bar = has_bar
         self._started = time.monotonic()
         self._drawn = 0.0
 
-    def __call__(self, done: int, total: int, share: float) -> None:
+    def text(self, done: int, total: int, share: float) -> str | None:
+        """Return what to write now; None where nothing is due."""
         now = time.monotonic()
         if done == 0:
             self._started = now
-        is_end = done == total
-        if self._draws_bar:
-            if now - self._drawn >= REFRESH_SECONDS or is_end:
-                self._drawn = now
-                self._write(self._bar(done, total, share, now - self._started), is_end)
-        elif done == 0:
-            self._write(f"fragility: training {total} networks", ends=True)
-        elif is_end:
-            seconds = now - self._started
-            self._write(f"fragility: trained {total} networks in {seconds:.1f} s", ends=True)
+        seconds, is_end = now - self._started, done == total
+        if self._has_bar:
+            if now - self._drawn < REFRESH_SECONDS and not is_end:
+                return None
+            self._drawn = now
+            return self._bar(done, total, share, seconds) + ("\n" if is_end else "")
+        if done == 0:
+            return f"fragility: training {total} networks\n"
+        return f"fragility: trained {total} networks in {seconds:.1f} s\n" if is_end else None
 
     def _bar(self, done: int, total: int, share: float, seconds: float) -> str:
         filled = round(BAR_WIDTH * share)
@@ -59,13 +79,41 @@ class _TerminalProgress:
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
         return f"\rfragility: training [{bar}] {done}/{total} networks, {left}   "
 
-    def _write(self, text: str, ends: bool) -> None:
+
+class _TerminalProgress:
+    """Draws over pytest's terminal, with output capture set aside meanwhile."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        self._lines = TrainingLines(draws_bar(self._reporter))
+
+    def __call__(self, done: int, total: int, share: float) -> None:
+        text = self._lines.text(done, total, share)
+        if text is None:
+            return
         if self._capture is None:
-            self._draw(text, ends)
+            self._draw(text)
             return
         with self._capture.global_and_fixture_disabled():
-            self._draw(text, ends)
+            self._draw(text)
 
-    def _draw(self, text: str, ends: bool) -> None:
+    def _draw(self, text: str) -> None:
         self._reporter.ensure_newline()
-        self._reporter.write(text + ("\n" if ends else ""), flush=True)
+        self._reporter.write(text, flush=True)
+
+
+class _SentProgress:
+    """Sends progress to the process that has the terminal."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._sent = 0.0
+
+    def __call__(self, done: int, total: int, share: float) -> None:
+        now = time.monotonic()
+        if done in (0, total) or now - self._sent >= REFRESH_SECONDS:
+            self._sent = now
+            # a terminal that is gone is no reason not to train
+            with suppress(OSError):
+                self._channel.send((done, total, share))

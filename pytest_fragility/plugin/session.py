@@ -19,6 +19,7 @@ from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
 from pytest_fragility.plugin.property_tests import given_strategies
+from pytest_fragility.plugin.workers import is_worker
 from pytest_fragility.report.messages import skip_reason
 from pytest_fragility.report.records import to_json
 from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
@@ -259,16 +260,19 @@ class FragilitySession:
     def _outcome(self, key: str, check_id: str) -> Outcome:
         """Return what looks at growing numbers of seeds found; the first call does them all.
 
-        Where that fails, each audit is looked at for itself.
+        Where that fails, each audit is looked at for itself. So it is in workers, each of which
+        would otherwise ask all measures about all networks.
         """
         if key in self._failures:
             raise self._failures[key]
         if key not in self._outcomes:
             waiting = [other for other in self._staged if other not in self._outcomes]
+            if not self._trains_together or is_worker(self._config):
+                waiting = [key]
             try:
-                self._look_at(waiting if self._trains_together else [key])
+                self._look_at(waiting)
             except Exception as error:
-                if not self._trains_together or waiting == [key]:
+                if waiting == [key]:
                     self._failures[key] = error
                     raise
                 self._trains_together = False
@@ -307,13 +311,13 @@ class FragilitySession:
         self, device: str, cache_dir: Path | None, plans: Sequence[FamilyPlan]
     ) -> list[Family]:
         from pytest_fragility.families import train_families
-        from pytest_fragility.store import Store
+        from pytest_fragility.store import open_store
         from pytest_fragility.training.devices import choose_device
 
         return train_families(
             plans,
             device=choose_device(device),
-            store=Store(cache_dir) if cache_dir else None,
+            store=open_store(cache_dir),
             progress=self._progress(),
         )
 
@@ -326,9 +330,9 @@ class FragilitySession:
         return replace(audit, settings=settings)
 
     def _progress(self) -> Progress:
-        from pytest_fragility.plugin.progress import terminal_progress
+        from pytest_fragility.plugin.progress import training_progress
 
-        shown = terminal_progress(self._config)
+        shown = training_progress(self._config)
 
         def progress(done: int, total: int, share: float) -> None:
             self.training = done, total
@@ -338,7 +342,9 @@ class FragilitySession:
         return progress
 
     def _nodeid_from_here(self, item: pytest.Item) -> str:
-        path, separator, name = item.nodeid.partition("::")
+        # pytest-xdist appends the group to the id under --dist loadgroup
+        nodeid = f"{item.parent.nodeid}::{item.name}" if item.parent else item.nodeid
+        path, separator, name = nodeid.partition("::")
         here = os.path.relpath(self._config.rootpath / path, self._config.invocation_params.dir)
         return Path(here).as_posix() + separator + name
 

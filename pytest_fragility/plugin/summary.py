@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +35,18 @@ class Summary:
         found = [
             json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY
         ]
-        audit = self._audits.setdefault(report.nodeid.partition("[")[0], _Audit())
+        audit = self._audit_of(report.nodeid)
         audit.records += found
         audit.errors += report.failed and not found
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Note the audits' order, which is not that of reports from several workers."""
+        for nodeid in ids:
+            self._audit_of(nodeid)
+
+    def _audit_of(self, nodeid: str) -> _Audit:
+        return self._audits.setdefault(nodeid.partition("[")[0], _Audit())
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write one table per audit, in the order in which audits ran; nothing where none did."""

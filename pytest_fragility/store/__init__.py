@@ -5,6 +5,7 @@ from pytest_fragility.store.store import (
     NotStoredWarning,
     Store,
     UnlockedStoreWarning,
+    open_store,
 )
 
-__all__ = ["DamagedEntryWarning", "NotStoredWarning", "Store", "UnlockedStoreWarning"]
+__all__ = ["DamagedEntryWarning", "NotStoredWarning", "Store", "UnlockedStoreWarning", "open_store"]

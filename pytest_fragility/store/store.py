@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from pytest_fragility.errors import StoreError
 from pytest_fragility.runs import Run, TrainedRun
+from pytest_fragility.sharing import own_share
 from pytest_fragility.store.entries import DamagedEntryError, decode, encode
 
 # of what stands in an entry: another version's entries stand in a folder of their own
@@ -214,6 +215,15 @@ class Store:
         """Remove what processes that were killed have left half written."""
         for path in left_unfinished(self.folder):
             path.unlink(missing_ok=True)
+
+
+def open_store(folder: Path | None) -> Store | None:
+    """Return the store in a folder; without one, that of the processes which share the machine.
+
+    None where there is neither.
+    """
+    chosen = folder or own_share().folder
+    return Store(chosen) if chosen else None
 
 
 def left_unfinished(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.sharing import own_share
 
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -21,6 +22,7 @@ def choose_device(name: str) -> torch.device:
     ----------
     name
         ``"auto"`` (CUDA if there is one, else the CPU), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        Processes that share the machine deal its CUDA devices out, where none is named.
 
     Raises
     ------
@@ -28,7 +30,7 @@ def choose_device(name: str) -> torch.device:
         If the name is none of these, or the device is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -40,7 +42,23 @@ def choose_device(name: str) -> torch.device:
             f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; "
             "use --fragility-device=cpu, or auto"
         )
-    return device
+    return device if device.type == "cpu" else own_device(device, torch.cuda.device_count())
+
+
+def own_device(device: torch.device, count: int) -> torch.device:
+    """Return the CUDA device that this process takes.
+
+    Parameters
+    ----------
+    device
+        What was asked for; one with a number is taken.
+    count
+        How many devices there are.
+    """
+    share = own_share()
+    if device.index is not None or count == 1 or share.processes == 1:
+        return device
+    return torch.device("cuda", share.device_index(count))
 
 
 @contextmanager

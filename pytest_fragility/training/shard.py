@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -322,4 +323,4 @@ class Shard:
 def _recording_for(device: torch.device, form: StackedForm) -> Recording | None:
     # what is passed through one at a time asks the device for values
     is_recorded = device.type == "cuda" and form.kind != ONE_AT_A_TIME
-    return cuda_recording if is_recorded else None
+    return partial(cuda_recording, device=device) if is_recorded else None

@@ -178,17 +178,19 @@ class RecordedSteps:
         self._row.add_(1)
 
 
-def cuda_recording(function: Replay) -> Replay:
+def cuda_recording(function: Replay, device: torch.device) -> Replay:
     """Return what plays a function's CUDA kernels again, without its Python (a CUDA graph)."""
-    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP_STEPS):
+    # streams and graphs are the current device's, which need not be the one asked for
+    with torch.cuda.device(device):
+        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_STEPS):
+                function()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             function()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        function()
     return graph.replay
 
 

@@ -81,7 +81,14 @@ COUNTED_SAVES = (
 # no cache, and none of the other plugins around, which take long to start
 ALONE = [
     part
-    for plugin in ("cacheprovider", "hypothesispytest", "benchmark", "xdist", "xdist.looponfail")
+    for plugin in (
+        "cacheprovider",
+        "hypothesispytest",
+        "benchmark",
+        "randomly",
+        "xdist",
+        "xdist.looponfail",
+    )
     for part in ("-p", f"no:{plugin}")
 ]
 BASELINE_RUNS = 9  # of SMALL: three sizes, three seeds
@@ -120,12 +127,15 @@ class Project:
         return self.pytester.runpytest_inprocess(*ALONE, *arguments)
 
     def run_apart(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run pytest in a process of its own."""
+        """Run pytest in a process of its own; in random order where a seed is given for it."""
         monkeypatch = self.pytester._monkeypatch
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
+        in_order = ("-p", "no:randomly")
+        if any(argument.startswith("--randomly-seed") for argument in arguments):
+            in_order = ()
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *in_order, *arguments],
             check=False,
             cwd=self.path,
             capture_output=True,

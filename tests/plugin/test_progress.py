@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytest_fragility.plugin.progress import terminal_progress
+from pytest_fragility.plugin.progress import training_progress
 from tests.plugin.conftest import Project
 
 
@@ -74,7 +74,7 @@ def test_a_terminal_gets_a_bar(isatty: bool, monkeypatch: pytest.MonkeyPatch) ->
     """On a terminal a bar is drawn over itself, and its line ends when training does."""
     monkeypatch.delenv("CI", raising=False)
     reporter = Reporter(isatty)
-    progress = terminal_progress(Config(reporter))  # type: ignore[arg-type]
+    progress = training_progress(Config(reporter))  # type: ignore[arg-type]
     assert progress is not None
     for done, share in ((0, 0.0), (3, 0.5), (6, 1.0)):
         progress(done, 6, share)
@@ -88,7 +88,7 @@ def test_ci_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     """CI systems call their logs terminals: no bar is drawn where CI is set."""
     monkeypatch.setenv("CI", "true")
     reporter = Reporter(isatty=True)
-    progress = terminal_progress(Config(reporter))  # type: ignore[arg-type]
+    progress = training_progress(Config(reporter))  # type: ignore[arg-type]
     assert progress is not None
     progress(0, 6, 0.0)
     assert reporter.text == "fragility: training 6 networks\n"

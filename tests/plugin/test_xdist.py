@@ -2,33 +2,175 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+from pathlib import Path
 
 import pytest
 
+from pytest_fragility.sharing import usable_cores
 from tests.plugin.conftest import BASELINE_RUNS, COUNTED_SAVES, Project
-from tests.plugin.test_summary import rows, summary
+from tests.plugin.test_summary import summary
 
 pytest.importorskip("xdist")
 
+# one audit whose networks are kept, and one that keeps nothing
+TWO_AUDITS = """
+import torch
 
-def test_two_workers_do_what_one_process_does(project: Project) -> None:
-    """The same outcomes, the same networks, each trained once, and one summary with all checks."""
-    project.audit("reversing", "xfail={'spread-adam': 'known'}, **SMALL")
+def watched(network):
+    with open("threads.txt", "a") as log:
+        log.write(f"{torch.get_num_threads()}\\n")
+    return reversing(network)
+
+@pytest.mark.fragility(watched, xfail={"spread-adam": "known"}, **SMALL)
+def test_kept(check): check()
+
+SHORT = Recipe(architecture=MLP(hidden=(8,)), stopping=fixed_steps(20))
+@pytest.mark.fragility(falling, cache_dir=None, **{**SMALL, "recipe": SHORT})
+def test_unkept(check): check()
+"""
+COUNTED_CREWS = """
+import pytest_fragility.training.trainer as trainer
+
+class Counted(trainer.Crew):
+    def __init__(self, stacks, workers, device):
+        if stacks:
+            with open("processes.txt", "a") as log:
+                log.write(f"{workers + 1}\\n")
+        super().__init__(stacks, workers, device)
+
+trainer.Crew = Counted
+"""
+OUTCOME = re.compile(r"^(PASSED|FAILED|XFAIL) (test_\w+\.py::[^\s@]+)", re.M)
+NEEDS_RANDOMLY = pytest.mark.skipif(
+    importlib.util.find_spec("pytest_randomly") is None, reason="needs pytest-randomly"
+)
+
+
+def spread(project: Project, *arguments: str) -> pytest.RunResult:
+    """Run audits in workers that may use all cores, and whose temporary files are told apart."""
+    (project.path / "temporary").mkdir()
+    cores = str(usable_cores())
+    finished = project.run_apart(
+        "--fragility",
+        "-p",
+        "no:hypothesispytest",
+        *arguments,
+        OMP_NUM_THREADS=cores,
+        MKL_NUM_THREADS=cores,
+        TMPDIR=str(project.path / "temporary"),
+    )
+    return pytest.RunResult(finished.returncode, finished.stdout.splitlines(), [], 0)
+
+
+def outcomes(result: pytest.RunResult) -> list[tuple[str, str]]:
+    """Return what ``-rA`` says of each test, sorted."""
+    return sorted(OUTCOME.findall(result.stdout.str()))
+
+
+def progress(result: pytest.RunResult) -> list[str]:
+    """Return what was shown of trainings, without their seconds."""
+    lines = [line for line in result.outlines if line.startswith("fragility: train")]
+    return [re.sub(r"\d+\.\d s", "... s", line) for line in lines]
+
+
+def noted(project: Project, name: str) -> list[str]:
+    """Return what the workers have written to a file."""
+    return (project.path / name).read_text().split()
+
+
+def left_over(project: Project) -> list[Path]:
+    """Return the folders of networks that were to be kept nowhere."""
+    return list((project.path / "temporary").glob("pytest-fragility-*"))
+
+
+@pytest.mark.parametrize(
+    ("workers", "arguments"),
+    [
+        (4, ["--dist=load"]),
+        (2, ["--dist=loadscope"]),
+        pytest.param(2, ["--dist=worksteal", "--randomly-seed=1"], marks=NEEDS_RANDOMLY),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else str(value),
+)
+def test_workers_do_what_one_process_does(
+    project: Project, workers: int, arguments: list[str]
+) -> None:
+    """The same outcomes and summary, each network trained once, on cores that are divided."""
+    project.write(TWO_AUDITS)
+    alone = project.run("--fragility", "-rA", "--fragility-cache-dir=alone")
+    asked = len(noted(project, "threads.txt"))
+    (project.path / "threads.txt").unlink()
+    project.write(COUNTED_SAVES + COUNTED_CREWS, "conftest")
+    together = spread(project, "-rA", f"-n{workers}", *arguments)
+
+    assert together.ret == alone.ret == 1
+    assert len(outcomes(alone)) == 14
+    assert outcomes(together) == outcomes(alone)
+    in_random_order = len(arguments) > 1
+    assert together.stdout.str().count("= fragility =") == 1
+    if in_random_order:
+        assert sorted(summary(together)) == sorted(summary(alone))
+    else:
+        assert summary(together) == summary(alone)
+
+    saved = noted(project, "saved.txt")
+    assert len(saved) == len(set(saved)) == 4 * BASELINE_RUNS
+    assert {path.name for path in project.stored()} == {
+        path.name for path in project.stored("alone")
+    }
+    assert not left_over(project)
+    shown = ["fragility: training 18 networks", "fragility: trained 18 networks in ... s"]
+    assert progress(together) == shown * 2
+    assert set(noted(project, "threads.txt")) == {str(max(1, usable_cores() // workers))}
+    assert noted(project, "processes.txt") == [str(usable_cores())] * 2
+    if "--dist=loadscope" in arguments:
+        # one worker has all tests of the file
+        assert len(noted(project, "threads.txt")) == asked
+
+
+def test_seeds_in_looks(project: Project) -> None:
+    """Looks in several workers train each network once, and find what one process finds."""
+    project.audit("reversing", "**{**SMALL, 'seeds': 'auto'}")
     alone = project.run("--fragility", "-rA", "--fragility-cache-dir=alone")
     project.write(COUNTED_SAVES, "conftest")
-    spread = project.run_apart("--fragility", "-rA", "-n2", "-p", "no:hypothesispytest")
-    pattern = re.compile(r"^(PASSED|FAILED|XFAIL) (test_audit\.py::\S+)", re.M)
-    outcomes = sorted(pattern.findall(alone.stdout.str()))
-    assert [outcome for outcome, _ in outcomes] == ["FAILED"] * 2 + ["PASSED"] * 4 + ["XFAIL"]
-    assert sorted(pattern.findall(spread.stdout)) == outcomes
-    assert "2 workers" in spread.stdout
+    together = spread(project, "-rA", "-n2", "-q", "--dist=loadgroup")
+    assert outcomes(together) == outcomes(alone)
+    saved = noted(project, "saved.txt")
+    assert len(saved) == len(set(saved)) == len(project.stored("alone"))
+    # under -q
+    assert not progress(together)
 
-    saved = (project.path / "saved.txt").read_text().split()
-    assert len(saved) == len(set(saved)) == 2 * BASELINE_RUNS
-    names = {path.name for path in project.stored()}
-    assert names == {path.name for path in project.stored("alone")}
 
-    result = pytest.RunResult(spread.returncode, spread.stdout.splitlines(), [], 0)
-    assert rows(summary(result)) == rows(summary(alone))
-    assert spread.returncode == alone.ret == 1
+def test_a_crash_ends_one_test(project: Project) -> None:
+    """Where a measure ends its process, that test fails; another worker runs what is left."""
+    project.write(
+        "import os, pathlib\n"
+        "def crashing(network):\n"
+        "    crashed = pathlib.Path('crashed')\n"
+        "    if network.recipe.optimizer.kind == 'adam' and not crashed.exists():\n"
+        "        crashed.touch()\n"
+        "        os._exit(3)\n"
+        "    return 1 / network.n\n"
+        "@pytest.mark.fragility(crashing, **SMALL)\n"
+        "def test_audit(check): check()\n"
+    )
+    project.write(COUNTED_SAVES, "conftest")
+    result = spread(project, "-n2")
+    result.assert_outcomes(passed=6, failed=1)
+    assert "crashed while running 'test_audit.py::test_audit[" in result.stdout.str()
+    lines = summary(result)
+    assert lines[0] == "crashing on blobs: inconclusive"
+    assert any("1 checks ended in an error" in line for line in lines)
+    assert len(noted(project, "saved.txt")) == 2 * BASELINE_RUNS
+    assert not left_over(project)
+
+
+def test_the_first_failure_may_end_it(project: Project) -> None:
+    """With ``-x`` the summary holds what was found until then."""
+    project.audit("reversing", "cache_dir=None, **SMALL")
+    result = spread(project, "-n2", "-x", "--dist=loadfile")
+    assert "stopping after 1 failures" in result.stdout.str()
+    assert summary(result)[0] == "reversing on blobs: broken"
+    assert not left_over(project)
