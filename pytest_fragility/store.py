@@ -15,8 +15,10 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from pytest_fragility.entry_validation import read_record, require_readable, require_states
 from pytest_fragility.errors import StoreError
 from pytest_fragility.networks import NetworkState
+from pytest_fragility.quoting import printable
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 
 WEIGHTS, INITIAL = "weights/", "initial/"
@@ -75,26 +77,31 @@ class Store:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Let one process at a time train: the others wait, then find the runs stored."""
-        with FileLock(self.folder / LOCK):
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise StoreError(f"cannot lock {self.folder / LOCK}: {error}; delete it") from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def load(self, run: Run, key: str) -> TrainedRun | None:
         """Return the stored run, or None where there is none that can be read."""
         path = self._path(key)
         try:
+            require_readable(path, run)
             with safe_open(path, framework="pt", device="cpu") as entry:
-                record = TrainingRecord(**json.loads(entry.metadata()["record"]))
+                record = read_record(entry.metadata(), run)
                 tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118
             state = NetworkState(_strip(tensors, WEIGHTS), _strip(tensors, BUFFERS))
             initial = NetworkState(_strip(tensors, INITIAL), _strip(tensors, INITIAL_BUFFERS))
-            if not state.weights or state.weights.keys() != initial.weights.keys():
-                raise ValueError("its weights are missing")
-            if state.buffers.keys() != initial.buffers.keys():
-                raise ValueError("its buffers are missing")
+            require_states(state, initial, run, record.diverged)
             mistaken = _unpack(tensors[MISTAKEN], record)
         except FileNotFoundError:
             return None
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, KeyError, ValueError) as error:
             self._set_aside(path, error)
             return None
         except OSError as error:
@@ -127,6 +134,8 @@ class Store:
         }
         try:
             path.parent.mkdir(exist_ok=True)
+            if path.parent.is_symlink():
+                raise OSError(f"{path.parent} is a symbolic link; delete it")
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
             try:
                 save_file(tensors, temporary, metadata=metadata)
@@ -143,10 +152,17 @@ class Store:
     def _set_aside(self, path: Path, error: Exception) -> None:
         aside = path.with_suffix(".damaged")
         # another process may have met the same entry first
-        with suppress(FileNotFoundError):
-            path.replace(aside)
+        try:
+            with suppress(FileNotFoundError):
+                path.replace(aside)
+        except OSError as failure:
+            raise StoreError(
+                f"cannot set the damaged run {path} aside as {aside}: {failure}; delete both"
+            ) from failure
+        reason = printable(str(error))
         warnings.warn(
-            f"stored run {path.name} is damaged ({error}); set aside as {aside}, training it again",
+            f"stored run {path.name} is damaged ({reason}); set aside as {aside}, training it "
+            "again",
             DamagedEntryWarning,
             stacklevel=3,
         )
@@ -154,6 +170,12 @@ class Store:
 
 def _require_own_folder(folder: Path) -> None:
     """Refuse a folder that holds something else: everything in a cache may be deleted."""
+    for name in (*MARKS, "runs", LOCK):
+        if (folder / name).is_symlink():
+            raise StoreError(
+                f"cannot keep trained runs in {folder}: {name} is a symbolic link, through which "
+                "files elsewhere would be written; delete it"
+            )
     if (folder / "CACHEDIR.TAG").exists():
         return
     foreign = sorted({entry.name for entry in folder.iterdir()} - {*MARKS, "runs", LOCK})
