@@ -18,8 +18,11 @@ from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.side_by_side import one_thread_each
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.quoting import error_text, shown
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork
+
+SHOWN = 60
 
 
 def evaluate(
@@ -86,7 +89,7 @@ def _evaluate_stack(
     except Exception as error:
         raise MeasureError(
             f"measure {name} on {family.describe(recipe, n, *family.seeds)}: "
-            f"raised {type(error).__name__}: {error}"
+            f"raised {error_text(error)}"
         ) from error
     changed = [part for part, version in _versions(stack).items() if version != before[part]]
     if changed:
@@ -137,7 +140,7 @@ def _evaluate_one(
     except UndefinedMeasureError as error:
         raise MeasureError(f"{where}: {error}") from None
     except Exception as error:
-        raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
+        raise MeasureError(f"{where}: raised {error_text(error)}") from error
     changed = _changed_part(network, original)
     if changed:
         raise MeasureError(
@@ -193,6 +196,8 @@ def as_number(value: Any, where: str) -> float:
         If it is anything else.
     """
     if isinstance(value, torch.Tensor):
+        if value.is_meta:
+            raise MeasureError(f"{where}: returned a tensor on the meta device, which has no value")
         if value.dim() != 0:
             raise MeasureError(
                 f"{where}: returned a tensor of shape {tuple(value.shape)}, expected one number; "
@@ -206,20 +211,15 @@ def as_number(value: Any, where: str) -> float:
         kind = type(value).__name__
         shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
         raise MeasureError(
-            f"{where}: returned {kind}{shape} ({_shortened(value)}), expected one real number "
+            f"{where}: returned {kind}{shape} ({shown(value, SHOWN)}), expected one real number "
             "(float, NumPy scalar or tensor without dimensions)"
         )
     try:
         return float(value)
     except OverflowError:
         raise MeasureError(
-            f"{where}: returned {_shortened(value)}, which is too large for a float"
+            f"{where}: returned {shown(value, SHOWN)}, which is too large for a float"
         ) from None
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value).replace("\n", " ")
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def require_usable(number: float, where: str, scale: str) -> None:
