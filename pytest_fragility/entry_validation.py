@@ -95,7 +95,7 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "steps": lambda value: is_whole(value, 0, 2**63 - 1),
     "reached_target": lambda value: isinstance(value, bool),
     "diverged": lambda value: isinstance(value, bool),
-    "train_loss": lambda value: isinstance(value, float | int) and not value < 0,
+    "train_loss": lambda value: (isinstance(value, float) or is_number(value)) and not value < 0,
     "train_error": lambda value: is_number(value) and 0 <= value <= 1,
     "test_mistakes": lambda value: is_whole(value, 0),
     "test_size": lambda value: is_whole(value, 1),

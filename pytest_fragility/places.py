@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.quoting import error_text
 
 
 def load(place: str, option: str) -> Any:
@@ -22,7 +23,7 @@ def load(place: str, option: str) -> Any:
     Raises
     ------
     SettingsError
-        If there is no such module or function.
+        If there is no such module or function, or the package around it raises.
     """
     require_module(place, option)
     module_name, _, function = place.partition(":")
@@ -43,6 +44,9 @@ def require_module(place: str, option: str) -> None:
         found = util.find_spec(module_name)
     except (ImportError, ValueError):
         found = None
+    # the package around a module is imported to find it, and may do anything
+    except Exception as error:
+        raise SettingsError(f"{option}={place}: its package raised {error_text(error)}") from error
     if found is None:
         raise SettingsError(
             f"{option}={place}: no module named {module_name!r}; "

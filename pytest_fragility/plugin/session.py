@@ -14,7 +14,7 @@ import pytest
 
 from pytest_fragility.checks.needs import Needs
 from pytest_fragility.checks.planning import LOCATE
-from pytest_fragility.errors import BudgetError, MeasureError, SettingsError, TaskError
+from pytest_fragility.errors import FragilityError, SettingsError, StoreError, TaskError
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
@@ -238,8 +238,8 @@ class FragilitySession:
                 rerun=rerun,
                 on_verdict=on_verdict,
             )
-        except (BudgetError, MeasureError, TaskError) as error:
-            if error.__cause__ is None:
+        except FragilityError as error:
+            if error.__cause__ is None or isinstance(error, StoreError):
                 # the message says all; a traceback would show the tool's own code
                 raise error.with_traceback(None) from None
             raise
