@@ -23,7 +23,12 @@ def shown(value: Any, longest: int = LONGEST_VALUE) -> str:
     # an object of somebody else's, or a number with more digits than Python writes
     except Exception:
         return f"<{type(value).__name__} that cannot be shown>"
-    text = printable(text.replace("\n", " "))
+    return one_line(text.replace("\n", " "), longest)
+
+
+def one_line(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Return a text on one line, its line breaks spelled out too, and cut where it is long."""
+    text = printable(text).replace("\n", "\\n").replace("\t", "\\t")
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 

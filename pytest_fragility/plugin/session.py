@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,6 +44,18 @@ class _Staged:
     check_ids: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Why an audit has no networks; each of its tests raises it again."""
+
+    error: Exception
+    traceback: TracebackType | None
+
+    def again(self) -> Exception:
+        """Return the error as it was first raised: each further raising would make it longer."""
+        return self.error.with_traceback(self.traceback)
+
+
 class FragilitySession:
     """What all audits of a session share.
 
@@ -67,7 +80,7 @@ class FragilitySession:
         self._staged: dict[str, _Staged] = {}
         self._outcomes: dict[str, StagedAudit] = {}
         self._families: dict[str, Family] = {}
-        self._failures: dict[str, Exception] = {}
+        self._failures: dict[str, _Failure] = {}
         self._trains_together = True
         self._curves: dict[str, LearningCurves] = {}
         self._searches: dict[str, Search] = {}
@@ -128,14 +141,14 @@ class FragilitySession:
         take the others along; its exception is raised again for each of its tests.
         """
         if key in self._failures:
-            raise self._failures[key]
+            raise self._failures[key].again()
         if key not in self._families:
             waiting = [other for other in self._needed if other not in self._families]
             try:
                 self._train_waiting(waiting if self._trains_together else [key])
             except Exception as error:
                 if not self._trains_together or waiting == [key]:
-                    self._failures[key] = error
+                    self._failures[key] = _Failure(error, error.__traceback__)
                     raise
                 self._trains_together = False
                 return self.family(key)
@@ -260,14 +273,14 @@ class FragilitySession:
         Where that fails, each audit is looked at for itself.
         """
         if key in self._failures:
-            raise self._failures[key]
+            raise self._failures[key].again()
         if key not in self._outcomes:
             waiting = [other for other in self._staged if other not in self._outcomes]
             try:
                 self._look_at(waiting if self._trains_together else [key])
             except Exception as error:
                 if not self._trains_together or waiting == [key]:
-                    self._failures[key] = error
+                    self._failures[key] = _Failure(error, error.__traceback__)
                     raise
                 self._trains_together = False
                 return self._outcome(key, check_id)
