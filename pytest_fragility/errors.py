@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pytest_fragility.quoting import printable
+
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
 
 
 class FragilityError(Exception):
-    """Base class of the project's errors; never raised itself."""
+    """Base class of the project's errors; never raised itself.
+
+    Parameters
+    ----------
+    message
+        The text a person reads. What it quotes may come from anywhere: control characters are
+        spelled out.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class SettingsError(FragilityError, ValueError):

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.quoting import error_text, one_line, shown
 
 
 def load(place: str, option: str) -> Any:
@@ -22,7 +23,7 @@ def load(place: str, option: str) -> Any:
     Raises
     ------
     SettingsError
-        If there is no such module or function.
+        If there is no such module or function, or the package around it raises.
     """
     require_module(place, option)
     module_name, _, function = place.partition(":")
@@ -30,7 +31,9 @@ def load(place: str, option: str) -> Any:
     try:
         return attrgetter(function)(module)
     except AttributeError:
-        raise SettingsError(f"{option}={place}: module {module_name} has no {function!r}") from None
+        raise SettingsError(
+            f"{option}={one_line(place)}: module {module_name} has no {shown(function)}"
+        ) from None
 
 
 def require_module(place: str, option: str) -> None:
@@ -38,13 +41,18 @@ def require_module(place: str, option: str) -> None:
     module_name, _, function = place.partition(":")
     parts = [*module_name.split("."), *function.split(".")]
     if not all(part.isidentifier() for part in parts):
-        raise SettingsError(f"{option}={place}: expected MODULE:FUNCTION")
+        raise SettingsError(f"{option}={one_line(place)}: expected MODULE:FUNCTION")
     try:
         found = util.find_spec(module_name)
     except (ImportError, ValueError):
         found = None
+    # the package around a module is imported to find it, and may do anything
+    except Exception as error:
+        raise SettingsError(
+            f"{option}={one_line(place)}: its package raised {error_text(error)}"
+        ) from error
     if found is None:
         raise SettingsError(
-            f"{option}={place}: no module named {module_name!r}; "
+            f"{option}={one_line(place)}: no module named {shown(module_name)}; "
             "is its folder on the path (python -m pytest adds the current one)?"
         )

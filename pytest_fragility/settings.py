@@ -21,6 +21,7 @@ from pytest_fragility.checks.planning import (
 )
 from pytest_fragility.checks.tolerances import TRENDS, Tolerances
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.names import LONGEST_NAME
 from pytest_fragility.perturbations import (
     AXES,
     BASELINE,
@@ -30,7 +31,9 @@ from pytest_fragility.perturbations import (
     resolve_perturbations,
 )
 from pytest_fragility.places import load
+from pytest_fragility.quoting import shown
 from pytest_fragility.recipes import Recipe
+from pytest_fragility.recipes.rules import is_number, is_whole
 from pytest_fragility.tasks import Ladder, Task, get_ladder, get_task
 from pytest_fragility.tasks.ladders import LABEL_NOISE, LADDERS
 
@@ -48,8 +51,14 @@ FITS = ("least-squares", "theil-sen", "repeated-medians")
 # what locate=True walks along; the others have few steps, or take long
 LOCATED_AXES = ("lr", "batch", "optimizer", "weight-decay", "init")
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_AUTO = re.compile(r"auto(?:-(\d+))?")
+# as a 64-bit number holds them
+MOST = 2**63 - 1
+MOST_SEEDS = 10_000
+# below it, an interval's ends are no numbers any more
+LEAST_ALPHA = 1e-9
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
+_AUTO = re.compile(r"auto(?:-([0-9]{1,9}))?")
 
 
 @dataclass(frozen=True)
@@ -256,7 +265,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     profile = _choose("profile", chosen["profile"], PROFILES)
     recipe = chosen["recipe"]
     if not isinstance(recipe, Recipe):
-        raise SettingsError(f"recipe={recipe!r}: expected a pytest_fragility.Recipe")
+        raise SettingsError(f"recipe={shown(recipe)}: expected a pytest_fragility.Recipe")
     if chosen["architecture"] is not None:
         recipe = recipe.replace(architecture=_architecture(chosen["architecture"]))
     scale = _choose("scale", chosen["scale"], {name: name for name in SCALES})
@@ -303,7 +312,7 @@ def require_known_options(options: Mapping[str, Any], also: Sequence[str] = ()) 
     for name in options:
         if name not in known:
             raise SettingsError(
-                f"unknown argument {name!r}{nearest(name, known)}; expected {', '.join(known)}"
+                f"unknown argument {shown(name)}{nearest(name, known)}; expected {', '.join(known)}"
             )
 
 
@@ -330,7 +339,7 @@ def _first(name: str, layers: Sequence[Mapping[str, Any]]) -> Any:
 def _choose(option: str, value: Any, known: Mapping[str, Any]) -> Any:
     if not isinstance(value, str) or value not in known:
         raise SettingsError(
-            f"{option}={value!r}{nearest(str(value), known)}: expected {', '.join(known)}"
+            f"{option}={shown(value)}{nearest(value, known)}: expected {', '.join(known)}"
         )
     return known[value]
 
@@ -339,7 +348,7 @@ def _task(value: Any) -> Task:
     if isinstance(value, str):
         return get_task(value)
     if not isinstance(value, Task):
-        raise SettingsError(f"task={value!r}: expected a name or a pytest_fragility.Task")
+        raise SettingsError(f"task={shown(value)}: expected a name or a pytest_fragility.Task")
     return value
 
 
@@ -350,9 +359,10 @@ def _ladder(value: Any, task: Task) -> Ladder | None:
     if isinstance(value, Ladder):
         return value
     if not isinstance(value, Iterable):
-        raise SettingsError(f"ladder={value!r}: expected a name, a Ladder or a list of tasks")
+        raise SettingsError(f"ladder={shown(value)}: expected a name, a Ladder or a list of tasks")
     tasks = [_task(each) for each in value]
-    return Ladder(" -> ".join(each.name for each in tasks), tasks)
+    name = " -> ".join(each.name for each in tasks) or "of no task"
+    return Ladder(name if len(name) <= LONGEST_NAME else f"of {len(tasks)} tasks", tasks)
 
 
 def _whole_numbers(option: str, values: Any, least: int) -> tuple[int, ...]:
@@ -361,28 +371,31 @@ def _whole_numbers(option: str, values: Any, least: int) -> tuple[int, ...]:
         has_flags = any(isinstance(number, bool) for number in values)
     except TypeError:
         numbers, has_flags = (), True
-    if has_flags or any(number < least for number in numbers):
+    if has_flags or not all(is_whole(number, least, MOST) for number in numbers):
         raise SettingsError(
-            f"{option}={values!r}: expected a list of whole numbers from {least} up"
+            f"{option}={shown(values)}: expected a list of whole numbers from {least} up, below "
+            "2^63"
         )
     if len(set(numbers)) != len(numbers):
-        raise SettingsError(f"{option}={values!r}: a value is given twice")
+        raise SettingsError(f"{option}={shown(values)}: a value is given twice")
     return numbers
 
 
 def _sizes(values: Any) -> tuple[int, ...]:
     sizes = tuple(sorted(_whole_numbers("sizes", values, 1)))
     if len(sizes) < 2:
-        raise SettingsError(f"sizes={values!r}: a learning curve needs at least two sizes")
+        raise SettingsError(f"sizes={shown(values)}: a learning curve needs at least two sizes")
     return sizes
 
 
 def _seeds(values: Any) -> tuple[int, ...]:
     is_count = isinstance(values, int) and not isinstance(values, bool)
+    if is_count and values > MOST_SEEDS:
+        raise SettingsError(f"seeds={shown(values)}: expected at most {MOST_SEEDS:,}")
     seeds = tuple(range(values)) if is_count else _whole_numbers("seeds", values, 0)
     if len(seeds) < 2:
         raise SettingsError(
-            f"seeds={values!r}: expected at least two seeds (a number of them, or a list), "
+            f"seeds={shown(values)}: expected at least two seeds (a number of them, or a list), "
             "since intervals are taken over seeds"
         )
     return seeds
@@ -394,10 +407,10 @@ def _looks(value: Any) -> tuple[int, ...]:
         return ()
     found = _AUTO.fullmatch(value)
     most = int(found[1] or LOOKS[-1]) if found else 0
-    if most < LOOKS[0]:
+    if not LOOKS[0] <= most <= MOST_SEEDS:
         raise SettingsError(
-            f"seeds={value!r}: expected a number, a list of numbers, auto, or auto-N with N the "
-            f"largest number of seeds, {LOOKS[0]} or more"
+            f"seeds={shown(value)}: expected a number, a list of numbers, auto, or auto-N with N "
+            f"the largest number of seeds, {LOOKS[0]} or more and at most {MOST_SEEDS:,}"
         )
     looks = list(LOOKS)
     while looks[-1] < most:
@@ -438,15 +451,15 @@ def _checkpoints(
             )
     if not chosen:
         raise SettingsError(
-            f"checkpoints={value!r}: expected at least one, such as stop-accuracy or past-x2, or "
-            f"checks=... without {STOPPING!r}"
+            f"checkpoints={shown(value)}: expected at least one, such as stop-accuracy or past-x2, "
+            f"or checks=... without {STOPPING!r}"
         )
     return chosen
 
 
 def _listed(option: str, value: Any) -> list[Any]:
     if not isinstance(value, Iterable):
-        raise SettingsError(f"{option}={value!r}: expected a list of names")
+        raise SettingsError(f"{option}={shown(value)}: expected a list of names")
     return list(value)
 
 
@@ -455,15 +468,19 @@ def _kinds(value: Any, scale: str, ladder: Ladder | None) -> tuple[str, ...]:
     named = [value] if isinstance(value, str) else value
     default = tuple(kind for kind in possible if ladder or kind != COMPLEXITY)
     kinds = default if value is None else tuple(_listed("checks", named))
-    if not kinds or len(set(map(str, kinds))) != len(kinds):
-        raise SettingsError(f"checks={value!r}: expected some of {', '.join(KINDS)}, each once")
+    if not kinds or len(set(map(shown, kinds))) != len(kinds):
+        raise SettingsError(
+            f"checks={shown(value)}: expected some of {', '.join(KINDS)}, each once"
+        )
     plan_checks(kinds, [])
     if COMPLEXITY in kinds and ladder is None:
-        raise SettingsError(f"checks={value!r}: {COMPLEXITY} needs a ladder, and ladder='none'")
+        raise SettingsError(
+            f"checks={shown(value)}: {COMPLEXITY} needs a ladder, and ladder='none'"
+        )
     for kind in kinds:
         if kind not in possible:
             raise SettingsError(
-                f"checks={value!r}: {kind} needs scale='log'; on a linear scale only "
+                f"checks={shown(value)}: {kind} needs scale='log'; on a linear scale only "
                 f"{', '.join(LINEAR_KINDS)} can be checked"
             )
     return kinds
@@ -471,13 +488,17 @@ def _kinds(value: Any, scale: str, ladder: Ladder | None) -> tuple[str, ...]:
 
 def _folder(value: Any) -> Path | None:
     if value is not None and not isinstance(value, str | Path):
-        raise SettingsError(f"cache_dir={value!r}: expected a path, or None to keep nothing")
+        raise SettingsError(f"cache_dir={shown(value)}: expected a path, or None to keep nothing")
+    if isinstance(value, str) and ("\0" in value or not value):
+        raise SettingsError(
+            f"cache_dir={shown(value)}: expected the name of a folder, without null characters"
+        )
     return None if value is None else Path(value)
 
 
 def _device(value: Any) -> str:
     if not isinstance(value, str) or not _DEVICE.fullmatch(value):
-        raise SettingsError(f"device={value!r}: expected auto, cpu, cuda or cuda:<number>")
+        raise SettingsError(f"device={shown(value)}: expected auto, cpu, cuda or cuda:<number>")
     return value
 
 
@@ -494,16 +515,16 @@ def _axes(value: Any, recipe: Recipe) -> tuple[str, ...]:
     for name in names:
         if name not in usable:
             raise SettingsError(
-                f"locate={value!r}{nearest(str(name), usable)}: expected True, or some of "
+                f"locate={shown(value)}{nearest(name, usable)}: expected True, or some of "
                 f"{', '.join(usable)}"
             )
     return tuple(dict.fromkeys(names))
 
 
 def _budget(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SettingsError(f"budget={value!r}: expected a number of networks, zero or more")
-    return value
+    if not is_whole(value, 0, MOST):
+        raise SettingsError(f"budget={shown(value)}: expected a number of networks, zero or more")
+    return int(value)
 
 
 def _timeout(value: Any) -> float | None:
@@ -515,12 +536,17 @@ def _timeout(value: Any) -> float | None:
 
 
 def _number(option: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise SettingsError(f"{option}={value!r}: expected a number, zero or more")
+    if not is_number(value) or value < 0:
+        raise SettingsError(
+            f"{option}={shown(value)}: expected a number, zero or more, not infinite"
+        )
     return float(value)
 
 
 def _alpha(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise SettingsError(f"alpha={value!r}: expected a number between 0 and 1, such as 0.05")
+    if not is_number(value) or not LEAST_ALPHA <= value < 1:
+        raise SettingsError(
+            f"alpha={shown(value)}: expected a number between 0 and 1, such as 0.05, and at least "
+            f"{LEAST_ALPHA:g}"
+        )
     return float(value)

@@ -112,7 +112,10 @@ DIFFERENT: list[Recipe] = [
         (lambda: Recipe(optimizer="sgd"), r"Recipe\.optimizer='sgd'"),  # type: ignore[arg-type]
         (lambda: Recipe(architecture=8), r"\.architecture=8: expected an arch"),  # type: ignore[arg-type]
         (lambda: Recipe(stopping=100), r"Recipe\.stopping=100: expected"),  # type: ignore[arg-type]
-        (lambda: StoppingRule(overtime=0.5), r"StoppingRule\.overtime=0\.5: expected 1, or a lar"),
+        (
+            lambda: StoppingRule(overtime=0.5),
+            r"StoppingRule\.overtime=0\.5: expected a number from 1 to 10,000",
+        ),
         (lambda: fixed_steps(5).with_overtime(0), r"StoppingRule\.overtime=0"),
         (lambda: fixed_steps(5).with_overtime(float("inf")), r"StoppingRule\.overtime=inf"),
     ],

@@ -9,7 +9,9 @@ from fnmatch import fnmatchcase
 
 from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.names import LONGEST_NAME
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.quoting import shown
 
 TREND, EXPONENT, SPREAD, COMPLEXITY = "trend", "exponent", "spread", "complexity"
 STOPPING, SYMMETRY, EQUIVALENCE = "stopping", "symmetry", "equivalence"
@@ -107,7 +109,7 @@ def plan_checks(
     for kind in kinds:
         if kind not in KINDS:
             raise SettingsError(
-                f"unknown check {kind!r}{nearest(str(kind), KINDS)}; expected {', '.join(KINDS)}"
+                f"unknown check {shown(kind)}{nearest(kind, KINDS)}; expected {', '.join(KINDS)}"
             )
     names, stops = list(perturbations), list(checkpoints) if STOPPING in kinds else []
     checks = [Check(TREND)] if TREND in kinds else []
@@ -166,7 +168,9 @@ def match_expected_failures(expected: dict[str, str], checks: Sequence[Check]) -
     return reasons
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"``-like text, or nothing where no known name is near."""
+    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+        return ""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

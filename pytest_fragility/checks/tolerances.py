@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.quoting import shown
+from pytest_fragility.recipes.rules import is_number
 
 AS_ERROR, INCREASING, DECREASING = "error", "increasing", "decreasing"
 TRENDS = (AS_ERROR, INCREASING, DECREASING)
@@ -45,9 +47,12 @@ class Tolerances:
         if self.trend not in TRENDS:
             raise SettingsError(f"trend={self.trend!r}: expected one of {', '.join(TRENDS)}")
         for name in ("exponent", "spread", "margin", "invariance"):
-            if not getattr(self, name) >= 0:
-                raise SettingsError(f"tolerance {getattr(self, name)!r}: expected zero or more")
-        if not 0 < self.sensitivity <= 1:
+            value = getattr(self, name)
+            if not is_number(value) or value < 0:
+                raise SettingsError(
+                    f"tolerance {shown(value)}: expected a number, zero or more, not infinite"
+                )
+        if not is_number(self.sensitivity) or not 0 < self.sensitivity <= 1:
             raise SettingsError(
-                f"least sensitivity {self.sensitivity!r}: expected a number above 0, at most 1"
+                f"least sensitivity {shown(self.sensitivity)}: expected a number above 0, at most 1"
             )

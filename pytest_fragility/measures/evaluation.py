@@ -22,8 +22,11 @@ from pytest_fragility.measures.side_by_side import one_thread_each
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
 from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.quoting import error_text, shown
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork
+
+SHOWN = 60
 
 
 def evaluate(
@@ -152,9 +155,7 @@ def _evaluate_stack(asking: _Asking, stack: NetworkStack, seeds: Sequence[int]) 
     except MeasureTimedOut:
         raise MeasureError(f"{asking.where(n, *seeds)}: {took_longer(timeout)}") from None
     except Exception as error:
-        raise MeasureError(
-            f"{asking.where(n, *seeds)}: raised {type(error).__name__}: {error}"
-        ) from error
+        raise MeasureError(f"{asking.where(n, *seeds)}: raised {error_text(error)}") from error
     changed = [part for part, version in _versions(stack).items() if version != before[part]]
     if changed:
         raise MeasureError(
@@ -195,7 +196,7 @@ def _evaluate_one(asking: _Asking, n: int, seed: int) -> float:
     except MeasureTimedOut:
         raise MeasureError(f"{where}: {took_longer(asking.timeout)}") from None
     except Exception as error:
-        raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
+        raise MeasureError(f"{where}: raised {error_text(error)}") from error
     changed = _changed_part(network, family.trained_run(asking.recipe, n, seed))
     if changed:
         raise MeasureError(
@@ -251,6 +252,8 @@ def as_number(value: Any, where: str) -> float:
         If it is anything else.
     """
     if isinstance(value, torch.Tensor):
+        if value.is_meta:
+            raise MeasureError(f"{where}: returned a tensor on the meta device, which has no value")
         if value.dim() != 0:
             raise MeasureError(
                 f"{where}: returned a tensor of shape {tuple(value.shape)}, expected one number; "
@@ -264,20 +267,15 @@ def as_number(value: Any, where: str) -> float:
         kind = type(value).__name__
         shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
         raise MeasureError(
-            f"{where}: returned {kind}{shape} ({_shortened(value)}), expected one real number "
+            f"{where}: returned {kind}{shape} ({shown(value, SHOWN)}), expected one real number "
             "(float, NumPy scalar or tensor without dimensions)"
         )
     try:
         return float(value)
     except OverflowError:
         raise MeasureError(
-            f"{where}: returned {_shortened(value)}, which is too large for a float"
+            f"{where}: returned {shown(value, SHOWN)}, which is too large for a float"
         ) from None
-
-
-def _shortened(value: Any) -> str:
-    text = repr(value).replace("\n", " ")
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def require_usable(number: float, where: str, scale: str) -> None:

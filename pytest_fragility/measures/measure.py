@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from pytest_fragility.checks.planning import SYMMETRY_NAMES
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.names import require_name
+from pytest_fragility.quoting import shown
 
 Measure = Callable[..., Any]
 AnyMeasure = TypeVar("AnyMeasure", bound=Callable[..., Any])
@@ -111,13 +113,14 @@ def measure_name(measure: Measure, name: str | None = None) -> str:
     """
     if not callable(measure):
         raise SettingsError(
-            f"measure {measure!r}: expected a function of one TrainedNetwork, "
+            f"measure {shown(measure)}: expected a function of one TrainedNetwork, "
             f"got {type(measure).__name__}"
         )
     chosen = getattr(measure, "__name__", None) if name is None else name
     if not isinstance(chosen, str) or not _NAME.fullmatch(chosen):
         raise SettingsError(
-            f"measure of type {type(measure).__name__} is called {chosen!r}: expected a name made "
-            "of letters, digits and '_.+-'; give it one with name='...'"
+            f"measure of type {type(measure).__name__} is called {shown(chosen)}: expected a name "
+            "made of letters, digits and '_.+-'; give it one with name='...'"
         )
+    require_name(chosen, "measure", SettingsError)
     return chosen

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch.nn import Parameter
+from torch.nn.parameter import is_lazy
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks.convolutional import plain_convolutional
 from pytest_fragility.networks.perceptrons import perceptron, scale_invariant_perceptron
 from pytest_fragility.networks.residual import residual
 from pytest_fragility.networks.transformers import vision_transformer
+from pytest_fragility.quoting import error_text
 from pytest_fragility.recipes import (
     CNN,
     MLP,
@@ -31,6 +34,9 @@ BUILDERS: dict[type[Architecture], Callable[..., torch.nn.Module]] = {
     ResNet: residual,
     ViT: vision_transformer,
 }
+
+# what factories have returned and is still in use
+_made: WeakSet[torch.nn.Module] = WeakSet()
 
 
 def build_network(
@@ -69,7 +75,8 @@ def make_network(
     Raises
     ------
     SettingsError
-        If that is no module, or has parameters that are not float32.
+        If the function raises, returns no module or the same one again, or its parameters cannot
+        be trained.
     """
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -77,6 +84,12 @@ def make_network(
         torch.set_default_dtype(torch.float32)
         try:
             network: Any = factory.make(input_shape, classes)
+        except SettingsError:
+            raise
+        except Exception as error:
+            raise SettingsError(
+                f"architecture {factory.name}: the function raised {error_text(error)}"
+            ) from error
         finally:
             torch.set_default_dtype(dtype)
     if not isinstance(network, torch.nn.Module):
@@ -84,9 +97,29 @@ def make_network(
             f"architecture {factory.name}: the function returned {type(network).__name__}; "
             "expected a torch.nn.Module"
         )
+    _require_trainable(factory, network)
+    if network in _made:
+        raise SettingsError(
+            f"architecture {factory.name}: the function returned the same module as before; "
+            "expected a new one each time, since an audit trains many"
+        )
+    _made.add(network)
+    return network.to("cpu", torch.float32).train()
+
+
+def _require_trainable(factory: Factory, network: torch.nn.Module) -> None:
+    for name, parameter in network.named_parameters():
+        if is_lazy(parameter):
+            reason = f"{name} is lazy, its shape not known before a first call; give it a shape"
+        elif parameter.is_meta:
+            reason = f"{name} is on the meta device, which holds no values"
+        elif parameter.is_complex():
+            reason = f"{name} is complex; expected real parameters"
+        else:
+            continue
+        raise SettingsError(f"architecture {factory.name}: the parameter {reason}")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise SettingsError(f"architecture {factory.name}: it has no parameter to train")
-    return network.to("cpu", torch.float32).train()
 
 
 @lru_cache(maxsize=32)

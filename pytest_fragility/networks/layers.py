@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
+
+from pytest_fragility.errors import SettingsError
+
+LARGEST_LAYER = 10**9
 
 
 def linear(fan_in: int, fan_out: int, *, bias: bool = True) -> nn.Linear:
@@ -27,6 +32,11 @@ def convolution(
 
 
 def _undrawn(kind: Any, *sizes: int, **settings: Any) -> nn.Module:
+    if math.prod(sizes) > LARGEST_LAYER:
+        raise SettingsError(
+            f"a layer of {' x '.join(map(str, sizes))} weights: expected at most "
+            f"{LARGEST_LAYER:,} of them, which take 4 GB; choose a smaller architecture"
+        )
     layer: nn.Module = nn.utils.skip_init(  # type: ignore[no-untyped-call]
         kind, *sizes, **settings, device="cpu", dtype=torch.float32
     )

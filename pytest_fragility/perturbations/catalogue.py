@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.names import require_name
 from pytest_fragility.perturbations.axes import AXES, PLAIN, Axis, name_patterns, parse
 from pytest_fragility.perturbations.perturbation import Perturbation
 from pytest_fragility.recipes import Recipe
@@ -79,8 +80,10 @@ def get_perturbation(name: str) -> Perturbation:
     Raises
     ------
     SettingsError
-        If there is no such name; the nearest right one is named.
+        If there is no such name, or it is none; the nearest right one is named.
     """
+    if name != "":
+        require_name(name, "perturbation", SettingsError)
     if name in CATALOGUE:
         return CATALOGUE[name]
     if "+" in name:

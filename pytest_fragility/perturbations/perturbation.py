@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.names import LONGEST_NAME
+from pytest_fragility.quoting import error_text, printable, shown
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.reprs import PrintsItsRepr
 
@@ -46,7 +49,8 @@ class Perturbation(PrintsItsRepr):
     Raises
     ------
     SettingsError
-        If the name cannot be part of a test id, or is ``baseline``, or the size is not positive.
+        If name or axis cannot be part of a test id, or the name is ``baseline``, or the size is not
+        positive; when it is called, if its function raises or returns no recipe.
 
     Examples
     --------
@@ -65,22 +69,32 @@ class Perturbation(PrintsItsRepr):
     parts: tuple[Perturbation, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or self.name == BASELINE:
+        _require_id(self.name, "name")
+        if not callable(self.change):
             raise SettingsError(
-                f"perturbation name {self.name!r}: expected lower-case letters, digits and '.+_-', "
-                f"and not {BASELINE!r}, because it becomes part of test ids"
+                f"perturbation {self.name!r}: change={shown(self.change)}, expected a function "
+                "from Recipe to Recipe"
             )
-        if not self.size > 0:
+        if not isinstance(self.size, Real) or not self.size > 0:
             raise SettingsError(
-                f"perturbation {self.name!r}: size={self.size!r}, expected a positive number of "
-                "small steps"
+                f"perturbation {self.name!r}: size={shown(self.size)}, expected a positive number "
+                "of small steps"
             )
         if not self.axis:
             object.__setattr__(self, "axis", self.name)
+        _require_id(self.axis, "axis")
+        object.__setattr__(self, "summary", printable(str(self.summary)))
 
     def __call__(self, recipe: Recipe) -> Recipe:
         """Return the changed recipe."""
-        changed: Any = self.change(recipe)
+        try:
+            changed: Any = self.change(recipe)
+        except SettingsError:
+            raise
+        except Exception as error:
+            raise SettingsError(
+                f"perturbation {self.name!r}: its function raised {error_text(error)}"
+            ) from error
         if not isinstance(changed, Recipe):
             raise SettingsError(
                 f"perturbation {self.name!r} returned {type(changed).__name__}, expected a Recipe"
@@ -107,6 +121,15 @@ class Perturbation(PrintsItsRepr):
 
     def __repr__(self) -> str:
         return self.code or f"Perturbation({self.name!r}, {self.change!r})"
+
+
+def _require_id(text: Any, what: str) -> None:
+    is_id = isinstance(text, str) and len(text) <= LONGEST_NAME and _NAME.fullmatch(text)
+    if not is_id or text == BASELINE:
+        raise SettingsError(
+            f"perturbation {what} {shown(text)}: expected lower-case letters, digits and '.+_-', "
+            f"at most {LONGEST_NAME}, and not {BASELINE!r}, because it becomes part of test ids"
+        )
 
 
 def _recalled(name: str) -> str:

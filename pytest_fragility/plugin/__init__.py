@@ -105,11 +105,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if not is_enabled(config):
         return None
     from pytest_fragility.plugin.session import fragility_session
+    from pytest_fragility.quoting import one_line
 
     settings = fragility_session(config).settings
     return (
         f"fragility: profile {settings.profile}, {_seeds(settings)}, "
-        f"device {settings.device}, alpha {settings.alpha:g}, cache {settings.cache_dir}"
+        f"device {settings.device}, alpha {settings.alpha:g}, "
+        f"cache {one_line(str(settings.cache_dir))}"
     )
 
 

@@ -13,6 +13,7 @@ from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.quoting import shown
 from pytest_fragility.settings import AuditSettings, require_known_options, resolve_settings
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def read_marker(mark: pytest.Mark | None, *layers: Mapping[str, Any]) -> MarkedA
     if not isinstance(expected, Mapping) or not all(
         isinstance(part, str) for item in expected.items() for part in item
     ):
-        raise SettingsError(f"xfail={expected!r}: expected a dict from check ids to reasons")
+        raise SettingsError(f"xfail={shown(expected)}: expected a dict from check ids to reasons")
     if measure is not None:
         name = measure_name(measure, name)
         as_measure(measure)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.errors import AuditFailure, FragilityError
+from pytest_fragility.errors import AuditFailure, FragilityError, StoreError
 from pytest_fragility.places import load, require_module
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit
@@ -99,8 +99,8 @@ class MeasureItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show the audit's message alone; a crash keeps its traceback."""
         if isinstance(excinfo.value, AuditFailure | FragilityError):
-            cause = excinfo.value.__cause__
-            return f"{excinfo.value}" if cause is None else super().repr_failure(excinfo)
+            says_all = excinfo.value.__cause__ is None or isinstance(excinfo.value, StoreError)
+            return f"{excinfo.value}" if says_all else super().repr_failure(excinfo)
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:

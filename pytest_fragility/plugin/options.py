@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     import pytest
 
 GROUP = "fragility"
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -267,11 +270,11 @@ def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
         if settings[listed] is not None:
             names = settings[listed].split(",")
             settings[listed] = [name.strip() for name in names if name.strip()]
-    if settings["seeds"] is not None and settings["seeds"].strip().isdecimal():
+    if settings["seeds"] is not None and _NUMBER.fullmatch(settings["seeds"].strip()):
         settings["seeds"] = int(settings["seeds"])
     if settings["cache_dir"] is None:
         del settings["cache_dir"]
-    else:
+    elif settings["cache_dir"]:
         settings["cache_dir"] = config.rootpath / settings["cache_dir"]
     return settings
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_fragility.checks.needs import Needs
 from pytest_fragility.checks.planning import LOCATE
-from pytest_fragility.errors import BudgetError, MeasureError, SettingsError, TaskError
+from pytest_fragility.errors import FragilityError, SettingsError, StoreError, TaskError
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
@@ -44,6 +45,18 @@ class _Staged:
     check_ids: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Why an audit has no networks; each of its tests raises it again."""
+
+    error: Exception
+    traceback: TracebackType | None
+
+    def again(self) -> Exception:
+        """Return the error as it was first raised: each further raising would make it longer."""
+        return self.error.with_traceback(self.traceback)
+
+
 class FragilitySession:
     """What all audits of a session share.
 
@@ -68,7 +81,7 @@ class FragilitySession:
         self._staged: dict[str, _Staged] = {}
         self._outcomes: dict[str, StagedAudit] = {}
         self._families: dict[str, Family] = {}
-        self._failures: dict[str, Exception] = {}
+        self._failures: dict[str, _Failure] = {}
         self._trains_together = True
         self._curves: dict[str, LearningCurves] = {}
         self._searches: dict[str, Search] = {}
@@ -130,14 +143,14 @@ class FragilitySession:
         take the others along; its exception is raised again for each of its tests.
         """
         if key in self._failures:
-            raise self._failures[key]
+            raise self._failures[key].again()
         if key not in self._families:
             waiting = [other for other in self._needed if other not in self._families]
             try:
                 self._train_waiting(waiting if self._trains_together else [key])
             except Exception as error:
                 if not self._trains_together or waiting == [key]:
-                    self._failures[key] = error
+                    self._failures[key] = _Failure(error, error.__traceback__)
                     raise
                 self._trains_together = False
                 return self.family(key)
@@ -241,8 +254,8 @@ class FragilitySession:
                 rerun=rerun,
                 on_verdict=on_verdict,
             )
-        except (BudgetError, MeasureError, TaskError) as error:
-            if error.__cause__ is None:
+        except FragilityError as error:
+            if error.__cause__ is None or isinstance(error, StoreError):
                 # the message says all; a traceback would show the tool's own code
                 raise error.with_traceback(None) from None
             raise
@@ -264,7 +277,7 @@ class FragilitySession:
         would otherwise ask all measures about all networks.
         """
         if key in self._failures:
-            raise self._failures[key]
+            raise self._failures[key].again()
         if key not in self._outcomes:
             waiting = [other for other in self._staged if other not in self._outcomes]
             if not self._trains_together or is_worker(self._config):
@@ -273,7 +286,7 @@ class FragilitySession:
                 self._look_at(waiting)
             except Exception as error:
                 if waiting == [key]:
-                    self._failures[key] = error
+                    self._failures[key] = _Failure(error, error.__traceback__)
                     raise
                 self._trains_together = False
                 return self._outcome(key, check_id)

@@ -10,8 +10,22 @@ from typing import Any
 import pytest
 
 from pytest_fragility.plugin.session import PROPERTY
-from pytest_fragility.report.records import Record
+from pytest_fragility.report.records import SCHEMA, Record
 from pytest_fragility.report.table import audit_table
+
+
+def _records(report: pytest.TestReport) -> list[Record]:
+    """Return what a report says of checks; a property of the test's own, of this name, is none."""
+    records = []
+    for name, value in report.user_properties:
+        if name == PROPERTY:
+            try:
+                record = json.loads(str(value))
+            except ValueError:
+                continue
+            if isinstance(record, dict) and record.get("schema") == SCHEMA:
+                records.append(record)
+    return records
 
 
 @dataclass
@@ -32,9 +46,7 @@ class Summary:
         """Note what a test found, or that it crashed before it found anything."""
         if report.when == "teardown":
             return
-        found = [
-            json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY
-        ]
+        found = _records(report)
         audit = self._audit_of(report.nodeid)
         audit.records += found
         audit.errors += report.failed and not found

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.names import require_name
+from pytest_fragility.quoting import shown
 from pytest_fragility.recipes.architectures import Architecture
 from pytest_fragility.recipes.fingerprints import code_fingerprint
 
@@ -53,6 +55,11 @@ class Factory(Architecture):
         _require_factory(self.build)
         set_field = object.__setattr__
         set_field(self, "name", self.name or _name_of(self.build))
+        require_name(self.name, "architecture", SettingsError)
+        if not isinstance(self.version, str):
+            raise SettingsError(
+                f"architecture {self.name}: version={shown(self.version)}, expected a text"
+            )
         set_field(self, "fingerprint", self.version or code_fingerprint(self.build))
         self._arguments((1,), 2)
 
@@ -92,7 +99,7 @@ def _require_factory(build: Any) -> None:
         )
     if not callable(build):
         raise SettingsError(
-            f"Factory.build={build!r}: expected a function that returns a new torch.nn.Module"
+            f"Factory.build={shown(build)}: expected a function that returns a new torch.nn.Module"
         )
 
 

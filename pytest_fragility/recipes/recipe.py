@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.quoting import shown
 from pytest_fragility.recipes.architectures import ARCHITECTURES, HE_NORMAL, MLP, Architecture
 from pytest_fragility.recipes.factories import OWN, Factory
 from pytest_fragility.recipes.optimizers import (
@@ -169,7 +170,7 @@ def _as_architecture(value: Any) -> Architecture:
         return ARCHITECTURES[value]()
     if not callable(value):
         raise SettingsError(
-            f"Recipe.architecture={value!r}: expected an architecture such as "
+            f"Recipe.architecture={shown(value)}: expected an architecture such as "
             f"MLP(hidden=(64, 64)), one of the names {', '.join(ARCHITECTURES)}, or a function "
             "that returns a new torch.nn.Module"
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.quoting import shown
 from pytest_fragility.reprs import PrintsItsRepr
 
 
@@ -18,36 +20,61 @@ class Rule(NamedTuple):
     words: str
 
 
-def _is_number(value: Any) -> bool:
-    is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)
+# far above what can be trained, and far below what overflows somewhere inside
+LARGEST_COUNT = 10**9
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite real number that a float can hold."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def is_whole(value: Any, least: int, most: int = LARGEST_COUNT) -> bool:
+    """Return whether a value is a whole number between two others, these included."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        return False
+    return least <= int(value) <= most
+
+
+# a recipe is written as JSON, which knows no numbers of NumPy
+def _is_plain_number(value: Any) -> bool:
+    return isinstance(value, int | float) and is_number(value)
+
+
+def _is_plain_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and is_whole(value, least)
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return _is_plain_whole(value, 1)
 
 
 def _is_fraction(value: Any) -> bool:
-    return _is_number(value) and 0 <= value < 1
+    return _is_plain_number(value) and 0 <= value < 1
 
 
-POSITIVE = Rule(lambda value: _is_number(value) and value > 0, "a positive number")
-NOT_NEGATIVE = Rule(lambda value: _is_number(value) and value >= 0, "zero or more")
+POSITIVE = Rule(lambda value: _is_plain_number(value) and value > 0, "a positive number")
+NOT_NEGATIVE = Rule(lambda value: _is_plain_number(value) and value >= 0, "zero or more")
 FRACTION = Rule(_is_fraction, "a number in [0, 1)")
 FRACTIONS = Rule(
     lambda value: isinstance(value, tuple) and len(value) == 2 and all(map(_is_fraction, value)),
     "two numbers in [0, 1)",
 )
-COUNT = Rule(_is_count, "a whole number, at least 1")
+COUNT = Rule(_is_count, "a whole number, at least 1 and at most 1,000,000,000")
 COUNTS = Rule(
     lambda value: isinstance(value, tuple) and all(map(_is_count, value)),
-    "a tuple of positive integers, such as (64, 64)",
+    "a tuple of positive integers up to 1,000,000,000, such as (64, 64)",
 )
 
 
 WHOLE = Rule(
-    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-    "a whole number, zero or more",
+    lambda value: _is_plain_whole(value, 0),
+    "a whole number, zero or more and at most 1,000,000,000",
 )
 
 
@@ -68,7 +95,9 @@ def check(part: object, **rules: Rule) -> None:
     for name, rule in rules.items():
         value = getattr(part, name)
         if not rule.holds(value):
-            raise SettingsError(f"{type(part).__name__}.{name}={value!r}: expected {rule.words}")
+            raise SettingsError(
+                f"{type(part).__name__}.{name}={shown(value)}: expected {rule.words}"
+            )
 
 
 class ShortRepr(PrintsItsRepr):

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from pytest_fragility.recipes.rules import COUNT, POSITIVE, Rule, ShortRepr, check, named
+from pytest_fragility.recipes.rules import COUNT, POSITIVE, Rule, ShortRepr, check, is_number, named
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -48,12 +48,13 @@ class StoppingRule(ShortRepr):
             step_limit=COUNT,
             overtime=POSITIVE,
         )
-        at_least_one = Rule(lambda value: value >= 1, "1, or a larger number")
+        at_least_one = Rule(lambda value: 1 <= value <= 10_000, "a number from 1 to 10,000")
         check(self, overtime=at_least_one)
 
     def with_overtime(self, times: float) -> StoppingRule:
         """Return the rule that goes on for so many times the steps that this one takes."""
-        return dataclasses.replace(self, overtime=self.overtime * times)
+        overtime = self.overtime * times if is_number(times) else times
+        return dataclasses.replace(self, overtime=overtime)
 
     def last_step(self, target_step: int) -> int:
         """Return the step at which a training ends that reached the target at `target_step`.

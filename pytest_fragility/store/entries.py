@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
+from pytest_fragility.store.validation import read_record, require_states
 
 WEIGHTS, INITIAL = "weights/", "initial/"
 BUFFERS, INITIAL_BUFFERS = "buffers/", "initial buffers/"
@@ -72,20 +73,14 @@ def decode(data: bytes, run: Run) -> TrainedRun:
     """
     require_checksum(data)
     try:
-        metadata = read_metadata(data)
-        record = TrainingRecord(**json.loads(metadata["record"]))
-        if identity_of(metadata) != json.loads(json.dumps(run.identity)):
-            raise DamagedEntryError("it is another run's")
+        record = read_record(read_metadata(data), run)
         tensors = load(data)
         state = NetworkState(_strip(tensors, WEIGHTS), _strip(tensors, BUFFERS))
         initial = NetworkState(_strip(tensors, INITIAL), _strip(tensors, INITIAL_BUFFERS))
+        require_states(state, initial, run, record.diverged)
         mistaken = _unpack(tensors[MISTAKEN], record)
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise DamagedEntryError(str(error)) from error
-    if not state.weights or state.weights.keys() != initial.weights.keys():
-        raise DamagedEntryError("its weights are missing")
-    if state.buffers.keys() != initial.buffers.keys():
-        raise DamagedEntryError("its buffers are missing")
     return TrainedRun(run, state, initial, record, mistaken)
 
 

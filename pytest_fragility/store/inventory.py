@@ -93,7 +93,7 @@ def stored_files(runs_folder: Path) -> Iterator[Path]:
     """Yield the files of entries."""
     for shelf in sorted(runs_folder.glob("??")):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(shelf) as files:
-            yield from (Path(file.path) for file in files if not file.is_dir())
+            yield from (Path(file.path) for file in files)
 
 
 def key_of_file(path: Path) -> str:

@@ -13,14 +13,18 @@ from pathlib import Path
 from filelock import FileLock
 
 from pytest_fragility.errors import StoreError
+from pytest_fragility.quoting import printable
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.sharing import own_share
-from pytest_fragility.store.entries import DamagedEntryError, decode, encode
+from pytest_fragility.store.entries import decode, encode
+from pytest_fragility.store.validation import require_readable
 
 # of what stands in an entry: another version's entries stand in a folder of their own
 FORMAT = 2
 RUNS = f"runs-{FORMAT}"
 DAMAGED, UNFINISHED = "damaged", "unfinished"
+# the first is that of the first format
+OWN_FOLDERS = ("runs", RUNS, DAMAGED, UNFINISHED)
 LOCK = "training.lock"
 SUFFIX = ".safetensors"
 
@@ -32,6 +36,7 @@ MARKS = {"CACHEDIR.TAG": CACHEDIR_TAG, ".gitignore": "*\n"}
 
 IS_FULL = {errno.ENOSPC, errno.EDQUOT}
 IS_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+HAS_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 # seconds: nothing takes as long to be written
 CERTAINLY_LEFT = 3600.0
 # seconds: how exactly it is known when a run was last used
@@ -99,6 +104,11 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Let one process at a time train: the others wait, then find the runs stored.
 
+        Raises
+        ------
+        StoreError
+            If the lock's file is none.
+
         Warns
         -----
         NotStoredWarning
@@ -129,17 +139,16 @@ class Store:
         """
         path = self.path(key)
         try:
-            data = path.read_bytes()
+            require_readable(path, run)
+            trained = decode(path.read_bytes(), run)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError(f"cannot read the trained run {path}: {error}") from error
-        try:
-            trained = decode(data, run)
-        except DamagedEntryError as error:
+        except ValueError as error:
             warnings.warn(
-                f"stored run {path.name} is damaged ({error}); {self.set_aside(path)}, training it "
-                "again",
+                f"stored run {path.name} is damaged ({printable(str(error))}); "
+                f"{self.set_aside(path)}, training it again",
                 DamagedEntryWarning,
                 stacklevel=2,
             )
@@ -149,6 +158,11 @@ class Store:
 
     def save(self, trained: TrainedRun, key: str) -> None:
         """Keep a trained run under its key.
+
+        Raises
+        ------
+        StoreError
+            If it would be written elsewhere, by a link.
 
         Warns
         -----
@@ -161,12 +175,15 @@ class Store:
         temporary = self.folder / UNFINISHED / f"{key}.{os.getpid()}"
         try:
             path.parent.mkdir(exist_ok=True)
+            _require_no_link(path.parent)
             try:
                 temporary.write_bytes(encode(trained))
                 temporary.replace(path)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
+        except StoreError:
+            raise
         except OSError as error:
             self._stop_keeping(error)
 
@@ -199,6 +216,8 @@ class Store:
         if isinstance(error, OSError) and error.errno in IS_FULL | IS_READ_ONLY:
             self._stop_keeping(error)
             return
+        if isinstance(error, OSError) and error.errno not in HAS_NO_LOCKS:
+            raise StoreError(f"cannot lock {self.folder / LOCK}: {error}; delete it") from error
         self._tell(
             UnlockedStoreWarning,
             f"the file system of {self.folder} has no locks ({error}): processes that run at the "
@@ -248,12 +267,21 @@ def _note_use(path: Path) -> None:
 
 def _require_own_folder(folder: Path) -> None:
     """Refuse a folder that holds something else: everything in a cache may be deleted."""
+    for name in (*MARKS, *OWN_FOLDERS, LOCK):
+        _require_no_link(folder / name)
     if (folder / "CACHEDIR.TAG").exists():
         return
-    own = {*MARKS, RUNS, "runs", DAMAGED, UNFINISHED, LOCK}
-    foreign = sorted({entry.name for entry in folder.iterdir()} - own)
+    foreign = sorted({entry.name for entry in folder.iterdir()} - {*MARKS, *OWN_FOLDERS, LOCK})
     if foreign:
         raise StoreError(
             f"cannot keep trained runs in {folder}: it holds other files ({foreign[0]}); "
             "name a folder of its own with --fragility-cache-dir"
+        )
+
+
+def _require_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise StoreError(
+            f"cannot keep trained runs: {path} is a symbolic link, through which files elsewhere "
+            "would be written; delete it"
         )

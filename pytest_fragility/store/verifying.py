@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_fragility.store.entries import DamagedEntryError, read_metadata, require_checksum
+from pytest_fragility.store.entries import read_metadata, require_checksum
 from pytest_fragility.store.inventory import stored_files
 from pytest_fragility.store.store import RUNS, Store
+from pytest_fragility.store.validation import require_plain_file
+
+# bytes: more than the weights of any network that is trained in families
+LARGEST = 1 << 32
 
 
 def verify(store: Store) -> Iterator[tuple[Path, str | None]]:
@@ -16,15 +20,15 @@ def verify(store: Store) -> Iterator[tuple[Path, str | None]]:
     Entries that are damaged are set aside.
     """
     for path in stored_files(store.folder / RUNS):
+        reason = None
         try:
+            require_plain_file(path, LARGEST)
             data = path.read_bytes()
+            require_checksum(data)
+            read_metadata(data)
         except FileNotFoundError:
             # another process has removed it
             continue
-        reason = None
-        try:
-            require_checksum(data)
-            read_metadata(data)
-        except DamagedEntryError as error:
+        except ValueError as error:
             reason = f"{error}; {store.set_aside(path)}"
         yield path, reason

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.quoting import shown
+from pytest_fragility.recipes.rules import is_whole
 from pytest_fragility.tasks.task import Task, TaskData
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def with_classes(task: Task, classes: Sequence[int]) -> Task:
         which has to come last; when the data are read, if the task has no such class.
     """
     _require_no_noise(task)
+    _require_class_numbers(classes)
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise TaskError(f"classes {list(classes)!r}: expected at least two, each once")
 
@@ -79,6 +82,9 @@ def with_binary_split(task: Task, positive: Iterable[int] | None = None) -> Task
         classes do not make two parts.
     """
     _require_no_noise(task)
+    if positive is not None:
+        positive = list(positive)
+        _require_class_numbers(positive)
     chosen = None if positive is None else sorted(set(positive))
 
     def change(data: TaskData) -> TaskData:
@@ -103,6 +109,12 @@ def with_binary_split(task: Task, positive: Iterable[int] | None = None) -> Task
 
     name = "binary" if chosen is None else f"binary-{'-'.join(map(str, chosen))}"
     return task.changed(name, change)
+
+
+def _require_class_numbers(classes: Iterable[Any]) -> None:
+    for one in classes:
+        if not is_whole(one, 0):
+            raise TaskError(f"class {shown(one)}: expected a class number, 0 or more")
 
 
 def _require_no_noise(task: Task) -> None:

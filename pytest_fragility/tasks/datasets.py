@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks.splits import held_out
-from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData, as_array
+from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData, as_array, require_room
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -103,7 +103,7 @@ def _read(
 
     inputs: list[npt.NDArray[Any]] = []
     labels: list[Any] = []
-    for place in range(len(dataset)):
+    for place in range(_length(name, dataset)):
         sample, label = _parts(name, dataset[place], keys, place)
         values = _values(sample, f"task {name!r}, item {place}")
         if inputs and values.shape != inputs[0].shape:
@@ -111,11 +111,21 @@ def _read(
                 f"task {name!r}: inputs of two shapes: {inputs[0].shape} at item 0, "
                 f"{values.shape} at item {place}; resize them to one"
             )
+        if not inputs:
+            require_room(values.size * _length(name, dataset), f"task {name!r}")
         inputs.append(values)
         labels.append(_class_number(label, f"task {name!r}, item {place}"))
     if not inputs:
         raise TaskError(f"task {name!r}: the data set has no items")
     return np.stack(inputs), np.asarray(labels)
+
+
+def _length(name: str, dataset: Any) -> int:
+    try:
+        return len(dataset)
+    # what Python says of a negative length, and of one that no list can have
+    except (ValueError, OverflowError) as error:
+        raise TaskError(f"task {name!r}: the data set's length: {error}") from error
 
 
 def _parts(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import struct
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.quoting import shown
+from pytest_fragility.tasks.files import opened, read_at_most
 from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 DATA_VARIABLE = "PYTEST_FRAGILITY_DATA"
 USUAL_ROOTS = ("data", "/usr/share/datasets")
 UNSIGNED_BYTES = 0x08
+MOST_DIMENSIONS = 4
+# as 32-bit numbers, four times as much: what a task may have
+LARGEST_BYTES = 1 << 32
 
 PARTS = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
 
@@ -62,9 +65,12 @@ def from_idx_folder(
     Raises
     ------
     TaskError
-        When the data are read: if a file is missing, cut short or not in the format.
+        If the folder cannot be one; when the data are read, if a file is missing, cut short or not
+        in the format.
     """
     root = Path(folder)
+    if "\0" in str(root):
+        raise TaskError(f"folder {shown(str(root))}: a path cannot hold null characters")
 
     def load() -> TaskData:
         return _load(_files(root, prefix), subsets, allow_missing_classes)
@@ -235,24 +241,33 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     Raises
     ------
     TaskError
-        If the file cannot be read, is of another type, or has not as many entries as it says.
+        If the file cannot be read, is of another type, or has not as many entries as it says, or
+        more than 4 GB of them.
     """
     import numpy as np
 
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise TaskError(f"{path}: cannot be read ({error}); get the file again") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTES:
-        raise TaskError(f"{path}: not an IDX file of unsigned bytes (it starts {content[:4]!r})")
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    shape = struct.unpack(f">{dimensions}I", content[4:start]) if len(content) >= start else ()
-    if len(shape) != dimensions or math.prod(shape) != len(content) - start:
+    with opened(path) as file:
+        start = file.read(4)
+        if len(start) < 4 or start[:2] != b"\0\0" or start[2] != UNSIGNED_BYTES:
+            raise TaskError(f"{path}: not an IDX file of unsigned bytes (it starts {start!r})")
+        dimensions = start[3]
+        if not 1 <= dimensions <= MOST_DIMENSIONS:
+            raise TaskError(
+                f"{path}: says it has {dimensions} dimensions; expected 1 to {MOST_DIMENSIONS}"
+            )
+        sizes = file.read(4 * dimensions)
+        shape = struct.unpack(f">{dimensions}I", sizes) if len(sizes) == 4 * dimensions else (0,)
+        size = math.prod(shape)
+        if size > LARGEST_BYTES:
+            raise TaskError(
+                f"{path}: says it has shape {shape}, which is {size / 1e9:,.0f} GB; expected at "
+                f"most {LARGEST_BYTES / 1e9:.0f} GB"
+            )
+        # one more than it says, so that a longer file shows
+        content = read_at_most(file, size + 1)
+    if len(sizes) != 4 * dimensions or len(content) != size:
+        many = f"more than {size}" if len(content) > size else f"{len(content)}"
         raise TaskError(
-            f"{path}: says it has shape {shape} and has {max(0, len(content) - start)} entries; "
-            "get the file again"
+            f"{path}: says it has shape {shape} and has {many} entries; get the file again"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)

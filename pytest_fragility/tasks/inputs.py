@@ -7,6 +7,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.quoting import shown
+from pytest_fragility.recipes.rules import is_number, is_whole
 from pytest_fragility.tasks.task import Task, TaskData, number_in_name
 
 if TYPE_CHECKING:
@@ -91,8 +93,10 @@ def with_input_noise(task: Task, deviation: float, *, test: bool = False) -> Tas
     TaskError
         If `deviation` is negative or not finite.
     """
-    if not 0 <= deviation < math.inf:
-        raise TaskError(f"input noise {deviation!r}: expected a standard deviation, zero or more")
+    if not is_number(deviation) or deviation < 0:
+        raise TaskError(
+            f"input noise {shown(deviation)}: expected a standard deviation, zero or more"
+        )
     if deviation == 0:
         return task
 
@@ -132,8 +136,8 @@ def with_fewer_dimensions(task: Task, dimensions: int) -> Task:
     TaskError
         If `dimensions` is not positive, or, when the data are read, larger than there are.
     """
-    if dimensions < 1:
-        raise TaskError(f"dimensions {dimensions!r}: expected at least 1")
+    if not is_whole(dimensions, 1):
+        raise TaskError(f"dimensions {shown(dimensions)}: expected at least 1, a whole number")
 
     def change(data: TaskData) -> TaskData:
         from pytest_fragility.randomness import derive_generator

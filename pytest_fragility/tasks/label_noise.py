@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.quoting import shown
+from pytest_fragility.recipes.rules import is_number
 from pytest_fragility.tasks.task import Task, TaskData, number_in_name
 
 
@@ -29,8 +31,8 @@ def with_label_noise(task: Task, fraction: float) -> Task:
     TaskError
         If `fraction` is outside [0, 1].
     """
-    if not 0 <= fraction <= 1:
-        raise TaskError(f"label noise {fraction!r}: expected a fraction in [0, 1]")
+    if not is_number(fraction) or not 0 <= fraction <= 1:
+        raise TaskError(f"label noise {shown(fraction)}: expected a fraction in [0, 1]")
     if fraction == 0:
         return task
 

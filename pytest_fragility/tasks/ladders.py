@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.names import require_name
+from pytest_fragility.quoting import shown
 from pytest_fragility.tasks.label_noise import with_label_noise
 from pytest_fragility.tasks.named import get_task
 from pytest_fragility.tasks.task import Task
@@ -31,7 +33,7 @@ class Ladder:
     Raises
     ------
     TaskError
-        If there are fewer than two tasks, or two of one name.
+        If the name cannot be shown, there are fewer than two tasks, or two of one name.
 
     Examples
     --------
@@ -42,9 +44,16 @@ class Ladder:
     tasks: Sequence[Task]
 
     def __post_init__(self) -> None:
+        require_name(self.name, "ladder", TaskError)
+        if not isinstance(self.tasks, Iterable):
+            raise TaskError(
+                f"ladder {self.name!r}: expected at least two tasks, got {shown(self.tasks)}"
+            )
         object.__setattr__(self, "tasks", tuple(self.tasks))
         if not all(isinstance(task, Task) for task in self.tasks) or len(self.tasks) < 2:
-            raise TaskError(f"ladder {self.name!r}: expected at least two tasks, got {self.tasks}")
+            raise TaskError(
+                f"ladder {self.name!r}: expected at least two tasks, got {shown(self.tasks)}"
+            )
         names = [task.name for task in self.tasks]
         twice = [name for name in names if names.count(name) > 1]
         if twice:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.names import require_name
 from pytest_fragility.tasks.classes import with_binary_split, with_classes
 from pytest_fragility.tasks.digits import digits
 from pytest_fragility.tasks.idx import EMNIST_SPLITS, FOLDERS, installed
@@ -31,19 +32,20 @@ TASKS: dict[str, Callable[[], Task]] = {
 INSTALLED = [name for name in FOLDERS if name != "emnist"]
 INSTALLED += [f"emnist-{split}" for split in EMNIST_SPLITS]
 
+_WHOLE = r"[0-9]{1,9}"
+_NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:e-?[0-9]+)?"
+_CLASSES = rf"{_WHOLE}(?:-{_WHOLE})*"
+
 # how names spell tasks with numbers; what stands in brackets is handed on
 NUMBERED: dict[str, Callable[..., Task]] = {
-    r"teacher-linear()(?:-in-(\d+))?": lambda _, inputs: linear_teacher(**_inputs(inputs)),
-    r"teacher-relu-(\d+)(?:-in-(\d+))?": lambda depth, inputs: relu_teacher(
+    rf"teacher-linear()(?:-in-({_WHOLE}))?": lambda _, inputs: linear_teacher(**_inputs(inputs)),
+    rf"teacher-relu-({_WHOLE})(?:-in-({_WHOLE}))?": lambda depth, inputs: relu_teacher(
         int(depth), **_inputs(inputs)
     ),
-    r"parity-(\d+)(?:-in-(\d+))?": lambda relevant, inputs: sparse_parity(
+    rf"parity-({_WHOLE})(?:-in-({_WHOLE}))?": lambda relevant, inputs: sparse_parity(
         int(relevant), **_inputs(inputs)
     ),
 }
-
-_NUMBER = r"\d+(?:\.\d*)?(?:e-?\d+)?"
-_CLASSES = r"\d+(?:-\d+)*"
 
 # how names spell each operation; what stands in brackets is handed on
 OPERATIONS: dict[str, Callable[..., Task]] = {
@@ -55,7 +57,7 @@ OPERATIONS: dict[str, Callable[..., Task]] = {
     rf"input-noise-({_NUMBER})-test": lambda task, size: with_input_noise(
         task, float(size), test=True
     ),
-    r"dimensions-(\d+)": lambda task, kept: with_fewer_dimensions(task, int(kept)),
+    rf"dimensions-({_WHOLE})": lambda task, kept: with_fewer_dimensions(task, int(kept)),
     rf"classes-({_CLASSES})": lambda task, kept: with_classes(task, _numbers(kept)),
     "binary": with_binary_split,
     rf"binary-({_CLASSES})": lambda task, ones: with_binary_split(task, _numbers(ones)),
@@ -64,7 +66,6 @@ OPERATIONS: dict[str, Callable[..., Task]] = {
 }
 
 
-@cache
 def get_task(name: str) -> Task:
     """Return a built-in task by name, such as ``digits`` or ``mnist-5k+binary+label-noise-0.2``.
 
@@ -75,6 +76,13 @@ def get_task(name: str) -> Task:
     TaskError
         If there is no such task or operation.
     """
+    if name != "":
+        require_name(name, "task", TaskError)
+    return _named_task(name)
+
+
+@cache
+def _named_task(name: str) -> Task:
     base, *operations = name.split("+")
     task = _base(base, name)
     for operation in operations:

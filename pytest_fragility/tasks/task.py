@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.errors import TaskError
+from pytest_fragility.errors import FragilityError, TaskError
+from pytest_fragility.names import require_name
+from pytest_fragility.quoting import error_text, shown
+from pytest_fragility.recipes.rules import is_whole
 from pytest_fragility.reprs import PrintsItsRepr
 
 if TYPE_CHECKING:
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
 
     Inputs = npt.NDArray[Any]
     Labels = npt.NDArray[Any]
+
+# of all inputs of one part, as 32-bit numbers: what a machine can hold beside its networks
+LARGEST_BYTES = 1 << 34
+LARGEST_CLASSES = 1_000_000
 
 STRATIFIED, RANDOM = "stratified", "random"
 SUBSETS = (STRATIFIED, RANDOM)
@@ -81,10 +88,15 @@ class TaskData:
                 f"inputs of two shapes: train {train_shape}, test {test_shape}; expected the same"
             )
         if self.subsets not in SUBSETS:
-            raise TaskError(f"subsets={self.subsets!r}: expected one of {', '.join(SUBSETS)}")
+            raise TaskError(f"subsets={shown(self.subsets)}: expected one of {', '.join(SUBSETS)}")
         strata = self.train_labels
         if self.strata is not None:
             strata = np.ascontiguousarray(_whole_numbers(self.strata, "strata"))
+        if not is_whole(self.classes, 0, LARGEST_CLASSES):
+            raise TaskError(
+                f"classes={shown(self.classes)}: expected a whole number up to "
+                f"{LARGEST_CLASSES:,}, or 0 to count them"
+            )
         object.__setattr__(self, "classes", int(self.classes))
         object.__setattr__(self, "allow_missing_classes", bool(self.allow_missing_classes))
         if strata.shape != self.train_labels.shape:
@@ -106,6 +118,11 @@ class TaskData:
                     f"test_labels: class {never[0]} never occurs among the training pool's labels "
                     f"({self.train_labels.min()} to {self.train_labels.max()}); count classes from "
                     "0 in both parts, or say classes=..."
+                )
+            if largest >= LARGEST_CLASSES:
+                raise TaskError(
+                    f"train_labels: label {largest}, expected classes counted from 0 and below "
+                    f"{LARGEST_CLASSES:,}"
                 )
             object.__setattr__(self, "classes", largest + 1)
         elif largest >= self.classes:
@@ -139,11 +156,17 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
     Raises
     ------
     TaskError
-        If the values are of several shapes.
+        If the values are of several shapes, or a tensor is sparse or has no values.
     """
     import numpy as np
 
-    plain = _without_tensors(values)
+    try:
+        plain = _without_tensors(values)
+    # torch's errors for sparse tensors and for those without values
+    except (TypeError, NotImplementedError, RuntimeError) as error:
+        raise TaskError(f"{name}: expected dense values; {error_text(error)}") from error
+    if np.ma.isMaskedArray(plain):
+        raise TaskError(f"{name}: a masked array, whose masked values are none; fill them first")
     try:
         return np.asarray(plain)
     except ValueError:
@@ -187,8 +210,19 @@ def _finite_numbers(inputs: Any, name: str) -> Inputs:
     array = as_array(inputs, name)
     if array.dtype.kind not in "biuf":
         raise TaskError(f"{name}: expected numbers, got values of type {array.dtype}")
+    require_room(array.size, name)
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def require_room(entries: int, name: str) -> None:
+    """Raise a TaskError where so many entries would take more memory than a task may."""
+    size = 4 * entries
+    if size > LARGEST_BYTES:
+        raise TaskError(
+            f"{name}: {entries:,} numbers take {size / 1e9:,.0f} GB; expected at most "
+            f"{LARGEST_BYTES / 1e9:,.0f} GB; hand over fewer samples"
+        )
 
 
 def _whole_numbers(labels: Any, name: str) -> Labels:
@@ -241,6 +275,11 @@ class Task(PrintsItsRepr):
     code
         Code that makes it, which its repr shows; filled in for tasks that have a name of their own.
 
+    Raises
+    ------
+    TaskError
+        If the name is no text of one line, or `load` no function.
+
     Examples
     --------
     >>> task = Task("mine", lambda: TaskData(train_x, train_y, test_x, test_y))
@@ -251,13 +290,26 @@ class Task(PrintsItsRepr):
     clean: Task | None = None
     code: str = ""
 
+    def __post_init__(self) -> None:
+        require_name(self.name, "task", TaskError)
+        if not callable(self.load):
+            raise TaskError(
+                f"task {self.name!r}: load={shown(self.load)}, expected a function without "
+                "arguments that returns TaskData"
+            )
+
     def __repr__(self) -> str:
         return self.code or f"Task({self.name!r}, {self.load!r})"
 
     @cached_property
     def data(self) -> TaskData:
         """The arrays, read on first use."""
-        data = self.load()
+        try:
+            data = self.load()
+        except FragilityError:
+            raise
+        except Exception as error:
+            raise TaskError(f"task {self.name!r}: load() raised {error_text(error)}") from error
         if not isinstance(data, TaskData):
             raise TaskError(
                 f"task {self.name!r}: load() returned {type(data).__name__}, expected TaskData"

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.quoting import shown
+from pytest_fragility.recipes.rules import is_whole
 from pytest_fragility.tasks.task import Task, TaskData
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 POOL_SIZE, TEST_SIZE = 4000, 2000
 DIMENSIONS = 20
 WIDTH = 32
+# of a pool that is drawn and kept in memory
+MOST_DIMENSIONS = 100_000
+MOST_LAYERS = 1_000
 
 Sampler = Callable[[Any, int], Any]
 
@@ -60,8 +65,10 @@ def relu_teacher(depth: int, *, dimensions: int = DIMENSIONS) -> Task:
     TaskError
         If there are no layers or no inputs.
     """
-    if depth < 1:
-        raise TaskError(f"depth {depth!r}: expected at least one hidden layer")
+    if not is_whole(depth, 1, MOST_LAYERS):
+        raise TaskError(
+            f"depth {shown(depth)}: expected at least one hidden layer and at most {MOST_LAYERS:,}"
+        )
     return _teacher(f"teacher-relu-{depth}{_suffix(dimensions)}", dimensions, depth)
 
 
@@ -84,8 +91,9 @@ def sparse_parity(relevant: int, *, dimensions: int = DIMENSIONS) -> Task:
     TaskError
         If k is not between 1 and the number of inputs.
     """
-    if not 1 <= relevant <= dimensions:
-        raise TaskError(f"parity of {relevant!r} entries: expected between 1 and {dimensions}")
+    _require_dimensions(dimensions)
+    if not is_whole(relevant, 1, dimensions):
+        raise TaskError(f"parity of {shown(relevant)} entries: expected between 1 and {dimensions}")
 
     def load() -> TaskData:
         inputs = _generator("signs", dimensions).choice([-1.0, 1.0], size=_shape(dimensions))
@@ -94,9 +102,16 @@ def sparse_parity(relevant: int, *, dimensions: int = DIMENSIONS) -> Task:
     return Task(f"parity-{relevant}{_suffix(dimensions)}", load)
 
 
+def _require_dimensions(dimensions: int) -> None:
+    if not is_whole(dimensions, 1, MOST_DIMENSIONS):
+        raise TaskError(
+            f"dimensions {shown(dimensions)}: expected at least one input and at most "
+            f"{MOST_DIMENSIONS:,}"
+        )
+
+
 def _teacher(name: str, dimensions: int, depth: int) -> Task:
-    if dimensions < 1:
-        raise TaskError(f"dimensions {dimensions!r}: expected at least one input")
+    _require_dimensions(dimensions)
 
     def load() -> TaskData:
         import numpy as np

@@ -12,6 +12,7 @@ from importlib import resources
 import torch
 
 from pytest_fragility.networks import build_network
+from pytest_fragility.quoting import printable
 from pytest_fragility.recipes import Factory, StoppingRule
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.training.crew import Crew
@@ -86,7 +87,7 @@ def _warn_of_slow_architectures(runs: Sequence[Run]) -> None:
         if form.kind == ONE_AT_A_TIME:
             warnings.warn(
                 f"networks with the architecture {run.recipe.architecture} are trained one at a "
-                f"time, which takes longer, since {form.reason}",
+                f"time, which takes longer, since {printable(form.reason)}",
                 OneAtATimeWarning,
                 stacklevel=3,
             )
@@ -99,7 +100,7 @@ def _can_be_sent(runs: Sequence[Run]) -> bool:
         if reason:
             warnings.warn(
                 f"the function of the architecture {factory} cannot be sent to other processes, so "
-                f"that all trainings share this one: {reason}",
+                f"that all trainings share this one: {printable(reason)}",
                 InOneProcessWarning,
                 stacklevel=3,
             )

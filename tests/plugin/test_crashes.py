@@ -55,11 +55,12 @@ def test_networks_can_be_asked_for_while_a_test_runs(project: Project) -> None:
     project.run("--fragility").assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("folder", ["", "."])
+@pytest.mark.parametrize("folder", [".", "../{name}"])
 def test_the_project_itself_is_no_cache(project: Project, folder: str) -> None:
     """A folder with other files in it is refused before anything is written there."""
     project.audit("falling")
-    result = project.run("--fragility", f"--fragility-cache-dir={folder}", "--tb=short")
+    place = folder.format(name=project.path.name)
+    result = project.run("--fragility", f"--fragility-cache-dir={place}", "--tb=short")
     result.assert_outcomes(failed=7)
     assert "it holds other files" in result.stdout.str()
     assert not (project.path / ".gitignore").exists()

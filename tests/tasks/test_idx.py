@@ -188,7 +188,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, length: int) -> None:
 def test_a_file_with_entries_too_many_is_refused(tmp_path: Path) -> None:
     """The error shows the shape it says and the entries it has."""
     path = write(tmp_path / "long-ubyte", idx_bytes(ARRAY) + b"\0")
-    with pytest.raises(TaskError, match=r"long-ubyte: .*\(2, 3, 4\) and has 25 entries"):
+    with pytest.raises(TaskError, match=r"long-ubyte: .*\(2, 3, 4\) and has more than 24 entries"):
         read_idx(path)
 
 
@@ -205,7 +205,7 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, start: bytes) -> No
 def test_shapes_of_any_size_are_compared_exactly(tmp_path: Path) -> None:
     """A product of dimensions that would wrap around to the number of entries is refused."""
     header = struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 4)
-    with pytest.raises(TaskError, match="and has 0 entries"):
+    with pytest.raises(TaskError, match="expected at most 4 GB"):
         read_idx(write(tmp_path / "huge-ubyte", header))
 
 

@@ -106,7 +106,7 @@ def test_global_random_states_survive_a_generator_that_fails(
 
     monkeypatch.setattr(data, "make_dataset", fail)
     python, legacy, torchs = random_states
-    with pytest.raises(RuntimeError, match="broken"):
+    with pytest.raises(TaskError, match="task 'mnist-1d': load\\(\\) raised RuntimeError: broken"):
         _ = mnist_1d().data
     assert random.getstate() == python
     np.testing.assert_equal(np.random.get_state(), legacy)  # noqa: NPY002

@@ -1,0 +1,43 @@
+"""Reading data files that may hold anything: never more of them than was said."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pytest_fragility.errors import TaskError
+
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading, unpacked where its name ends in ``.gz``.
+
+    Raises
+    ------
+    TaskError
+        If it cannot be opened; and for what goes wrong while it is read.
+    """
+    try:
+        if not path.is_file():
+            raise FileNotFoundError("there is no such file")
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield cast(BinaryIO, file)
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, TaskError):
+            raise
+        raise TaskError(f"{path}: cannot be read ({error}); get the file again") from error
+
+
+def read_at_most(file: BinaryIO, size: int) -> bytes:
+    """Return up to `size` bytes; memory is taken as they come, not as they are announced."""
+    parts = []
+    while size > 0 and (part := file.read(min(size, _CHUNK))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
