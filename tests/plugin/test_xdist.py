@@ -162,7 +162,7 @@ def test_a_crash_ends_one_test(project: Project) -> None:
     assert "crashed while running 'test_audit.py::test_audit[" in result.stdout.str()
     lines = summary(result)
     assert lines[0] == "crashing on blobs: inconclusive"
-    assert any("1 checks ended in an error" in line for line in lines)
+    assert any("1 check ended in an error" in line for line in lines)
     assert len(noted(project, "saved.txt")) == 2 * BASELINE_RUNS
     assert not left_over(project)
 
