@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_fragility.curves.own_noise import OwnNoise
-from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.measures.remote import measured
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurve
@@ -35,8 +35,8 @@ def find_own_noise(measure: Measure, family: Family, curve: LearningCurve) -> Ow
         If the measure fails.
     """
     name, recipe, scale = curve.name, curve.recipe, curve.scale
-    smallest = evaluate(measure, name, family, recipe, scale=scale, sizes=family.sizes[:1], draw=1)
+    smallest = measured(measure, name, family, recipe, scale=scale, sizes=family.sizes[:1], draw=1)
     if (smallest == curve.values[:1]).all():
         return None
-    again = evaluate(measure, name, family, recipe, scale=scale, draw=1)
+    again = measured(measure, name, family, recipe, scale=scale, draw=1)
     return OwnNoise.from_draws(curve, replace(curve, values=again))

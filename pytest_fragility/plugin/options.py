@@ -135,6 +135,7 @@ OPTIONS = (
 MEASURE_KEY = "fragility_measure"
 LOCATE_KEY = "fragility_locate"
 DURATIONS_KEY = "fragility_durations"
+DASK_KEY = "fragility_dask"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -170,6 +171,11 @@ def add_options(parser: pytest.Parser) -> None:
         help=measure,
     )
     parser.addini(MEASURE_KEY, measure, type="args", default=[])
+    dask = "train and measure on the Dask cluster whose scheduler has this address"
+    group.addoption(
+        "--fragility-dask", default=None, dest=DASK_KEY, metavar="tcp://HOST:PORT", help=dask
+    )
+    parser.addini(DASK_KEY, dask, type="string", default=None)
     for option in OPTIONS:
         group.addoption(
             option.flag,
@@ -195,6 +201,11 @@ def shows_durations(config: pytest.Config) -> bool:
 def measures_to_audit(config: pytest.Config) -> list[str]:
     """Return ``module:function`` of every measure named outside of test files."""
     return list(config.getoption(MEASURE_KEY) or config.getini(MEASURE_KEY))
+
+
+def dask_address(config: pytest.Config) -> str | None:
+    """Return the address of the Dask cluster to work on; None where there is none."""
+    return config.getoption(DASK_KEY) or config.getini(DASK_KEY) or None
 
 
 def command_line_settings(config: pytest.Config) -> dict[str, Any]:
@@ -242,8 +253,13 @@ def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
 
 def given_flags(config: pytest.Config) -> list[str]:
     """Return the options that the command line gave, to be repeated in a rerun command."""
-    return [
+    given = [
         f"{option.flag}={config.getoption(option.key)}"
         for option in OPTIONS
         if config.getoption(option.key) is not None
-    ] + (["--fragility-locate"] if config.getoption(LOCATE_KEY) else [])
+    ]
+    if config.getoption(LOCATE_KEY):
+        given.append("--fragility-locate")
+    if config.getoption(DASK_KEY):
+        given.append(f"--fragility-dask={config.getoption(DASK_KEY)}")
+    return given

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pytest_fragility.failures import LostWorkerWarning
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.training.memory import train_within_memory
 from pytest_fragility.training.trajectories import Trajectory
@@ -22,10 +23,6 @@ START_AFTER = 1.0
 MANY_NETWORKS = 128
 
 Stack = list[Trajectory]
-
-
-class LostWorkerWarning(UserWarning):
-    """A worker process has ended early; what it left was trained all the same."""
 
 
 @dataclass(frozen=True)
