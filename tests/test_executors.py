@@ -9,7 +9,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -323,7 +330,7 @@ def test_what_no_executor_does_is_trained_and_measured_here(
     assert len(store.saved) == len(set(store.saved)) == len(family)
     assert_same(found, family)
     shared = with_executors(family, Executors(Inline(problem)))
-    with pytest.warns(LostWorkerWarning, match=r"measure it on .*n=16, .*in this process"):
+    with pytest.warns(LostWorkerWarning, match=r"measure it is called in this process"):
         values = measured(size, "it", shared, BASELINE)
     np.testing.assert_array_equal(values, evaluate(size, "it", family, BASELINE))
 
@@ -404,15 +411,16 @@ def test_a_training_that_fails_is_raised_here(
 
 
 class Unreadable(Exception):
-    """Cannot be made again from its arguments."""
+    """Holds what does not pickle."""
 
-    def __init__(self, one: int, two: int) -> None:
-        super().__init__(f"{one} and {two}")
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.lock = threading.Lock()
 
 
 def fail() -> None:
     """Raise an exception that no other process can read."""
-    raise Unreadable(1, 2)
+    raise Unreadable("not today")
 
 
 def test_exceptions_that_do_not_travel_are_told() -> None:
@@ -420,7 +428,7 @@ def test_exceptions_that_do_not_travel_are_told() -> None:
     executors = Executors(Inline())
     (_, failure), *_ = Batch(executors, fail, {0: ()})
     assert isinstance(failure.error, WorkerFailure)
-    assert str(failure.error) == "Unreadable: 1 and 2"
+    assert str(failure.error) == "Unreadable: not today"
     assert "in fail" in failure.traceback
 
 
@@ -513,6 +521,19 @@ def test_a_worker_is_left_as_it_was(family: Family) -> None:
         assert float(torch.tensor(1e-40) * 1) != 0
     finally:
         torch.set_num_threads(threads)
+
+
+def test_threads_of_a_worker_do_not_disturb_each_other(
+    blobs: Task, recipe: Recipe, family: Family
+) -> None:
+    """As workers of Dask have them: the settings are those of all, and so they take turns."""
+    with ThreadPoolExecutor(3) as threads:
+        (found,) = train_families(
+            [plan_of(blobs, recipe)], device=CPU, executors=Executors(threads)
+        )
+        assert_same(found, family)
+        value = measured(path_norm, "it", found, "adam")
+    np.testing.assert_array_equal(value, evaluate(path_norm, "it", family, "adam"))
 
 
 def test_no_more_data_travel_than_are_needed(blobs: Task, recipe: Recipe) -> None:

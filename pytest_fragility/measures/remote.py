@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -100,6 +101,15 @@ def begin(
         return lambda recipe: here(recipe, chosen)
     batch = _ask(measure, name, family, executors, recipes, chosen, scale, draw)
 
+    @cache
+    def warn_of_loss(reason: str) -> None:
+        warnings.warn(
+            f"an executor has lost work ({reason}), for which measure {name} is called in this "
+            "process",
+            LostWorkerWarning,
+            stacklevel=4,
+        )
+
     def row(recipe: str, n: int) -> np.ndarray:
         with spent_on(MEASURES, name):
             reply = batch.reply((recipe, n))
@@ -110,12 +120,7 @@ def begin(
                 return np.asarray(reply)
         # curves that are asked for when all else is done are nobody's loss
         if executors.open():
-            warnings.warn(
-                f"an executor has lost work ({reply.reason}); measure {name} on "
-                f"{family.describe(recipe, n, *family.seeds)} is called in this process",
-                LostWorkerWarning,
-                stacklevel=2,
-            )
+            warn_of_loss(reply.reason)
         return np.asarray(here(recipe, [n])[0])
 
     return lambda recipe: np.array([row(recipe, n) for n in chosen])
