@@ -99,7 +99,11 @@ class Executors:
     @property
     def workers(self) -> int:
         """How many calls are probably made at a time."""
-        return _count_workers(self._current) or WORKERS
+        try:
+            return _count_workers(self._current) or WORKERS
+        # of a connection that is lost, which shows where work is sent
+        except Exception:
+            return WORKERS
 
     def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[bytes]:
         """Have a function called elsewhere; the future's result is what `perform` returns."""
@@ -208,21 +212,17 @@ class Batch(Generic[Key]):
             self._send(key)
 
     def __iter__(self) -> Iterator[tuple[Key, Any]]:
-        """Yield keys and replies as they come: what a call returned, a `Failure`, or `Lost`.
+        """Yield keys and replies as they come, each once: what a call returned, `Failure`, `Lost`.
 
         Raises
         ------
         SettingsError
             If the workers do not have this package.
         """
-        told: set[Key] = set()
-        while len(told) < len(self._arguments):
-            ready = self._replies.keys() - told
-            for key in ready:
-                told.add(key)
-                yield key, self._replies[key]
-            if not ready:
+        for _ in self._arguments:
+            while not self._replies:
                 self._receive()
+            yield self._replies.popitem()
 
     def reply(self, key: Key) -> Any:
         """Return the reply to one call, when it has come."""
@@ -249,16 +249,12 @@ class Batch(Generic[Key]):
     def _receive(self) -> None:
         """Wait for what happens next to some call."""
         key, generation, event = self._events.get()
+        self._futures.pop(key, None)
         problem = event if isinstance(event, Exception) else _problem_of(event)
         if problem is None:
             assert not isinstance(event, Exception)
             self._replies[key] = pickle.loads(event.result())
             return
-        if isinstance(problem, ImportError | AttributeError):
-            raise SettingsError(
-                f"a worker of the executor cannot call pytest-fragility ({problem}); install the "
-                "same version there as here"
-            ) from None
         reason = f"{type(problem).__name__}: {problem}".rstrip(": ")
         if self._executors.replace(generation, reason):
             self._send(key)
@@ -363,8 +359,20 @@ def _count_workers(executor: Any) -> int | None:
 
 
 def _problem_of(future: Future[bytes]) -> BaseException | None:
-    """Return what has kept a call from being made, or its reply from coming."""
+    """Return what has kept a call from being made, or its reply from coming.
+
+    Raises
+    ------
+    SettingsError
+        If the worker does not have this package.
+    """
     try:
-        return future.exception()
+        problem = future.exception()
     except CancelledError as error:
         return error
+    if isinstance(problem, ImportError | AttributeError):
+        raise SettingsError(
+            f"a worker of the executor cannot call pytest-fragility ({problem}); install the same "
+            "version there as here"
+        )
+    return problem

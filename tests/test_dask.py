@@ -19,7 +19,7 @@ from pytest_fragility import MLP, Factory, Recipe, audit, dask_clusters, fixed_s
 from pytest_fragility.dask_clusters import connect
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.executors import Executors
-from pytest_fragility.failures import WorkerTraceback
+from pytest_fragility.failures import LostWorkerWarning, WorkerTraceback
 from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.measures import oracle_test_error, pac_bayes_origin, path_norm
 from pytest_fragility.measures.evaluation import evaluate
@@ -165,6 +165,17 @@ def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("tcp://127.0.0.1:9", "nonsense://here"):
         with pytest.raises(SettingsError, match=rf"--fragility-dask={address}: no Dask scheduler"):
             connect(address)
+
+
+def test_a_lost_connection(blobs: Task, dask_client: Any) -> None:
+    """What a cluster out of reach was to do is done here, in a later training too."""
+    executor = connect(dask_client.scheduler.address)
+    executor.shutdown()
+    executors = Executors(executor)
+    plan = plan_of(blobs, MLP(hidden=(8,)))
+    with pytest.warns(LostWorkerWarning, match="trained by this process"):
+        (found,) = train_families([plan], device=CPU, executors=executors)
+    assert len(found) == len(plan.runs)
 
 
 def test_a_client_is_no_executor(dask_client: Any) -> None:
