@@ -12,12 +12,13 @@ import torch
 
 from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.executors import Batch, Executors, Lost, load_sent
+from pytest_fragility.executors import Batch, Executors, Lost
 from pytest_fragility.failures import Failure, LostWorkerWarning
 from pytest_fragility.families import Family, FamilyPlan
 from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.parcels import Parcel, pack_runs
+from pytest_fragility.performing import load_sent
 from pytest_fragility.pickling import dump, reason_not_to_dump
 from pytest_fragility.runs import Run
 from pytest_fragility.training.devices import choose_device
