@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -34,7 +35,12 @@ from pytest_fragility.report.table import audit_table, overall_verdict
 from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    import numpy as np
+
     from pytest_fragility.checks.verdicts import Verdict
+    from pytest_fragility.executors import Executors
     from pytest_fragility.families import Family, FamilyPlan, Progress
     from pytest_fragility.perturbations import Perturbation
     from pytest_fragility.perturbations.perturbation import Change
@@ -51,6 +57,7 @@ def learning_curves(
     fit: str = LEAST_SQUARES,
     name: str | None = None,
     measure_timeout: float | None = None,
+    ahead: bool = True,
 ) -> LearningCurves:
     """Return a measure's learning curves over a trained family, test error's beside them.
 
@@ -73,6 +80,9 @@ def learning_curves(
         What reports call the measure; its ``__name__`` by default.
     measure_timeout
         Seconds that the measure may take for a network; None has no limit.
+    ahead
+        Whether an executor, where the family has one, works out all recipes' curves once one of
+        them is asked for.
 
     Raises
     ------
@@ -82,21 +92,29 @@ def learning_curves(
         When a curve is asked for and the measure fails on one of its networks.
     """
     from pytest_fragility.measures.control_curves import control_curves
-    from pytest_fragility.measures.evaluation import evaluate
     from pytest_fragility.measures.own_noise import find_own_noise
+    from pytest_fragility.measures.remote import begin
 
     chosen_name = measure_name(measure, name)
     known: dict[tuple[int, str], LearningCurve] = {}
+    begun: dict[tuple[int, str], Callable[[str], np.ndarray]] = {}
+
+    def values(learned: Family, source: str) -> np.ndarray:
+        if (id(learned), source) not in begun:
+            recipes = learned.recipes if ahead else [source]
+            sources = list({_same_for_measure(measure, learned, each): None for each in recipes})
+            waiting = begin(
+                measure, chosen_name, learned, sources, scale=scale, timeout=measure_timeout
+            )
+            begun.update({(id(learned), each): waiting for each in sources})
+        return begun[id(learned), source](source)
 
     def curve(learned: Family, recipe: str) -> LearningCurve:
         source = _same_for_measure(measure, learned, recipe)
         place = (id(learned), source)
         if place not in known:
-            values = evaluate(
-                measure, chosen_name, learned, source, scale=scale, timeout=measure_timeout
-            )
             known[place] = LearningCurve(
-                chosen_name, source, learned.sizes, values, alpha, scale, fit
+                chosen_name, source, learned.sizes, values(learned, source), alpha, scale, fit
             )
         return replace(known[place], recipe=recipe)
 
@@ -137,6 +155,7 @@ def learning_curves(
                 fit=fit,
                 name=name,
                 measure_timeout=measure_timeout,
+                ahead=ahead,
             )
         ),
     )
@@ -308,7 +327,12 @@ class AuditResult:
         return "\n\n".join([table, *dict.fromkeys(map(str, self.errors.values()))])
 
 
-def train_family(settings: AuditSettings, *, progress: Progress | None = None) -> Family:
+def train_family(
+    settings: AuditSettings,
+    *,
+    progress: Progress | None = None,
+    executors: Executors | None = None,
+) -> Family:
     """Return the family that the settings ask for, trained or read from the store.
 
     Parameters
@@ -317,12 +341,18 @@ def train_family(settings: AuditSettings, *, progress: Progress | None = None) -
         From `resolve_settings`.
     progress
         Called as ``progress(runs done, runs to train, share of the work done)``.
+    executors
+        Who else may train, and measure; None has all done on this machine.
     """
-    return train_plans([settings.plan()], settings, progress=progress)[0]
+    return train_plans([settings.plan()], settings, progress=progress, executors=executors)[0]
 
 
 def train_plans(
-    plans: Sequence[FamilyPlan], settings: AuditSettings, *, progress: Progress | None = None
+    plans: Sequence[FamilyPlan],
+    settings: AuditSettings,
+    *,
+    progress: Progress | None = None,
+    executors: Executors | None = None,
 ) -> list[Family]:
     """Return families on the device, and in the store, that the settings ask for."""
     from pytest_fragility.families import train_families
@@ -330,7 +360,7 @@ def train_plans(
     from pytest_fragility.training.devices import choose_device
 
     store, device = open_store(settings.cache_dir), choose_device(settings.device)
-    return train_families(plans, device=device, store=store, progress=progress)
+    return train_families(plans, device=device, store=store, progress=progress, executors=executors)
 
 
 def audit(
@@ -362,6 +392,7 @@ def audit(
     device: str | None = None,
     cache_dir: Path | str | None = DEFAULT_FOLDER,
     progress: Progress | None = None,
+    executor: Executor | Callable[[], Executor | None] | None = None,
 ) -> AuditResult:
     """Audit a generalization measure for fragility.
 
@@ -439,6 +470,10 @@ def audit(
         Where trained runs are kept; None keeps nothing.
     progress
         Called as ``progress(runs done, runs to train, share of the work done)`` while training.
+    executor
+        Who trains and measures in the place of this machine: a `concurrent.futures.Executor`, or
+        a function without parameters that returns one. The function is asked again where an
+        executor breaks, and what it returns is shut down at the end. None has all done here.
 
     Returns
     -------
@@ -489,13 +524,29 @@ def audit(
             "cache_dir": cache_dir,
         }
     )
-    with timing() as stopwatch:
-        result = _audit(measure, chosen_name, settings, progress)
+    with timing() as stopwatch, _executors(executor) as executors:
+        result = _audit(measure, chosen_name, settings, progress, executors)
         return replace(result, durations=stopwatch.durations)
 
 
+@contextmanager
+def _executors(given: Any) -> Iterator[Executors | None]:
+    """Yield what an executor is asked through, and shut down what it was asked for."""
+    from pytest_fragility.executors import Executors
+
+    if given is None:
+        yield None
+        return
+    with closing(Executors(given)) as executors:
+        yield executors
+
+
 def _audit(
-    measure: Measure, name: str, settings: AuditSettings, progress: Progress | None
+    measure: Measure,
+    name: str,
+    settings: AuditSettings,
+    progress: Progress | None,
+    executors: Executors | None,
 ) -> AuditResult:
     from pytest_fragility.breaking_points import locate as locate_breaking_points
     from pytest_fragility.budget import TrainingBudget
@@ -503,7 +554,12 @@ def _audit(
     from pytest_fragility.growing_families import GrowingFamily
     from pytest_fragility.searching import Search
 
-    on_demand = GrowingFamily(settings, budget=TrainingBudget(settings.budget), progress=progress)
+    on_demand = GrowingFamily(
+        settings,
+        budget=TrainingBudget(settings.budget),
+        progress=progress,
+        executors=executors,
+    )
     search = Search(measure, on_demand, name=name)
     located = {
         check.id: locate_breaking_points(check, search)
@@ -511,8 +567,8 @@ def _audit(
         if check.kind == LOCATE
     }
     if settings.looks:
-        return _audit_in_stages(measure, name, settings, located, progress)
-    family = train_family(settings, progress=progress)
+        return _audit_in_stages(measure, name, settings, located, progress, executors)
+    family = train_family(settings, progress=progress, executors=executors)
     curves = learning_curves(
         measure,
         family,
@@ -539,6 +595,7 @@ def _audit_in_stages(
     settings: AuditSettings,
     located: Mapping[str, Verdict],
     progress: Progress | None,
+    executors: Executors | None,
 ) -> AuditResult:
     """Return what an audit found that trained as many seeds as each check needed."""
     from pytest_fragility.looks import StagedAudit, decide
@@ -546,7 +603,10 @@ def _audit_in_stages(
     staged = StagedAudit(
         measure, name, settings, [check for check in settings.checks if check.id not in located]
     )
-    decide([staged], lambda plans: train_plans(plans, settings, progress=progress))
+    decide(
+        [staged],
+        lambda plans: train_plans(plans, settings, progress=progress, executors=executors),
+    )
     found = {check_id: outcome.get() for check_id, outcome in staged.outcomes.items()}
     widest = max((curves for _, curves in found.values()), key=lambda curves: len(curves.recipes))
     verdicts = tuple(

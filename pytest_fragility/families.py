@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_fragility.budget import TrainingBudget
+    from pytest_fragility.executors import Executors
     from pytest_fragility.network_stacks import NetworkStack
     from pytest_fragility.store import Store
     from pytest_fragility.tasks.ladders import Ladder
@@ -121,6 +122,8 @@ class Family:
         Families of the ladder's tasks, under the baseline alone.
     equivalents
         The family of the pairs of trainings that give the same function.
+    executors
+        Who else may measure its networks; None has all measured in this process.
 
     Examples
     --------
@@ -136,9 +139,11 @@ class Family:
         device: torch.device,
         rungs: Sequence[Family] = (),
         equivalents: Family | None = None,
+        executors: Executors | None = None,
     ) -> None:
         self.plan = plan
         self.device = device
+        self.executors = executors
         self.equivalents = equivalents
         self.rungs = tuple(rungs)
         self._trained = trained
@@ -193,14 +198,14 @@ class Family:
         recipes = {name: self.recipes[name] for name in self.recipes if name in names}
         trained = {place: run for place, run in self._trained.items() if place[0] in recipes}
         plan = replace(self.plan, recipes=recipes)
-        return Family(plan, trained, self.device, self.rungs, self.equivalents)
+        return Family(plan, trained, self.device, self.rungs, self.equivalents, self.executors)
 
     def without_seeds(self, seeds: Collection[int]) -> Family:
         """Return the family without some seeds; networks with the same function stay."""
         plan = replace(self.plan, seeds=tuple(s for s in self.seeds if s not in seeds))
         trained = {place: run for place, run in self._trained.items() if place[2] not in seeds}
         rungs = [rung.without_seeds(seeds) for rung in self.rungs]
-        return Family(plan, trained, self.device, rungs, self.equivalents)
+        return Family(plan, trained, self.device, rungs, self.equivalents, self.executors)
 
     def trained_run(self, recipe: str, n: int, seed: int) -> TrainedRun:
         """Return one run with its record.
@@ -258,6 +263,7 @@ def train_families(
     store: Store | None = None,
     progress: Progress | None = None,
     budget: TrainingBudget | None = None,
+    executors: Executors | None = None,
 ) -> list[Family]:
     """Return the planned families, each run trained once or read from the store.
 
@@ -273,6 +279,8 @@ def train_families(
         Called as ``progress(runs done, runs to train, share of the work done)`` while training.
     budget
         Charged with what is to be trained; None has no limit.
+    executors
+        Who else may train, and measure; None has all done on this machine.
 
     Raises
     ------
@@ -297,7 +305,7 @@ def train_families(
     }
     trained = _load(runs, store)
     if len(trained) < len(runs):
-        trained |= _train_missing(runs, trained, device, store, progress, budget)
+        trained |= _train_missing(runs, trained, device, store, progress, budget, executors)
     found = {
         id(plan): {
             place: replace(trained[key], run=plan.runs[place]) for place, key in plan_keys.items()
@@ -308,7 +316,7 @@ def train_families(
     def family(plan: FamilyPlan) -> Family:
         rungs = [family(rung) for rung in plan.rungs]
         equivalents = family(plan.equivalents) if plan.equivalents else None
-        return Family(plan, found[id(plan)], device, rungs, equivalents)
+        return Family(plan, found[id(plan)], device, rungs, equivalents, executors)
 
     return [family(plan) for plan in asked]
 
@@ -362,6 +370,7 @@ def _train_missing(
     store: Store | None,
     progress: Progress | None,
     budget: TrainingBudget | None,
+    executors: Executors | None,
 ) -> dict[str, TrainedRun]:
     from pytest_fragility.training.trainer import train
 
@@ -374,7 +383,7 @@ def _train_missing(
             budget.spend(len(missing))
         report = _Reporter(list(missing.values()), progress)
         with spent_on(TRAINING) as spent:
-            for batch in train(list(missing.values()), device):
+            for batch in train(list(missing.values()), device, executors):
                 spent.networks += len(batch)
                 with spent_on(STORE):
                     for trained in batch:

@@ -14,6 +14,7 @@ from pytest_fragility.settings import AuditSettings, resolve_settings
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurve, LearningCurves
+    from pytest_fragility.executors import Executors
     from pytest_fragility.families import Progress
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.trained_networks import TrainedNetwork
@@ -32,6 +33,8 @@ class GrowingFamily:
         Charged with what is trained; None has no limit.
     progress
         Called as ``progress(runs done, runs to train, share of the work done)``.
+    executors
+        Who else may train, and measure; None has all done on this machine.
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class GrowingFamily:
         *,
         budget: TrainingBudget | None = None,
         progress: Progress | None = None,
+        executors: Executors | None = None,
     ) -> None:
         self.settings = settings
+        self._executors = executors
         self._budget = budget
         self._progress = progress
         self._families: dict[str, Family] = {}
@@ -55,7 +60,10 @@ class GrowingFamily:
         if chosen not in self._with_seeds:
             settings = replace(self.settings, seeds=chosen)
             self._with_seeds[chosen] = GrowingFamily(
-                settings, budget=self._budget, progress=self._progress
+                settings,
+                budget=self._budget,
+                progress=self._progress,
+                executors=self._executors,
             )
         return self._with_seeds[chosen]
 
@@ -94,6 +102,7 @@ class GrowingFamily:
             store=open_store(settings.cache_dir),
             progress=self._progress,
             budget=self._budget,
+            executors=self._executors,
         )
         self._families |= dict(zip(missing, families, strict=True))
 
@@ -110,7 +119,8 @@ class GrowingFamily:
             for n in settings.sizes
             for seed in settings.seeds
         }
-        return Family(plan, trained, self._families[BASELINE].device)
+        device = self._families[BASELINE].device
+        return Family(plan, trained, device, executors=self._executors)
 
     def network(self, perturbation: Perturbation | None, n: int, seed: int) -> TrainedNetwork:
         """Return one network; without a perturbation, of the baseline."""
@@ -142,6 +152,8 @@ class GrowingFamily:
             fit=self.settings.fit,
             measure_timeout=self.settings.measure_timeout,
             name=name,
+            # the baseline's is known already where others were asked for
+            ahead=id(measure) not in self._baselines,
         )
         # an identity is good for as long as its owner lives
         self._measures[id(measure)] = measure
@@ -165,12 +177,18 @@ class FamilySource:
         Settings that are taken where a request does not say; the first source first.
     progress
         Called as ``progress(runs done, runs to train, share of the work done)``.
+    executors
+        Who else may train, and measure; None has all done on this machine.
     """
 
     def __init__(
-        self, *layers: Mapping[str, Any], progress: Callable[[], Progress | None] | None = None
+        self,
+        *layers: Mapping[str, Any],
+        progress: Callable[[], Progress | None] | None = None,
+        executors: Executors | None = None,
     ) -> None:
         self._layers = layers
+        self._executors = executors
         self._progress = progress
         self._known: dict[str, GrowingFamily] = {}
         self._budget: TrainingBudget | None = None
@@ -200,5 +218,7 @@ class FamilySource:
             if self._budget is None:
                 self._budget = TrainingBudget(settings.budget)
             progress = self._progress() if self._progress else None
-            self._known[key] = GrowingFamily(settings, budget=self._budget, progress=progress)
+            self._known[key] = GrowingFamily(
+                settings, budget=self._budget, progress=progress, executors=self._executors
+            )
         return self._known[key]

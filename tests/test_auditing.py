@@ -74,7 +74,7 @@ def auditor(blobs: Task, small_recipe: Recipe, tmp_path_factory: pytest.TempPath
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every attempt to train fail."""
 
-    def train(runs: Sequence[Run], device: object) -> list[TrainedRun]:
+    def train(runs: Sequence[Run], device: object, executors: object) -> list[TrainedRun]:
         raise AssertionError(f"{len(runs)} runs would be trained")
 
     monkeypatch.setattr("pytest_fragility.training.trainer.train", train)
@@ -363,7 +363,7 @@ def test_a_task_that_is_too_small_is_refused(small_recipe: Recipe, tmp_path: Pat
 def test_every_setting_is_an_argument() -> None:
     """With no value of its own, so that the default is written in one place."""
     parameters = inspect.signature(audit).parameters
-    assert parameters.keys() == {"measure", "name", "progress", *DEFAULTS}
+    assert parameters.keys() == {"measure", "name", "progress", "executor", *DEFAULTS}
     given = {name for name, one in parameters.items() if one.default not in (None, one.empty)}
     assert given == {"cache_dir"}
 

@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.parcels import pack_runs
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task
 from pytest_fragility.training import crew as crew_module
 from pytest_fragility.training import worker_process
 from pytest_fragility.training.crew import Crew, LostWorkerWarning
-from pytest_fragility.training.orders import pack_order
 from pytest_fragility.training.trainer import find_trajectories, train
 from pytest_fragility.training.workers import Worker, WorkerLostError, idle_workers
 
@@ -282,7 +282,7 @@ def test_a_worker_looks_for_modules_where_this_process_does(
 def test_orders_hold_data_in_the_place_of_loaders(blobs: Task) -> None:
     """Loaders may hold what does not pickle; tasks that were one are one still."""
     runs = make_runs(blobs)
-    ((first, second),) = pickle.loads(pack_order([runs[:2]]))
+    ((first, second),) = pickle.loads(pack_runs([runs[:2]]))
     assert first.task is second.task
     assert first.task is not blobs
     assert first.task.name == blobs.name

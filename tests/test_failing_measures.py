@@ -275,19 +275,21 @@ def test_values_on_networks_with_the_same_function_have_a_limit(small_family: Fa
         curves.invariances["symmetry-permutation"]
 
 
+def swallow(exceptions: int) -> None:
+    """Never return, and swallow so many exceptions."""
+    while True:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            exceptions -= 1
+            if exceptions < 0:
+                raise
+
+
 @needs_clock
 def test_what_swallows_everything_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bare except does not keep a measure alive."""
     monkeypatch.setattr("pytest_fragility.measures.time_limit.AGAIN", 0.05)
-
-    def swallow(exceptions: int) -> None:
-        while True:
-            try:
-                time.sleep(0.01)
-            except BaseException:
-                exceptions -= 1
-                if exceptions < 0:
-                    raise
 
     with pytest.raises(MeasureTimedOut), time_limit(0.05):
         swallow(1)
@@ -323,22 +325,28 @@ def test_no_limit_touches_no_clock() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-@needs_clock
-def test_other_threads_have_no_limit() -> None:
-    """The error says where there is one."""
-    caught: list[str] = []
+@pytest.mark.parametrize("exceptions", [0, 1])
+def test_other_threads_have_a_limit(monkeypatch: pytest.MonkeyPatch, exceptions: int) -> None:
+    """What runs there is cut off, also where it swallows the first exception."""
+    monkeypatch.setattr("pytest_fragility.measures.time_limit.AGAIN", 0.05)
+    caught: list[type[BaseException] | None] = []
 
-    def limit() -> None:
+    def run(seconds: float) -> None:
         try:
-            with time_limit(1):
-                pass
-        except SettingsError as error:
-            caught.append(str(error))
+            with time_limit(seconds):
+                swallow(exceptions) if seconds < 1 else time.sleep(0.01)
+            caught.append(None)
+        except MeasureTimedOut as error:
+            caught.append(type(error))
+        # nothing comes after the end
+        for _ in range(20):
+            time.sleep(0.01)
 
-    thread = threading.Thread(target=limit)
-    thread.start()
-    thread.join()
-    assert "main thread" in caught[0]
+    for seconds in (0.05, 5):
+        thread = threading.Thread(target=run, args=(seconds,))
+        thread.start()
+        thread.join()
+    assert caught == [MeasureTimedOut, None]
 
 
 @pytest.mark.parametrize("timeout", [0, -1, True, "soon", float("nan"), float("inf")])

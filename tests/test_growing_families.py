@@ -37,7 +37,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     runs: list[Run] = []
     plain_train = trainer.train
 
-    def train(given: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun]]:
+    def train(
+        given: Sequence[Run], device: torch.device, executors: object
+    ) -> Iterator[list[TrainedRun]]:
         runs.extend(given)
         return plain_train(given, device)
 

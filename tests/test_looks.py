@@ -42,7 +42,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     runs: list[Run] = []
     plain_train = trainer.train
 
-    def train(given: Sequence[Run], device: Any) -> Iterator[list[TrainedRun]]:
+    def train(given: Sequence[Run], device: Any, executors: Any) -> Iterator[list[TrainedRun]]:
         runs.extend(given)
         return plain_train(given, device)
 

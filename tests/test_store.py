@@ -54,7 +54,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     runs: list[Run] = []
     plain_train = trainer.train
 
-    def train(given: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun]]:
+    def train(
+        given: Sequence[Run], device: torch.device, executors: object
+    ) -> Iterator[list[TrainedRun]]:
         runs.extend(given)
         return plain_train(given, device)
 
@@ -544,7 +546,7 @@ PROCESS = """
     given = []
 
 
-    def train(runs, device):
+    def train(runs, device, executors):
         given.extend(runs)
         time.sleep(0.3)
         return plain_train(runs, device)

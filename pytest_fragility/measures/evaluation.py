@@ -69,39 +69,48 @@ def evaluate(
         runs are named. It is asked about the others all the same, but where it fails on many.
     """
     chosen = family.sizes if sizes is None else sizes
-    asking = _Asking(measure, name, family, recipe, scale, draw, timeout)
-    count = len(chosen) * len(family.seeds)
+    asking = Asking(measure, name, family, recipe, scale, draw, timeout)
     failures = Failures()
-    with (
-        spent_on(MEASURES, name, count),
-        own_cores(),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-    ):
-        rows = [_evaluate_size(asking, n, failures) for n in chosen]
+    rows = [evaluate_size(asking, n, failures) for n in chosen]
     failures.raise_if_any()
     return np.array(rows)
 
 
 @dataclass(frozen=True)
-class _Asking:
-    """A measure that is asked about networks of one recipe; see `evaluate`."""
+class Asking:
+    """A measure that is asked about networks of one recipe; see `evaluate` for the parameters."""
 
     measure: Measure
     name: str
     family: Family
     recipe: str
-    scale: str
-    draw: int
-    timeout: float | None
+    scale: str = "log"
+    draw: int = 0
+    timeout: float | None = None
 
     def where(self, n: int, *seeds: int) -> str:
         """Return what messages begin with."""
         return f"measure {self.name} on {self.family.describe(self.recipe, n, *seeds)}"
 
 
-def _evaluate_size(asking: _Asking, n: int, failures: Failures) -> list[float]:
-    """Return one value per seed; NaN where the measure fails, which is noted."""
+def evaluate_size(asking: Asking, n: int, failures: Failures) -> list[float]:
+    """Return a measure's values at one size, one per seed; NaN where it fails, which is noted.
+
+    Raises
+    ------
+    MeasureError
+        If it fails on many networks, or on all of a stack.
+    """
+    with (
+        spent_on(MEASURES, asking.name, len(asking.family.seeds)),
+        own_cores(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        return _evaluate_size(asking, n, failures)
+
+
+def _evaluate_size(asking: Asking, n: int, failures: Failures) -> list[float]:
     if isinstance(asking.measure, StackMeasure):
         stack = asking.family.stack(asking.recipe, n)
         try:
@@ -116,7 +125,7 @@ def _evaluate_size(asking: _Asking, n: int, failures: Failures) -> list[float]:
     return values
 
 
-def _find_failures(asking: _Asking, n: int, failures: Failures, error: MeasureError) -> list[float]:
+def _find_failures(asking: Asking, n: int, failures: Failures, error: MeasureError) -> list[float]:
     """Ask about each network of a stack that a measure has failed on; tell those that it is.
 
     Raises
@@ -140,7 +149,7 @@ def _find_failures(asking: _Asking, n: int, failures: Failures, error: MeasureEr
     return [math.nan] * len(asking.family.seeds)
 
 
-def _evaluate_stack(asking: _Asking, stack: NetworkStack, seeds: Sequence[int]) -> list[float]:
+def _evaluate_stack(asking: Asking, stack: NetworkStack, seeds: Sequence[int]) -> list[float]:
     """Return one value per seed from one call for all of them."""
     assert isinstance(asking.measure, StackMeasure)
     n, stack = stack.n, stack.with_draw(asking.draw)
@@ -177,7 +186,7 @@ def _versions(stack: NetworkStack) -> dict[str, int]:
     }
 
 
-def _evaluate_one(asking: _Asking, n: int, seed: int) -> float:
+def _evaluate_one(asking: Asking, n: int, seed: int) -> float:
     """Return one value from a call on a copy of a network."""
     family, measure = asking.family, as_measure(asking.measure)
     network = (

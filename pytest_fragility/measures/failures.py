@@ -12,11 +12,10 @@ MANY = 3
 
 
 class Failures:
-    """The networks of one curve on which a measure has failed."""
+    """The networks of one curve on which a measure has failed; `found` has errors by n and seed."""
 
     def __init__(self) -> None:
-        self._errors: list[MeasureError] = []
-        self._places: list[tuple[int, int]] = []
+        self.found: dict[tuple[int, int], MeasureError] = {}
 
     @contextmanager
     def noting(self, n: int, seed: int) -> Iterator[None]:
@@ -30,9 +29,8 @@ class Failures:
         try:
             yield
         except MeasureError as error:
-            self._errors.append(error)
-            self._places.append((n, seed))
-            if len(self._errors) == MANY:
+            self.found[n, seed] = error
+            if len(self.found) == MANY:
                 self._raise(is_whole=False)
 
     def raise_if_any(self) -> None:
@@ -43,18 +41,18 @@ class Failures:
         MeasureError
             If the measure has failed; it knows with which seeds.
         """
-        if self._errors:
+        if self.found:
             self._raise(is_whole=True)
 
     def _raise(self, *, is_whole: bool) -> None:
-        first = self._errors[0]
-        others = [f"n={n}, seed {seed}" for n, seed in self._places[1:]]
+        first = next(iter(self.found.values()))
+        others = [f"n={n}, seed {seed}" for n, seed in list(self.found)[1:]]
         text = str(first)
         if others:
             text += f". It fails too on {' and on '.join(others)}"
         if not is_whole:
             text += ", and is not asked about more"
-        seeds = {seed for _, seed in self._places} if is_whole else ()
+        seeds = {seed for _, seed in self.found} if is_whole else ()
         raise MeasureError(text, seeds=seeds).with_traceback(
             first.__traceback__
         ) from first.__cause__

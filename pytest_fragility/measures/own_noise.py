@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_fragility.curves.own_noise import OwnNoise
-from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.measures.remote import measured
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurve
@@ -40,7 +40,7 @@ def find_own_noise(
         If the measure fails.
     """
     name, recipe, scale = curve.name, curve.recipe, curve.scale
-    ask = partial(evaluate, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
+    ask = partial(measured, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
     smallest = ask(sizes=family.sizes[:1])
     if (smallest == curve.values[:1]).all():
         return None

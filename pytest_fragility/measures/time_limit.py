@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-from pytest_fragility.errors import SettingsError
 
 # seconds: what swallows the first exception gets another one
 AGAIN = 1.0
@@ -24,22 +23,26 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise `MeasureTimedOut` in what takes longer.
 
     By the system's alarm clock, so that Python code, a sleep or a lock that is waited for are cut
-    off, and one long call of a library when it returns. A clock that was set before goes on.
+    off, and one long call of a library when it returns. A clock that was set before goes on. In
+    other threads than a process's main one, and on Windows, by another thread, which a sleep or a
+    lock does not notice before it ends.
 
     Parameters
     ----------
     seconds
         None has no limit.
-
-    Raises
-    ------
-    SettingsError
-        Where there is no alarm clock: on Windows, and outside of the main thread.
     """
     if seconds is None:
         yield
         return
-    _require_clock()
+    is_main = threading.current_thread() is threading.main_thread()
+    has_clock = is_main and hasattr(signal, "setitimer")
+    with _alarm(seconds) if has_clock else _watch(seconds):
+        yield
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
     is_over = False
 
     def ring(number: int, frame: FrameType | None) -> None:
@@ -60,16 +63,35 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(left - passed, 1e-3), interval)
 
 
+@contextmanager
+def _watch(seconds: float) -> Iterator[None]:
+    watched = ctypes.c_ulong(threading.get_ident())
+    is_over = threading.Event()
+    change = threading.Lock()
+
+    def watch() -> None:
+        wait = seconds
+        while not is_over.wait(wait):
+            with change:
+                if not is_over.is_set():
+                    _raise_in(watched, MeasureTimedOut)
+            wait = AGAIN
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        with change:
+            is_over.set()
+            # what was not raised yet never is
+            _raise_in(watched, None)
+
+
+def _raise_in(thread: ctypes.c_ulong, kind: type[BaseException] | None) -> None:
+    exception = None if kind is None else ctypes.py_object(kind)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, exception)
+
+
 def took_longer(seconds: float | None) -> str:
     """Return what messages say of a measure that was cut off."""
     return f"took longer than {seconds:g} s and was cut off (measure_timeout)"
-
-
-def _require_clock() -> None:
-    if not hasattr(signal, "setitimer"):
-        raise SettingsError("measure_timeout: this system has no alarm clock; leave it out")
-    if threading.current_thread() is not threading.main_thread():
-        raise SettingsError(
-            "measure_timeout: works in the main thread of a process alone; leave it out, or audit "
-            "from there"
-        )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility.plugin import hookspecs
 from pytest_fragility.plugin.help import MARKER, MARKER_HELP
 from pytest_fragility.plugin.mark import install_mark
 from pytest_fragility.plugin.options import (
@@ -42,6 +43,11 @@ SKIP_REASON = "a fragility audit: run pytest with --fragility"
 
 # before any conftest.py is read
 install_mark()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer the hook that says who trains and measures."""
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -193,6 +199,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             note_need(item, state)
         elif isinstance(item, pytest.Function) and _uses_networks(item):
             state.need(_key(item), state.audit_of(item), _check_id(item))
+    if not session.config.option.collectonly:
+        state.require_cluster()
 
 
 def _offer_hypothesis_profile(config: pytest.Config) -> None:

@@ -148,6 +148,7 @@ DURATIONS_KEY = "fragility_durations"
 STORE_KEY = "fragility_store"
 MAX_AGE_KEY = "fragility_store_max_age"
 MAX_SIZE_KEY = "fragility_store_max_size"
+DASK_KEY = "fragility_dask"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -204,6 +205,11 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="SIZE",
         help="with --fragility-store=prune: keep what was used last, up to so much, such as 2GB",
     )
+    dask = "train and measure on the Dask cluster whose scheduler has this address"
+    group.addoption(
+        "--fragility-dask", default=None, dest=DASK_KEY, metavar="tcp://HOST:PORT", help=dask
+    )
+    parser.addini(DASK_KEY, dask, type="string", default=None)
     for option in OPTIONS:
         group.addoption(
             option.flag,
@@ -234,6 +240,11 @@ def is_store_command(config: pytest.Config) -> bool:
 def measures_to_audit(config: pytest.Config) -> list[str]:
     """Return ``module:function`` of every measure named outside of test files."""
     return list(config.getoption(MEASURE_KEY) or config.getini(MEASURE_KEY))
+
+
+def dask_address(config: pytest.Config) -> str | None:
+    """Return the address of the Dask cluster to work on; None where there is none."""
+    return config.getoption(DASK_KEY) or config.getini(DASK_KEY) or None
 
 
 def command_line_settings(config: pytest.Config) -> dict[str, Any]:
@@ -281,8 +292,13 @@ def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
 
 def given_flags(config: pytest.Config) -> list[str]:
     """Return the options that the command line gave, to be repeated in a rerun command."""
-    return [
+    given = [
         f"{option.flag}={config.getoption(option.key)}"
         for option in OPTIONS
         if config.getoption(option.key) is not None
-    ] + (["--fragility-locate"] if config.getoption(LOCATE_KEY) else [])
+    ]
+    if config.getoption(LOCATE_KEY):
+        given.append("--fragility-locate")
+    if config.getoption(DASK_KEY):
+        given.append(f"--fragility-dask={config.getoption(DASK_KEY)}")
+    return given

@@ -16,9 +16,15 @@ import pytest
 from pytest_fragility.checks.needs import Needs
 from pytest_fragility.checks.planning import LOCATE
 from pytest_fragility.errors import FragilityError, SettingsError, StoreError, TaskError
+from pytest_fragility.plugin.executors import require_dask_for
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit, read_marker
-from pytest_fragility.plugin.options import command_line_settings, given_flags, ini_settings
+from pytest_fragility.plugin.options import (
+    command_line_settings,
+    dask_address,
+    given_flags,
+    ini_settings,
+)
 from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.plugin.workers import is_worker
 from pytest_fragility.report.messages import skip_reason
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_fragility.asserts import FragilityAsserts
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.executors import Executors
     from pytest_fragility.families import Family, FamilyPlan, Progress
     from pytest_fragility.growing_families import FamilySource
     from pytest_fragility.looks import Outcome, StagedAudit
@@ -88,6 +95,7 @@ class FragilitySession:
         self.settings: AuditSettings = resolve_settings(*self._layers)
         self._running: pytest.Item | None = None
         self.training: tuple[int, int] | None = None
+        require_dask_for(config)
 
     def audit_of_mark(self, mark: pytest.Mark | None) -> MarkedAudit:
         """Return what a marker asks for, read once."""
@@ -173,15 +181,44 @@ class FragilitySession:
                 fit=audit.settings.fit,
                 measure_timeout=audit.settings.measure_timeout,
                 name=audit.name,
+                # of xdist's workers, each has some of the checks
+                ahead=not hasattr(self._config, "workerinput"),
             )
         return self._curves[key]
+
+    @cached_property
+    def executors(self) -> Executors:
+        """Who trains and measures in the place of this machine, if anybody does."""
+        from pytest_fragility.plugin.executors import session_executors
+
+        return session_executors(self._config)
+
+    def require_cluster(self) -> None:
+        """Connect to the cluster that the options name, if selected tests need networks.
+
+        Raises
+        ------
+        pytest.UsageError
+            If there is none; in an xdist worker, the tests say so.
+        """
+        is_needed = bool(self._needed or self._staged)
+        if is_needed and dask_address(self._config) and not hasattr(self._config, "workerinput"):
+            try:
+                self.executors.open()
+            except SettingsError as error:
+                raise pytest.UsageError(f"fragility: {error}") from error
 
     @cached_property
     def families(self) -> FamilySource:
         """Where property-based tests have networks trained on demand."""
         from pytest_fragility.growing_families import FamilySource
 
-        return FamilySource(*self._layers, {"profile": "quick"}, progress=self._progress)
+        return FamilySource(
+            *self._layers,
+            {"profile": "quick"},
+            progress=self._progress,
+            executors=self.executors,
+        )
 
     @cached_property
     def asserts(self) -> FragilityAsserts:
@@ -332,6 +369,7 @@ class FragilitySession:
             device=choose_device(device),
             store=open_store(cache_dir),
             progress=self._progress(),
+            executors=self.executors,
         )
 
     def _below_rootdir(self, audit: MarkedAudit) -> MarkedAudit:

@@ -150,9 +150,13 @@ def _contents(cell: types.CellType) -> list[Any]:
 
 def is_installed(value: Any) -> bool:
     """Return whether a function or class is of an installed package, or of Python itself."""
-    module = sys.modules.get(value.__module__ or "builtins")
-    file = getattr(module, "__file__", None)
-    is_built_in = file is None and value.__module__ in (None, *sys.builtin_module_names)
+    return is_installed_module(value.__module__)
+
+
+def is_installed_module(name: str | None) -> bool:
+    """Return whether a module, by name, is of an installed package, or of Python itself."""
+    file = getattr(sys.modules.get(name or "builtins"), "__file__", None)
+    is_built_in = file is None and name in (None, *sys.builtin_module_names)
     return is_built_in or (file is not None and file.startswith(INSTALLED))
 
 

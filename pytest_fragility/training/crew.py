@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pytest_fragility.failures import LostWorkerWarning
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.training.memory import train_within_memory
 from pytest_fragility.training.trajectories import Trajectory
@@ -24,10 +25,6 @@ MANY_NETWORKS = 128
 PATIENCE = 1.0
 
 Stack = list[Trajectory]
-
-
-class LostWorkerWarning(UserWarning):
-    """A worker process has ended early; what it left was trained all the same."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.randomness import derive_generator
+from pytest_fragility.tasks.parts import PartOfData
 from pytest_fragility.tasks.strata import balanced_order
 from pytest_fragility.tasks.task import STRATIFIED
 
@@ -40,9 +42,46 @@ def training_subset(data: TaskData, n: int, seed: int) -> npt.NDArray[np.int64]:
     return rows
 
 
-@lru_cache(maxsize=64)
+def part_of_data(
+    data: TaskData, largest: Mapping[int, int], *, with_test_data: bool = True
+) -> PartOfData:
+    """Return the data without the samples of the pool that none of some subsets has.
+
+    Parameters
+    ----------
+    data
+        All of it.
+    largest
+        The size of the largest subset, by seed.
+    with_test_data
+        Whether the test set is kept; else one sample of it is.
+    """
+    orders = {seed: _pool_order(data, seed)[:n] for seed, n in largest.items()}
+    rows = np.unique(np.concatenate(list(orders.values())))
+    kept = None if with_test_data else 1
+    return PartOfData(
+        data.train_inputs[rows],
+        data.train_labels[rows],
+        data.test_inputs[:kept],
+        data.test_labels[:kept],
+        data.classes,
+        data.subsets,
+        data.allow_missing_classes,
+        data.strata[rows],
+        {seed: np.searchsorted(rows, order) for seed, order in orders.items()},
+        data.fingerprint,
+    )
+
+
 def _pool_order(data: TaskData, seed: int) -> npt.NDArray[np.int64]:
     """Return the pool's rows in the order in which subsets take them."""
+    if isinstance(data, PartOfData):
+        return data.orders[seed]
+    return _drawn_order(data, seed)
+
+
+@lru_cache(maxsize=64)
+def _drawn_order(data: TaskData, seed: int) -> npt.NDArray[np.int64]:
     generator = derive_generator("training subset", len(data.train_labels), seed)
     order = generator.permutation(len(data.train_labels))
     if data.subsets == STRATIFIED:

@@ -11,15 +11,17 @@ from importlib import resources
 
 import torch
 
+from pytest_fragility.executors import Executors
 from pytest_fragility.networks import build_network
+from pytest_fragility.pickling import reason_not_to_dump
 from pytest_fragility.quoting import printable
 from pytest_fragility.recipes import Factory, StoppingRule
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.training.crew import Crew
 from pytest_fragility.training.devices import trainer_settings
+from pytest_fragility.training.elsewhere import train_elsewhere
 from pytest_fragility.training.memory import largest_stack, training_bytes
 from pytest_fragility.training.optimizers import adds_alone, optimizer_group
-from pytest_fragility.training.orders import reason_not_to_pack
 from pytest_fragility.training.stacking import (
     ONE_AT_A_TIME,
     OneAtATimeWarning,
@@ -45,11 +47,13 @@ class InOneProcessWarning(UserWarning):
     """An architecture's function cannot be sent to other processes; all trainings share one."""
 
 
-def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun]]:
+def train(
+    runs: Sequence[Run], device: torch.device, executors: Executors | None = None
+) -> Iterator[list[TrainedRun]]:
     """Train runs in batches, yielding them as they finish, in no particular order.
 
     On the CPU as many stacks are trained at a time as torch may use threads, each in a process of
-    its own.
+    its own; where there is an executor, its workers train all of them.
 
     Parameters
     ----------
@@ -57,6 +61,8 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
         What to train, each once.
     device
         Where to train.
+    executors
+        Who else may train; None trains on this machine.
 
     Raises
     ------
@@ -71,13 +77,22 @@ def train(runs: Sequence[Run], device: torch.device) -> Iterator[list[TrainedRun
         Where networks of some architecture cannot be trained together; it names the module.
     InOneProcessWarning
         Where an architecture's function cannot be sent to other processes.
+    LostWorkerWarning
+        Where a worker has ended early.
     """
     with trainer_settings(device) as cores:
         _warn_of_slow_architectures(runs)
+        elsewhere = executors if executors and executors.open() else None
+        can_be_sent = bool(elsewhere or device.type == "cpu") and _can_be_sent(runs)
         # one process after the other has a device to itself
-        processes = cores if device.type == "cpu" and _can_be_sent(runs) else 1
-        shards = plan_shards(find_trajectories(runs), device, processes=processes)
-        yield from Crew(shards, processes - 1, device).train()
+        processes = cores if device.type == "cpu" and can_be_sent else 1
+        trajectories = find_trajectories(runs)
+        if elsewhere and can_be_sent:
+            shards = plan_shards(trajectories, device, processes=elsewhere.workers)
+            yield from train_elsewhere(shards, device, elsewhere, processes=processes)
+        else:
+            shards = plan_shards(trajectories, device, processes=processes)
+            yield from Crew(shards, processes - 1, device).train()
 
 
 def _warn_of_slow_architectures(runs: Sequence[Run]) -> None:
@@ -96,7 +111,7 @@ def _warn_of_slow_architectures(runs: Sequence[Run]) -> None:
 def _can_be_sent(runs: Sequence[Run]) -> bool:
     architectures = {run.recipe.architecture for run in runs}
     for factory in (each for each in architectures if isinstance(each, Factory)):
-        reason = reason_not_to_pack(factory)
+        reason = reason_not_to_dump(factory.build)
         if reason:
             warnings.warn(
                 f"the function of the architecture {factory} cannot be sent to other processes, so "

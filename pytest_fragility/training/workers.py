@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+from pytest_fragility.failures import Failure
+from pytest_fragility.parcels import pack_runs
 from pytest_fragility.runs import Run, TrainedRun
-from pytest_fragility.training.orders import pack_order
-from pytest_fragility.training.worker_process import Failure, WorkerTraceback
 
 
 class WorkerLostError(Exception):
@@ -60,13 +60,13 @@ class Worker:
         """
         assert self._process.stdin
         assert self._process.stdout
-        order = pack_order(shard)
+        order = pack_runs(shard)
         try:
             self._process.stdin.write(order)
             self._process.stdin.flush()
             while (reply := pickle.load(self._process.stdout)) is not None:
                 if isinstance(reply, Failure):
-                    raise reply.error from WorkerTraceback(reply.traceback)
+                    reply.throw()
                 yield [parcel.unpack(shard[i][j]) for parcel in reply for i, j in [parcel.place]]
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             self.kill()

@@ -1,0 +1,298 @@
+"""Work that others do: whoever has the interface of `concurrent.futures.Executor`.
+
+What is called, and with what, travels as bytes, and so does what comes back, so that nothing rests
+on how an executor pickles, nor on files that both sides can read.
+"""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Executor, Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeGuard, TypeVar
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.failures import LostWorkerWarning
+from pytest_fragility.performing import perform, software
+
+Key = TypeVar("Key")
+Source = Callable[[], Executor | None]
+
+# how often an executor that has lost work is replaced by a new one
+REPLACEMENTS = 3
+# of executors that do not say
+WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Work that no executor has done.
+
+    Parameters
+    ----------
+    reason
+        Why.
+    """
+
+    reason: str
+
+
+class Executors:
+    """An executor that is asked for when it is first needed, and again when it has lost work.
+
+    Parameters
+    ----------
+    given
+        An executor, which stays its owner's to shut down; or a function without parameters that
+        returns one, which `close` shuts down, or None where all is to be done here.
+
+    Raises
+    ------
+    SettingsError
+        If it is neither.
+    """
+
+    def __init__(self, given: Executor | Source) -> None:
+        self._source: Source | None = None
+        self._current: Executor | None = None
+        self._own: list[Executor] = []
+        self._error: Exception | None = None
+        self._generation = 0
+        self._unfinished: set[Future[bytes]] = set()
+        if _is_executor(given):
+            self._current = given
+        elif callable(given):
+            self._source = given
+        else:
+            raise SettingsError(_not_an_executor(given))
+        self._was_asked = self._source is None
+
+    def open(self) -> bool:
+        """Return whether there is an executor; it is asked for where that was not done yet.
+
+        Raises
+        ------
+        SettingsError
+            If what should return an executor returns something else.
+        """
+        if self._error is not None:
+            raise self._error
+        if not self._was_asked:
+            try:
+                self._current = self._ask()
+            except Exception as error:
+                self._error = error
+                raise
+            self._was_asked = True
+        return self._current is not None
+
+    @property
+    def workers(self) -> int:
+        """How many calls are probably made at a time."""
+        try:
+            return _count_workers(self._current) or WORKERS
+        # of a connection that is lost, which shows where work is sent
+        except Exception:
+            return WORKERS
+
+    def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[bytes]:
+        """Have a function called elsewhere; the future's result is what `perform` returns."""
+        assert self._current is not None
+        with warnings.catch_warnings():
+            # Dask's, of data that have to be sent
+            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+            future: Future[bytes] = self._current.submit(perform, software(), function, arguments)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
+        return future
+
+    @property
+    def generation(self) -> int:
+        """How often an executor was replaced."""
+        return self._generation
+
+    def replace(self, generation: int, reason: str) -> bool:
+        """Return whether there is another executor than that of a generation, which lost work.
+
+        Parameters
+        ----------
+        generation
+            Of the executor that has lost work.
+        reason
+            What has become of it.
+
+        Warns
+        -----
+        LostWorkerWarning
+            Where a new executor takes the place of the old one.
+        """
+        if generation < self._generation:
+            return True
+        if self._source is None or generation >= REPLACEMENTS:
+            return False
+        try:
+            found = self._ask()
+        # whatever one's own function raises; the caller says that the work is done here
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            warnings.warn(f"there is no new executor: {reason}", LostWorkerWarning, stacklevel=2)
+            found = None
+        if found is None:
+            self._source = None
+            return False
+        self._current = found
+        self._generation += 1
+        warnings.warn(
+            f"an executor has lost work ({reason}), which a new one is asked to do",
+            LostWorkerWarning,
+            stacklevel=2,
+        )
+        return True
+
+    def close(self) -> None:
+        """Cancel what nobody waits for, and shut down the executors that were asked for.
+
+        From now on there is none.
+        """
+        self._source = self._current = None
+        self._was_asked = True
+        for future in list(self._unfinished):
+            future.cancel()
+        while self._own:
+            self._own.pop().shutdown()
+
+    def _ask(self) -> Executor | None:
+        assert self._source is not None
+        found = self._source()
+        if found is not None and not _is_executor(found):
+            raise SettingsError(_not_an_executor(found))
+        if found is not None and not any(found is known for known in self._own):
+            self._own.append(found)
+        return found
+
+
+class Batch(Generic[Key]):
+    """Calls that are made elsewhere, each again where the executor that had it has lost it.
+
+    Parameters
+    ----------
+    executors
+        Who makes them; there is one.
+    function
+        What is called, of a module that the workers can import.
+    arguments
+        What it is called with, by a key for each call.
+    """
+
+    def __init__(
+        self,
+        executors: Executors,
+        function: Callable[..., Any],
+        arguments: Mapping[Key, tuple[Any, ...]],
+    ) -> None:
+        self._executors = executors
+        self._function = function
+        self._arguments = dict(arguments)
+        self._events: queue.SimpleQueue[tuple[Key, int, Future[bytes] | Exception]] = (
+            queue.SimpleQueue()
+        )
+        self._futures: dict[Key, Future[bytes]] = {}
+        self._replies: dict[Key, Any] = {}
+        for key in self._arguments:
+            self._send(key)
+
+    def __iter__(self) -> Iterator[tuple[Key, Any]]:
+        """Yield keys and replies as they come, each once: what a call returned, `Failure`, `Lost`.
+
+        Raises
+        ------
+        SettingsError
+            If the workers do not have this package.
+        """
+        for _ in self._arguments:
+            while not self._replies:
+                self._receive()
+            yield self._replies.popitem()
+
+    def reply(self, key: Key) -> Any:
+        """Return the reply to one call, when it has come."""
+        while key not in self._replies:
+            self._receive()
+        return self._replies[key]
+
+    def cancel(self) -> None:
+        """Have those calls not made that have not begun."""
+        for future in self._futures.values():
+            future.cancel()
+
+    def _send(self, key: Key) -> None:
+        generation = self._executors.generation
+        try:
+            future = self._executors.submit(self._function, self._arguments[key])
+        # of a pool that is broken or shut down, a connection that is lost, ...
+        except Exception as error:
+            self._events.put((key, generation, error))
+            return
+        self._futures[key] = future
+        future.add_done_callback(lambda done: self._events.put((key, generation, done)))
+
+    def _receive(self) -> None:
+        """Wait for what happens next to some call."""
+        key, generation, event = self._events.get()
+        self._futures.pop(key, None)
+        problem = event if isinstance(event, Exception) else _problem_of(event)
+        if problem is None:
+            assert not isinstance(event, Exception)
+            self._replies[key] = pickle.loads(event.result())
+            return
+        reason = f"{type(problem).__name__}: {problem}".rstrip(": ")
+        if self._executors.replace(generation, reason):
+            self._send(key)
+        else:
+            self._replies[key] = Lost(reason)
+
+
+def _is_executor(value: Any) -> TypeGuard[Executor]:
+    # what has a method of this name is a client of Dask, whose futures are of another kind
+    is_client = hasattr(value, "get_executor")
+    return not isinstance(value, type) and hasattr(value, "submit") and not is_client
+
+
+def _not_an_executor(value: Any) -> str:
+    return (
+        f"executor={value!r}: expected a concurrent.futures.Executor (of a Dask client, "
+        "client.get_executor()), or a function without parameters that returns one"
+    )
+
+
+def _count_workers(executor: Any) -> int | None:
+    """Return an executor's number of processes; None where it does not say."""
+    client = getattr(executor, "_client", None)
+    if client is not None:
+        # Dask's, by worker; there may be none yet
+        return len(client.nthreads())
+    count = getattr(executor, "_max_workers", getattr(executor, "num_workers", None))
+    return count if isinstance(count, int) else None
+
+
+def _problem_of(future: Future[bytes]) -> BaseException | None:
+    """Return what has kept a call from being made, or its reply from coming.
+
+    Raises
+    ------
+    SettingsError
+        If the worker does not have this package.
+    """
+    try:
+        problem = future.exception()
+    except CancelledError as error:
+        return error
+    if isinstance(problem, ImportError | AttributeError):
+        raise SettingsError(
+            f"a worker of the executor cannot call pytest-fragility ({problem}); install the same "
+            "version there as here"
+        )
+    return problem
