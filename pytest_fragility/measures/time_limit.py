@@ -65,7 +65,7 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _watch(seconds: float) -> Iterator[None]:
-    watched = ctypes.c_ulong(threading.get_ident())
+    watched = threading.get_ident()
     is_over = threading.Event()
     change = threading.Lock()
 
@@ -74,22 +74,26 @@ def _watch(seconds: float) -> Iterator[None]:
         while not is_over.wait(wait):
             with change:
                 if not is_over.is_set():
-                    _raise_in(watched, MeasureTimedOut)
+                    _raise_in(watched)
             wait = AGAIN
 
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
-        with change:
+        try:
+            with change:
+                is_over.set()
+            # what was raised last of all comes at the next step of a loop
+            for _ in range(2):
+                pass
+        except MeasureTimedOut:
             is_over.set()
-            # what was not raised yet never is
-            _raise_in(watched, None)
 
 
-def _raise_in(thread: ctypes.c_ulong, kind: type[BaseException] | None) -> None:
-    exception = None if kind is None else ctypes.py_object(kind)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, exception)
+def _raise_in(thread: int) -> None:
+    exception = ctypes.py_object(MeasureTimedOut)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), exception)
 
 
 def took_longer(seconds: float | None) -> str:
