@@ -303,7 +303,7 @@ def test_a_factorys_layers_can_be_drawn_by_the_recipe() -> None:
 
 def test_a_factory_of_a_test_file_is_sent_to_worker_processes() -> None:
     """Functions, lambdas and classes alike, by their code: nobody imports tests elsewhere."""
-    from pytest_fragility.parcels import pack_runs
+    from pytest_fragility.executors.parcels import pack_runs
     from pytest_fragility.training.workers import Worker
 
     worker = Worker()

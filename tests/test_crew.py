@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.parcels import pack_runs
+from pytest_fragility.executors.parcels import pack_runs
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task

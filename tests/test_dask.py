@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_fragility import MLP, Factory, Recipe, audit, dask_clusters, fixed_steps
-from pytest_fragility.dask_clusters import connect
+from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.executors import Executors
-from pytest_fragility.failures import LostWorkerWarning, WorkerTraceback
+from pytest_fragility.executors import Executors, dask_clusters
+from pytest_fragility.executors.dask_clusters import connect
+from pytest_fragility.executors.failures import LostWorkerWarning, WorkerTraceback
 from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.measures import oracle_test_error, pac_bayes_origin, path_norm
 from pytest_fragility.measures.evaluation import evaluate

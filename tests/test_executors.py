@@ -29,8 +29,9 @@ from torch import nn
 
 from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError, TrainingError
-from pytest_fragility.executors import REPLACEMENTS, WORKERS, Batch, Executors, Lost
-from pytest_fragility.failures import LostWorkerWarning, WorkerFailure, WorkerTraceback
+from pytest_fragility.executors import Batch, Executors, Lost
+from pytest_fragility.executors.executors import REPLACEMENTS, WORKERS
+from pytest_fragility.executors.failures import LostWorkerWarning, WorkerFailure, WorkerTraceback
 from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.measures import (
     constant,
@@ -564,7 +565,7 @@ def test_threads_of_a_worker_do_not_disturb_each_other(
 
 def test_no_more_data_travel_than_are_needed(blobs: Task, recipe: Recipe) -> None:
     """Of the pool, the samples of the subsets; of the test set, one unless it is looked at."""
-    from pytest_fragility.parcels import pack_runs
+    from pytest_fragility.executors.parcels import pack_runs
     from pytest_fragility.training.sampling import training_subset
 
     plan = plan_of(blobs, recipe)

@@ -16,7 +16,7 @@ from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
 from pytest_fragility.measures.cores import own_cores
-from pytest_fragility.measures.failures import Failures
+from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.side_by_side import one_thread_each
 from pytest_fragility.measures.stacked import StackMeasure

@@ -13,14 +13,14 @@ import torch
 from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError
 from pytest_fragility.executors import Batch, Executors
-from pytest_fragility.failures import Failure, LostWorkerWarning
+from pytest_fragility.executors.failures import Failure, LostWorkerWarning
+from pytest_fragility.executors.parcels import Parcel, pack_runs
+from pytest_fragility.executors.performing import load_sent
+from pytest_fragility.executors.pickling import dump, reason_not_to_dump
 from pytest_fragility.families import Family, FamilyPlan
 from pytest_fragility.measures.evaluation import Asking, evaluate_size
-from pytest_fragility.measures.failures import Failures
+from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure, is_oracle
-from pytest_fragility.parcels import Parcel, pack_runs
-from pytest_fragility.performing import load_sent
-from pytest_fragility.pickling import dump, reason_not_to_dump
 from pytest_fragility.runs import Run
 from pytest_fragility.training.devices import choose_device
 

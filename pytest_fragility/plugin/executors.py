@@ -17,7 +17,7 @@ def require_dask_for(config: pytest.Config) -> None:
     """Raise a SettingsError where the options name a Dask cluster and Dask is not installed."""
     address = dask_address(config)
     if address:
-        from pytest_fragility.dask_clusters import require_dask
+        from pytest_fragility.executors.dask_clusters import require_dask
 
         require_dask(address)
 
@@ -28,7 +28,7 @@ def session_executors(config: pytest.Config) -> Executors:
 
     address = dask_address(config)
     if address:
-        from pytest_fragility.dask_clusters import connect
+        from pytest_fragility.executors.dask_clusters import connect
 
         executors = Executors(partial(connect, address))
     else:

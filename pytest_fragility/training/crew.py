@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pytest_fragility.failures import LostWorkerWarning
+from pytest_fragility.executors.failures import LostWorkerWarning
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.training.memory import train_within_memory
 from pytest_fragility.training.trajectories import Trajectory

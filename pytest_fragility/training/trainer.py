@@ -12,8 +12,8 @@ from importlib import resources
 import torch
 
 from pytest_fragility.executors import Executors
+from pytest_fragility.executors.pickling import reason_not_to_dump
 from pytest_fragility.networks import build_network
-from pytest_fragility.pickling import reason_not_to_dump
 from pytest_fragility.quoting import printable
 from pytest_fragility.recipes import Factory, StoppingRule
 from pytest_fragility.runs import Run, TrainedRun

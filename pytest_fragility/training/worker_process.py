@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import torch
 
-from pytest_fragility.failures import Failure
-from pytest_fragility.parcels import Parcel
+from pytest_fragility.executors.failures import Failure
+from pytest_fragility.executors.parcels import Parcel
 from pytest_fragility.runs import Run
 from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.memory import train_within_memory

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from pytest_fragility.failures import Failure
-from pytest_fragility.parcels import pack_runs
+from pytest_fragility.executors.failures import Failure
+from pytest_fragility.executors.parcels import pack_runs
 from pytest_fragility.runs import Run, TrainedRun
 
 

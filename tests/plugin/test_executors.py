@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility import dask_clusters
+from pytest_fragility.executors import dask_clusters
 from tests.plugin.conftest import Project
 
 # an executor that makes each call at once, and notes what is done with it

@@ -12,7 +12,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.failures import Failure
+from pytest_fragility.executors.failures import Failure
 
 # torch's settings are those of a process, whose threads would set them for each other
 _ONE_AT_A_TIME = threading.Lock()

@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from pytest_fragility.executors.pickling import dump
 from pytest_fragility.networks import NetworkState
-from pytest_fragility.pickling import dump
 from pytest_fragility.recipes import Factory
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.tasks.task import Task
