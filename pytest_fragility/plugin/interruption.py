@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class InterruptionNote:
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Note it; ``pytest.exit`` ends a session this way too."""
         self._is_interrupted = excinfo.errisinstance(KeyboardInterrupt)
+        # the end of the process would search all of torch for garbage, several times over
+        gc.freeze()
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -6,6 +6,7 @@ every small operation.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -35,6 +36,8 @@ def serve() -> None:
     with trainer_settings(CPU):
         while (order := _next_order(orders)) is not None:
             _train(order, replies)
+    # somebody waits for the end of the process, which need not search it for garbage
+    gc.freeze()
 
 
 def _own_output() -> BinaryIO:
