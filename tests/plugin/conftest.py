@@ -78,6 +78,10 @@ COUNTED_SAVES = (
     "pytest_fragility.store.Store.save = counted\n"
 )
 
+# a process with torch in it takes a second to end, in which it is searched for garbage
+RUN_APART = ["-p", "no:cacheprovider", "-p", "quick_end"]
+QUICK_END = "import gc\ndef pytest_unconfigure():\n    gc.freeze()\n"
+
 # no cache, and none of the other plugins around, which take long to start
 ALONE = [
     part
@@ -109,7 +113,7 @@ class Project:
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester
         self.path = pytester.path
-        pytester.makepyfile(audits=AUDITS)
+        pytester.makepyfile(audits=AUDITS, quick_end=QUICK_END)
 
     def write(self, source: str, name: str = "test_audit") -> None:
         """Write a test file that knows everything in ``audits``."""
@@ -135,7 +139,7 @@ class Project:
         if any(argument.startswith("--randomly-seed") for argument in arguments):
             in_order = ()
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *in_order, *arguments],
+            [sys.executable, "-m", "pytest", *RUN_APART, *in_order, *arguments],
             check=False,
             cwd=self.path,
             capture_output=True,
