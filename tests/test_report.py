@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from pytest_fragility.checks.planning import (
     AGREEMENT,
     CONTROLS,
     EXPONENT,
+    INVARIANCE_KINDS,
     PERTURBED_KINDS,
     SPREAD,
     TREND,
@@ -313,6 +315,19 @@ def test_records_may_come_in_any_order() -> None:
     assert audit_table(records[::-1]) == audit_table(records)
     rows = [line.split()[0] for line in audit_table(records).splitlines()[5:]]
     assert rows == [BASELINE, *names]
+
+
+def test_the_table_is_in_the_plans_order_whatever_ran_first(reversing: LearningCurves) -> None:
+    """Also below the recipes, where checks are of no one recipe; under pytest-randomly, say."""
+    record = record_of(Check(TREND), reversing)
+    planned = [
+        {**record, "kind": check.kind, "check": check.id, "place": 9, "evidence": {}}
+        for check in plan_checks(INVARIANCE_KINDS, [])
+    ]
+    table = audit_table(planned[::-1])
+    assert re.findall(r"^  ((?:symmetry|equivalence)-\S+)", table, re.MULTILINE) == [
+        each["check"] for each in planned
+    ]
 
 
 def test_part_of_an_audit_has_a_table_too(reversing: LearningCurves) -> None:

@@ -11,11 +11,13 @@ from pytest_fragility.checks.planning import (
     COMPLEXITY_KINDS,
     CONTROLS,
     INVARIANCE_KINDS,
+    KINDS,
     LOCATE,
     PERTURBED_KINDS,
     SPREAD,
     STANDARD_KINDS,
     STOPPING,
+    plan_checks,
 )
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
 from pytest_fragility.durations import REPORT, spent_on
@@ -35,6 +37,8 @@ SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
 WIDTH = 79
 CONSTANT = "reads data and architecture alone: the same under every recipe"
 COLUMNS = (16, 22, 9, 11, 11, 9)
+# of what is of no one recipe
+PLANNED = [check.id for check in plan_checks(KINDS, [])]
 
 
 def overall_verdict(records: Sequence[Record]) -> str:
@@ -65,7 +69,7 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     errors
         Checks that crashed and left no record; an audit with such is not kept.
     """
-    records = sorted(records, key=lambda record: record["place"])
+    records = sorted(records, key=_planned_place)
     first = records[0]
     sizes = first["sizes"]
     verdict = overall_verdict(records)
@@ -104,6 +108,13 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
         if record["kind"] == AGREEMENT and record["evidence"]:
             lines += ["", *agreement_lines(record)]
     return "\n".join([*lines, *_notes(records, errors)])
+
+
+def _planned_place(record: Record) -> tuple[int, int]:
+    """Return where the table has a check, in whatever order checks were run."""
+    check_id = record["check"]
+    is_planned = check_id in PLANNED
+    return record["place"], PLANNED.index(check_id) if is_planned else len(PLANNED)
 
 
 def _row(*cells: str) -> str:
