@@ -196,6 +196,15 @@ class FragilityAsserts:
 
         For the baseline: that it has the sign of test error's, or the one that `trend` names.
 
+        Parameters
+        ----------
+        curves
+            With the perturbation among their recipes.
+        perturbation
+            A name; the baseline where none is given.
+        trend
+            ``error``, ``increasing`` or ``decreasing``, in place of the session's.
+
         Raises
         ------
         AuditFailure
@@ -211,6 +220,15 @@ class FragilityAsserts:
     ) -> Verdict:
         """Assert that the exponent stays within tolerance of the baseline's.
 
+        Parameters
+        ----------
+        curves
+            With the perturbation among their recipes.
+        perturbation
+            A name.
+        tolerance
+            In place of the session's.
+
         Raises
         ------
         AuditFailure
@@ -223,6 +241,15 @@ class FragilityAsserts:
         self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
     ) -> Verdict:
         """Assert that the value at fixed n stays within tolerance, in decades.
+
+        Parameters
+        ----------
+        curves
+            With the perturbation among their recipes.
+        perturbation
+            A name.
+        tolerance
+            In place of the session's.
 
         Raises
         ------
@@ -291,6 +318,15 @@ class FragilityAsserts:
     ) -> Verdict:
         """Assert that the value stays as it is under a symmetry, such as ``permutation``.
 
+        Parameters
+        ----------
+        curves
+            Over a family with networks of the same function.
+        symmetry
+            Such as ``permutation``.
+        tolerance
+            In decades, in place of the session's.
+
         Raises
         ------
         AuditFailure
@@ -303,6 +339,15 @@ class FragilityAsserts:
         self, curves: LearningCurves, equivalence: str, *, tolerance: float | None = None
     ) -> Verdict:
         """Assert that two trainings with the same function give the same value.
+
+        Parameters
+        ----------
+        curves
+            Over a family with networks of the same function.
+        equivalence
+            Such as ``exponential-rate``.
+        tolerance
+            In decades, in place of the session's.
 
         Raises
         ------

@@ -26,23 +26,53 @@ class FragilityError(Exception):
 
 
 class SettingsError(FragilityError, ValueError):
-    """A setting, recipe, perturbation or check name that cannot be used as given."""
+    """A setting, recipe, perturbation or check name that cannot be used as given.
+
+    Parameters
+    ----------
+    message
+        The text a person reads.
+    """
 
 
 class TaskError(FragilityError, ValueError):
-    """Data that cannot be learned from, or that are too few for what was asked."""
+    """Data that cannot be learned from, or that are too few for what was asked.
+
+    Parameters
+    ----------
+    message
+        The text a person reads.
+    """
 
 
 class TrainingError(FragilityError, RuntimeError):
-    """A training that cannot be carried out as asked."""
+    """A training that cannot be carried out as asked.
+
+    Parameters
+    ----------
+    message
+        The text a person reads.
+    """
 
 
 class BudgetError(FragilityError, RuntimeError):
-    """More networks would be trained on demand than the budget allows."""
+    """More networks would be trained on demand than the budget allows.
+
+    Parameters
+    ----------
+    message
+        The text a person reads.
+    """
 
 
 class StoreError(FragilityError, OSError):
-    """A store of trained runs that cannot be read or written."""
+    """A store of trained runs that cannot be read or written.
+
+    Parameters
+    ----------
+    message
+        The text a person reads.
+    """
 
 
 class MeasureError(FragilityError):
@@ -94,15 +124,39 @@ class AuditFailure(AssertionError):
 
 
 class CheckBroken(AuditFailure):
-    """The whole interval lies outside the tolerance: the measure is fragile here."""
+    """The whole interval lies outside the tolerance: the measure is fragile here.
+
+    Parameters
+    ----------
+    message
+        The text a person reads.
+    verdict
+        The verdict with its evidence.
+    """
 
 
 class CheckInconclusive(AuditFailure):
-    """The interval straddles the tolerance: these seeds decide nothing."""
+    """The interval straddles the tolerance: these seeds decide nothing.
+
+    Parameters
+    ----------
+    message
+        The text a person reads.
+    verdict
+        The verdict with its evidence.
+    """
 
 
 class ControlsMisbehave(AuditFailure):
-    """A measure whose verdict is known beforehand was judged otherwise: trust no verdict here."""
+    """A measure whose verdict is known beforehand was judged otherwise: trust no verdict here.
+
+    Parameters
+    ----------
+    message
+        The text a person reads.
+    verdict
+        The verdict with its evidence.
+    """
 
 
 # As pytest does with its own outcomes: the short test summary has no room for a module's name.

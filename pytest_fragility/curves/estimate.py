@@ -114,7 +114,19 @@ class Estimate:
 
 
 def half_width(deviation: float, seeds: int, alpha: float, shared: float = 0.0) -> float:
-    """Return half the width of a two-sided t interval for a mean."""
+    """Return half the width of a two-sided t interval for a mean.
+
+    Parameters
+    ----------
+    deviation
+        Standard deviation over seeds.
+    seeds
+        Their number, at least 2.
+    alpha
+        One minus the interval's level.
+    shared
+        Standard error of what all seeds have in common.
+    """
     quantile = float(stdtrit(seeds - 1, 1 - alpha / 2))
     return quantile * math.sqrt(deviation**2 / seeds + shared**2)
 
@@ -141,6 +153,12 @@ def seeds_needed(seeds: int, is_decided: Callable[[int], bool]) -> int | None:
 
 
 def most_seeds(needs: Sequence[int | None]) -> int | None:
-    """Return how many seeds would decide several things; None where that is not known of all."""
+    """Return how many seeds would decide several things; None where that is not known of all.
+
+    Parameters
+    ----------
+    needs
+        How many would decide each of them; None where that is not known.
+    """
     known = [need for need in needs if need is not None]
     return max(known) if len(known) == len(needs) and known else None

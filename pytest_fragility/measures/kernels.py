@@ -171,11 +171,31 @@ def monte_carlo_kernel(
     bias_variance: float = 0.0,
     networks: int | None = None,
 ) -> Kernel:
-    """Return the kernel by Monte Carlo over random initializations; see `network_kernel`.
+    """Return the kernel by Monte Carlo over random initializations, as `network_kernel` may.
 
     With features phi in front of the last linear layer, of width h, each random network gives
     ``b + s phi phi^T / h``, the exact mean over the last layer's weights. Normalization layers keep
     scale one, shift zero and their initial statistics.
+
+    Parameters
+    ----------
+    structure
+        The network; its weights do not matter.
+    inputs
+        Shape (n, *input shape).
+    generator
+        Draws the random weights.
+    weight_variance, bias_variance
+        Of the prior: weights from N(0, weight_variance / fan_in), biases from
+        N(0, bias_variance).
+    networks
+        Number of random networks; by default enough for a rank of at least 4 n.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If the network has parameters other than those of linear layers, convolutions and batch
+        normalization, or does not end in a linear layer.
     """
     last = _last_linear(structure, inputs[:1].float())
     networks = networks or max(16, math.ceil(4 * len(inputs) / last.in_features))

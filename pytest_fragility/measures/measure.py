@@ -28,7 +28,13 @@ _NAME = re.compile(r"[A-Za-z_][\w.+-]*")
 
 
 def oracle(measure: AnyMeasure) -> AnyMeasure:
-    """Mark a control measure that is handed an `OracleNetwork`, test data included."""
+    """Mark a control measure that is handed an `OracleNetwork`, test data included.
+
+    Parameters
+    ----------
+    measure
+        A function of one `OracleNetwork`.
+    """
     setattr(measure, ORACLE_ATTRIBUTE, True)
     return measure
 
@@ -39,13 +45,25 @@ def is_oracle(measure: Measure) -> bool:
 
 
 def control(measure: AnyMeasure) -> AnyMeasure:
-    """Mark a measure whose verdict is known beforehand, so that it audits the audit."""
+    """Mark a measure whose verdict is known beforehand, so that it audits the audit.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    """
     setattr(measure, CONTROL_ATTRIBUTE, True)
     return measure
 
 
 def is_control(measure: Measure) -> bool:
-    """Return whether a measure is a control."""
+    """Return whether a measure is a control.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    """
     return bool(getattr(measure, CONTROL_ATTRIBUTE, False))
 
 
@@ -54,13 +72,24 @@ def constant(measure: AnyMeasure) -> AnyMeasure:
 
     It is then called once per task and n instead of once per recipe, and reported as the same
     under every recipe.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
     """
     setattr(measure, CONSTANT_ATTRIBUTE, True)
     return measure
 
 
 def is_constant(measure: Measure) -> bool:
-    """Return whether a measure looks at no trained network."""
+    """Return whether a measure looks at no trained network.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    """
     return bool(getattr(measure, CONSTANT_ATTRIBUTE, False))
 
 
@@ -105,6 +134,13 @@ def measure_form(measure: Measure) -> str:
 
 def measure_name(measure: Measure, name: str | None = None) -> str:
     """Return what reports and test ids call a measure: the given name, or ``__name__``.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    name
+        The given name; None where there is none.
 
     Raises
     ------

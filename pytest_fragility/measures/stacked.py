@@ -231,6 +231,11 @@ def stacked(compute: Compute) -> StackMeasure:
 
     The audit then calls it once per recipe and training set size instead of once per network;
     called on one `TrainedNetwork`, it still returns one number.
+
+    Parameters
+    ----------
+    compute
+        Returns a tensor, array or list of K real numbers.
     """
     return StackMeasure(compute)
 

@@ -75,7 +75,11 @@ def as_perturbation(change: Perturbation | Callable[[Recipe], Recipe]) -> Pertur
 def get_perturbation(name: str) -> Perturbation:
     """Return the perturbation with this name; ``a+b`` does one change after the other.
 
-    Names such as ``lr-x1.5`` or ``momentum-0.8`` are made up from the number in them.
+    Parameters
+    ----------
+    name
+        From the catalogue, or registered; names such as ``lr-x1.5`` or ``momentum-0.8`` are made
+        up from the number in them.
 
     Raises
     ------

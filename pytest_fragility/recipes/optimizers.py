@@ -88,7 +88,21 @@ class Adam(ShortRepr):
 class AdamW(Adam):
     """AdamW, as ``torch.optim.AdamW``: weight decay shrinks the weights themselves.
 
-    Parameters are those of `Adam`; the default weight decay is torch's, 0.01.
+    Parameters
+    ----------
+    lr
+        Learning rate, positive.
+    betas
+        Decay rates of the two moments, each in [0, 1).
+    eps
+        Added to the denominator, positive.
+    weight_decay
+        By what times the rate the weights shrink at each step; torch's default, 0.01.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
     """
 
     kind: ClassVar[str] = "adamw"

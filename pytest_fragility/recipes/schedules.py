@@ -91,15 +91,54 @@ class Schedule(ShortRepr):
 
 
 def cosine(steps: int, *, factor: float = 0.1) -> Schedule:
-    """Fall along half a cosine wave to `factor` times the rate (Loshchilov & Hutter 2017)."""
+    """Fall along half a cosine wave to `factor` times the rate (Loshchilov & Hutter 2017).
+
+    Parameters
+    ----------
+    steps
+        Steps until the end of the half wave.
+    factor
+        The rate at the end and from there on, over the rate at the start.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
     return Schedule(kind=COSINE, steps=steps, factor=factor)
 
 
 def step_decay(every: int, *, factor: float = 0.5) -> Schedule:
-    """Multiply the rate by `factor` every so many steps."""
+    """Multiply the rate by `factor` every so many steps.
+
+    Parameters
+    ----------
+    every
+        Steps from one drop to the next.
+    factor
+        By what the rate is multiplied.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
     return Schedule(kind=STEP, steps=every, factor=factor)
 
 
 def exponential(every: int, *, factor: float) -> Schedule:
-    """Change the rate at each step, by `factor` in so many steps; above 1 it grows."""
+    """Change the rate at each step, by `factor` in so many steps; above 1 it grows.
+
+    Parameters
+    ----------
+    every
+        Steps in which the rate changes by `factor` once.
+    factor
+        By what the rate is multiplied in so many steps.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
     return Schedule(kind=EXPONENTIAL, steps=every, factor=factor)

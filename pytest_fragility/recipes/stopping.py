@@ -76,15 +76,50 @@ class StoppingRule(ShortRepr):
 
 
 def cross_entropy_below(target: float, *, step_limit: int = 20_000) -> StoppingRule:
-    """Stop once the mean cross-entropy over all training samples is below `target` nats."""
+    """Stop once the mean cross-entropy over all training samples is below `target` nats.
+
+    Parameters
+    ----------
+    target
+        In nats, positive.
+    step_limit
+        The target must be reached by then; a run that has not reached it ends here, and says so.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
     return StoppingRule(kind="cross_entropy", target=target, step_limit=step_limit)
 
 
 def full_train_accuracy(*, step_limit: int = 20_000) -> StoppingRule:
-    """Stop once every training sample is classified as labelled."""
+    """Stop once every training sample is classified as labelled.
+
+    Parameters
+    ----------
+    step_limit
+        The target must be reached by then; a run that has not reached it ends here, and says so.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
     return StoppingRule(kind="accuracy", target=1.0, step_limit=step_limit)
 
 
 def fixed_steps(steps: int) -> StoppingRule:
-    """Stop after exactly `steps` optimizer steps."""
+    """Stop after exactly `steps` optimizer steps.
+
+    Parameters
+    ----------
+    steps
+        Their number, at least 1.
+
+    Raises
+    ------
+    SettingsError
+        If a value is out of range.
+    """
     return StoppingRule(kind="steps", step_limit=steps)

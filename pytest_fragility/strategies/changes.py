@@ -100,7 +100,21 @@ def recipes(
 ) -> st.SearchStrategy[Recipe]:
     """Draw the baseline and small changes of it.
 
-    Shrinks to the baseline. Parameters and errors are those of `perturbations`.
+    Shrinks to the baseline.
+
+    Parameters
+    ----------
+    axes
+        Names of axes to draw from; all by default.
+    baseline
+        What is changed; the default recipe where it is not given.
+    max_axes
+        Along how many axes a drawn recipe may differ from the baseline.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such axis, or none of its changes changes the baseline.
     """
     recipe = Recipe() if baseline is None else baseline
     changes = perturbations(axes, baseline=recipe, max_axes=max_axes)

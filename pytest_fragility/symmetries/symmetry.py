@@ -69,7 +69,13 @@ class Symmetry(PrintsItsRepr):
 
 
 def in_double(network: TrainedNetwork) -> TrainedNetwork:
-    """Return a copy of a network in float64, in which symmetries are exact to rounding."""
+    """Return a copy of a network in float64, in which symmetries are exact to rounding.
+
+    Parameters
+    ----------
+    network
+        Left as it is.
+    """
     return network.in_precision(torch.float64)
 
 
@@ -108,6 +114,11 @@ SYMMETRIES = {
 
 def get_symmetry(name: str) -> Symmetry:
     """Return a symmetry by name.
+
+    Parameters
+    ----------
+    name
+        Such as ``layer-rescaling``.
 
     Raises
     ------

@@ -106,7 +106,18 @@ def installed(name: str) -> Task:
 
 
 def is_installed(name: str) -> bool:
-    """Return whether the four files of `installed` are there; nothing is read."""
+    """Return whether the four files of `installed` are there; nothing is read.
+
+    Parameters
+    ----------
+    name
+        As `installed` takes it.
+
+    Raises
+    ------
+    TaskError
+        If there is no such data set.
+    """
     base, split = _base_and_split(name)
     return any(not _missing(folder, _prefix(split)) for folder in _candidates(base))
 

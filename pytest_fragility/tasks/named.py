@@ -71,6 +71,11 @@ def get_task(name: str) -> Task:
 
     The same object each time, so that its data are read once.
 
+    Parameters
+    ----------
+    name
+        Of the data, and of each operation on them behind a ``+``.
+
     Raises
     ------
     TaskError
