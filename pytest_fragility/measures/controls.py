@@ -29,6 +29,8 @@ def parameter_count(stack: NetworkStack) -> list[float]:
     A control (Jiang et al. 2020, eq. 20). The same number under every recipe with the same
     architecture: every `exponent` and `spread` check is kept, and its trend is not that of test
     error. In the bound's form, sqrt(value / n), its slope is -1/2 for every network and data set.
+
+    Reads the architecture alone.
     """
     count = sum(weight[0].numel() for weight in stack.weights.values())
     return [float(count)] * len(stack)
@@ -39,6 +41,8 @@ def train_loss(stack: NetworkStack) -> tuple[float, ...]:
     """Return the mean cross-entropy over the training samples at the end, in nats.
 
     A control: where training stops at a train loss, it says where it stopped, and nothing else.
+
+    Reads the training's record; it depends on trained weights, inputs and labels.
     """
     return stack.train_losses
 
@@ -49,6 +53,11 @@ def oracle_test_error(network: OracleNetwork) -> float:
     """Return the test error, (mistakes + 1/2) / (test size + 1): the perfect measure.
 
     A control and an oracle: it sees test data, as no measure may. Every check must be kept.
+
+    Parameters
+    ----------
+    network
+        With its mistakes on the test set.
     """
     return network.test_record.test_error
 
@@ -58,6 +67,11 @@ def noise(network: TrainedNetwork) -> float:
     """Return a random number, uniform in (0, 1], that has nothing to do with the network.
 
     A control: no check of it may ever be kept for a reason, its intervals are too wide.
+
+    Parameters
+    ----------
+    network
+        Gives the random numbers.
     """
     import torch
 
