@@ -36,7 +36,10 @@ def methods(owner: type) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def parameters(public: Callable[..., Any]) -> set[str]:
     """Return the names in a signature, as a docstring spells them."""
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    stars: dict[object, str] = {
+        inspect.Parameter.VAR_POSITIONAL: "*",
+        inspect.Parameter.VAR_KEYWORD: "**",
+    }
     found = inspect.signature(public).parameters.values()
     return {f"{stars.get(each.kind, '')}{each.name}" for each in found if each.name != "self"}
 

@@ -358,6 +358,14 @@ def test_the_table_says_how_many_seeds_would_decide() -> None:
     assert "3 inconclusive: 30 seeds would probably decide 2 of them" in note
 
 
+def test_one_open_check_is_told_in_plain_words() -> None:
+    """Not as one of one."""
+    records = records_of(make_curves({BASELINE: lines(-0.2, deviation=0.3), "adam": lines(-0.2)}))
+    (record,) = [each for each in records if each["check"] == "trend-baseline"]
+    note = unwrapped(audit_table([record]))
+    assert re.search(r"1 inconclusive: \d+ seeds would probably decide it$", note)
+
+
 @pytest.mark.parametrize(
     "error",
     [ERROR.moved(), ERROR.moved(slope=0.05, deviation=0.1), ERROR.moved(slope=0.5)],

@@ -203,9 +203,9 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
     needs = [r["seeds_needed"] for r in open_records]
     known = [need for need in needs if need is not None]
     if known:
+        decided = f"{len(known)} of them" if len(open_records) > 1 else "it"
         notes.append(
-            f"{len(open_records)} inconclusive: {max(known)} seeds would probably decide "
-            f"{len(known)} of them"
+            f"{len(open_records)} inconclusive: {max(known)} seeds would probably decide {decided}"
         )
     elif open_records:
         notes.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
