@@ -137,7 +137,7 @@ def _require_perturbation(curves: LearningCurves, name: str) -> None:
         raise SettingsError("the baseline cannot be compared with itself; name a perturbation")
 
 
-def _known_of_smaller(search: Search, perturbation: Perturbation) -> list[str]:
+def known_of_smaller(search: Search, perturbation: Perturbation) -> list[str]:
     """Return sentences on what smaller changes do."""
     parts = perturbation.single_changes
     if len(parts) > 1:
@@ -420,7 +420,7 @@ class FragilityAsserts:
         message = withstanding_message(
             check_record(curves, verdict),
             alpha=finding.alpha or 0.0,
-            smaller=_known_of_smaller(search, chosen),
+            smaller=known_of_smaller(search, chosen),
             code=chosen.code or None,
         )
         raise CheckBroken(message, verdict)

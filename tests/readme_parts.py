@@ -42,8 +42,9 @@ def blocks(language: str) -> list[Block]:
 
 def block_with(words: str) -> str:
     """Return the one block that has some words."""
-    (found,) = [block.text for block in BLOCKS if words in block.text]
-    return found
+    found = [block.text for block in BLOCKS if words in block.text]
+    assert len(found) == 1, f"README.md: {len(found)} blocks with {words!r}, expected one"
+    return found[0]
 
 
 def section(heading: str) -> str:

@@ -20,7 +20,7 @@ from torch import nn
 
 from pytest_fragility import Ladder, Recipe, Task, TaskData, audit, trained_network
 from pytest_fragility import measures as reference
-from pytest_fragility.asserts import _known_of_smaller
+from pytest_fragility.asserts import known_of_smaller
 from pytest_fragility.checks.judging import judge
 from pytest_fragility.checks.planning import COMPLEXITY_EXPONENT, EXPONENT, TREND, Check
 from pytest_fragility.checks.tolerances import Tolerances
@@ -283,7 +283,7 @@ def test_what_a_search_finds_is_told_as_shown() -> None:
     found = withstanding_message(
         {**record, "seeds": list(range(12))},
         alpha=0.05 / 6,
-        smaller=_known_of_smaller(search, change),
+        smaller=known_of_smaller(search, change),
     )
     first, last = WITHSTANDS.rstrip("\n").split("\n...\n")
     assert f"CheckBroken: {found}".startswith(f"{first}\n")
