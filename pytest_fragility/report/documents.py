@@ -61,8 +61,6 @@ def _audit(audit: AuditedMeasure) -> Document:
             | {"seeds": record["seeds"]}
             for record in records
         ],
-        "errors": [
-            {"check": check, "message": message} for check, message in audit.errors.items()
-        ],
+        "errors": [{"check": check, "message": message} for check, message in audit.errors.items()],
         "curves": widest(audit.curves),
     }
