@@ -72,7 +72,8 @@ def row(name: str, result: AuditResult) -> list[str]:
 
 def sensitivity(record: dict[str, Any]) -> str:
     """Return a sensitivity, with the verdict where it is not kept."""
-    text = f"{record['evidence']['sensitivity']['mean']:.2f}"
+    # adding zero turns -0.00 into 0.00
+    text = f"{round(record['evidence']['sensitivity']['mean'], 2) + 0.0:.2f}"
     return text if record["verdict"] == "kept" else f"{text}, {record['verdict']}"
 
 
