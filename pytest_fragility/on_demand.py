@@ -29,6 +29,11 @@ class OnDemand(Mapping[str, Value]):
         self._known: dict[str, Value] = {}
         self._failures: dict[str, tuple[Exception, TracebackType | None]] = {}
 
+    @property
+    def known(self) -> list[str]:
+        """The names whose values have been asked for."""
+        return list(self._known)
+
     def __getitem__(self, name: str) -> Value:
         if name not in self._names:
             raise KeyError(f"no {self._what} {name!r}; there are {', '.join(self._names)}")

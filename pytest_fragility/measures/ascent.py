@@ -12,8 +12,9 @@ from pytest_fragility.network_stacks import NetworkStack
 
 RADIUS = 0.05
 ADAPTIVE_RADIUS = 0.5
-STEPS = 20
-STEP = 0.25
+STEPS = 10
+# by how much more, with each step, the place where one is counts: else kinks are crossed for ever
+INERTIA = 0.25
 
 
 def largest_rise(
@@ -22,9 +23,10 @@ def largest_rise(
     """Return the largest rise of the loss over ``||e / scale|| <= radius``, shape (K,), float64.
 
     Ascent in the scaled coordinates, once from the ball's edge along the gradient (SAM's
-    solution; a random direction where the gradient is zero) and once from the opposite edge: 20
-    steps of a quarter of the radius along the gradient and back into the ball. The largest rise
-    seen counts, at least zero.
+    solution; a random direction where the gradient is zero) and once from the opposite edge: 10
+    steps, each to the edge along the gradient of where one is, as the power method goes for a
+    quadratic form (Journee et al. 2010, algorithm 1), each damped more than the
+    one before. The largest rise seen counts, at least zero.
 
     Parameters
     ----------
@@ -53,12 +55,10 @@ def _largest_rise(
     best = torch.zeros_like(start)
     for edge in (radius * first, -radius * first):
         offsets = edge
-        for _ in range(STEPS + 1):
+        for step in range(STEPS + 1):
             losses, gradients = surface.losses_and_gradients(surface.weights + scales * offsets)
             best = torch.maximum(best, losses - start)
-            offsets = offsets + STEP * radius * _unit(scales * gradients)
-            lengths = offsets.norm(dim=1, keepdim=True)
-            offsets = offsets * (radius / lengths.clamp_min(radius))
+            offsets = radius * _unit(_unit(scales * gradients) + step * INERTIA / radius * offsets)
     return best
 
 

@@ -60,14 +60,14 @@ def hessian_trace(stack: NetworkStack) -> torch.Tensor:
 def worst_case_sharpness(stack: NetworkStack) -> torch.Tensor:
     """Return ``max over ||e|| <= 0.05 of L(w + e) - L(w)``, L the mean train cross-entropy.
 
-    Foret et al. 2021 (SAM), with its default radius rho = 0.05. Found by 20 steps of projected
-    gradient ascent from SAM's one-step solution and from its opposite, in float64: a lower bound
-    that is tight on small networks (tested against a search of the whole ball). Raw value, in
-    nats.
+    Foret et al. 2021 (SAM), with its default radius rho = 0.05. Found by 10 steps of gradient
+    ascent along the ball's edge from SAM's one-step solution and from its opposite, in float64: a
+    lower bound that is tight on small networks (tested against a search of the whole ball). Raw
+    value, in nats.
 
     Reads trained weights, inputs and labels, and randomness for a direction where the gradient is
-    zero. All parameters as they stand, biases and
-    normalization included; changes under rescaling that leaves the function unchanged.
+    zero. All parameters as they stand, biases and normalization included; changes under rescaling
+    that leaves the function unchanged.
     """
     import torch
 
@@ -82,7 +82,7 @@ def adaptive_sharpness(stack: NetworkStack) -> torch.Tensor:
 
     Kwon et al. 2021 (ASAM): sharpness that is unchanged by rescaling of weights which leaves the
     function unchanged, with its default radius rho = 0.5; without the 0.01 that training adds to
-    |w_i|. Found by projected gradient ascent as in `worst_case_sharpness`. Raw value, in nats.
+    |w_i|. Found by gradient ascent as in `worst_case_sharpness`. Raw value, in nats.
 
     Reads what `worst_case_sharpness` reads. All parameters as they stand, biases and
     normalization included. In float64.

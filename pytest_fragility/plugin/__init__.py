@@ -6,7 +6,7 @@ where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -69,13 +69,18 @@ def pytest_configure(config: pytest.Config) -> None:
         _refuse_options_without_effect(config)
         return
     from pytest_fragility.errors import SettingsError
+    from pytest_fragility.plugin.gathering import Gathering
     from pytest_fragility.plugin.interruption import InterruptionNote
     from pytest_fragility.plugin.measure_items import require_measure
+    from pytest_fragility.plugin.report_folder import register_report_folder
     from pytest_fragility.plugin.session import fragility_session
     from pytest_fragility.plugin.summary import Summary
 
     fragility_session(config)
-    config.pluginmanager.register(Summary(), "fragility-summary")
+    gathering = Gathering()
+    config.pluginmanager.register(gathering, "fragility-gathering")
+    config.pluginmanager.register(Summary(gathering), "fragility-summary")
+    register_report_folder(config, gathering)
     config.pluginmanager.register(InterruptionNote(config), "fragility-interruption")
     for place in measures_to_audit(config):
         try:
@@ -207,6 +212,18 @@ def _offer_hypothesis_profile(config: pytest.Config) -> None:
     """Register the settings profile, where the command line names it."""
     if config.getoption("--hypothesis-profile", None) == "fragility":
         import_module("pytest_fragility.strategies")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Have reports carry the curves that a check's verdict rests on, where they are wanted."""
+    report = yield
+    if report.when == "call":
+        from pytest_fragility.plugin.session import CURVES, CURVES_KEY
+
+        if CURVES_KEY in item.stash:
+            setattr(report, CURVES, item.stash[CURVES_KEY])
+    return report
 
 
 @pytest.hookimpl(trylast=True)

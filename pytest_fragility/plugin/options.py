@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 GROUP = "fragility"
@@ -149,6 +151,7 @@ STORE_KEY = "fragility_store"
 MAX_AGE_KEY = "fragility_store_max_age"
 MAX_SIZE_KEY = "fragility_store_max_size"
 DASK_KEY = "fragility_dask"
+REPORT_KEY = "fragility_report"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -210,6 +213,9 @@ def add_options(parser: pytest.Parser) -> None:
         "--fragility-dask", default=None, dest=DASK_KEY, metavar="tcp://HOST:PORT", help=dask
     )
     parser.addini(DASK_KEY, dask, type="string", default=None)
+    report = "write what audits find to this folder: a page, JSON, CSV and Markdown"
+    group.addoption("--fragility-report", default=None, dest=REPORT_KEY, metavar="DIR", help=report)
+    parser.addini(REPORT_KEY, report, type="string", default=None)
     for option in OPTIONS:
         group.addoption(
             option.flag,
@@ -235,6 +241,12 @@ def shows_durations(config: pytest.Config) -> bool:
 def is_store_command(config: pytest.Config) -> bool:
     """Return whether an option is about the trained runs and not about tests."""
     return any(config.getoption(key) for key in (STORE_KEY, MAX_AGE_KEY, MAX_SIZE_KEY))
+
+
+def report_folder(config: pytest.Config) -> Path | None:
+    """Return the folder of the report, below the rootdir where it is relative; None for none."""
+    named = config.getoption(REPORT_KEY) or config.getini(REPORT_KEY)
+    return config.rootpath / named if named else None
 
 
 def measures_to_audit(config: pytest.Config) -> list[str]:

@@ -24,6 +24,7 @@ from pytest_fragility.plugin.options import (
     dask_address,
     given_flags,
     ini_settings,
+    report_folder,
 )
 from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.plugin.workers import is_worker
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from pytest_fragility.searching import Search
 
 PROPERTY = "fragility"
+# an attribute of test reports, which workers send along
+CURVES = "fragility_curves"
+CURVES_KEY = pytest.StashKey[list[dict[str, Any]]]()
 
 
 @dataclass
@@ -266,11 +270,14 @@ class FragilitySession:
         __tracebackhide__ = True
         from pytest_fragility.asserts import assert_kept, require_kept
         from pytest_fragility.breaking_points import locate
+        from pytest_fragility.report.curves import curves_of_check
         from pytest_fragility.report.records import check_record
 
         def on_verdict(curves: LearningCurves, verdict: Verdict) -> None:
             record = check_record(curves, verdict)
             item.user_properties.append((PROPERTY, to_json(record)))
+            if report_folder(self._config):
+                item.stash[CURVES_KEY] = curves_of_check(curves, verdict.check)
             if not verdict.is_applicable:
                 raise pytest.skip.Exception(skip_reason(record), _use_item_location=True)
 

@@ -16,6 +16,23 @@ if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurves
 
 SCHEMA = 1
+# what all checks of an audit have in common
+CONTEXT = (
+    "schema",
+    "measure",
+    "form",
+    "task",
+    "baseline",
+    "sizes",
+    "seeds",
+    "alpha",
+    "looks",
+    "fit",
+    "scale",
+    "device",
+    "ladder",
+    "constant_over_recipes",
+)
 
 Record = dict[str, Any]
 

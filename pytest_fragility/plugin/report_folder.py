@@ -1,0 +1,72 @@
+"""``--fragility-report``: a folder with everything that an audit found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_fragility.plugin.gathering import Gathering
+from pytest_fragility.plugin.options import report_folder
+
+
+class ReportFolder:
+    """Writes the folder when the session ends.
+
+    Parameters
+    ----------
+    folder
+        Where.
+    gathering
+        What the tests found.
+    """
+
+    def __init__(self, folder: Path, gathering: Gathering) -> None:
+        self._folder = folder
+        self._gathering = gathering
+        self._note = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the files; a folder that cannot be written to fails the session."""
+        from pytest_fragility.errors import SettingsError
+        from pytest_fragility.report.documents import document
+        from pytest_fragility.report.folders import write_report
+
+        found = document(self._gathering.audits)
+        if not found["audits"]:
+            self._note = "no audit found anything; no report is written"
+            return
+        try:
+            first, *_ = write_report(self._folder, found)
+            self._note = f"report in {first.parent}"
+        except SettingsError as error:
+            self._note = str(error)
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say where it is."""
+        terminalreporter.write_line(f"fragility: {self._note}")
+
+
+def register_report_folder(config: pytest.Config, gathering: Gathering) -> None:
+    """Have a report written, where that is asked for.
+
+    Raises
+    ------
+    pytest.UsageError
+        If the folder cannot be one of a report.
+    """
+    folder = report_folder(config)
+    if folder is None or hasattr(config, "workerinput"):
+        return
+    from pytest_fragility.errors import SettingsError
+    from pytest_fragility.report.folders import require_report_folder
+
+    try:
+        require_report_folder(folder)
+    except SettingsError as error:
+        raise pytest.UsageError(f"fragility: {error}") from error
+    config.pluginmanager.register(ReportFolder(folder, gathering), "fragility-report-folder")

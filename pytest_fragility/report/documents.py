@@ -1,0 +1,66 @@
+"""Whole audits as plain data: what a report's folder holds, and every page is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT
+from pytest_fragility.report.curves import Curve, widest
+from pytest_fragility.report.records import CONTEXT, Record
+from pytest_fragility.report.table import overall_verdict
+
+# of audit.json; described by audit.schema.json
+DOCUMENT_SCHEMA = 1
+
+Document = dict[str, Any]
+
+
+@dataclass
+class AuditedMeasure:
+    """What the checks of one audit found.
+
+    Parameters
+    ----------
+    id
+        Which audit it is: a test without its parameters, or a measure's name.
+    records
+        One per check, from `pytest_fragility.report.records.check_record`.
+    errors
+        By check: what kept it from being judged.
+    curves
+        From `pytest_fragility.report.curves.curves_of_check`, of all checks.
+    """
+
+    id: str
+    records: list[Record] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+    curves: list[Curve] = field(default_factory=list)
+
+
+def document(audits: Sequence[AuditedMeasure]) -> Document:
+    """Return what ``audit.json`` holds: plain JSON types, in the order of the audits."""
+    return {
+        "schema": DOCUMENT_SCHEMA,
+        "generator": f"pytest-fragility {metadata.version('pytest-fragility')}",
+        "audits": [_audit(audit) for audit in audits if audit.records],
+    }
+
+
+def _audit(audit: AuditedMeasure) -> Document:
+    records = sorted(audit.records, key=lambda record: record["place"])
+    verdict = overall_verdict(records)
+    return {
+        "id": audit.id,
+        **{name: records[0][name] for name in CONTEXT},
+        "verdict": INCONCLUSIVE if audit.errors and verdict == KEPT else verdict,
+        "checks": [
+            {name: value for name, value in record.items() if name not in CONTEXT}
+            | {"seeds": record["seeds"]}
+            for record in records
+        ],
+        "errors": [{"check": check, "message": message} for check, message in audit.errors.items()],
+        "curves": widest(audit.curves),
+    }

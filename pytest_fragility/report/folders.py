@@ -1,0 +1,82 @@
+"""The folder of a report: each file whole, or as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.report.documents import Document
+from pytest_fragility.report.tables import curves_csv
+
+DOCUMENT_FILE = "audit.json"
+OPTION = "--fragility-report"
+
+
+def write_report(folder: Path, document: Document) -> list[Path]:
+    """Write a document's files, and return their paths.
+
+    Parameters
+    ----------
+    folder
+        Made when it is not there; files of an older report are replaced.
+    document
+        From `pytest_fragility.report.documents.document`.
+
+    Raises
+    ------
+    SettingsError
+        If the folder cannot be written to, or holds files of these names that are no report.
+    """
+    files = {
+        DOCUMENT_FILE: json.dumps(document, indent=1, allow_nan=False) + "\n",
+        "curves.csv": curves_csv(document),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        require_report_folder(folder, files)
+        for name, text in files.items():
+            _replace(folder / name, text)
+    except OSError as error:
+        raise SettingsError(
+            f"{OPTION}={folder}: the report cannot be written: {error.strerror}; name another "
+            "folder"
+        ) from error
+    return [folder / name for name in files]
+
+
+def require_report_folder(folder: Path, names: object = ()) -> None:
+    """Raise a SettingsError where a report would replace somebody else's files."""
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{OPTION}={folder}: it is no folder; name another one")
+    if is_report(folder / DOCUMENT_FILE):
+        return
+    own = [name for name in FILES if (folder / name).exists()]
+    if own:
+        raise SettingsError(
+            f"{OPTION}={folder}: it holds a file {own[0]} that is not of a report; name a folder "
+            "of its own"
+        )
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a document of ours, by its first lines."""
+    try:
+        start = path.read_text(encoding="utf-8")[:200]
+    except (OSError, ValueError):
+        return False
+    return '"generator": "pytest-fragility' in start
+
+
+FILES = (DOCUMENT_FILE, "curves.csv", "summary.md", "index.html")
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
