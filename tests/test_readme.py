@@ -119,6 +119,14 @@ def test_every_path_in_a_command_exists() -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_every_module_that_is_run_exists() -> None:
+    """By ``python -m``, from the root."""
+    found = re.findall(r"`python -m ([\w.]+)`", PROSE)
+    assert "tests.api_table" in found
+    for module in found:
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
+
+
 def test_measures_on_the_command_line_exist() -> None:
     """Those of this package."""
     found = re.findall(r"pytest_fragility\.measures:([\w.]+)", README)
