@@ -23,7 +23,8 @@ from pytest_fragility.report.page.figures.drawing import Picture
 from pytest_fragility.report.page.figures.forest import Legend, Row, draw_forest
 from pytest_fragility.report.page.figures.ladder import draw_ladder
 from pytest_fragility.report.page.figures.learning_curves import (
-    Fitted,
+    FittedCurve,
+    RecipeCurves,
     draw_overview,
     draw_panel,
 )
@@ -120,33 +121,35 @@ def _panels(
         for quantity, curves in ((MEASURE, measure), (TEST_ERROR, error))
         if curves
     }
-    recipes = list(dict.fromkeys([*measure, *error]))
-    fitted = {name: _fitted(name, records, measure, error) for name in recipes}
-    if BASELINE not in fitted:
-        return
-    for name in [each for each in recipes if each != BASELINE] or [BASELINE]:
-        yield draw_panel(
-            next(names), name, fitted[BASELINE], fitted[name], limits, audit["measure"]
-        )
+    recipes = {
+        name: _recipe_curves(name, records, measure, error)
+        for name in dict.fromkeys([*measure, *error])
+    }
+    baseline = recipes.get(BASELINE, RecipeCurves({}))
+    perturbed = {name: curves for name, curves in recipes.items() if name != BASELINE}
+    for name, curves in (perturbed or recipes).items():
+        if set(curves.curves) & set(baseline.curves):
+            yield draw_panel(next(names), name, baseline, curves, limits, audit["measure"])
 
 
-def _fitted(name: str, records: Sequence[Record], measure: Curves, error: Curves) -> Fitted:
+def _recipe_curves(
+    name: str, records: Sequence[Record], measure: Curves, error: Curves
+) -> RecipeCurves:
     judged = [record for record in records if record["kind"] in GRID_KINDS]
     own = [r for r in judged if r["perturbation"] == name and r["applicable"]]
-    verdict = worst({record["verdict"] for record in own})
-    found = slopes_of(name, judged)
-    if found is None:
-        return Fitted(measure.get(name), error.get(name), verdict=verdict)
-    record, side = found
+    record, side = slopes_of(name, judged) or ({"evidence": {}}, "")
     evidence = record["evidence"]
-    return Fitted(
-        measure.get(name),
-        error.get(name),
-        evidence[side]["mean"],
-        evidence[f"error_{side}"]["mean"],
-        side in evidence.get("bent", []),
-        verdict,
-    )
+    is_bent = side in evidence.get("bent", [])
+    curves = {}
+    if name in measure:
+        curves[MEASURE] = FittedCurve(measure[name], _mean(evidence.get(side)), is_bent)
+    if name in error:
+        curves[TEST_ERROR] = FittedCurve(error[name], _mean(evidence.get(f"error_{side}")))
+    return RecipeCurves(curves, worst({record["verdict"] for record in own}))
+
+
+def _mean(estimate: dict[str, float] | None) -> float | None:
+    return estimate["mean"] if estimate else None
 
 
 def _slopes(records: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]:

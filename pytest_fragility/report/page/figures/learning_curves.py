@@ -22,6 +22,10 @@ from pytest_fragility.report.page.figures.drawing import (
 OVERVIEW_SIZE = (370, 270)
 FEW = 4
 PANEL_SIZE = (300, 270)
+# of the measure's axes and of test error's
+HEIGHTS = (5, 3)
+WIDTH, BASELINE_WIDTH = 1.5, 2.8
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 MARKERS = "osD^vPX"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)))
 LABEL_SPACING = 0.062
@@ -29,26 +33,37 @@ LONGEST_LABEL = 24
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """One recipe's curves of the measure and of test error, with their fitted slopes.
+class FittedCurve:
+    """One quantity's curve under one recipe, with its fitted slope.
 
     Parameters
     ----------
-    measure, error
-        None where the document has no such curve.
-    slope, error_slope
+    curve
+        The curve.
+    slope
         None where no check has one.
     is_bent
-        Whether the measure's curve is no power law.
-    verdict
-        The worst of its checks; None where it has none.
+        Whether the curve is no power law.
     """
 
-    measure: DrawnCurve | None
-    error: DrawnCurve | None
+    curve: DrawnCurve
     slope: float | None = None
-    error_slope: float | None = None
     is_bent: bool = False
+
+
+@dataclass(frozen=True)
+class RecipeCurves:
+    """One recipe's curves.
+
+    Parameters
+    ----------
+    curves
+        By quantity: the measure, and test error.
+    verdict
+        The worst of the recipe's checks; None where it has none.
+    """
+
+    curves: Mapping[str, FittedCurve]
     verdict: str | None = None
 
 
@@ -103,8 +118,8 @@ def draw_overview(
 def draw_panel(
     name: str,
     recipe: str,
-    baseline: Fitted,
-    perturbed: Fitted,
+    baseline: RecipeCurves,
+    perturbed: RecipeCurves,
     limits: Mapping[str, tuple[float, float]],
     measure: str,
 ) -> Picture:
@@ -117,84 +132,58 @@ def draw_panel(
     recipe
         Its name.
     baseline, perturbed
-        The curves; the same where the recipe is the baseline.
+        The curves, with a quantity in common; the same where the recipe is the baseline.
     limits
         Of the axes of values, the same for all panels, by quantity.
     measure
         Its name.
     """
-    pairs = [
-        (quantity, before, after, slopes)
-        for quantity, before, after, slopes in (
-            (
-                "measure",
-                baseline.measure,
-                perturbed.measure,
-                (baseline.slope, perturbed.slope),
-            ),
-            (
-                "test error",
-                baseline.error,
-                perturbed.error,
-                (baseline.error_slope, perturbed.error_slope),
-            ),
-        )
-        if before is not None and after is not None
-    ]
+    quantities = [each for each in baseline.curves if each in perturbed.curves]
 
     def paint(figure: Figure) -> None:
-        heights = [5, 3][: len(pairs)]
-        grid = figure.add_gridspec(len(pairs), 1, height_ratios=heights)
+        grid = figure.add_gridspec(len(quantities), 1, height_ratios=HEIGHTS[: len(quantities)])
         axes: Axes | None = None
-        for place, (quantity, before, after, slopes) in enumerate(pairs):
+        for place, quantity in enumerate(quantities):
+            before, after = baseline.curves[quantity], perturbed.curves[quantity]
             axes = figure.add_subplot(grid[place], sharex=axes)
-            logarithmic_sizes(axes, before.sizes)
-            scaled_values(axes, before.scale, *limits[quantity])
+            logarithmic_sizes(axes, before.curve.sizes)
+            scaled_values(axes, before.curve.scale, *limits[quantity])
             axes.set_ylabel(quantity)
-            axes.tick_params(labelbottom=place == len(pairs) - 1)
-            _draw_curve(axes, before, slopes[0], INK, "o", 2.8, is_bent=baseline.is_bent)
+            is_last = place == len(quantities) - 1
+            axes.tick_params(labelbottom=is_last)
+            axes.set_xlabel("n (training samples)" if is_last else "")
+            _draw_curve(axes, before, INK, "o", BASELINE_WIDTH)
             if recipe != BASELINE:
                 color = VERDICT_COLORS.get(perturbed.verdict or "", MUTED)
-                _draw_curve(axes, after, slopes[1], color, "D", 1.5, is_bent=perturbed.is_bent)
-        if axes is not None:
-            axes.set_xlabel("n (training samples)")
+                _draw_curve(axes, after, color, "D", WIDTH)
 
     title = recipe if recipe != BASELINE else f"{BASELINE} alone"
     return draw(name, title, _description(measure, recipe, baseline, perturbed), PANEL_SIZE, paint)
 
 
-def _draw_curve(
-    axes: Axes,
-    curve: DrawnCurve,
-    slope: float | None,
-    color: str,
-    marker: str,
-    width: float,
-    *,
-    is_bent: bool,
-) -> None:
+def _draw_curve(axes: Axes, fitted: FittedCurve, color: str, marker: str, width: float) -> None:
+    curve = fitted.curve
     axes.fill_between(curve.sizes, *curve.band, color=color, alpha=0.18, lw=0)
     axes.plot(*curve.points, color=color, marker=marker, linestyle="", markersize=2.4, alpha=0.6)
     axes.plot(curve.sizes, curve.means, color=color, linewidth=width)
-    if slope is not None:
-        dashes = (0, (1, 2)) if is_bent else (0, (4, 2))
-        axes.plot(curve.sizes, curve.line(slope), color=color, linestyle=dashes, linewidth=0.9)
+    if fitted.slope is not None:
+        dashes = DOTTED if fitted.is_bent else DASHED
+        line = curve.line(fitted.slope)
+        axes.plot(curve.sizes, line, color=color, linestyle=dashes, linewidth=0.9)
 
 
-def _description(measure: str, recipe: str, baseline: Fitted, perturbed: Fitted) -> str:
+def _description(measure: str, recipe: str, baseline: RecipeCurves, perturbed: RecipeCurves) -> str:
+    shown = {BASELINE: baseline, recipe: perturbed}
     slopes = [
-        f"{what} slope {value:+.2f}"
-        for what, value in (
-            ("baseline", baseline.slope),
-            (recipe, perturbed.slope if recipe != BASELINE else None),
-            ("test error's baseline", baseline.error_slope),
-            (f"test error's {recipe}", perturbed.error_slope if recipe != BASELINE else None),
-        )
-        if value is not None
+        f"{quantity} under {each} {fitted.slope:+.2f}"
+        for each, curves in shown.items()
+        for quantity, fitted in curves.curves.items()
+        if fitted.slope is not None
     ]
     beside = "" if recipe == BASELINE else " beside the baseline's"
-    return f"Learning curves of {measure} and of test error under {recipe}{beside}: " + ", ".join(
-        slopes or ["no slopes"]
+    return (
+        f"Learning curves of {measure} and of test error under {recipe}{beside}; slopes: "
+        f"{', '.join(slopes) or 'unknown'}."
     )
 
 
