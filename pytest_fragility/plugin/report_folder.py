@@ -32,18 +32,22 @@ class ReportFolder:
         """Write the files; a folder that cannot be written to fails the session."""
         from pytest_fragility.errors import SettingsError
         from pytest_fragility.report.documents import document
-        from pytest_fragility.report.folders import write_report
+        from pytest_fragility.report.folders import write_page, write_report
 
         found = document(self._gathering.audits)
         if not found["audits"]:
             self._note = "no audit found anything; no report is written"
             return
         try:
-            first, *_ = write_report(self._folder, found)
-            self._note = f"report in {first.parent}"
+            write_report(self._folder, found)
         except SettingsError as error:
             self._note = str(error)
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            return
+        try:
+            self._note = f"report in {write_page(self._folder, found)}"
+        except SettingsError as error:
+            self._note = f"report in {self._folder}, without its page: {error}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -6,17 +6,19 @@ from pytest_fragility.report.numbers import indented
 from pytest_fragility.report.records import Record
 
 
-def control_lines(record: Record) -> list[str]:
-    """Return one sentence for each control."""
+def control_sentences(record: Record) -> list[str]:
+    """Return one sentence for each control, without a full stop."""
     return [
-        line
+        f"{control['name']} should be {control['expected']}, and is {control['found']}"
+        if control["misbehaves"]
+        else f"{control['name']} is {control['expected']}, as it should be"
         for control in record["evidence"]["controls"]
-        for line in indented(
-            f"{control['name']} should be {control['expected']}, and is {control['found']}"
-            if control["misbehaves"]
-            else f"{control['name']} is {control['expected']}, as it should be"
-        )
     ]
+
+
+def control_lines(record: Record) -> list[str]:
+    """Return what `control_sentences` does, as indented lines."""
+    return [line for sentence in control_sentences(record) for line in indented(sentence)]
 
 
 def controls_note(record: Record) -> str:

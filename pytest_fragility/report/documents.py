@@ -49,6 +49,12 @@ def document(audits: Sequence[AuditedMeasure]) -> Document:
     }
 
 
+def records_of(audit: Document) -> list[Record]:
+    """Return the checks of one of a document's audits as records, which all wording takes."""
+    context = {name: audit[name] for name in CONTEXT}
+    return [context | check for check in audit["checks"]]
+
+
 def _audit(audit: AuditedMeasure) -> Document:
     records = sorted(audit.records, key=lambda record: record["place"])
     verdict = overall_verdict(records)

@@ -7,15 +7,25 @@ import os
 from pathlib import Path
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.report.comparison import comparison_csv, comparison_latex
 from pytest_fragility.report.documents import Document
+from pytest_fragility.report.page import render_page
 from pytest_fragility.report.tables import curves_csv
 
-DOCUMENT_FILE = "audit.json"
+DOCUMENT_FILE, PAGE_FILE = "audit.json", "index.html"
 OPTION = "--fragility-report"
+FILES = (
+    DOCUMENT_FILE,
+    "curves.csv",
+    "comparison.csv",
+    "comparison.tex",
+    "summary.md",
+    PAGE_FILE,
+)
 
 
 def write_report(folder: Path, document: Document) -> list[Path]:
-    """Write a document's files, and return their paths.
+    """Write a document's files but for its page, and return their paths.
 
     Parameters
     ----------
@@ -32,21 +42,24 @@ def write_report(folder: Path, document: Document) -> list[Path]:
     files = {
         DOCUMENT_FILE: json.dumps(document, indent=1, allow_nan=False) + "\n",
         "curves.csv": curves_csv(document),
+        "comparison.csv": comparison_csv(document),
+        "comparison.tex": comparison_latex(document),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        require_report_folder(folder, files)
-        for name, text in files.items():
-            _replace(folder / name, text)
-    except OSError as error:
-        raise SettingsError(
-            f"{OPTION}={folder}: the report cannot be written: {error.strerror}; name another "
-            "folder"
-        ) from error
-    return [folder / name for name in files]
+    return [_write(folder, name, text) for name, text in files.items()]
 
 
-def require_report_folder(folder: Path, names: object = ()) -> None:
+def write_page(folder: Path, document: Document) -> Path:
+    """Write a document's page beside its other files, and return its path.
+
+    Raises
+    ------
+    SettingsError
+        If the page cannot be rendered, for want of an extra, or not be written.
+    """
+    return _write(folder, PAGE_FILE, render_page(document))
+
+
+def require_report_folder(folder: Path) -> None:
     """Raise a SettingsError where a report would replace somebody else's files."""
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"{OPTION}={folder}: it is no folder; name another one")
@@ -69,7 +82,18 @@ def is_report(path: Path) -> bool:
     return '"generator": "pytest-fragility' in start
 
 
-FILES = (DOCUMENT_FILE, "curves.csv", "summary.md", "index.html")
+def _write(folder: Path, name: str, text: str) -> Path:
+    """Write one file, and return its path."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        require_report_folder(folder)
+        _replace(folder / name, text)
+    except OSError as error:
+        raise SettingsError(
+            f"{OPTION}={folder}: the report cannot be written: {error.strerror}; name another "
+            "folder"
+        ) from error
+    return folder / name
 
 
 def _replace(path: Path, text: str) -> None:

@@ -40,20 +40,26 @@ def how_it_moved(record: Record) -> str:
 def value_lines(record: Record) -> list[str]:
     """Return the values before and after, how far apart they are, and what is allowed."""
     evidence = record["evidence"]
-    tolerance = evidence["tolerance"]
-    if record["scale"] == "log":
-        allowed = f"x {_factor(-tolerance)} to x {_factor(tolerance)}"
-    else:
-        allowed = f"{_percent(-tolerance)} to {_percent(tolerance)}"
     draws = f", means of {evidence['draws']} draws" if evidence["draws"] > 1 else ""
     is_pair = record["kind"] == EQUIVALENCE
     before, after = ("first", "second") if is_pair else ("before", "after")
     return [
         f"  {before:<6}  {evidence['before']:.6g}",
         f"  {after:<6}  {evidence['after']:.6g}",
-        f"  change  {how_it_moved(record)}, allowed {allowed}",
+        f"  change  {how_it_moved(record)}, allowed {allowed_moves(record)}",
         *_indented(f"({record['change']}: {evidence['summary']}; {evidence['network']}{draws})"),
     ]
+
+
+def allowed_moves(record: Record) -> str:
+    """Return how far a measure may move, such as ``x 0.955 to x 1.047``."""
+    tolerance = record["evidence"]["tolerance"]
+    form = _allowed_factor if record["scale"] == "log" else _percent
+    return f"{form(-tolerance)} to {form(tolerance)}"
+
+
+def _allowed_factor(decades: float) -> str:
+    return f"x {_factor(decades)}"
 
 
 def _factor(decades: float) -> str:

@@ -46,7 +46,7 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
         [_headline(record), *_wrapped(reason)],
         _numbers(record),
         _test_error(record),
-        _wrapped(_certainty(record)),
+        _wrapped(certainty(record)),
         _wrapped(own_noise_advice(record)),
         [f"Rerun: {rerun}"] if rerun else [],
     ]
@@ -160,7 +160,8 @@ def _test_error(record: Record) -> list[str]:
     ]
 
 
-def _certainty(record: Record) -> str:
+def certainty(record: Record) -> str:
+    """Return what a verdict rests on, and what would decide an open one; without a full stop."""
     if record["kind"] in INVARIANCE_KINDS:
         return _certainty_of_invariance(record)
     place = (

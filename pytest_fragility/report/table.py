@@ -107,7 +107,8 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     for record in records:
         if record["kind"] == AGREEMENT and record["evidence"]:
             lines += ["", *agreement_lines(record)]
-    return "\n".join([*lines, *_notes(records, errors)])
+    noted = [line for note in notes(records, errors) for line in _wrapped(note)]
+    return "\n".join([*lines, *([""] if noted else []), *noted])
 
 
 def _planned_place(record: Record) -> tuple[int, int]:
@@ -174,22 +175,25 @@ def _named_row(name: str, *cells: str) -> str:
     return "\n".join([*_wrapped(name), _row("", *cells)])
 
 
-def _notes(records: Sequence[Record], errors: int) -> list[str]:
-    """Say what cannot be read off the table."""
+def notes(records: Sequence[Record], errors: int = 0) -> list[str]:
+    """Return what cannot be read off the table of verdicts, one text each.
+
+    Parameters are those of `audit_table`.
+    """
     plural = "check" if errors == 1 else "checks"
-    notes = [f"{errors} {plural} ended in an error, shown above"] if errors else []
-    notes += [r["reason"] for r in records if r["kind"] == CONTROLS and r["verdict"] == BROKEN]
-    notes += filter(None, [looks_note(records)])
-    notes += [EXPLANATION] if any(is_bent(record) for record in records) else []
+    texts = [f"{errors} {plural} ended in an error, shown above"] if errors else []
+    texts += [r["reason"] for r in records if r["kind"] == CONTROLS and r["verdict"] == BROKEN]
+    texts += filter(None, [looks_note(records)])
+    texts += [EXPLANATION] if any(is_bent(record) for record in records) else []
     inadmissible = {
         r["perturbation"]: r["reason"] for r in records if r["admissibility"] == INADMISSIBLE
     }
-    notes += list(inadmissible.values())
-    notes += _not_applicable(records)
-    notes += [
+    texts += list(inadmissible.values())
+    texts += _not_applicable(records)
+    texts += [
         r["reason"] for r in records if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
     ]
-    notes += dict.fromkeys(
+    texts += dict.fromkeys(
         r["reason"] for r in records if r["verdict"] == INCONCLUSIVE and not _has_note(r)
     )
     open_records = [
@@ -204,14 +208,13 @@ def _notes(records: Sequence[Record], errors: int) -> list[str]:
     known = [need for need in needs if need is not None]
     if known:
         decided = f"{len(known)} of them" if len(open_records) > 1 else "it"
-        notes.append(
+        texts.append(
             f"{len(open_records)} inconclusive: {max(known)} seeds would probably decide {decided}"
         )
     elif open_records:
-        notes.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
-    notes += [controls_note(r) for r in records if r["kind"] == CONTROLS and r["verdict"] == KEPT]
-    lines = [line for note in dict.fromkeys(notes) for line in _wrapped(note)]
-    return ["", *lines] if lines else []
+        texts.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
+    texts += [controls_note(r) for r in records if r["kind"] == CONTROLS and r["verdict"] == KEPT]
+    return list(dict.fromkeys(texts))
 
 
 def _not_applicable(records: Sequence[Record]) -> list[str]:

@@ -19,7 +19,9 @@ def test_a_report_has_what_the_terminal_has(project: Project, shared_cache: str)
     """Every verdict, expected failures among them; the last line says where it is."""
     project.audit("reversing", "xfail={'trend-adam': 'known'}, **SMALL")
     result = project.run("--fragility", shared_cache, "--fragility-report=report")
-    result.stdout.fnmatch_lines([f"fragility: report in {project.path / 'report'}"])
+    page = project.path / "report" / "index.html"
+    result.stdout.fnmatch_lines([f"fragility: report in {page}"])
+    assert "test_audit" in page.read_text(encoding="utf-8")
     (audited,) = document(project)["audits"]
     assert audited["id"] == "test_audit.py::test_audit"
     assert audited["verdict"] == "broken"
@@ -38,6 +40,25 @@ def test_two_workers_write_one_report(project: Project, shared_cache: str) -> No
     project.run("--fragility", shared_cache, "--fragility-report=alone")
     project.run_apart("--fragility", shared_cache, "--fragility-report=spread", "-n2")
     assert document(project, "spread") == document(project, "alone")
+
+
+def test_without_the_extra_only_the_page_is_missing(
+    project: Project, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last line says how to have it."""
+    monkeypatch.setattr("pytest_fragility.report.page.find_spec", lambda name: None)
+    project.audit("falling")
+    result = project.run("--fragility", shared_cache, "--fragility-report=report")
+    assert result.ret == 0
+    folder = project.path / "report"
+    expected = f"fragility: report in {folder}, without its page: *'pytest-fragility[[]report[]]'"
+    result.stdout.fnmatch_lines([expected])
+    assert {path.name for path in folder.iterdir()} == {
+        "audit.json",
+        "curves.csv",
+        "comparison.csv",
+        "comparison.tex",
+    }
 
 
 def test_crashes_stand_in_the_report(project: Project, shared_cache: str) -> None:

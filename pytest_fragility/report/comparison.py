@@ -1,0 +1,245 @@
+"""Several measures side by side: measures x kinds of checks, as data, as CSV and for LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pytest_fragility.checks.planning import COMPLEXITY_KINDS, KINDS, SPREAD
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.documents import Document, records_of
+from pytest_fragility.report.latex import escaped, signed_numbers
+from pytest_fragility.report.looks import level_of
+from pytest_fragility.report.numbers import interval
+from pytest_fragility.report.power_law import EXPLANATION, bent_mark
+from pytest_fragility.report.records import Record
+from pytest_fragility.report.table import SHORT
+
+Slope = dict[str, float]
+
+
+@dataclass(frozen=True)
+class KindSummary:
+    """What all checks of one kind found about a measure.
+
+    Parameters
+    ----------
+    verdict
+        ``broken`` if any is, else ``inconclusive`` if any is or ended in an error, else ``kept``;
+        None where none applies.
+    broken
+        Which records are.
+    applicable
+        How many checks apply.
+    """
+
+    verdict: str | None
+    broken: tuple[Record, ...]
+    applicable: int
+
+    @property
+    def broken_by(self) -> list[str]:
+        """What breaks the measure: names of perturbations, of symmetries, or what they are."""
+        return [change_of(record) for record in self.broken]
+
+
+@dataclass(frozen=True)
+class MeasureSummary:
+    """One measure's row of a comparison.
+
+    Parameters
+    ----------
+    audit
+        Of the document.
+    slope, error_slope
+        Under the baseline, the measure's and test error's; None where no check has them.
+    mark
+        Stands behind the slope of a curve that is no power law.
+    kinds
+        By kind, those that were asked for.
+    """
+
+    audit: Document
+    slope: Slope | None
+    error_slope: Slope | None
+    mark: str
+    kinds: dict[str, KindSummary]
+
+
+def compare(document: Document) -> list[MeasureSummary]:
+    """Return one row for each audit of a document, in its order."""
+    return [_summary(audit) for audit in document["audits"]]
+
+
+def kinds_of(summaries: Iterable[MeasureSummary]) -> list[str]:
+    """Return the kinds of checks that any of the measures was asked for."""
+    asked = {kind for summary in summaries for kind in summary.kinds}
+    return [kind for kind in KINDS if kind in asked]
+
+
+def kind_of(check: str) -> str | None:
+    """Return a check's kind by its id, such as ``trend-adam``; None for what is of no one kind."""
+    return next((kind for kind in KINDS if check.startswith(f"{kind}-")), None)
+
+
+def change_of(record: Record) -> str:
+    """Return what a check is about: a perturbation's name, a symmetry's, exponents or levels."""
+    if record["kind"] in COMPLEXITY_KINDS:
+        return f"{record['kind'].rpartition('-')[2]}s"
+    change: str = record["change"] or record["perturbation"]
+    return change
+
+
+def comparison_csv(document: Document) -> str:
+    """Return the comparison as comma-separated values, one row for each measure.
+
+    ``slope`` and ``error_slope`` are those of the baseline with their intervals; each kind of check
+    has its worst verdict, how many of its checks apply, and what broke it, separated by spaces.
+    """
+    summaries = compare(document)
+    kinds = kinds_of(summaries)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    slopes = [f"{name}{end}" for name in ("slope", "error_slope") for end in ("", "_low", "_high")]
+    columns = [f"{kind}{what}" for kind in kinds for what in ("", "_checks", "_broken_by")]
+    writer.writerow(["audit", "measure", "form", "task", "seeds", "verdict", *slopes, *columns])
+    for summary in summaries:
+        audit = summary.audit
+        writer.writerow(
+            [
+                *(audit[name] for name in ("id", "measure", "form", "task")),
+                len(audit["seeds"]),
+                audit["verdict"],
+                *_ends(summary.slope),
+                *_ends(summary.error_slope),
+                *(cell for kind in kinds for cell in _csv_cells(summary.kinds.get(kind))),
+            ]
+        )
+    return text.getvalue()
+
+
+def comparison_latex(document: Document) -> str:
+    """Return the comparison as a LaTeX table, which needs the package ``booktabs``.
+
+    The task has a column of its own where there are several, and stands in the caption otherwise.
+    """
+    summaries = compare(document)
+    kinds = kinds_of(summaries)
+    tasks = {summary.audit["task"] for summary in summaries}
+    header = ["measure", *_if(len(tasks) > 1, "task"), "slope", "error's", *kinds, "verdict"]
+    rows = [
+        [
+            escaped(summary.audit["measure"]),
+            *_if(len(tasks) > 1, escaped(summary.audit["task"])),
+            signed_numbers(escaped(_slope_text(summary))),
+            signed_numbers(f"{summary.error_slope['mean']:+.2f}" if summary.error_slope else ""),
+            *(_latex_cell(summary.kinds.get(kind)) for kind in kinds),
+            _short(summary.audit["verdict"]),
+        ]
+        for summary in summaries
+    ]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            r"\small",
+            rf"\caption{{{escaped(_caption(summaries))}}}",
+            r"\label{tab:fragility}",
+            rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+            r"\toprule",
+            _latex_row(header),
+            r"\midrule",
+            *map(_latex_row, rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _summary(audit: Document) -> MeasureSummary:
+    records = records_of(audit)
+    failed = [kind_of(error["check"]) for error in audit["errors"]]
+    asked = [*(kind_of(record["check"]) for record in records), *failed]
+    sources = [r for r in records if r["kind"] != SPREAD and BASELINE in r["evidence"]]
+    evidence = sources[0]["evidence"] if sources else {}
+    return MeasureSummary(
+        audit,
+        evidence.get(BASELINE),
+        evidence.get("error_baseline"),
+        bent_mark(sources[0], BASELINE) if sources else "",
+        {
+            kind: _kind_summary(
+                [record for record in records if kind_of(record["check"]) == kind], kind in failed
+            )
+            for kind in KINDS
+            if kind in asked
+        },
+    )
+
+
+def _kind_summary(records: Sequence[Record], has_failed: bool) -> KindSummary:
+    applicable = [record for record in records if record["applicable"]]
+    statuses = {record["verdict"] for record in applicable} | (
+        {INCONCLUSIVE} if has_failed else set()
+    )
+    return KindSummary(
+        next((each for each in (BROKEN, INCONCLUSIVE, KEPT) if each in statuses), None),
+        tuple(record for record in applicable if record["verdict"] == BROKEN),
+        len(applicable),
+    )
+
+
+def _ends(slope: Slope | None) -> list[float | str]:
+    return [slope[end] for end in ("mean", "low", "high")] if slope else ["", "", ""]
+
+
+def _csv_cells(summary: KindSummary | None) -> list[str | int]:
+    if summary is None:
+        return ["", "", ""]
+    return [summary.verdict or "", summary.applicable, " ".join(summary.broken_by)]
+
+
+def _if(condition: bool, cell: str) -> list[str]:
+    return [cell] if condition else []
+
+
+def _slope_text(summary: MeasureSummary) -> str:
+    if summary.slope is None:
+        return ""
+    return interval(summary.slope, summary.audit["scale"]) + summary.mark
+
+
+def _latex_cell(summary: KindSummary | None) -> str:
+    if summary is None or summary.verdict is None:
+        return "--"
+    if summary.verdict != BROKEN:
+        return _short(summary.verdict)
+    return f"{BROKEN} {len(summary.broken)}/{summary.applicable}"
+
+
+def _short(verdict: str) -> str:
+    return SHORT[verdict].lower()
+
+
+def _caption(summaries: Sequence[MeasureSummary]) -> str:
+    levels = sorted({level_of(summary.audit, " over seeds") for summary in summaries})
+    tasks = sorted({summary.audit["task"] for summary in summaries})
+    texts = [
+        f"Fragility of generalization measures{f' on {tasks[0]}' if len(tasks) == 1 else ''}",
+        "Slopes of the learning curves of the measure (with its interval) and of test error under "
+        f"the baseline; {' or '.join(levels)}",
+        "For each kind of check the worst verdict, and how many of the checks that apply are "
+        "broken; --: none applies",
+        *_if(any(summary.mark for summary in summaries), EXPLANATION),
+    ]
+    return "".join(f"{text}. " for text in texts).strip()
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return rf"{' & '.join(cells)} \\"

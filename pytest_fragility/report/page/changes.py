@@ -1,0 +1,11 @@
+"""What a perturbation changes in the baseline's recipe."""
+
+from __future__ import annotations
+
+from pytest_fragility.report.messages import recipe_change
+from pytest_fragility.report.records import Record
+
+
+def change_in_words(record: Record) -> str:
+    """Return what differs, such as ``sgd lr=0.05 → adam lr=0.001``; empty for the baseline."""
+    return recipe_change(record["baseline"], record["recipe"]).replace(" -> ", " → ")

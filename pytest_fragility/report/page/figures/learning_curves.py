@@ -1,0 +1,237 @@
+"""Learning curves: all recipes at a glance, and each beside the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.page.figures.colors import INK, MUTED, SERIES, VERDICT_COLORS
+from pytest_fragility.report.page.figures.curve import DrawnCurve, common_limits
+from pytest_fragility.report.page.figures.drawing import (
+    Picture,
+    draw,
+    logarithmic_sizes,
+    scaled_values,
+)
+
+OVERVIEW_SIZE = (370, 270)
+FEW = 4
+PANEL_SIZE = (300, 270)
+# of the measure's axes and of test error's
+HEIGHTS = (5, 3)
+WIDTH, BASELINE_WIDTH = 1.5, 2.8
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
+MARKERS = "osD^vPX"
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)))
+LABEL_SPACING = 0.062
+LONGEST_LABEL = 24
+
+
+@dataclass(frozen=True)
+class FittedCurve:
+    """One quantity's curve under one recipe, with its fitted slope.
+
+    Parameters
+    ----------
+    curve
+        The curve.
+    slope
+        None where no check has one.
+    is_bent
+        Whether the curve is no power law.
+    """
+
+    curve: DrawnCurve
+    slope: float | None = None
+    is_bent: bool = False
+
+
+@dataclass(frozen=True)
+class RecipeCurves:
+    """One recipe's curves.
+
+    Parameters
+    ----------
+    curves
+        By quantity: the measure, and test error.
+    verdict
+        The worst of the recipe's checks; None where it has none.
+    """
+
+    curves: Mapping[str, FittedCurve]
+    verdict: str | None = None
+
+
+def draw_overview(
+    name: str, title: str, quantity: str, curves: Mapping[str, DrawnCurve], emphasized: str
+) -> Picture:
+    """Return one quantity's curves, a line each, with their names at their ends.
+
+    Parameters
+    ----------
+    name
+        Unlike that of every other figure of the page.
+    title
+        Above it.
+    quantity
+        What the axis says.
+    curves
+        By recipe, or by task.
+    emphasized
+        Which of them is drawn thick.
+    """
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        limits = common_limits(list(curves.values()))
+        first = next(iter(curves.values()))
+        logarithmic_sizes(axes, first.sizes)
+        scaled_values(axes, first.scale, *limits)
+        axes.set_xlabel("n (training samples)")
+        axes.set_ylabel(f"{quantity}, mean over seeds")
+        looks = _looks(curves, emphasized)
+        for each, curve in curves.items():
+            color, marker, dashes = looks[each]
+            thick = each == emphasized
+            if thick or len(curves) <= FEW:
+                axes.fill_between(curve.sizes, *curve.band, color=color, alpha=0.15, lw=0)
+            axes.plot(
+                curve.sizes,
+                curve.means,
+                color=color,
+                marker=marker,
+                linestyle=dashes,
+                linewidth=2.6 if thick else 1.3,
+                zorder=3 if thick else 2,
+            )
+        _label_ends(axes, curves, {each: look[0] for each, look in looks.items()})
+
+    names = ", ".join(curves)
+    return draw(name, title, f"Learning curves of {quantity}: {names}.", OVERVIEW_SIZE, paint)
+
+
+def draw_panel(
+    name: str,
+    recipe: str,
+    baseline: RecipeCurves,
+    perturbed: RecipeCurves,
+    limits: Mapping[str, tuple[float, float]],
+    measure: str,
+) -> Picture:
+    """Return a recipe's curves beside the baseline's: the measure's above, test error's below.
+
+    Parameters
+    ----------
+    name
+        Unlike that of every other figure of the page.
+    recipe
+        Its name.
+    baseline, perturbed
+        The curves, with a quantity in common; the same where the recipe is the baseline.
+    limits
+        Of the axes of values, the same for all panels, by quantity.
+    measure
+        Its name.
+    """
+    quantities = [each for each in baseline.curves if each in perturbed.curves]
+
+    def paint(figure: Figure) -> None:
+        grid = figure.add_gridspec(len(quantities), 1, height_ratios=HEIGHTS[: len(quantities)])
+        axes: Axes | None = None
+        for place, quantity in enumerate(quantities):
+            before, after = baseline.curves[quantity], perturbed.curves[quantity]
+            axes = figure.add_subplot(grid[place], sharex=axes)
+            logarithmic_sizes(axes, before.curve.sizes)
+            scaled_values(axes, before.curve.scale, *limits[quantity])
+            axes.set_ylabel(quantity)
+            is_last = place == len(quantities) - 1
+            axes.tick_params(labelbottom=is_last)
+            axes.set_xlabel("n (training samples)" if is_last else "")
+            _draw_curve(axes, before, INK, "o", BASELINE_WIDTH)
+            if recipe != BASELINE:
+                color = VERDICT_COLORS.get(perturbed.verdict or "", MUTED)
+                _draw_curve(axes, after, color, "D", WIDTH)
+
+    title = recipe if recipe != BASELINE else f"{BASELINE} alone"
+    return draw(name, title, _description(measure, recipe, baseline, perturbed), PANEL_SIZE, paint)
+
+
+def _draw_curve(axes: Axes, fitted: FittedCurve, color: str, marker: str, width: float) -> None:
+    curve = fitted.curve
+    axes.fill_between(curve.sizes, *curve.band, color=color, alpha=0.18, lw=0)
+    axes.plot(*curve.points, color=color, marker=marker, linestyle="", markersize=2.4, alpha=0.6)
+    axes.plot(curve.sizes, curve.means, color=color, linewidth=width)
+    if fitted.slope is not None:
+        dashes = DOTTED if fitted.is_bent else DASHED
+        line = curve.line(fitted.slope)
+        axes.plot(curve.sizes, line, color=color, linestyle=dashes, linewidth=0.9)
+
+
+def _description(measure: str, recipe: str, baseline: RecipeCurves, perturbed: RecipeCurves) -> str:
+    shown = {BASELINE: baseline, recipe: perturbed}
+    slopes = [
+        f"{quantity} under {each} {fitted.slope:+.2f}"
+        for each, curves in shown.items()
+        for quantity, fitted in curves.curves.items()
+        if fitted.slope is not None
+    ]
+    beside = "" if recipe == BASELINE else " beside the baseline's"
+    return (
+        f"Learning curves of {measure} and of test error under {recipe}{beside}; slopes: "
+        f"{', '.join(slopes) or 'unknown'}."
+    )
+
+
+def _looks(
+    curves: Mapping[str, DrawnCurve], emphasized: str
+) -> dict[str, tuple[str, str, str | tuple[int, tuple[float, ...]]]]:
+    """Return colour, marker and line style of each curve: no two have all three in common."""
+    others = [each for each in curves if each != emphasized]
+    looks = {
+        each: (
+            SERIES[place % len(SERIES)],
+            MARKERS[(place + 1) % len(MARKERS)],
+            DASHES[(place // len(SERIES)) % len(DASHES)],
+        )
+        for place, each in enumerate(others)
+    }
+    return {emphasized: (INK, MARKERS[0], DASHES[0]), **looks}
+
+
+def _label_ends(axes: Axes, curves: Mapping[str, DrawnCurve], colors: Mapping[str, str]) -> None:
+    """Write each curve's name beside its end, apart from the others' where ends are close."""
+    ends = {each: (curve.sizes[-1], curve.means[-1]) for each, curve in curves.items()}
+    to_axes = (axes.transData + axes.transAxes.inverted()).transform
+    heights = {each: float(to_axes(end)[1]) for each, end in ends.items()}
+    ordered = sorted(curves, key=lambda each: heights[each])
+    for each, height in zip(ordered, _apart([heights[each] for each in ordered]), strict=True):
+        text = each if len(each) <= LONGEST_LABEL else f"{each[: LONGEST_LABEL - 1]}…"
+        axes.annotate(
+            text,
+            ends[each],
+            xytext=(1.05, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": colors[each], "lw": 0.6, "shrinkB": 3},
+        )
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Return ascending heights at least a label apart, as close to what they were as may be."""
+    spacing = min(LABEL_SPACING, 1 / len(heights))
+    # what is left after the spacing may not fall: neighbours that would are moved to their mean
+    groups: list[list[float]] = []
+    for place, height in enumerate(heights):
+        group = [height - place * spacing]
+        while groups and fmean(groups[-1]) > fmean(group):
+            group = groups.pop() + group
+        groups.append(group)
+    highest = 1 - (len(heights) - 1) * spacing
+    bases = [min(max(fmean(group), 0.0), highest) for group in groups for _ in group]
+    return [base + place * spacing for place, base in enumerate(bases)]

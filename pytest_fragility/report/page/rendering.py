@@ -1,0 +1,60 @@
+"""A document's page, from its templates."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from pytest_fragility.quoting import printable
+from pytest_fragility.report.comparison import compare, kinds_of
+from pytest_fragility.report.documents import Document
+from pytest_fragility.report.page.answers import capitalized
+from pytest_fragility.report.page.comparing import comparison_rows
+from pytest_fragility.report.page.sections import section_of
+
+
+def rendered(document: Document) -> str:
+    """Return the page of a document."""
+    shown = _printable(document)
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"breakable": _breakable, "capitalized": capitalized}
+    summaries = compare(shown)
+    sections = [section_of(audit, number) for number, audit in enumerate(shown["audits"], 1)]
+    kinds = kinds_of(summaries)
+    rows = comparison_rows(summaries, kinds, sections)
+    return environment.get_template("page.html").render(
+        generator=shown["generator"],
+        sections=sections,
+        kinds=kinds,
+        comparison=rows,
+        tasks=list(dict.fromkeys(audit["task"] for audit in shown["audits"])),
+        errors=list(dict.fromkeys(row.error_slope for row in rows)),
+        certainty=list(
+            dict.fromkeys(
+                sentence for section in sections for sentence in section.answers.certainty[:2]
+            )
+        ),
+    )
+
+
+def _breakable(name: str) -> Markup:
+    """Let lines break within a name where its words end."""
+    return Markup(re.sub(r"([_.])", r"\1<wbr>", str(escape(name))))
+
+
+def _printable(value: Any) -> Any:
+    """Return plain JSON types whose texts have no control characters, which neither SVG allows."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): _printable(each) for key, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list) else value
