@@ -19,6 +19,7 @@ from pytest_fragility.plugin.mark import install_mark
 from pytest_fragility.plugin.options import (
     add_options,
     is_enabled,
+    is_init_command,
     is_store_command,
     measures_to_audit,
     shows_durations,
@@ -72,16 +73,41 @@ def pytest_configure(config: pytest.Config) -> None:
     from pytest_fragility.plugin.interruption import InterruptionNote
     from pytest_fragility.plugin.measure_items import require_measure
     from pytest_fragility.plugin.session import fragility_session
-    from pytest_fragility.plugin.summary import Summary
 
     fragility_session(config)
-    config.pluginmanager.register(Summary(), "fragility-summary")
+    _register_reports(config)
     config.pluginmanager.register(InterruptionNote(config), "fragility-interruption")
     for place in measures_to_audit(config):
         try:
             require_measure(place)
         except SettingsError as error:
             raise pytest.UsageError(f"fragility: {error}") from error
+
+
+def _register_reports(config: pytest.Config) -> None:
+    """Register what gathers the reports of checks, and passes them on."""
+    from pytest_fragility.errors import SettingsError
+    from pytest_fragility.plugin.baselines import BaselineKeeper, uses_baselines
+    from pytest_fragility.plugin.github import GitHubOutput, runs_on_github
+    from pytest_fragility.plugin.junit import JunitProperties
+    from pytest_fragility.plugin.starter import StarterHint
+    from pytest_fragility.plugin.summary import Summary
+
+    plugins = config.pluginmanager
+    summary = Summary()
+    plugins.register(summary, "fragility-summary")
+    plugins.register(StarterHint(config), "fragility-starter")
+    if is_worker(config):
+        return
+    if config.getoption("xmlpath", None):
+        plugins.register(JunitProperties(), "fragility-junit")
+    if uses_baselines(config):
+        try:
+            plugins.register(BaselineKeeper(config, summary), "fragility-baselines")
+        except SettingsError as error:
+            raise pytest.UsageError(f"fragility: {error}") from error
+    if runs_on_github():
+        plugins.register(GitHubOutput(config, summary), "fragility-github")
 
 
 def _divide_machine(config: pytest.Config) -> None:
@@ -98,7 +124,11 @@ def _divide_machine(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
-    """Manage the trained runs where that is asked for, in the place of running tests."""
+    """Manage the trained runs or write a starter, in the place of running tests."""
+    if is_init_command(config):
+        from pytest_fragility.plugin.starter import write_starter
+
+        return write_starter(config)
     if not is_store_command(config):
         return None
     from pytest_fragility.plugin.store_command import run_store_command
@@ -220,8 +250,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _refuse_options_without_effect(config: pytest.Config) -> None:
-    if config.getoption("fragility_measure"):
-        raise pytest.UsageError("--fragility-measure needs --fragility, which runs audits")
+    for option in ("measure", "save", "compare"):
+        if config.getoption(f"fragility_{option}"):
+            raise pytest.UsageError(f"--fragility-{option} needs --fragility, which runs audits")
 
 
 def _is_skipped(item: pytest.Item) -> bool:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility.plugin.baselines import add_baseline_options, baseline_flags
+
 if TYPE_CHECKING:
     import pytest
 
@@ -149,6 +151,7 @@ STORE_KEY = "fragility_store"
 MAX_AGE_KEY = "fragility_store_max_age"
 MAX_SIZE_KEY = "fragility_store_max_size"
 DASK_KEY = "fragility_dask"
+INIT_KEY = "fragility_init"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -210,6 +213,14 @@ def add_options(parser: pytest.Parser) -> None:
         "--fragility-dask", default=None, dest=DASK_KEY, metavar="tcp://HOST:PORT", help=dask
     )
     parser.addini(DASK_KEY, dask, type="string", default=None)
+    group.addoption(
+        "--fragility-init",
+        action="store_true",
+        default=False,
+        dest=INIT_KEY,
+        help="run no tests: write a starter, test_fragility.py, into the current folder",
+    )
+    add_baseline_options(parser, group)
     for option in OPTIONS:
         group.addoption(
             option.flag,
@@ -235,6 +246,11 @@ def shows_durations(config: pytest.Config) -> bool:
 def is_store_command(config: pytest.Config) -> bool:
     """Return whether an option is about the trained runs and not about tests."""
     return any(config.getoption(key) for key in (STORE_KEY, MAX_AGE_KEY, MAX_SIZE_KEY))
+
+
+def is_init_command(config: pytest.Config) -> bool:
+    """Return whether a starter is to be written, in the place of running tests."""
+    return bool(config.getoption(INIT_KEY))
 
 
 def measures_to_audit(config: pytest.Config) -> list[str]:
@@ -301,4 +317,4 @@ def given_flags(config: pytest.Config) -> list[str]:
         given.append("--fragility-locate")
     if config.getoption(DASK_KEY):
         given.append(f"--fragility-dask={config.getoption(DASK_KEY)}")
-    return given
+    return [*given, *baseline_flags(config)]

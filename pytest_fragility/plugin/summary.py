@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.plugin.session import PROPERTY
+from pytest_fragility.plugin.tested_check import PROPERTY
 from pytest_fragility.report.records import SCHEMA, Record
 from pytest_fragility.report.table import audit_table
 
 
-def _records(report: pytest.TestReport) -> list[Record]:
+def records_of(report: pytest.TestReport) -> list[Record]:
     """Return what a report says of checks; a property of the test's own, of this name, is none."""
     records = []
     for name, value in report.user_properties:
@@ -29,7 +29,7 @@ def _records(report: pytest.TestReport) -> list[Record]:
 
 
 @dataclass
-class _Audit:
+class ReportedAudit:
     """What the reports of one audit's tests say."""
 
     records: list[Record] = field(default_factory=list)
@@ -40,13 +40,13 @@ class Summary:
     """Gathers reports as they come in, from this process or its workers, and writes the tables."""
 
     def __init__(self) -> None:
-        self._audits: dict[str, _Audit] = {}
+        self._audits: dict[str, ReportedAudit] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what a test found, or that it crashed before it found anything."""
         if report.when == "teardown":
             return
-        found = _records(report)
+        found = records_of(report)
         audit = self._audit_of(report.nodeid)
         audit.records += found
         audit.errors += report.failed and not found
@@ -57,12 +57,17 @@ class Summary:
         for nodeid in ids:
             self._audit_of(nodeid)
 
-    def _audit_of(self, nodeid: str) -> _Audit:
-        return self._audits.setdefault(nodeid.partition("[")[0], _Audit())
+    @property
+    def audits(self) -> list[ReportedAudit]:
+        """Those of which some check found something, in the order in which audits ran."""
+        return [audit for audit in self._audits.values() if audit.records]
+
+    def _audit_of(self, nodeid: str) -> ReportedAudit:
+        return self._audits.setdefault(nodeid.partition("[")[0], ReportedAudit())
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write one table per audit, in the order in which audits ran; nothing where none did."""
-        audits = [audit for audit in self._audits.values() if audit.records]
+        audits = self.audits
         if not audits or terminalreporter.config.get_verbosity() < 0:
             return
         terminalreporter.write_sep("=", "fragility")
