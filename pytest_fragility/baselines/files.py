@@ -1,4 +1,4 @@
-"""Baselines on disk: one JSON file each, with one line per check, sorted, so that diffs are small."""
+"""Baselines on disk: a JSON file each, sorted, with a line per check, so that diffs are small."""
 
 from __future__ import annotations
 

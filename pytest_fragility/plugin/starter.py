@@ -14,7 +14,7 @@ from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.plugin.workers import is_worker
 
 NAME = "test_fragility.py"
-TEMPLATE = "starter_template.py"
+TEMPLATE = "starter.txt"
 HINT = (
     "fragility: no test is marked fragility, and no measure is named. Begin with",
     "pytest --fragility-init, or with --fragility-measure=MODULE:FUNCTION",

@@ -79,9 +79,9 @@ def _cells(records: Sequence[Record], failed: int) -> list[str]:
 
 
 def _details(records: Sequence[Record], failed: int) -> list[str]:
-    first = records[0]
+    measure, task = (code_element(records[0][name]) for name in ("measure", "task"))
     return [
-        f"<details><summary>{code_element(first['measure'])} on {code_element(first['task'])}</summary>",
+        f"<details><summary>{measure} on {task}</summary>",
         "",
         fenced(audit_table(records, errors=failed)),
         "",
