@@ -127,14 +127,18 @@ def _require_entry(where: str, entry: Any) -> None:
     )
     change = entry.get("change", "")
     _require(isinstance(change, str), f"{where}, change {shown(change)}: expected a text")
-    interval = entry.get("interval", [None, None])
-    _require(
-        isinstance(interval, list) and len(interval) == 2 and all(map(_is_end, interval)),
-        f"{where}, interval {shown(interval)}: expected two numbers",
-    )
+    names = [name for name in entry if name not in ("verdict", "change", "interval")]
+    _require(len(names) == ("interval" in entry), f"{where}: expected one number with an interval")
+    if names:
+        value, interval = entry[names[0]], entry["interval"]
+        _require(_is_number(value), f"{where}, {names[0]} {shown(value)}: expected a number")
+        _require(
+            isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval)),
+            f"{where}, interval {shown(interval)}: expected two numbers",
+        )
 
 
-def _is_end(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value is None or (is_number and math.isfinite(value))
 

@@ -75,7 +75,7 @@ class GitHubOutput:
     def _place(self, report: pytest.TestReport) -> dict[str, str]:
         """Return file and line of a test, as seen from the workspace; nothing without a file."""
         name, line, _ = report.location
-        path = self._config.rootpath / name
+        path = Path(os.path.normpath(self._config.rootpath / name))
         if not path.is_file():
             return {}
         workspace = Path(os.environ.get("GITHUB_WORKSPACE", self._config.rootpath))

@@ -273,9 +273,9 @@ class FragilitySession:
 
         chosen = audit.checks[check_id]
         rerun = self._rerun_command(item)
-        tested = TestedCheck(item, key, audit, chosen, rerun, self._compared)
-        on_verdict = tested.on_verdict
         try:
+            tested = TestedCheck(item, key, audit, chosen, rerun, self._compared)
+            on_verdict = tested.on_verdict
             if chosen.kind == LOCATE:
                 on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))
                 return

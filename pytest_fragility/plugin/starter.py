@@ -62,6 +62,8 @@ class StarterHint:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._has_audits = bool(measures_to_audit(config))
+        # where the configuration file switches audits on, many runs have none
+        self._is_asked = bool(config.getoption("fragility"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -80,7 +82,8 @@ class StarterHint:
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         """Write the hint."""
-        if self._has_audits or exitstatus not in ENDED or self._config.get_verbosity() < 0:
+        is_quiet = self._config.get_verbosity() < 0
+        if self._has_audits or not self._is_asked or exitstatus not in ENDED or is_quiet:
             return
         for line in HINT:
             terminalreporter.write_line(line)
