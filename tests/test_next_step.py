@@ -33,9 +33,9 @@ def as_tests(records: list[Record], **test: Any) -> list[Record]:
 
 
 def open_records(**test: Any) -> list[Record]:
-    """Return the records of an audit of which 12 seeds would decide what is open."""
+    """Return the records of an audit of which 60 seeds would decide what is open."""
     records = records_of(make_curves({BASELINE: lines(-0.2), "adam": lines(-0.2)}))
-    records[1] |= {"verdict": INCONCLUSIVE, "seeds_needed": 12}
+    records[1] |= {"verdict": INCONCLUSIVE, "seeds_needed": 60}
     return as_tests(records, **test) if test else records
 
 
@@ -61,9 +61,9 @@ def test_a_long_command_is_shortened_or_left_out() -> None:
 @pytest.mark.parametrize(
     ("records", "expected"),
     [
-        (open_records(), "next: more seeds, with seeds=12"),
-        (open_records(marks_seeds=False), "next: more seeds, with --fragility-seeds=12"),
-        (open_records(marks_seeds=True), "next: more seeds, with seeds=12 in the marker"),
+        (open_records(), "next: more seeds, with seeds=60"),
+        (open_records(marks_seeds=False), "next: more seeds, with --fragility-seeds=60"),
+        (open_records(marks_seeds=True), "next: more seeds, with seeds=60 in the marker"),
     ],
     ids=["no test", "an option", "a marker, which goes before options"],
 )
@@ -75,7 +75,7 @@ def test_more_seeds(records: list[Record], expected: str) -> None:
 def test_more_looks() -> None:
     """Where seeds are trained as needed, the option allows for more of them."""
     records = [{**record, "looks": [5, 8]} for record in open_records()]
-    assert next_step(records) == 'next: more seeds, with seeds="auto-12"'
+    assert next_step(records) == 'next: more seeds, with seeds="auto-60"'
 
 
 def test_nothing_to_do() -> None:
@@ -87,6 +87,8 @@ def test_nothing_to_do() -> None:
     assert next_step(open_records(expected="known", marks_seeds=False)) == ""
     hopeless = [{**record, "seeds_needed": None} for record in open_records()]
     assert next_step(hopeless) == ""
+    enough = [{**record, "looks": [5, 60]} for record in open_records()]
+    assert next_step(enough) == ""
 
 
 def test_errors_and_controls_come_first() -> None:

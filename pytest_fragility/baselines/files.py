@@ -128,8 +128,12 @@ def _require_entry(where: str, entry: Any) -> None:
     change = entry.get("change", "")
     _require(isinstance(change, str), f"{where}, change {shown(change)}: expected a text")
     names = [name for name in entry if name not in ("verdict", "change", "interval")]
-    _require(len(names) == ("interval" in entry), f"{where}: expected one number with an interval")
-    if names:
+    has_interval = "interval" in entry
+    _require(
+        len(names) == (1 if has_interval else 0),
+        f"{where}: expected one number with an interval, or neither",
+    )
+    if has_interval:
         value, interval = entry[names[0]], entry["interval"]
         _require(_is_number(value), f"{where}, {names[0]} {shown(value)}: expected a number")
         _require(

@@ -60,7 +60,7 @@ def _rerun(record: Record) -> str:
 
 def _more_seeds(records: Sequence[Record]) -> str:
     inconclusive = [r for r in records if r["verdict"] == INCONCLUSIVE and r["evidence"]]
-    needs = [r["seeds_needed"] for r in inconclusive if r["seeds_needed"] is not None]
+    needs = [r["seeds_needed"] for r in inconclusive if _would_take_more(r)]
     if not needs:
         return ""
     flag = seeds_option(records[0], max(needs))
@@ -70,3 +70,9 @@ def _more_seeds(records: Sequence[Record]) -> str:
     value = flag.partition("=")[2]
     argument = f"seeds={value}" if value.isdecimal() else f'seeds="{value}"'
     return f"next: more seeds, with {argument}{' in the marker' if test else ''}"
+
+
+def _would_take_more(record: Record) -> bool:
+    """Return whether more seeds than were asked for would probably decide a check."""
+    needed = record["seeds_needed"]
+    return needed is not None and needed > max([len(record["seeds"]), *record["looks"]])

@@ -244,6 +244,14 @@ def test_a_check_that_does_not_apply(project: Project) -> None:
     assert "1 check changed: test_audit.py::test_audit[trend-unfinished] was" in section(result)
 
 
+def test_seeds_in_looks(project: Project) -> None:
+    """Audits that train seeds as they are needed are kept with their looks."""
+    project.audit("reversing", "**{**SMALL, 'seeds': 'auto'}")
+    project.run("--fragility", SAVE)
+    assert audits(project)[AUDIT]["settings"]["looks"] == [5, 8, 13, 21]
+    project.run("--fragility", COMPARE).assert_outcomes(passed=4, xfailed=3)
+
+
 def test_parameters_of_ones_own(project: Project) -> None:
     """Each case of a test has a place of its own."""
     project.write(
