@@ -306,7 +306,7 @@ class AuditResult:
 
     @property
     def records(self) -> list[Record]:
-        """One dict of plain JSON types per check, as test reports carry them."""
+        """One dict of plain JSON types per check; test reports add ``settings`` and ``test``."""
         return [
             check_record(self.curves_of.get(verdict.check.id, self.curves), verdict)
             for verdict in self.verdicts

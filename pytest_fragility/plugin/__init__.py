@@ -19,6 +19,7 @@ from pytest_fragility.plugin.mark import install_mark
 from pytest_fragility.plugin.options import (
     add_options,
     is_enabled,
+    is_init_command,
     is_store_command,
     measures_to_audit,
     shows_durations,
@@ -69,24 +70,48 @@ def pytest_configure(config: pytest.Config) -> None:
         _refuse_options_without_effect(config)
         return
     from pytest_fragility.errors import SettingsError
-    from pytest_fragility.plugin.gathering import Gathering
     from pytest_fragility.plugin.interruption import InterruptionNote
     from pytest_fragility.plugin.measure_items import require_measure
-    from pytest_fragility.plugin.report_folder import register_report_folder
     from pytest_fragility.plugin.session import fragility_session
-    from pytest_fragility.plugin.summary import Summary
 
     fragility_session(config)
-    gathering = Gathering()
-    config.pluginmanager.register(gathering, "fragility-gathering")
-    config.pluginmanager.register(Summary(gathering), "fragility-summary")
-    register_report_folder(config, gathering)
+    _register_reports(config)
     config.pluginmanager.register(InterruptionNote(config), "fragility-interruption")
     for place in measures_to_audit(config):
         try:
             require_measure(place)
         except SettingsError as error:
             raise pytest.UsageError(f"fragility: {error}") from error
+
+
+def _register_reports(config: pytest.Config) -> None:
+    """Register what gathers the reports of checks, and passes them on."""
+    from pytest_fragility.errors import SettingsError
+    from pytest_fragility.plugin.baselines import BaselineKeeper, uses_baselines
+    from pytest_fragility.plugin.gathering import Gathering
+    from pytest_fragility.plugin.github import GitHubOutput, runs_on_github
+    from pytest_fragility.plugin.junit import JunitProperties
+    from pytest_fragility.plugin.report_folder import register_report_folder
+    from pytest_fragility.plugin.starter import StarterHint
+    from pytest_fragility.plugin.summary import Summary
+
+    plugins = config.pluginmanager
+    gathering = Gathering()
+    plugins.register(gathering, "fragility-gathering")
+    plugins.register(Summary(gathering), "fragility-summary")
+    register_report_folder(config, gathering)
+    plugins.register(StarterHint(config), "fragility-starter")
+    if is_worker(config):
+        return
+    if config.getoption("xmlpath", None):
+        plugins.register(JunitProperties(), "fragility-junit")
+    if uses_baselines(config):
+        try:
+            plugins.register(BaselineKeeper(config, gathering), "fragility-baselines")
+        except SettingsError as error:
+            raise pytest.UsageError(f"fragility: {error}") from error
+    if runs_on_github():
+        plugins.register(GitHubOutput(config, gathering), "fragility-github")
 
 
 def _divide_machine(config: pytest.Config) -> None:
@@ -103,7 +128,11 @@ def _divide_machine(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
-    """Manage the trained runs where that is asked for, in the place of running tests."""
+    """Manage the trained runs or write a starter, in the place of running tests."""
+    if is_init_command(config):
+        from pytest_fragility.plugin.starter import write_starter
+
+        return write_starter(config)
     if not is_store_command(config):
         return None
     from pytest_fragility.plugin.store_command import run_store_command
@@ -219,7 +248,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Have reports carry the curves that a check's verdict rests on, where they are wanted."""
     report = yield
     if report.when == "call":
-        from pytest_fragility.plugin.session import CURVES, CURVES_KEY
+        from pytest_fragility.plugin.tested_check import CURVES, CURVES_KEY
 
         if CURVES_KEY in item.stash:
             setattr(report, CURVES, item.stash[CURVES_KEY])
@@ -237,8 +266,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _refuse_options_without_effect(config: pytest.Config) -> None:
-    if config.getoption("fragility_measure"):
-        raise pytest.UsageError("--fragility-measure needs --fragility, which runs audits")
+    for option in ("measure", "save", "compare"):
+        if config.getoption(f"fragility_{option}"):
+            raise pytest.UsageError(f"--fragility-{option} needs --fragility, which runs audits")
 
 
 def _is_skipped(item: pytest.Item) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.plugin.session import CURVES, PROPERTY
+from pytest_fragility.plugin.tested_check import CURVES, PROPERTY
 from pytest_fragility.report.documents import AuditedMeasure
 from pytest_fragility.report.records import SCHEMA, Record
 
@@ -41,12 +41,12 @@ class Gathering:
 
     @property
     def audits(self) -> list[AuditedMeasure]:
-        """What the reports so far say of each audit."""
+        """What the reports so far say of each audit of which some check found something."""
         audits: dict[str, AuditedMeasure] = {}
         for report in sorted(self._reports, key=self._place):
             key = audit_of(report.nodeid)
             _add(report, audits.setdefault(key, AuditedMeasure(key)))
-        return list(audits.values())
+        return [audit for audit in audits.values() if audit.records]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note the order of this process's own tests."""

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility.plugin.baselines import add_baseline_options, baseline_flags
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -152,6 +154,7 @@ MAX_AGE_KEY = "fragility_store_max_age"
 MAX_SIZE_KEY = "fragility_store_max_size"
 DASK_KEY = "fragility_dask"
 REPORT_KEY = "fragility_report"
+INIT_KEY = "fragility_init"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -216,6 +219,14 @@ def add_options(parser: pytest.Parser) -> None:
     report = "write what audits find to this folder: a page, JSON, CSV and Markdown"
     group.addoption("--fragility-report", default=None, dest=REPORT_KEY, metavar="DIR", help=report)
     parser.addini(REPORT_KEY, report, type="string", default=None)
+    group.addoption(
+        "--fragility-init",
+        action="store_true",
+        default=False,
+        dest=INIT_KEY,
+        help="run no tests: write a starter, test_fragility.py, into the current folder",
+    )
+    add_baseline_options(parser, group)
     for option in OPTIONS:
         group.addoption(
             option.flag,
@@ -247,6 +258,11 @@ def report_folder(config: pytest.Config) -> Path | None:
     """Return the folder of the report, below the rootdir where it is relative; None for none."""
     named = config.getoption(REPORT_KEY) or config.getini(REPORT_KEY)
     return config.rootpath / named if named else None
+
+
+def is_init_command(config: pytest.Config) -> bool:
+    """Return whether a starter is to be written, in the place of running tests."""
+    return bool(config.getoption(INIT_KEY))
 
 
 def measures_to_audit(config: pytest.Config) -> list[str]:
@@ -313,4 +329,4 @@ def given_flags(config: pytest.Config) -> list[str]:
         given.append("--fragility-locate")
     if config.getoption(DASK_KEY):
         given.append(f"--fragility-dask={config.getoption(DASK_KEY)}")
-    return given
+    return [*given, *baseline_flags(config)]

@@ -15,7 +15,14 @@ import pytest
 
 from pytest_fragility.checks.needs import Needs
 from pytest_fragility.checks.planning import LOCATE
-from pytest_fragility.errors import FragilityError, SettingsError, StoreError, TaskError
+from pytest_fragility.errors import (
+    AuditFailure,
+    FragilityError,
+    SettingsError,
+    StoreError,
+    TaskError,
+)
+from pytest_fragility.plugin.baselines import compared_baseline
 from pytest_fragility.plugin.executors import require_dask_for
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit, read_marker
@@ -24,28 +31,21 @@ from pytest_fragility.plugin.options import (
     dask_address,
     given_flags,
     ini_settings,
-    report_folder,
 )
 from pytest_fragility.plugin.property_tests import given_strategies
+from pytest_fragility.plugin.tested_check import TestedCheck
 from pytest_fragility.plugin.workers import is_worker
-from pytest_fragility.report.messages import skip_reason
-from pytest_fragility.report.records import to_json
 from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
 
 if TYPE_CHECKING:
     from pytest_fragility.asserts import FragilityAsserts
-    from pytest_fragility.checks.verdicts import Verdict
+    from pytest_fragility.baselines import Baseline
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.executors import Executors
     from pytest_fragility.families import Family, FamilyPlan, Progress
     from pytest_fragility.growing_families import FamilySource
     from pytest_fragility.looks import Outcome, StagedAudit
     from pytest_fragility.searching import Search
-
-PROPERTY = "fragility"
-# an attribute of test reports, which workers send along
-CURVES = "fragility_curves"
-CURVES_KEY = pytest.StashKey[list[dict[str, Any]]]()
 
 
 @dataclass
@@ -270,23 +270,15 @@ class FragilitySession:
         __tracebackhide__ = True
         from pytest_fragility.asserts import assert_kept, require_kept
         from pytest_fragility.breaking_points import locate
-        from pytest_fragility.report.curves import curves_of_check
-        from pytest_fragility.report.records import check_record
-
-        def on_verdict(curves: LearningCurves, verdict: Verdict) -> None:
-            record = check_record(curves, verdict)
-            item.user_properties.append((PROPERTY, to_json(record)))
-            if report_folder(self._config):
-                item.stash[CURVES_KEY] = curves_of_check(curves, verdict.check)
-            if not verdict.is_applicable:
-                raise pytest.skip.Exception(skip_reason(record), _use_item_location=True)
 
         chosen = audit.checks[check_id]
+        rerun = self._rerun_command(item)
         try:
+            tested = TestedCheck(item, key, audit, chosen, rerun, self._compared)
+            on_verdict = tested.on_verdict
             if chosen.kind == LOCATE:
                 on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))
                 return
-            rerun = self._rerun_command(item)
             if audit.stages(check_id):
                 verdict, curves = self._outcome(key, check_id).get()
                 require_kept(verdict, curves, rerun=rerun, on_verdict=on_verdict)
@@ -298,11 +290,20 @@ class FragilitySession:
                 rerun=rerun,
                 on_verdict=on_verdict,
             )
+        except AuditFailure as failure:
+            if not tested.worsening:
+                raise
+            raise type(failure)(f"{tested.worsening}\n\n{failure}", failure.verdict) from None
         except FragilityError as error:
             if error.__cause__ is None or isinstance(error, StoreError):
                 # the message says all; a traceback would show the tool's own code
                 raise error.with_traceback(None) from None
             raise
+
+    @cached_property
+    def _compared(self) -> tuple[str, Baseline] | None:
+        """The baseline that checks are compared with, by name."""
+        return compared_baseline(self._config)
 
     def _search(self, key: str, audit: MarkedAudit) -> Search:
         """Return the search for an audit's breaking points, one for all its axes."""

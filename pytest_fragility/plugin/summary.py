@@ -22,7 +22,7 @@ class Summary:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write the tables, in the order of the audits; nothing where none ran."""
-        audits = [audit for audit in self._gathering.audits if audit.records]
+        audits = self._gathering.audits
         if not audits or terminalreporter.config.get_verbosity() < 0:
             return
         terminalreporter.write_sep("=", "fragility")

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT
 from pytest_fragility.report.curves import Curve, widest
 from pytest_fragility.report.records import CONTEXT, Record
-from pytest_fragility.report.table import overall_verdict
+from pytest_fragility.report.table import audit_verdict
 
 # of audit.json; described by audit.schema.json
 DOCUMENT_SCHEMA = 1
+
+# what records carry where checks are tests
+OF_A_TEST = ("settings", "test")
 
 Document = dict[str, Any]
 
@@ -57,16 +59,16 @@ def records_of(audit: Document) -> list[Record]:
 
 def _audit(audit: AuditedMeasure) -> Document:
     records = sorted(audit.records, key=lambda record: record["place"])
-    verdict = overall_verdict(records)
     return {
         "id": audit.id,
         **{name: records[0][name] for name in CONTEXT},
-        "verdict": INCONCLUSIVE if audit.errors and verdict == KEPT else verdict,
-        "checks": [
-            {name: value for name, value in record.items() if name not in CONTEXT}
-            | {"seeds": record["seeds"]}
-            for record in records
-        ],
+        "verdict": audit_verdict(records, errors=len(audit.errors)),
+        "checks": [_check(record) for record in records],
         "errors": [{"check": check, "message": message} for check, message in audit.errors.items()],
         "curves": widest(audit.curves),
     }
+
+
+def _check(record: Record) -> Document:
+    left_out = {*CONTEXT, *OF_A_TEST} - {"seeds"}
+    return {name: value for name, value in record.items() if name not in left_out}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.report.comparison import comparison_csv, comparison_latex
-from pytest_fragility.report.documents import Document
+from pytest_fragility.report.documents import Document, records_of
+from pytest_fragility.report.markdown import markdown_summary
 from pytest_fragility.report.page import render_page
 from pytest_fragility.report.tables import curves_csv
 
@@ -44,8 +45,16 @@ def write_report(folder: Path, document: Document) -> list[Path]:
         "curves.csv": curves_csv(document),
         "comparison.csv": comparison_csv(document),
         "comparison.tex": comparison_latex(document),
+        "summary.md": _summary(document),
     }
     return [_write(folder, name, text) for name, text in files.items()]
+
+
+def _summary(document: Document) -> str:
+    audits = document["audits"]
+    return markdown_summary(
+        [records_of(audit) for audit in audits], [len(audit["errors"]) for audit in audits]
+    )
 
 
 def write_page(folder: Path, document: Document) -> Path:

@@ -43,7 +43,7 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
     if not reason.startswith(record["perturbation"]):
         reason = reason[:1].upper() + reason[1:]
     sections = [
-        [_headline(record), *_wrapped(reason)],
+        [headline(record), *_wrapped(reason)],
         _numbers(record),
         _test_error(record),
         _wrapped(certainty(record)),
@@ -78,7 +78,8 @@ def withstanding_message(
     return "\n\n".join([failure_message(record), "\n".join(known), *([code] if code else [])])
 
 
-def _headline(record: Record) -> str:
+def headline(record: Record) -> str:
+    """Return measure, check, verdict and change in one line."""
     if record["kind"] == CONTROLS:
         return f"{record['measure']}: the audit's own controls misbehave"
     word = record["verdict"].upper() if record["verdict"] == BROKEN else record["verdict"]

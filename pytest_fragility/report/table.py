@@ -28,6 +28,7 @@ from pytest_fragility.report.controls import controls_note
 from pytest_fragility.report.invariance import invariance_lines
 from pytest_fragility.report.ladder import ladder_lines
 from pytest_fragility.report.looks import level_of, looks_note, seeds_of
+from pytest_fragility.report.next_step import next_step
 from pytest_fragility.report.numbers import interval, law_of
 from pytest_fragility.report.own_noise import own_noise_note
 from pytest_fragility.report.power_law import EXPLANATION, bent_mark, is_bent
@@ -57,6 +58,12 @@ def overall_verdict(records: Sequence[Record]) -> str:
     return KEPT if statuses and set(statuses) == {KEPT} else INCONCLUSIVE
 
 
+def audit_verdict(records: Sequence[Record], *, errors: int = 0) -> str:
+    """Return the verdict on an audit of which some checks left no record: it is not kept then."""
+    verdict = overall_verdict(records)
+    return INCONCLUSIVE if errors and verdict == KEPT else verdict
+
+
 @spent_on(REPORT)
 def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     """Return the table of one audit.
@@ -72,9 +79,7 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     records = sorted(records, key=_planned_place)
     first = records[0]
     sizes = first["sizes"]
-    verdict = overall_verdict(records)
-    if errors and verdict == KEPT:
-        verdict = INCONCLUSIVE
+    verdict = audit_verdict(records, errors=errors)
     noisy = [record for record in records if record["own_noise"]]
     lines = [
         *_wrapped(f"{first['measure']} on {first['task']}: {verdict}", indent=""),
@@ -108,7 +113,9 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
         if record["kind"] == AGREEMENT and record["evidence"]:
             lines += ["", *agreement_lines(record)]
     noted = [line for note in notes(records, errors) for line in _wrapped(note)]
-    return "\n".join([*lines, *([""] if noted else []), *noted])
+    step = next_step(records, errors=errors)
+    hint = ["", f"  {step}"] if step else []
+    return "\n".join([*lines, *([""] if noted else []), *noted, *hint])
 
 
 def _planned_place(record: Record) -> tuple[int, int]:

@@ -189,6 +189,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> Project:
-    """A small project."""
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A small project; on GitHub it writes nothing to the summary of the job that tests it."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     return Project(pytester)

@@ -146,7 +146,13 @@ def test_reports_of_hostile_texts(project: Project) -> None:
         name: json.loads(str(node.get("value")))
         for name, case in cases.items()
         for node in case.iter("property")
+        if node.get("name") == "fragility"
     }
+    readable = {
+        str(node.get("name")): str(node.get("value"))
+        for node in cases["test_markup[trend-baseline]"].iter("property")
+    }
+    assert readable["fragility_task"] == '<script>alert("&]]>")</script>'
     assert found["test_markup[trend-baseline]"]["task"] == '<script>alert("&]]>")</script>'
     assert {record["measure"] for record in found.values()} == {"falling", "mine"}
     failure = cases["test_evil[trend-baseline]"].find("failure")

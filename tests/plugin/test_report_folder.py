@@ -58,7 +58,9 @@ def test_without_the_extra_only_the_page_is_missing(
         "curves.csv",
         "comparison.csv",
         "comparison.tex",
+        "summary.md",
     }
+    assert "| `falling` |" in (folder / "summary.md").read_text(encoding="utf-8")
 
 
 def test_crashes_stand_in_the_report(project: Project, shared_cache: str) -> None:

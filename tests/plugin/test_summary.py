@@ -111,3 +111,12 @@ def test_runs_without_audits_have_no_summary(project: Project) -> None:
     project.audit("falling")
     assert not summary(project.run())
     assert not summary(project.run("--fragility", "--collect-only"))
+
+
+def test_no_colour_of_its_own(project: Project) -> None:
+    """The section has none, on a terminal or not; pytest's own lines have as pytest decides."""
+    project.audit("reversing")
+    output = project.run("--fragility", "--color=yes").stdout.str()
+    section = output.partition("= fragility =")[2].partition("= short test")[0]
+    assert "BROKEN" in section
+    assert "\x1b" not in section.rpartition("\n")[0]

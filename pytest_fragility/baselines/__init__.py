@@ -1,0 +1,23 @@
+"""Verdicts and exponents that are kept under version control, and what got worse since."""
+
+from pytest_fragility.baselines.comparing import Comparison, Expectation, compare
+from pytest_fragility.baselines.entries import (
+    Baseline,
+    Update,
+    audited_settings,
+    update,
+)
+from pytest_fragility.baselines.files import baseline_path, read_baseline, write_baseline
+
+__all__ = [
+    "Baseline",
+    "Comparison",
+    "Expectation",
+    "Update",
+    "audited_settings",
+    "baseline_path",
+    "compare",
+    "read_baseline",
+    "update",
+    "write_baseline",
+]

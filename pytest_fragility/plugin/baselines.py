@@ -1,0 +1,159 @@
+"""``--fragility-save`` and ``--fragility-compare``: baselines under version control."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_fragility.baselines import Baseline
+    from pytest_fragility.plugin.gathering import Gathering
+    from pytest_fragility.report.records import Record
+
+SAVE_KEY = "fragility_save"
+COMPARE_KEY = "fragility_compare"
+FOLDER_KEY = "fragility_baselines"
+DEFAULT_FOLDER = "fragility_baselines"
+
+
+def add_baseline_options(parser: pytest.Parser, group: Any) -> None:
+    """Register what baselines are asked for with."""
+    group.addoption(
+        "--fragility-save",
+        default=None,
+        dest=SAVE_KEY,
+        metavar="NAME",
+        help="save verdicts and exponents as a baseline, to be kept under version control",
+    )
+    group.addoption(
+        "--fragility-compare",
+        default=None,
+        dest=COMPARE_KEY,
+        metavar="NAME",
+        help="fail only where a check got worse than in this baseline",
+    )
+    folder = f"where baselines are kept, relative to the rootdir. Default: {DEFAULT_FOLDER}"
+    group.addoption(
+        "--fragility-baselines", default=None, dest=FOLDER_KEY, metavar="DIR", help=folder
+    )
+    parser.addini(FOLDER_KEY, folder, type="string", default=None)
+
+
+def baseline_flags(config: pytest.Config) -> list[str]:
+    """Return the options that a rerun command repeats: those that decide what fails."""
+    given = {"compare": COMPARE_KEY, "baselines": FOLDER_KEY}
+    return [
+        f"--fragility-{name}={config.getoption(key)}"
+        for name, key in given.items()
+        if config.getoption(key)
+    ]
+
+
+def uses_baselines(config: pytest.Config) -> bool:
+    """Return whether the command line names a baseline."""
+    return any(config.getoption(key) is not None for key in (SAVE_KEY, COMPARE_KEY))
+
+
+def path_of(config: pytest.Config, key: str) -> Path | None:
+    """Return the file of the baseline that an option names; None where it names none.
+
+    Raises
+    ------
+    SettingsError
+        If the name cannot be used.
+    """
+    from pytest_fragility.baselines import baseline_path
+
+    name = config.getoption(key)
+    if name is None:
+        return None
+    folder = config.getoption(FOLDER_KEY) or config.getini(FOLDER_KEY) or DEFAULT_FOLDER
+    return baseline_path(config.rootpath / folder, name)
+
+
+def compared_baseline(config: pytest.Config) -> tuple[str, Baseline] | None:
+    """Return name and content of the baseline that a run is compared with; None without one.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, or it is damaged.
+    """
+    from pytest_fragility.baselines import read_baseline
+
+    path = path_of(config, COMPARE_KEY)
+    return None if path is None else (path.stem, read_baseline(path))
+
+
+class BaselineKeeper:
+    """Says how a run compares with a baseline, and saves one; in the process that has all reports.
+
+    Parameters
+    ----------
+    config
+        pytest's configuration.
+    gathering
+        What has gathered the reports.
+
+    Raises
+    ------
+    SettingsError
+        If a name cannot be used, or a baseline is missing or damaged.
+    """
+
+    def __init__(self, config: pytest.Config, gathering: Gathering) -> None:
+        from pytest_fragility.baselines import read_baseline
+
+        self._gathering = gathering
+        self._compared = compared_baseline(config)
+        self._path = path_of(config, SAVE_KEY)
+        self._saved: Baseline = {}
+        if self._path and self._path.exists():
+            self._saved = read_baseline(self._path)
+        self._lines: list[str] = []
+        self._failure = ""
+
+    @property
+    def _records(self) -> list[Record]:
+        return [record for audit in self._gathering.audits for record in audit.records]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the baseline that is to be saved, if any check ran."""
+        from pytest_fragility.baselines import update, write_baseline
+        from pytest_fragility.quoting import error_text, one_line
+        from pytest_fragility.report.baselines import update_lines
+
+        if self._path is None:
+            return
+        if not self._records:
+            self._lines = [f"baseline {self._path.stem}: nothing to save, since no check ran"]
+            return
+        shown = one_line(os.path.relpath(self._path, session.config.invocation_params.dir))
+        updated = update(self._saved, self._records)
+        try:
+            write_baseline(self._path, updated.baseline)
+        except OSError as error:
+            self._failure = f"fragility: cannot save baseline {shown}: {error_text(error)}"
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+            return
+        self._lines = update_lines(self._path.stem, shown, updated)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Write how the run compares, and what was saved; under ``-q`` only that saving failed."""
+        from pytest_fragility.baselines import compare
+        from pytest_fragility.report.baselines import comparison_lines
+
+        lines = list(self._lines)
+        if self._compared and self._records:
+            name, baseline = self._compared
+            lines = [*comparison_lines(name, compare(baseline, self._records)), *lines]
+        if lines and terminalreporter.config.get_verbosity() >= 0:
+            terminalreporter.write_sep("=", "fragility baseline")
+            for line in lines:
+                terminalreporter.write_line(line)
+        if self._failure:
+            terminalreporter.write_line(self._failure)

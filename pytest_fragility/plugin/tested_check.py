@@ -1,0 +1,138 @@
+"""A check as one test: what its report carries, and how a baseline changes its outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_fragility.plugin.help import MARKER
+from pytest_fragility.plugin.options import report_folder
+from pytest_fragility.report.curves import Curve, curves_of_check
+from pytest_fragility.report.messages import skip_reason
+from pytest_fragility.report.records import Record, check_record, to_json
+
+if TYPE_CHECKING:
+    from pytest_fragility.baselines import Baseline, Expectation
+    from pytest_fragility.checks.planning import Check
+    from pytest_fragility.checks.verdicts import Verdict
+    from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.plugin.marked import MarkedAudit
+
+PROPERTY = "fragility"
+# an attribute of test reports, which workers send along
+CURVES = "fragility_curves"
+CURVES_KEY = pytest.StashKey[list[Curve]]()
+
+
+class TestedCheck:
+    """One check, and the test that asserts it.
+
+    Parameters
+    ----------
+    item
+        The test.
+    key
+        What the session calls the audit.
+    audit
+        What is asked.
+    check
+        Which of its checks.
+    rerun
+        The command that reruns the test.
+    compared
+        Name and content of the baseline that it is compared with.
+
+    Attributes
+    ----------
+    worsening
+        Once it is judged: one sentence on how it got worse than in the baseline; empty where it
+        did not.
+
+    Raises
+    ------
+    SettingsError
+        If the baseline holds the check with other settings.
+    """
+
+    # no test itself
+    __test__ = False
+
+    def __init__(
+        self,
+        item: pytest.Item,
+        key: str,
+        audit: MarkedAudit,
+        check: Check,
+        rerun: str,
+        compared: tuple[str, Baseline] | None,
+    ) -> None:
+        from pytest_fragility.baselines import audited_settings
+
+        self._item = item
+        self._settings = audited_settings(audit.settings)
+        mark = item.get_closest_marker(MARKER)
+        self._test: dict[str, Any] = {
+            "audit": key,
+            "case": item.name.partition("[")[2].removesuffix("]"),
+            "rerun": rerun,
+            "marks_seeds": bool(mark and mark.kwargs.get("seeds") is not None),
+        }
+        self._expectation = compared and self._expected_by(*compared, audit, check)
+        self.worsening = ""
+
+    def _expected_by(
+        self, name: str, baseline: Baseline, audit: MarkedAudit, check: Check
+    ) -> Expectation:
+        from pytest_fragility.baselines import Expectation
+        from pytest_fragility.report.messages import recipe_change
+
+        recipe = audit.settings.recipes([check.perturbation])[check.perturbation]
+        return Expectation.of(
+            name,
+            baseline,
+            audit=self._test["audit"],
+            case=self._test["case"],
+            check=check,
+            settings=self._settings,
+            change=recipe_change(str(audit.settings.recipe), str(recipe)),
+        )
+
+    def on_verdict(self, curves: LearningCurves, verdict: Verdict) -> None:
+        """Put what was found on the test's report, and end the test where it is not to fail.
+
+        Raises
+        ------
+        pytest.skip.Exception
+            If the check does not apply.
+        pytest.xfail.Exception
+            If it is no worse than in the baseline, and not kept.
+        """
+        __tracebackhide__ = True
+        record = {**check_record(curves, verdict), "settings": self._settings}
+        excuse = self._excuse(record)
+        record["test"] = {**self._test, "expected": _reason_of_mark(self._item) or excuse}
+        self._item.user_properties.append((PROPERTY, to_json(record)))
+        if report_folder(self._item.config):
+            self._item.stash[CURVES_KEY] = curves_of_check(curves, verdict.check)
+        if not verdict.is_applicable:
+            raise pytest.skip.Exception(skip_reason(record), _use_item_location=True)
+        if excuse:
+            raise pytest.xfail.Exception(excuse)
+        if self._expectation:
+            self.worsening = self._expectation.worsening(record)
+
+    def _excuse(self, record: Record) -> str | None:
+        """Return what the baseline says for a check; a marker of the test's own goes first."""
+        is_left_alone = self._item.config.option.runxfail or _reason_of_mark(self._item)
+        if self._expectation is None or is_left_alone or not record["applicable"]:
+            return None
+        return self._expectation.excuse(record)
+
+
+def _reason_of_mark(item: pytest.Item) -> str | None:
+    """Return why a test is expected to fail, in the words of its marker."""
+    mark = item.get_closest_marker("xfail")
+    if mark is None or (mark.args and not any(mark.args)):
+        return None
+    return str(mark.kwargs.get("reason") or "expected to fail")
