@@ -13,7 +13,7 @@ pytest.importorskip("xdist")
 
 
 def test_one_process_writes_what_all_have_found(project: Project) -> None:
-    """Workers compare; the controller saves, annotates, and writes summary and JUnit XML once."""
+    """Workers compare; the controller saves, annotates, and writes all reports once."""
     project.audit("reversing")
     folder = project.path / "fragility_baselines"
     project.run("--fragility", "--fragility-save=main", "-k", "trend or spread or exponent")
@@ -21,6 +21,7 @@ def test_one_process_writes_what_all_have_found(project: Project) -> None:
     (audit,) = baseline["audits"].values()
     audit["checks"]["trend-adam"]["verdict"] = "kept"
     (folder / "main.json").write_text(json.dumps(baseline))
+    project.run("--fragility", "--fragility-report=alone")
 
     finished = project.run_apart(
         "--fragility",
@@ -30,19 +31,22 @@ def test_one_process_writes_what_all_have_found(project: Project) -> None:
         "--fragility-compare=main",
         "--fragility-save=again",
         "--junitxml=report.xml",
+        "--fragility-report=spread",
         GITHUB_ACTIONS="true",
         GITHUB_STEP_SUMMARY=str(project.path / "summary.md"),
     )
 
     assert finished.returncode == 1
     assert "1 failed, 4 passed, 2 xfailed" in finished.stdout
-    assert finished.stdout.count("trend-adam was kept (exponent -3 [-3, -3]) in baseline main") == 1
+    told = "trend-adam was kept (exponent -3 [-3, -3]) in baseline main"
+    lines = finished.stdout.splitlines()
+    assert len([line for line in lines if line.startswith("E ") and told in line]) == 1
     assert "--fragility-init" not in finished.stdout
     assert finished.stdout.count("1 check worse:") == 1
     assert "baseline again: 6 checks saved" in finished.stdout
     (again,) = json.loads((folder / "again.json").read_text())["audits"].values()
     assert again["checks"]["trend-adam"]["verdict"] == "broken"
-    commands = [line for line in finished.stdout.splitlines() if line.startswith("::")]
+    commands = [line for line in lines if line.startswith("::")]
     assert [line.partition(" ")[0] for line in commands] == ["::error"]
     assert (project.path / "summary.md").read_text().count("## Fragility") == 1
     cases = list(ElementTree.parse(project.path / "report.xml").getroot().iter("testcase"))
@@ -51,6 +55,10 @@ def test_one_process_writes_what_all_have_found(project: Project) -> None:
         for case in cases
     ]
     assert sorted(verdicts) == [*[["broken"]] * 3, *[["kept"]] * 4]
+    alone, spread = (
+        (project.path / name / "audit.json").read_text() for name in ("alone", "spread")
+    )
+    assert alone == spread
 
 
 def test_a_hint_comes_from_what_workers_have_collected(project: Project) -> None:

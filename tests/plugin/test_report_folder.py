@@ -34,14 +34,6 @@ def test_a_report_has_what_the_terminal_has(project: Project, shared_cache: str)
     assert len(rows) == 1 + 2 * 2 * 9
 
 
-def test_two_workers_write_one_report(project: Project, shared_cache: str) -> None:
-    """The same as one process's."""
-    project.audit("reversing")
-    project.run("--fragility", shared_cache, "--fragility-report=alone")
-    project.run_apart("--fragility", shared_cache, "--fragility-report=spread", "-n2")
-    assert document(project, "spread") == document(project, "alone")
-
-
 def test_without_the_extra_only_the_page_is_missing(
     project: Project, shared_cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
