@@ -20,7 +20,7 @@ from tests.test_judging import Lines
 
 Floats = npt.NDArray[np.float64]
 
-AUDITS = 300
+AUDITS = 200
 ALPHA = 0.05
 SEEDS = 5
 NOISE = 0.04

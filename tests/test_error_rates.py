@@ -27,7 +27,7 @@ from tests.simulated_audits import (
 )
 from tests.simulated_test_sets import coverage
 
-AUDITS = 300
+AUDITS = 200
 STAGED_AUDITS = 100
 
 
