@@ -243,7 +243,7 @@ def test_a_failed_write_leaves_the_old_report(
     write_report(tmp_path, found)
     before = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
 
-    def fail(path: Path, text: str, encoding: str) -> None:
+    def fail(path: Path, text: str, **options: str) -> None:
         with path.open("w") as file:
             file.write(text[:10])
         raise OSError(errno.ENOSPC, "No space left on device")

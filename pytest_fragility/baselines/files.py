@@ -13,6 +13,7 @@ from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.quoting import error_text, one_line, shown
 from pytest_fragility.report.findings import NOT_APPLICABLE
+from pytest_fragility.whole_files import write_whole
 
 FORMAT = 1
 VERDICTS = (KEPT, INCONCLUSIVE, BROKEN, NOT_APPLICABLE)
@@ -75,12 +76,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
         If it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(baseline_text(baseline), encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, baseline_text(baseline))
 
 
 def baseline_text(baseline: Baseline) -> str:

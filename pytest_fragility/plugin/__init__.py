@@ -6,7 +6,7 @@ where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -241,18 +241,6 @@ def _offer_hypothesis_profile(config: pytest.Config) -> None:
     """Register the settings profile, where the command line names it."""
     if config.getoption("--hypothesis-profile", None) == "fragility":
         import_module("pytest_fragility.strategies")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Have reports carry the curves that a check's verdict rests on, where they are wanted."""
-    report = yield
-    if report.when == "call":
-        from pytest_fragility.plugin.tested_check import CURVES, CURVES_KEY
-
-        if CURVES_KEY in item.stash:
-            setattr(report, CURVES, item.stash[CURVES_KEY])
-    return report
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,20 @@ import pytest
 
 from pytest_fragility.plugin.gathering import Gathering
 from pytest_fragility.plugin.options import report_folder
+from pytest_fragility.plugin.tested_check import CURVES, CURVES_KEY
+from pytest_fragility.plugin.workers import is_worker
+
+
+class CurvesOnReports:
+    """Has test reports carry the curves that a check's verdict rests on, also those of workers."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Attach what `TestedCheck` has noted."""
+        report = yield
+        if report.when == "call" and CURVES_KEY in item.stash:
+            setattr(report, CURVES, item.stash[CURVES_KEY])
+        return report
 
 
 class ReportFolder:
@@ -64,7 +79,10 @@ def register_report_folder(config: pytest.Config, gathering: Gathering) -> None:
         If the folder cannot be one of a report.
     """
     folder = report_folder(config)
-    if folder is None or hasattr(config, "workerinput"):
+    if folder is None:
+        return
+    config.pluginmanager.register(CurvesOnReports(), "fragility-curves")
+    if is_worker(config):
         return
     from pytest_fragility.errors import SettingsError
     from pytest_fragility.report.folders import require_report_folder

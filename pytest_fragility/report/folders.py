@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from pytest_fragility.errors import SettingsError
@@ -12,6 +11,7 @@ from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.markdown import markdown_summary
 from pytest_fragility.report.page import render_page
 from pytest_fragility.report.tables import curves_csv
+from pytest_fragility.whole_files import write_whole
 
 DOCUMENT_FILE, PAGE_FILE = "audit.json", "index.html"
 OPTION = "--fragility-report"
@@ -63,9 +63,14 @@ def write_page(folder: Path, document: Document) -> Path:
     Raises
     ------
     SettingsError
-        If the page cannot be rendered, for want of an extra, or not be written.
+        If the page cannot be rendered, for want of an extra, or not be written. There is none then:
+        that of an older report is removed, since it says something else than the other files.
     """
-    return _write(folder, PAGE_FILE, render_page(document))
+    try:
+        return _write(folder, PAGE_FILE, render_page(document))
+    except SettingsError:
+        (folder / PAGE_FILE).unlink(missing_ok=True)
+        raise
 
 
 def require_report_folder(folder: Path) -> None:
@@ -96,20 +101,10 @@ def _write(folder: Path, name: str, text: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         require_report_folder(folder)
-        _replace(folder / name, text)
+        write_whole(folder / name, text)
     except OSError as error:
         raise SettingsError(
             f"{OPTION}={folder}: the report cannot be written: {error.strerror}; name another "
             "folder"
         ) from error
     return folder / name
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -62,7 +62,7 @@ def three_cores() -> Iterator[None]:
 
 @pytest.mark.usefixtures("three_cores")
 def test_parts_are_measured_in_threads_of_their_own() -> None:
-    """As many parts as cores, in order, and each knows its networks, samples and randomness."""
+    """One network each, in order, and each knows its network, samples and randomness."""
     stack = stack_of()
     seen: list[tuple[int, int, bool]] = []
     here = threading.get_ident()

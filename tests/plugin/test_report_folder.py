@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,9 +39,11 @@ def test_a_report_has_what_the_terminal_has(project: Project, shared_cache: str)
 def test_without_the_extra_only_the_page_is_missing(
     project: Project, shared_cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last line says how to have it."""
-    monkeypatch.setattr("pytest_fragility.report.page.find_spec", lambda name: None)
+    """That of an older report too; the last line says how to have it."""
     project.audit("falling")
+    project.run("--fragility", shared_cache, "--fragility-report=report")
+    assert (project.path / "report" / "index.html").exists()
+    monkeypatch.setattr("pytest_fragility.report.page.find_spec", lambda name: None)
     result = project.run("--fragility", shared_cache, "--fragility-report=report")
     assert result.ret == 0
     folder = project.path / "report"
@@ -53,6 +57,23 @@ def test_without_the_extra_only_the_page_is_missing(
         "summary.md",
     }
     assert "| `falling` |" in (folder / "summary.md").read_text(encoding="utf-8")
+
+
+def test_a_report_that_cannot_be_written_fails_the_run(
+    project: Project, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdicts are on the terminal all the same."""
+
+    def refuse(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pytest_fragility.report.folders.write_whole", refuse)
+    project.audit("falling")
+    result = project.run("--fragility", shared_cache, "--fragility-report=report")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.stdout.fnmatch_lines(
+        ["falling on blobs: kept", "fragility: *cannot be written: No space left on device*"]
+    )
 
 
 def test_crashes_stand_in_the_report(project: Project, shared_cache: str) -> None:
