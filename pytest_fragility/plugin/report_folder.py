@@ -57,7 +57,7 @@ class ReportFolder:
             write_report(self._folder, found)
         except SettingsError as error:
             self._note = str(error)
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
             return
         try:
             self._note = f"report in {write_page(self._folder, found)}"

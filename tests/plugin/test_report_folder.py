@@ -70,7 +70,7 @@ def test_a_report_that_cannot_be_written_fails_the_run(
     monkeypatch.setattr("pytest_fragility.report.folders.write_whole", refuse)
     project.audit("falling")
     result = project.run("--fragility", shared_cache, "--fragility-report=report")
-    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         ["falling on blobs: kept", "fragility: *cannot be written: No space left on device*"]
     )
