@@ -114,6 +114,17 @@ def test_every_run_comes_once_whoever_trains_it(blobs: Task) -> None:
         assert as_numbers(each) == expected[id(each.run)]
 
 
+def test_stacks_in_flight_are_those_of_one_after_the_other(blobs: Task) -> None:
+    """In threads of this process, as on a CUDA device: no bit depends on what goes on beside."""
+    runs = make_runs(blobs, steps=200, widths=(5, 6, 7, 8, 9))
+    crew = Crew(stacks_of(runs), 0, CPU, in_flight=3)
+    found = [each for batch in crew.train() for each in batch]
+    assert sorted(id(each.run) for each in found) == sorted(map(id, runs))
+    expected = alone(runs)
+    for each in found:
+        assert as_numbers(each) == expected[id(each.run)]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_interrupted_training_yields_what_is_done(
     blobs: Task, monkeypatch: pytest.MonkeyPatch
@@ -300,7 +311,10 @@ def test_as_many_processes_as_threads_allowed(blobs: Task, monkeypatch: pytest.M
     seen = []
 
     class Spy(Crew):
-        def __init__(self, stacks: Any, workers: int, device: torch.device) -> None:
+        def __init__(
+            self, stacks: Any, workers: int, device: torch.device, *, in_flight: int
+        ) -> None:
+            assert in_flight == 1
             seen.append(workers)
             super().__init__(stacks, 0, device)
 

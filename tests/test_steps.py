@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_fragility.recipes import (
     CNN,
@@ -24,11 +26,14 @@ from pytest_fragility.recipes import (
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.training import steps as steps_module
 from pytest_fragility.training.shard import Shard
-from pytest_fragility.training.steps import Recording, Replay
+from pytest_fragility.training.steps import Recording
+from pytest_fragility.training.streams import Replay
 from pytest_fragility.training.trainer import find_trajectories, plan_shards
+from tests.sample_architectures import BUILT_IN, OWN
 from tests.test_architectures import IMAGES
 
 CPU = torch.device("cpu")
+MAPPED = {**BUILT_IN, **OWN}
 
 
 class Tape:
@@ -57,6 +62,17 @@ class Tape:
         return replay
 
 
+class AsksNothing(TorchDispatchMode):
+    """Raises where a value is asked for: a device could not be recorded so."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
+            raise AssertionError(f"{func} is called while a step is recorded")
+        return func(*args, **(kwargs or {}))
+
+
 def train_in_one_stack(runs: Sequence[Run], recording: Recording | None) -> list[TrainedRun]:
     """Return the trained runs in the order of `runs`."""
     (stack,) = plan_shards(find_trajectories(runs), CPU, processes=1)
@@ -72,6 +88,29 @@ OPTIMIZERS = [
     AdamW(lr=0.01),
     RMSprop(lr=0.0005),
 ]
+
+
+@pytest.mark.parametrize("architecture", MAPPED)
+def test_a_recorded_step_asks_the_device_for_no_value(architecture: str) -> None:
+    """It could not be recorded; every optimizer, schedule and clipping."""
+    recipe = Recipe(
+        architecture=MAPPED[architecture],
+        batch_size=8,
+        stopping=fixed_steps(1),
+        schedule=cosine(40).with_warmup(5),
+    )
+    runs = [
+        Run(IMAGES, 20, recipe.replace(optimizer=optimizer, gradient_clipping=clipping), 0)
+        for optimizer in OPTIMIZERS
+        for clipping in (None, 1.0)
+    ]
+
+    def record(function: Replay) -> Replay:
+        with AsksNothing():
+            function()
+        return function
+
+    assert len(train_in_one_stack(runs, record)) == len(runs)
 
 
 @pytest.mark.parametrize("warm_up", [0, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -35,6 +36,8 @@ BUILDERS: dict[type[Architecture], Callable[..., torch.nn.Module]] = {
     ViT: vision_transformer,
 }
 
+# torch's global generator and default dtype are one for all threads
+_making = threading.RLock()
 # what factories have returned and is still in use
 _made: WeakSet[torch.nn.Module] = WeakSet()
 
@@ -78,8 +81,8 @@ def make_network(
         If the function raises, returns no module or the same one again, or its parameters cannot
         be trained.
     """
-    dtype = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    with _making, torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        dtype = torch.get_default_dtype()
         torch.default_generator.manual_seed(seed)
         torch.set_default_dtype(torch.float32)
         try:

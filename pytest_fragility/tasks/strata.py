@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    Times = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
 
 def balanced_order(strata: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -26,21 +29,55 @@ def balanced_order(strata: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """
     import numpy as np
 
-    total = len(strata)
     by_class = np.argsort(strata, kind="stable")
-    sizes = np.unique(strata, return_counts=True)[1]
-    sizes_of = np.repeat(sizes, sizes)
-    places = np.concatenate([np.arange(size) for size in sizes])
-    deadlines = -(-(places + 1) * total // sizes_of)
-    middles = (places + 0.5) / sizes_of
+    sizes = tuple(np.unique(strata, return_counts=True)[1].tolist())
+    times = _times(sizes)
+    releases, middles, deadlines = times
+    urgent_first = np.lexsort((by_class, middles, deadlines))
+    places = _places(sizes)
+    if (releases[urgent_first] > places).any():
+        # of equally urgent samples, the first is not there yet
+        places, urgent_first = _taken(times, by_class), np.arange(len(strata))
+    order = np.empty(len(strata), dtype=np.int64)
+    order[places] = by_class[urgent_first]
+    return order
+
+
+@lru_cache(maxsize=64)
+def _times(sizes: tuple[int, ...]) -> Times:
+    """Return when samples may come, are due halfway, and have to have come; class after class."""
+    import numpy as np
+
+    total, size = sum(sizes), np.repeat(sizes, sizes)
+    rank = np.concatenate([np.arange(each) for each in sizes])
+    return rank * total // size, (rank + 0.5) / size, -(-(rank + 1) * total // size)
+
+
+@lru_cache(maxsize=64)
+def _places(sizes: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return the places of all samples, the most urgent first, and of equally urgent ones."""
+    import numpy as np
+
+    times = _times(sizes)
+    places = _taken(times, np.arange(sum(sizes)))
+    return places[np.lexsort((places, *times[1:]))]
+
+
+def _taken(times: Times, tie_breaks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return each sample's place, where at each place the most urgent that may come is taken."""
+    import numpy as np
+
+    releases, middles, deadlines = times
     released = defaultdict(list)
-    columns = (places * total // sizes_of, deadlines, middles, by_class)
-    for release, *urgency in zip(*(column.tolist() for column in columns), strict=True):
-        released[release].append(tuple(urgency))
-    waiting: list[tuple[int, float, int]] = []
-    order = np.empty(total, dtype=np.int64)
-    for place in range(total):
+    columns = (releases, deadlines, middles, tie_breaks)
+    for index, (release, *urgency) in enumerate(
+        zip(*(column.tolist() for column in columns), strict=True)
+    ):
+        released[release].append((*urgency, index))
+    waiting: list[tuple[float, ...]] = []
+    places = np.empty(len(releases), dtype=np.int64)
+    for place in range(len(releases)):
         for sample in released[place]:
             heapq.heappush(waiting, sample)
-        order[place] = heapq.heappop(waiting)[-1]
-    return order
+        places[int(heapq.heappop(waiting)[-1])] = place
+    return places

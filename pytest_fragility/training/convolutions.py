@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pytest_fragility.training.carried import Carried
+from pytest_fragility.training.cross_entropies import cross_entropies_and_slopes
 from pytest_fragility.training.perceptrons import Losses, flattens_each_sample
 from pytest_fragility.training.sinks import Sink, Tensors
 
@@ -136,7 +137,9 @@ class ConvolutionalNetwork:
             if not passes:
                 passes.append(_Pass(self._structure, weights, images))
             logits = passes[0].forward(images)
-            found, upstream = _cross_entropy(logits, labels, scale, self._label_smoothing)
+            found, upstream = cross_entropies_and_slopes(
+                logits, labels, scale, self._label_smoothing
+            )
             passes[0].backward(upstream, sinks)
             return found
 
@@ -144,21 +147,6 @@ class ConvolutionalNetwork:
 
     def _images(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs.reshape(*inputs.shape[:2], *self._structure.image)
-
-
-def _cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, scale: torch.Tensor, smoothing: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return losses, and scaled gradients in the place of the logits (K, classes, samples)."""
-    chosen, samples = labels.unsqueeze(1), labels.shape[1]
-    logs = logits.log_softmax(dim=1)
-    losses = logs.gather(1, chosen).sum(dim=(1, 2)).mul_(-1 / samples)
-    share = scale.view(-1, 1, 1) / samples
-    upstream = logs.exp_().mul_(share)
-    upstream.scatter_add_(1, chosen, (share * (smoothing - 1)).expand_as(chosen))
-    if smoothing:
-        upstream.sub_(share * (smoothing / logits.shape[1]))
-    return losses, upstream
 
 
 class _Pass:

@@ -14,6 +14,7 @@ import torch
 from pytest_fragility.executors.failures import LostWorkerWarning
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.training.memory import train_within_memory
+from pytest_fragility.training.streams import own_stream
 from pytest_fragility.training.trajectories import Trajectory
 from pytest_fragility.training.workers import Worker, WorkerLostError, idle_workers
 
@@ -41,9 +42,9 @@ Reply = list[TrainedRun] | Lost | Exception
 class Crew:
     """Trains stacks, each in one process.
 
-    This process takes the first; workers take others at once where `MANY_NETWORKS` are to be
-    trained or a worker waits already, else once that has lasted `START_AFTER`, so that a short
-    training starts none.
+    This process takes the first, or the first few; workers take others at once where
+    `MANY_NETWORKS` are to be trained or a worker waits already, else once that has lasted
+    `START_AFTER`, so that a short training starts none.
 
     Parameters
     ----------
@@ -53,16 +54,24 @@ class Crew:
         How many stacks may be trained elsewhere at a time.
     device
         Where this process trains.
+    in_flight
+        How many stacks it may train at once, each in a thread.
     """
 
-    def __init__(self, stacks: Sequence[Stack], workers: int, device: torch.device) -> None:
+    def __init__(
+        self, stacks: Sequence[Stack], workers: int, device: torch.device, *, in_flight: int = 1
+    ) -> None:
         self._waiting = deque(stacks)
         self._device = device
         self._replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         self._nothing_waits = threading.Event()
         self._are_many = sum(map(len, stacks)) >= MANY_NETWORKS
-        count = max(0, min(workers, len(stacks) - 1))
-        self._members: list[_Member] = [_Here(self, device), *(_Helper(self) for _ in range(count))]
+        here = max(1, min(in_flight, len(stacks)))
+        count = max(0, min(workers, len(stacks) - here))
+        self._members: list[_Member] = [
+            *(_Here(self, device) for _ in range(here)),
+            *(_Helper(self) for _ in range(count)),
+        ]
 
     def train(self) -> Iterator[list[TrainedRun]]:
         """Yield runs as they finish; an error in any process is raised here.
@@ -181,12 +190,13 @@ class _Here(_Member):
         # what an optimizer keeps of gradients that have become zero fades to numbers so small that
         # a CPU takes many times as long for each; this holds for the thread alone
         torch.set_flush_denormal(True)
-        while (stack := self._crew.next_stack()) is not None:
-            for finished in train_within_memory(stack, self._device):
-                if self._has_left.is_set():
-                    return
-                if finished:
-                    self._crew.reply(finished)
+        with own_stream(self._device):
+            while (stack := self._crew.next_stack()) is not None:
+                for finished in train_within_memory(stack, self._device):
+                    if self._has_left.is_set():
+                        return
+                    if finished:
+                        self._crew.reply(finished)
 
 
 class _Helper(_Member):

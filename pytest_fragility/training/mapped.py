@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
@@ -108,9 +109,33 @@ def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
         network.train()
 
 
+_lock = threading.Lock()
+_users = 0
+_attention = ExitStack()
+
+
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Compute attention by products: torch's faster forms are not known to vmap."""
+    """Compute attention by products: torch's faster forms are not known to vmap.
+
+    These are settings of the whole process: the last thread that leaves restores them.
+    """
+    global _users  # noqa: PLW0603
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _attention.enter_context(_products_alone())
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _attention.close()
+
+
+@contextmanager
+def _products_alone() -> Iterator[None]:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

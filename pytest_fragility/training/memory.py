@@ -9,19 +9,20 @@ import torch
 from pytest_fragility.errors import TrainingError
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.training.shard import Shard
+from pytest_fragility.training.streams import give_memory_back
 from pytest_fragility.training.trajectories import Trajectory
 
 # a stack on the CPU: more would fall out of its caches, and gain nothing
 CPU_NETWORKS = 64
 CPU_BYTES = 1 << 29
-CUDA_NETWORKS = 1024
+CUDA_NETWORKS = 4096
 # of a device's free memory; what a backward pass needs for itself stays below the rest
 CUDA_SHARE = 0.4
 # weights, gradients and two buffers of the optimizer
 COPIES_OF_WEIGHTS = 4
 
 
-def largest_stack(network_bytes: int, device: torch.device) -> int:
+def largest_stack(network_bytes: int, device: torch.device, *, in_flight: int = 1) -> int:
     """Return how many networks go into one stack.
 
     Parameters
@@ -30,12 +31,14 @@ def largest_stack(network_bytes: int, device: torch.device) -> int:
         What one network takes in training: see `training_bytes`.
     device
         Where it is trained.
+    in_flight
+        How many stacks share a CUDA device's memory.
     """
     if device.type != "cuda":
         limit, room = CPU_NETWORKS, CPU_BYTES
     else:
         free, _ = torch.cuda.mem_get_info(device)
-        limit, room = CUDA_NETWORKS, int(CUDA_SHARE * free)
+        limit, room = CUDA_NETWORKS, int(CUDA_SHARE * free / in_flight)
     return max(1, min(limit, room // max(1, network_bytes)))
 
 
@@ -70,8 +73,7 @@ def train_within_memory(
                     f"there is too little memory to train {left[0].first}: {error}"
                 ) from error
             waiting += [left[1::2], left[::2]]
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_memory_back(device)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -224,7 +224,7 @@ class StackedOptimizer:
         torch._foreach_mul_(square, square_beta)
         torch._foreach_addcmul_(square, gradients, gradients, value=1 - square_beta)
         denominators = torch._foreach_sqrt(square)
-        torch._foreach_add_(denominators, self._shared.eps * factors.square_correction)
+        _add_to_each([*denominators], self._shared.eps * factors.square_correction)
         share = factors.rate * factors.square_correction / factors.mean_correction
         torch._foreach_div_(denominators, self._over(weights, self._columns["lr"] * share))
         torch._foreach_addcdiv_(weights, mean, denominators, value=-1)
@@ -239,6 +239,12 @@ class StackedOptimizer:
         torch._foreach_add_(denominators, self._shared.eps)
         torch._foreach_div_(denominators, self._rates(weights, factors))
         torch._foreach_addcdiv_(weights, gradients, denominators, value=-1)
+
+
+def _add_to_each(tensors: Tensors, number: Any) -> None:
+    """Add a number, or a scalar tensor, whose value torch would ask the device for."""
+    is_tensor = isinstance(number, torch.Tensor)
+    torch._foreach_add_(tensors, [number] * len(tensors) if is_tensor else number)
 
 
 def sinks_of(members: Sequence[tuple[StackedOptimizer, Tensors]]) -> list[Sink]:

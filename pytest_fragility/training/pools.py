@@ -51,7 +51,7 @@ class Orders:
     """Sample orders, shared between the runs that they are the same for."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        self._orders = {place: SampleOrder(*place) for place in map(_order_of, runs)}
+        self._orders = {place: SampleOrder(*place) for place in map(order_of, runs)}
         self._taken: tuple[int, int] = (-1, -1)
         self._cache: dict[tuple[int, int, int], np.ndarray] = {}
 
@@ -60,11 +60,12 @@ class Orders:
         if self._taken != (start, count):
             self._taken = (start, count)
             self._cache = {}
-        key = _order_of(run)
+        key = order_of(run)
         if key not in self._cache:
             self._cache[key] = self._orders[key].take(start, count)
         return self._cache[key]
 
 
-def _order_of(run: Run) -> tuple[int, int, int]:
+def order_of(run: Run) -> tuple[int, int, int]:
+    """Return what decides in which order a run sees its samples."""
     return run.n, run.seed, run.recipe.sample_order

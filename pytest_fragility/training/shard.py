@@ -17,7 +17,7 @@ from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.mapped import trained_names
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group, sinks_of
-from pytest_fragility.training.pools import Orders, Pools
+from pytest_fragility.training.pools import Orders, Pools, order_of
 from pytest_fragility.training.sampling import training_subset
 from pytest_fragility.training.sinks import Tensors, aligned_stack, inputs_first, rows_of
 from pytest_fragility.training.stacking import (
@@ -34,10 +34,10 @@ from pytest_fragility.training.steps import (
     Recording,
     StackStep,
     Steps,
-    cuda_recording,
     stretches,
 )
 from pytest_fragility.training.stopping import next_check
+from pytest_fragility.training.streams import cuda_recording
 from pytest_fragility.training.trajectories import Trajectory
 
 # of all networks together: what a layer puts out for more would fall out of the caches
@@ -87,10 +87,7 @@ class Shard:
         shape, classes = first.task.data.input_shape, self._pools.classes
         network = build_network(recipe.architecture, shape, classes)
         self._trained_names = trained_names(network)
-        self._initial = [
-            initial_state(network, run.recipe, run.seed, input_shape=shape, classes=classes)
-            for run in runs
-        ]
+        self._initial = _initial_states(network, runs, shape, classes)
         self._form = stacked_form(recipe, shape, classes)
         network.to(device, self._pools.dtype)
         self._stacked = self._form.stack(network, label_smoothing=recipe.label_smoothing)
@@ -181,13 +178,19 @@ class Shard:
         return self._drawn[start - self._drawn_from : stop - self._drawn_from]
 
     def _draw(self, start: int, stop: int) -> torch.Tensor:
+        """Return the same as `_batches`; recipes share what they see, which is sent once."""
         count, runs = (stop - start) * self._batch_size, self._runs
-        rows = np.empty((len(runs), count), dtype=np.int64)
-        for index, run in enumerate(runs):
-            positions = self._orders.take(run, start * self._batch_size, count)
-            np.take(self._subsets[index], positions, out=rows[index])
+        seen = [(self._pools.place(run.task), *order_of(run)) for run in runs]
+        members = dict(zip(seen, range(len(runs)), strict=True))
+        rows = np.empty((len(members), count), dtype=np.int64)
+        for row, index in zip(rows, members.values(), strict=True):
+            positions = self._orders.take(runs[index], start * self._batch_size, count)
+            np.take(self._subsets[index], positions, out=row)
+        places = {key: place for place, key in enumerate(members)}
+        which = torch.tensor([places[key] for key in seen], device=self._device)
+        drawn = torch.from_numpy(rows).to(self._device).index_select(0, which)
         shape = (len(runs), stop - start, self._batch_size)
-        return torch.from_numpy(rows).to(self._device).view(shape).transpose(0, 1).contiguous()
+        return drawn.view(shape).transpose(0, 1).contiguous()
 
     def _finished(self, step: int, recent_loss: list[float], *, is_check: bool) -> list[TrainedRun]:
         """Return the runs that end at this step, and take them off their trajectories."""
@@ -205,10 +208,13 @@ class Shard:
             if endings:
                 ended[i] = (endings, is_lost, loss, error)
         mistaken = self._find_test_mistakes(sorted(ended))
+        states = self._states(list(mistaken))
         return [
-            self._trained(
-                i,
+            # several runs may end on one trajectory, and share no memory all the same
+            TrainedRun(
                 ending,
+                states[i].copy(),
+                self._initial[i].copy(),
                 TrainingRecord(step, reached, is_lost, loss, error, int(mask.sum()), len(mask)),
                 mask.clone(),
             )
@@ -222,19 +228,22 @@ class Shard:
         tells = self._form.is_same_in_training or not np.isfinite(recent_loss)
         return recent_loss if tells else 0.0
 
-    def _trained(
-        self, index: int, run: Run, record: TrainingRecord, mistaken: torch.Tensor
-    ) -> TrainedRun:
-        parts = [weight[index].to("cpu").contiguous() for weight in self._weights]
-        found = dict(zip(self._trained_names, parts, strict=True))
-        found |= {name: tensor[index] for name, tensor in self._carried.tensors.items()}
-        # several runs may end on one trajectory, and share no memory all the same
-        initial = self._initial[index].copy()
-        state = NetworkState(
-            {name: found[name] for name in initial.weights},
-            {name: found[name] for name in initial.buffers},
-        ).copy()
-        return TrainedRun(run, state, initial, record, mistaken)
+    def _states(self, indices: list[int]) -> dict[int, NetworkState]:
+        """Return views of what some networks have become, fetched from the device together."""
+        if not indices:
+            return {}
+        rows = torch.tensor(indices, device=self._device)
+        weights = [weight.index_select(0, rows).cpu() for weight in self._weights]
+        found = dict(zip(self._trained_names, weights, strict=True))
+        found |= {name: each.cpu() for name, each in self._carried.rows(rows).tensors.items()}
+        like = self._initial[indices[0]]
+        return {
+            index: NetworkState(
+                {name: found[name][place] for name in like.weights},
+                {name: found[name][place] for name in like.buffers},
+            )
+            for place, index in enumerate(indices)
+        }
 
     def _evaluate_train(self, indices: list[int]) -> dict[int, tuple[float, float]]:
         """Return mean loss and error over all training samples of some networks."""
@@ -318,6 +327,22 @@ class Shard:
                 optimizer.keep(torch.tensor(rows, dtype=torch.int64, device=self._device))
                 compacted.append(optimizer)
         return compacted
+
+
+def _initial_states(
+    network: torch.nn.Module, runs: Sequence[Run], input_shape: tuple[int, ...], classes: int
+) -> list[NetworkState]:
+    """Return where runs of one architecture start: the same object for all that start alike."""
+    starts = [
+        (run.seed, run.recipe.initialization, run.recipe.initialization_scale) for run in runs
+    ]
+    states = {
+        start: initial_state(
+            network, run.recipe, run.seed, input_shape=input_shape, classes=classes
+        )
+        for start, run in dict(zip(starts, runs, strict=True)).items()
+    }
+    return [states[start] for start in starts]
 
 
 def _recording_for(device: torch.device, form: StackedForm) -> Recording | None:

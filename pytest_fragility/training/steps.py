@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -12,13 +12,11 @@ from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.optimizers import Factors, StackedOptimizer
 from pytest_fragility.training.perceptrons import Losses
 from pytest_fragility.training.sinks import Tensors
+from pytest_fragility.training.streams import Replay
 
 # batches that wait on a device while its recorded step is played
 CAPACITY = 256
-# torch asks for some before a recording
-WARM_UP_STEPS = 3
 
-Replay = Callable[[], None]
 Recording = Callable[[Replay], Replay]
 
 
@@ -176,22 +174,6 @@ class RecordedSteps:
         ]
         self._step.take(places, factors)
         self._row.add_(1)
-
-
-def cuda_recording(function: Replay, device: torch.device) -> Replay:
-    """Return what plays a function's CUDA kernels again, without its Python (a CUDA graph)."""
-    # streams and graphs are the current device's, which need not be the one asked for
-    with torch.cuda.device(device):
-        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_STEPS):
-                function()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            function()
-    return graph.replay
 
 
 def stretches(keys: Sequence[object]) -> Iterator[tuple[int, int]]:

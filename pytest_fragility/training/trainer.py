@@ -28,6 +28,7 @@ from pytest_fragility.training.stacking import (
     StackedForm,
     stacked_form,
 )
+from pytest_fragility.training.streams import IN_FLIGHT
 from pytest_fragility.training.trajectories import Trajectory
 
 # a stack of half as many takes nearly as long for each step
@@ -91,8 +92,9 @@ def train(
             shards = plan_shards(trajectories, device, processes=elsewhere.workers)
             yield from train_elsewhere(shards, device, elsewhere, processes=processes)
         else:
-            shards = plan_shards(trajectories, device, processes=processes)
-            yield from Crew(shards, processes - 1, device).train()
+            in_flight = _in_flight(runs, device)
+            shards = plan_shards(trajectories, device, processes=processes, in_flight=in_flight)
+            yield from Crew(shards, processes - 1, device, in_flight=in_flight).train()
 
 
 def _warn_of_slow_architectures(runs: Sequence[Run]) -> None:
@@ -123,6 +125,16 @@ def _can_be_sent(runs: Sequence[Run]) -> bool:
     return True
 
 
+def _in_flight(runs: Sequence[Run], device: torch.device) -> int:
+    """Return how many stacks this process trains at once."""
+    if device.type != "cuda":
+        return 1
+    alike = {_what_a_shard_shares(run): run for run in runs}
+    # what is passed through alone takes its random numbers from torch's global generators
+    is_alone = any(_form_of(run).kind == ONE_AT_A_TIME for run in alike.values())
+    return 1 if is_alone else IN_FLIGHT
+
+
 def _form_of(run: Run) -> StackedForm:
     data = run.task.data
     return stacked_form(run.recipe, data.input_shape, data.classes)
@@ -142,6 +154,7 @@ def plan_shards(
     device: torch.device,
     *,
     processes: int,
+    in_flight: int = 1,
     limit: int | None = None,
 ) -> list[list[Trajectory]]:
     """Return stacks of networks that can be trained together.
@@ -158,7 +171,9 @@ def plan_shards(
     device
         Where; its memory limits the stacks.
     processes
-        How many stacks are trained at a time.
+        How many stacks are trained at a time, each in a process of its own.
+    in_flight
+        How many stacks share a CUDA device's memory.
     limit
         Networks of one stack at most; None takes as many as memory allows.
     """
@@ -168,7 +183,7 @@ def plan_shards(
     shards = []
     for members in alike.values():
         members.sort(key=lambda trajectory: -trajectory.first.n)
-        most = limit or _largest_stack_of(members[0].first, device)
+        most = limit or _largest_stack_of(members[0].first, device, in_flight)
         for begin in range(0, len(members), most * processes):
             band = members[begin : begin + most * processes]
             parts = max(-(-len(band) // most), min(processes, -(-len(band) // FEW_NETWORKS)))
@@ -178,7 +193,7 @@ def plan_shards(
     return shards
 
 
-def _largest_stack_of(run: Run, device: torch.device) -> int:
+def _largest_stack_of(run: Run, device: torch.device, in_flight: int) -> int:
     recipe, data = run.recipe, run.task.data
     network = build_network(recipe.architecture, data.input_shape, data.classes)
     dtype = getattr(torch, recipe.precision)
@@ -187,7 +202,7 @@ def _largest_stack_of(run: Run, device: torch.device) -> int:
         sample_bytes=_form_of(run).sample_bytes,
         batch_size=min(recipe.batch_size, run.n),
     )
-    return largest_stack(network_bytes, device)
+    return largest_stack(network_bytes, device, in_flight=in_flight)
 
 
 def _what_a_shard_shares(run: Run) -> Hashable:
