@@ -42,7 +42,7 @@ def train_all(runs: Sequence[Run], device: torch.device) -> list[TrainedRun]:
 
 @pytest.mark.parametrize("architecture", MAPPED)
 def test_fifty_steps_are_those_of_the_cpu(architecture: str) -> None:
-    """In float64 to 1e-9, dropout masks included."""
+    """In float64 to 1e-7, dropout masks included: Adam makes more of rounding than SGD does."""
     recipe = Recipe(
         architecture=MAPPED[architecture],
         batch_size=8,
@@ -59,7 +59,7 @@ def test_fifty_steps_are_those_of_the_cpu(architecture: str) -> None:
             (found.state.weights, expected.state.weights),
             (found.state.buffers, expected.state.buffers),
         ):
-            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-7)
         assert found.record.steps == expected.record.steps
 
 

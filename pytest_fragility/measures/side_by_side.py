@@ -30,7 +30,10 @@ _UNWANTED: ContextVar[Event | None] = ContextVar("unwanted", default=None)
 
 
 def side_by_side(
-    stack: NetworkStack, compute: Callable[[NetworkStack], Sequence[Value]]
+    stack: NetworkStack,
+    compute: Callable[[NetworkStack], Sequence[Value]],
+    *,
+    in_numpy: bool = False,
 ) -> list[Value]:
     """Return one value per network from calls on stacks of one network each, as many as cores.
 
@@ -46,13 +49,15 @@ def side_by_side(
     compute
         Maps a stack to one value per network; called in threads that know nothing of the caller's
         modes. It does not trace the structure.
+    in_numpy
+        Whether its work is NumPy's, and on the CPU wherever the networks are.
 
     Raises
     ------
     UndefinedMeasureError
         If `compute` does; it names the network's place in the whole stack.
     """
-    with one_thread_each(stack) as cores:
+    with one_thread_each(stack, in_numpy=in_numpy) as cores:
         count = min(cores, len(stack)) if stack.n >= FEWEST_SAMPLES else 1
         if count == 1:
             return list(compute(stack))
@@ -92,13 +97,15 @@ def _is_written_out(stack: NetworkStack) -> bool:
 
 
 @contextmanager
-def one_thread_each(stack: NetworkStack) -> Iterator[int]:
+def one_thread_each(stack: NetworkStack, *, in_numpy: bool = False) -> Iterator[int]:
     """Give each operation on a stack one thread, and yield how many may be used in all.
 
-    That is for ReLU perceptrons on the CPU; elsewhere nothing changes. What was set is restored.
+    That is for ReLU perceptrons on the CPU, and where the work is NumPy's; elsewhere nothing
+    changes. What was set is restored.
     """
     cores = _CORES.get() or torch.get_num_threads()
-    if stack.device.type != "cpu" or not _is_written_out(stack):
+    is_on_cpu = in_numpy or stack.device.type == "cpu"
+    if not is_on_cpu or not _is_written_out(stack):
         yield 1
         return
     threads, token = torch.get_num_threads(), _CORES.set(cores)

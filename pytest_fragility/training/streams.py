@@ -36,23 +36,31 @@ def own_stream(device: torch.device) -> Iterator[None]:
 
 def cuda_recording(function: Replay, device: torch.device) -> Replay:
     """Return what plays a function's CUDA kernels again, without its Python (a CUDA graph)."""
-    with _recording, torch.cuda.device(device):
-        current = torch.cuda.current_stream()
-        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(current)
+    with _recording, _recordable_stream(device):
+        for _ in range(WARM_UP_STEPS):
+            function()
+        torch.cuda.current_stream().synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_STEPS):
-                function()
-            stream.synchronize()
-            # others may go on; torch.cuda.graph would wait for them, and collect garbage
-            graph.capture_begin(capture_error_mode="thread_local")
-            try:
-                function()
-            finally:
-                graph.capture_end()
-        current.wait_stream(stream)
+        # others may go on; torch.cuda.graph would wait for them, and collect garbage
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            function()
+        finally:
+            graph.capture_end()
     return graph.replay
+
+
+@contextmanager
+def _recordable_stream(device: torch.device) -> Iterator[None]:
+    """Stay on this thread's stream, which is no other's; the default one cannot be recorded."""
+    with torch.cuda.device(device):
+        current = torch.cuda.current_stream()
+        if current != torch.cuda.default_stream():
+            yield
+            return
+        current.synchronize()
+        with own_stream(device):
+            yield
 
 
 def give_memory_back(device: torch.device) -> None:
