@@ -175,7 +175,7 @@ def some_change(
     farthest = max(possible, key=lambda each: each.size)
     fails = admissible and all(each.breaks is False for each in possible)
     doubt = "" if farthest.admissibility == ADMISSIBLE else " (not certainly admissible)"
-    return Finding(FAILS if fails else OPEN, f"at most {farthest}{doubt}")
+    return Finding(FAILS if fails else OPEN, f"farthest {farthest}{doubt}")
 
 
 def slope_reverses(changes: Sequence[str]) -> Callable[[LearningCurves], Finding]:
@@ -203,19 +203,35 @@ def moves_less(steady: LearningCurves, other: LearningCurves) -> Finding:
     steady, other
         Over the same runs; the claim is that the first moves less.
     """
-    for mover, stayer, status in ((other, steady, HOLDS), (steady, other, FAILS)):
-        found = _moves_farther(mover, stayer)
-        if found:
-            return Finding(status, found)
-    return Finding(OPEN, f"{_largest(steady)} against {_largest(other)}")
+    farther = _moves_farther(other, steady)
+    if farther:
+        change, difference = farther
+        return Finding(HOLDS, f"{_compared(steady, other, change)}, by {interval(difference)}")
+    nearer = _moves_farther(steady, other)
+    if nearer:
+        change, difference = nearer
+        text = _compared(steady, other, own_change=change)
+        return Finding(FAILS, f"{text}, the wrong way by {interval(difference)}")
+    return Finding(OPEN, _compared(steady, other))
 
 
-def _largest(curves: LearningCurves) -> str:
+def _compared(
+    steady: LearningCurves,
+    other: LearningCurves,
+    change: str | None = None,
+    own_change: str | None = None,
+) -> str:
+    """Return by how much either moves: under a change, or under the one that moves it farthest."""
+    return f"exponent by {_move(other, change)}, the origin's by {_move(steady, own_change)}"
+
+
+def _move(curves: LearningCurves, change: str | None) -> str:
     moved = _moved(curves)
     if not moved:
-        return "no admissible change"
-    change = max(moved, key=lambda each: abs(moved[each].mean()))
-    return f"{moved[change].mean():+.2f} (`{change}`)"
+        return "none that is admissible"
+    chosen = change or max(moved, key=lambda each: abs(moved[each].mean()))
+    # a falling slope is a growing exponent
+    return f"{-moved[chosen].mean():+.2f} (`{chosen}`)"
 
 
 def _moved(curves: LearningCurves) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
@@ -228,8 +244,8 @@ def _moved(curves: LearningCurves) -> dict[str, np.ndarray[Any, np.dtype[np.floa
     }
 
 
-def _moves_farther(mover: LearningCurves, stayer: LearningCurves) -> str:
-    """Return by how much one measure certainly moves farther; nothing where it does not."""
+def _moves_farther(mover: LearningCurves, stayer: LearningCurves) -> tuple[str, Estimate] | None:
+    """Return under which change one certainly moves farther, and by how much at least."""
     alpha = ALPHA / len(CHANGES)
     moves, others = _moved(mover), _moved(stayer)
     found: dict[str, Estimate] = {}
@@ -242,13 +258,7 @@ def _moves_farther(mover: LearningCurves, stayer: LearningCurves) -> str:
             least = min(differences, key=lambda each: each.low)
             if least.low > 0:
                 found[change] = least
-    if not found:
-        return ""
-    change = max(found, key=lambda each: found[each].low)
-    return (
-        f"{moves[change].mean():+.2f} (`{change}`) against {_largest(stayer)}, "
-        f"farther by {interval(found[change])}"
-    )
+    return max(found.items(), key=lambda each: each[1].low) if found else None
 
 
 @dataclass(frozen=True)
@@ -339,33 +349,33 @@ FRAGILE = {
     "spectral norms": product_of_spectral_norms.bound_form,
     "Frobenius norms": product_of_frobenius_norms.bound_form,
     "flatness": pac_bayes_flatness.bound_form,
-    "PAC-Bayes, prior at the initialization": pac_bayes_initialization.bound_form,
+    "PAC-Bayes initialization": pac_bayes_initialization.bound_form,
 }
 MOVING = {"path norm": path_norm.bound_form, **FRAGILE}
 ORIGIN = pac_bayes_origin.bound_form
 
 CLAIMS = (
     Claim(
-        "1. A learning rate reverses the path norm's slope",
+        "1. Another learning rate reverses the path norm's slope",
         (path_norm.bound_form,),
         slope_reverses(LEARNING_RATES),
     ),
     Claim(
-        "2. A variant of SGD reverses the path norm's slope",
+        "2. Another variant of SGD reverses the path norm's slope",
         (path_norm.bound_form,),
         slope_reverses(VARIANTS),
     ),
     *(
-        Claim(f"3. A change takes sign or exponent: {name}", (measure,), is_fragile)
+        Claim(f"3. Some change takes sign or exponent: {name}", (measure,), is_fragile)
         for name, measure in FRAGILE.items()
     ),
     *(
-        Claim(f"4. PAC-Bayes, prior at the origin, moves less: {name}", (ORIGIN, each), moves_less)
+        Claim(f"4. PAC-Bayes origin moves less: {name}", (ORIGIN, each), moves_less)
         for name, each in MOVING.items()
     ),
     *(
         Claim(
-            f"5. PAC-Bayes, prior at the origin, misses the data's complexity: {quantity}",
+            f"5. PAC-Bayes origin misses the data's complexity: {quantity}",
             (ORIGIN,),
             misses_the_data(quantity),
             over_ladder=True,
