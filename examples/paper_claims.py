@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one change does to a measure.
+    """What one change, which may be admissible, does to a measure.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def admissibility(curves: LearningCurves, change: str, alpha: float) -> str:
     """Return whether a change hardly moved test error's exponent and level."""
     if {BASELINE, change} & curves.unfinished.keys():
         return INADMISSIBLE
-    paired = paired_curves(curves, change, alpha)
-    moves = (paired.slope_change.error, paired.level_change.error)
+    before, after = (replace(curves.error[name], alpha=alpha) for name in (BASELINE, change))
+    moves = (after.slope_change(before), after.level_change(before))
     if all(move.lies_within(MARGIN) for move in moves):
         return ADMISSIBLE
     is_beyond = any(move.lies_beyond(MARGIN) for move in moves)
@@ -160,12 +160,13 @@ def some_change(
         In how many ways it can come out.
     """
     alpha = ALPHA / (ways * len(changes))
-    paired = {change: paired_curves(curves, change, alpha) for change in changes}
-    outcomes = [
-        Outcome(change, admissibility(curves, change, alpha), breaks(pair), pair)
-        for change, pair in paired.items()
-    ]
-    possible = [each for each in outcomes if each.admissibility != INADMISSIBLE]
+    found = {change: admissibility(curves, change, alpha) for change in changes}
+    paired = {
+        change: paired_curves(curves, change, alpha)
+        for change in changes
+        if found[change] != INADMISSIBLE
+    }
+    possible = [Outcome(each, found[each], breaks(pair), pair) for each, pair in paired.items()]
     admissible = [each for each in possible if each.admissibility == ADMISSIBLE]
     breaking = [each for each in admissible if each.breaks]
     if not possible:

@@ -91,7 +91,7 @@ class Setting:
 
 
 MNIST_SIZES = (64, 128, 256, 512, 1024)
-SETTINGS = {
+SETTINGS: dict[str, tuple[Setting, ...]] = {
     "small": (
         Setting("default", "the default audit's: digits, 20 % of the training labels random"),
         Setting(

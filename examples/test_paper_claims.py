@@ -105,7 +105,11 @@ def test_a_change_takes_sign_or_exponent(name, curves):
 
 
 @over_training
-@pytest.mark.xfail(reason="its exponent moves by about as much as is allowed")
+@pytest.mark.xfail(
+    # so near to zero that other seeds or another processor may decide it
+    strict=False,
+    reason="under adam-x10 its slope is 0.02 below zero, for which ten seeds are too few",
+)
 def test_a_change_takes_sign_or_exponent_of_a_surrogate(curves):
     """3. Of a deterministic PAC-Bayes surrogate, with its prior at the initialization."""
     assert_holds(is_fragile(curves(FRAGILE[SURROGATE])))
