@@ -22,8 +22,10 @@ from typing import Any
 import torch
 
 from examples.paper_claims import CHANGES, CLAIMS, HOLDS, OPEN, Claim, Finding
-from pytest_fragility import CNN, MLP, Ladder, MeasureError, Recipe, Task, audit
+from pytest_fragility import CNN, MLP, Family, Ladder, MeasureError, Recipe, Task, learning_curves
+from pytest_fragility.auditing import train_family
 from pytest_fragility.curves import LearningCurves
+from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import is_installed
 
 ROOT = Path(__file__).parents[1]
@@ -71,23 +73,20 @@ class Setting:
         ]
         return f"{NOT_ASKED} (needs {', '.join(missing)})" if missing else ""
 
-    def curves(self, measure: Any, *, over_ladder: bool, **where: Any) -> LearningCurves:
-        """Return a measure's curves, over the changes of training or over the ladder."""
+    def family(self, *, over_ladder: bool, **where: Any) -> Family:
+        """Return the networks: under the changes of training, or over the ladder."""
         chosen: dict[str, Any] = (
             {"checks": "complexity", "ladder": self.ladder, "perturbations": []}
             if over_ladder
             else {"checks": "trend", "ladder": "none", "perturbations": CHANGES}
         )
-        result = audit(
-            measure,
-            task=self.task,
-            recipe=self.recipe,
-            sizes=self.sizes,
-            seeds=self.seeds,
-            **chosen,
-            **where,
-        )
-        return result.curves
+        asked = {
+            "task": self.task,
+            "recipe": self.recipe,
+            "sizes": self.sizes,
+            "seeds": self.seeds,
+        }
+        return train_family(resolve_settings({**asked, **chosen, **where}))
 
 
 MNIST_SIZES = (64, 128, 256, 512, 1024)
@@ -170,8 +169,12 @@ def table(settings: Sequence[Setting], **where: Any) -> Iterator[str]:
     """Yield the lines of the table, each as soon as it is known."""
 
     @cache
+    def family(setting: Setting, over_ladder: bool) -> Family:
+        return setting.family(over_ladder=over_ladder, **where)
+
+    @cache
     def curves(setting: Setting, measure: Any, over_ladder: bool) -> LearningCurves:
-        return setting.curves(measure, over_ladder=over_ladder, **where)
+        return learning_curves(measure, family(setting, over_ladder))
 
     yield line(["claim", *(setting.name for setting in settings)])
     yield line(["---"] * (1 + len(settings)))
