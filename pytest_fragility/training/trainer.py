@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cache
 from importlib import resources
-from typing import TypeVar
 
 import torch
 
@@ -32,10 +31,8 @@ from pytest_fragility.training.stacking import (
 from pytest_fragility.training.streams import IN_FLIGHT
 from pytest_fragility.training.trajectories import Trajectory
 
-# a stack of half as many takes nearly as long for each step, by type of device
-FEW_NETWORKS = {"cpu": 16, "cuda": 256}
-
-Dealt = TypeVar("Dealt")
+# a stack of half as many takes nearly as long for each step
+FEW_NETWORKS = 16
 
 TRAINER_SOURCES = (
     "networks",
@@ -163,9 +160,9 @@ def plan_shards(
     """Return stacks of networks that can be trained together.
 
     Networks with samples of similar number, which take similar time, share a stack, the longest
-    first; what would fill one stack is dealt out to as many as are trained at a time, so that all
-    end at the same time, but where so few would gain nothing from it. Within a stack, networks
-    that the same optimizer updates stand together.
+    first; what would fill one stack is dealt out to `processes` of them, so that all end at the
+    same time, but where so few would gain nothing from it. Within a stack, networks that the same
+    optimizer updates stand together.
 
     Parameters
     ----------
@@ -184,30 +181,16 @@ def plan_shards(
     for trajectory in trajectories:
         alike[_what_a_shard_shares(trajectory.first)].append(trajectory)
     shards = []
-    at_once, few = processes * in_flight, FEW_NETWORKS[device.type]
     for members in alike.values():
         members.sort(key=lambda trajectory: -trajectory.first.n)
         most = limit or _largest_stack_of(members[0].first, device, in_flight)
-        for begin in range(0, len(members), most * at_once):
-            band = members[begin : begin + most * at_once]
-            parts = max(-(-len(band) // most), min(at_once, -(-len(band) // few)))
-            deal = _deal_orders if in_flight > 1 and len(band) <= most else _deal
-            shards += [sorted(hand, key=_place_in_shard) for hand in deal(band, parts)]
+        for begin in range(0, len(members), most * processes):
+            band = members[begin : begin + most * processes]
+            parts = max(-(-len(band) // most), min(processes, -(-len(band) // FEW_NETWORKS)))
+            for deal in range(parts):
+                shards.append(sorted(band[deal::parts], key=_place_in_shard))
     shards.sort(key=lambda shard: -max(trajectory.first.n for trajectory in shard))
     return shards
-
-
-def _deal(band: Sequence[Dealt], parts: int) -> list[list[Dealt]]:
-    return [list(band[part::parts]) for part in range(parts)]
-
-
-def _deal_orders(band: Sequence[Trajectory], parts: int) -> list[list[Trajectory]]:
-    """Keep together what sees the same samples, which takes a core as long as a device's step."""
-    orders: defaultdict[Hashable, list[Trajectory]] = defaultdict(list)
-    for trajectory in band:
-        orders[trajectory.first.n, trajectory.first.seed].append(trajectory)
-    dealt = _deal([*orders.values()], parts)
-    return [[each for order in hand for each in order] for hand in dealt if hand]
 
 
 def _largest_stack_of(run: Run, device: torch.device, in_flight: int) -> int:
