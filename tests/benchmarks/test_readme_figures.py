@@ -9,8 +9,8 @@ take a digit; a verdict may turn to or from inconclusive, and no further.
 from __future__ import annotations
 
 import re
-from itertools import zip_longest
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
