@@ -84,7 +84,7 @@ def test_alpha(check):
 @pytest.mark.fragility(
     alpha_norm,
     checks="trend",
-    perturbations=CHANGES,
+    perturbations=["adam"],
     xfail={"trend-*": "raises eigenvalues to a power that is fitted to few of them"},
 )
 def test_alpha_norm(check):
@@ -111,12 +111,12 @@ def test_spectral_norm(check):
 @pytest.mark.fragility(
     stable_rank,
     checks=["trend", "complexity"],
-    perturbations=CHANGES,
+    perturbations=["lr-x10", "rmsprop"],
     xfail={
         "complexity-exponent": "it falls no faster where test error does",
         "complexity-level": "it hardly moves with label noise, and the wrong way",
     },
 )
 def test_stable_rank(check):
-    """Falls with n under every change, and is blind to the data."""
+    """It falls with n at larger rates, and with RMSprop; and is blind to the data."""
     check()
