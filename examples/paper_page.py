@@ -234,8 +234,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--settings", choices=SETTINGS, default="small")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--seeds", type=int, help="in place of each setting's number of seeds")
-    parser.add_argument("--page", type=Path, default=ROOT / "README.md", help="what is written to")
-    parser.add_argument("--cache-dir", type=Path, default=Path(".fragility_cache"))
+    parser.add_argument(
+        "--page", type=Path, default=ROOT / "README.md", help="the file that has the table"
+    )
+    parser.add_argument(
+        "--cache-dir", type=Path, default=Path(".fragility_cache"), help="where networks are kept"
+    )
     return parser.parse_args(arguments)
 
 

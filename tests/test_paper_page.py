@@ -184,8 +184,8 @@ def test_the_table_is_as_the_command_writes_it(name: str) -> None:
     if not text:
         return
     settings = SETTINGS[name]
-    blank, header, rule, *rows, gap, below, end = text.split("\n")
-    assert (blank, gap, end) == ("", "", "")
+    blank, header, rule, *rows, gap, below, end, last = text.split("\n")
+    assert {blank, gap, end, last} == {""}
     assert header == line(["claim", *(setting.name for setting in settings)])
     assert rule == line(["---"] * (1 + len(settings)))
     for row, claim in zip(rows, CLAIMS, strict=True):
