@@ -138,21 +138,34 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting(
             "digits, CNN 32-64",
-            "digits, 20 % of the training labels random, convolutions of 32 and 64 channels",
+            "the same, convolutions of 32 and 64 channels, n = 32 to 512",
             recipe=Recipe(architecture=CNN(channels=(32, 64))),
+            sizes=(32, 64, 128, 256, 512),
             ladder="",
         ),
     ),
 }
 
 
-def cell(claim: Claim, setting: Setting, curves: Callable[..., LearningCurves]) -> str:
-    """Return what became of a claim in a setting."""
-    lacking = setting.lacks(claim)
-    if lacking:
-        return lacking
+def column(setting: Setting, **where: Any) -> Iterator[str]:
+    """Yield what became of each claim in a setting, whose networks are trained once."""
+
+    @cache
+    def family(over_ladder: bool) -> Family:
+        return setting.family(over_ladder=over_ladder, **where)
+
+    @cache
+    def curves(measure: Any, over_ladder: bool) -> LearningCurves:
+        return learning_curves(measure, family(over_ladder))
+
+    for claim in CLAIMS:
+        yield setting.lacks(claim) or cell(claim, curves)
+
+
+def cell(claim: Claim, curves: Callable[..., LearningCurves]) -> str:
+    """Return what became of a claim."""
     try:
-        found = claim.find(*(curves(setting, each, claim.over_ladder) for each in claim.measures))
+        found = claim.find(*(curves(each, claim.over_ladder) for each in claim.measures))
     except MeasureError as error:
         # the message's first part names measure, recipe and run
         found = Finding(OPEN, f"no value, {str(error).partition(': ')[0]}")
@@ -165,21 +178,12 @@ def shown(finding: Finding) -> str:
     return f"{status}: {finding.figures}"
 
 
-def table(settings: Sequence[Setting], **where: Any) -> Iterator[str]:
-    """Yield the lines of the table, each as soon as it is known."""
-
-    @cache
-    def family(setting: Setting, over_ladder: bool) -> Family:
-        return setting.family(over_ladder=over_ladder, **where)
-
-    @cache
-    def curves(setting: Setting, measure: Any, over_ladder: bool) -> LearningCurves:
-        return learning_curves(measure, family(setting, over_ladder))
-
-    yield line(["claim", *(setting.name for setting in settings)])
-    yield line(["---"] * (1 + len(settings)))
-    for claim in CLAIMS:
-        yield line([claim.text, *(cell(claim, setting, curves) for setting in settings)])
+def table(settings: Sequence[Setting], columns: Sequence[Sequence[str]]) -> str:
+    """Return the table of claims and settings."""
+    heads = line(["claim", *(setting.name for setting in settings)])
+    rows = zip(CLAIMS, zip(*columns, strict=True), strict=True)
+    ruler = line(["---"] * (1 + len(settings)))
+    return "\n".join([heads, ruler, *(line([claim.text, *cells]) for claim, cells in rows)])
 
 
 def line(cells: Sequence[str]) -> str:
@@ -191,6 +195,13 @@ def legend(settings: Sequence[Setting], options: str, device: str) -> str:
     """Return the paragraph below the table: settings, device and command."""
     described = "; ".join(f"*{each.name}*: {each.text}, {each.seeds} seeds" for each in settings)
     return f"{described}. On {device}: `python -m examples.paper_page {options}`."
+
+
+def between_markers(
+    settings: Sequence[Setting], columns: Sequence[Sequence[str]], options: str, device: str
+) -> str:
+    """Return what is written to the page."""
+    return f"\n{table(settings, columns)}\n\n{legend(settings, options, device)}\n\n"
 
 
 def machine(device: str) -> str:
@@ -244,7 +255,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table as it is made, and write it to the page."""
+    """Print what is found as it is found, and write the table to the page."""
     options = parsed(arguments)
     page = options.page.read_text(encoding="utf-8")
     between(page, options.settings)
@@ -252,14 +263,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.seeds:
         settings = tuple(replace(each, seeds=options.seeds) for each in settings)
         command += f" --seeds {options.seeds}"
-    lines = []
+    columns: list[list[str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for each in table(settings, device=options.device, cache_dir=options.cache_dir):
-            print(each, flush=True)
-            lines.append(each)
-    below = legend(settings, command, machine(options.device))
-    text = "\n".join(["", *lines, "", below, "", ""])
+        for setting in settings:
+            columns.append([])
+            cells = column(setting, device=options.device, cache_dir=options.cache_dir)
+            for claim, found in zip(CLAIMS, cells, strict=True):
+                print(f"{setting.name}: {claim.text} {found}", flush=True)
+                columns[-1].append(found)
+    text = between_markers(settings, columns, command, machine(options.device))
     options.page.write_text(written(page, options.settings, text), encoding="utf-8")
 
 
