@@ -92,8 +92,11 @@ def notes(text: str) -> int:
 
 def test_the_audit_finds_what_is_shown(path_norm: AuditResult) -> None:
     """Every slope, level, sensitivity and factor of the table, and every verdict."""
-    found = str(path_norm)
-    shown_lines, found_lines = (text.splitlines()[: notes(text)] for text in (AUDIT, found))
+    # what to run next is the plugin's to say
+    table = AUDIT.partition("\n  next: ")[0]
+    shown_lines, found_lines = (
+        text.splitlines()[: notes(text)] for text in (table, str(path_norm))
+    )
     for shown, line in zip_longest(shown_lines, found_lines, fillvalue=""):
         if "sign error" not in shown and "largest" not in shown:
             assert shape(shown) == shape(line)
