@@ -170,6 +170,10 @@ class Family:
         """Seeds."""
         return self.plan.seeds
 
+    def seeds_of(self, recipe: str) -> tuple[int, ...]:
+        """Return the seeds of one recipe's runs: those of the family, where it was trained here."""
+        return self.plan.seeds
+
     def __len__(self) -> int:
         return len(self._trained)
 
@@ -233,7 +237,7 @@ class Family:
         if (recipe, n) not in self._stacks:
             import torch
 
-            runs = [self.trained_run(recipe, n, seed) for seed in self.seeds]
+            runs = [self.trained_run(recipe, n, seed) for seed in self.seeds_of(recipe)]
             # a tensor of inference mode could never take part in a derivative
             with torch.inference_mode(False):
                 self._stacks[recipe, n] = NetworkStack.of_runs(runs, self.device, self._shared)

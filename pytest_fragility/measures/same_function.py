@@ -113,7 +113,7 @@ def _symmetry_values(
         sources.append(family.equivalents)
     for source in sources:
         recipe, n = _recipe_and_size(source)
-        seeds = source.seeds[:NETWORKS]
+        seeds = source.seeds_of(recipe)[:NETWORKS]
         if any(source.trained_run(recipe, n, seed).record.diverged for seed in seeds):
             return f"the training of a network diverged ({source.describe(recipe, n, *seeds)})"
         pairs = [
