@@ -48,9 +48,9 @@ def judge_controls(check: Check, curves: LearningCurves, tolerances: Tolerances)
     number of parameters must have one and the same exponent under all recipes; every check of a
     random number must be inconclusive. Of networks that were trained elsewhere the number of
     parameters may not be known, and is not looked at. Where one of them misbehaves the audit cannot
-    be trusted, whatever it says of a measure: under its tolerances test error itself is fragile, or noise is
-    not, or runs that are compared do not belong together. Checks of controls are made at a level
-    that lets sound audits misbehave at most once in a thousand times.
+    be trusted, whatever it says of a measure: under its tolerances test error itself is fragile, or
+    noise is not, or runs that are compared do not belong together. Checks of controls are made at a
+    level that lets sound audits misbehave at most once in a thousand times.
 
     Parameters
     ----------

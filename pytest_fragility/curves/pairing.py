@@ -12,7 +12,6 @@ that was measured, so that it favours no verdict.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pytest_fragility.curves.estimate import Estimate
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 FEWEST_PAIRS = 3
-LEAST_SHARE = Fraction(2, 3)
 
 Seeds = tuple[int, ...]
 
@@ -41,9 +39,10 @@ def seeds_to_compare(after: Seeds, before: Seeds) -> tuple[Seeds, Seeds]:
         Those that the two curves have.
     """
     common = tuple(seed for seed in after if seed in before)
-    fewest = max(FEWEST_PAIRS, LEAST_SHARE * min(len(after), len(before)))
+    smaller = min(len(after), len(before))
+    are_enough = len(common) >= FEWEST_PAIRS and 3 * len(common) >= 2 * smaller
     is_same = set(after) == set(before)
-    return (common, common) if is_same or len(common) >= fewest else (after, before)
+    return (common, common) if is_same or are_enough else (after, before)
 
 
 def compared(after: LearningCurve, before: LearningCurve) -> tuple[LearningCurve, LearningCurve]:

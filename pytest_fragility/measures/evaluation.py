@@ -187,7 +187,7 @@ def _versions(stack: NetworkStack) -> dict[str, int]:
     return {
         f"{part}, {name}": tensor._version
         for part in parts
-        for name, tensor in getattr(stack, part).items()
+        for name, tensor in vars(stack)[part].items()
     }
 
 
@@ -226,11 +226,12 @@ def _changed_part(network: TrainedNetwork, original: TrainedRun) -> str | None:
     """Return what of a network differs from what was trained, in words; None where nothing does."""
     for part in ("inputs", "labels"):
         # torch counts in-place changes, which spares a comparison with a copy of all samples
-        if getattr(network, part)._version:
+        if vars(network)[part]._version:
             return part
+    model, initial_model = network.models
     models = (
-        ("model", network.model, original.weights),
-        ("initial_model", network.initial_model, original.initial_weights),
+        ("model", model, original.weights),
+        ("initial_model", initial_model, original.initial_weights),
     )
     for name, model, weights in models:
         state = model.state_dict()

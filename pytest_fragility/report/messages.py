@@ -20,11 +20,11 @@ from pytest_fragility.report.controls import ADVICE, control_lines
 from pytest_fragility.report.invariance import value_lines
 from pytest_fragility.report.ladder import rung_lines, sensitivity_lines
 from pytest_fragility.report.looks import level_of, seeds_option
-from pytest_fragility.report.sources import values_from
 from pytest_fragility.report.numbers import interval, level, power
 from pytest_fragility.report.own_noise import own_noise_advice
 from pytest_fragility.report.power_law import part_lines
 from pytest_fragility.report.records import Record
+from pytest_fragility.report.sources import values_from
 
 WIDTH = 78
 
