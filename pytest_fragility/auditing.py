@@ -26,8 +26,8 @@ from pytest_fragility.curves import (
 from pytest_fragility.durations import STATISTICS, Durations, spent_on, timing
 from pytest_fragility.errors import MeasureError
 from pytest_fragility.incomplete import told_of_the_rest
-from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
+from pytest_fragility.measures.naming import name_in_audit
 from pytest_fragility.on_demand import OnDemand
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.records import Record, audit_context, check_record
@@ -584,22 +584,6 @@ def audit(
     with timing() as stopwatch, _executors(executor) as executors:
         result = _audit(measure, chosen_name, settings, progress, executors)
         return replace(result, durations=stopwatch.durations)
-
-
-def name_in_audit(measure: Any, name: str | None, settings: AuditSettings) -> str:
-    """Return what reports call a measure, or a table's column.
-
-    Raises
-    ------
-    SettingsError
-        If it is no measure, or the table has no such column.
-    """
-    if settings.given and settings.given.is_table:
-        column: str = settings.given.family.require_measure(measure)  # type: ignore[union-attr]
-        return column if name is None else measure_name(len, name)
-    chosen = measure_name(measure, name)
-    as_measure(measure)
-    return chosen
 
 
 @contextmanager

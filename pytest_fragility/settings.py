@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER = ".fragility_cache"
 SCALES = ("log", "linear")
 NO_LADDER = "none"
+# what names networks or values that exist already
+SOURCES = FAMILY, MANIFEST, TABLE = "family", "manifest", "table"
 
 # named here too, so that settings need no NumPy
 FITS = ("least-squares", "theil-sen", "repeated-medians")
@@ -156,6 +158,9 @@ class AuditSettings:
         How many networks may be trained on demand, one recipe after the other.
     measure_timeout
         Seconds that the measure may take for a network; None has no limit.
+    given
+        Networks or values that exist already, so that nothing is trained, and the recipes are
+        those of `given`; None trains them.
     """
 
     task: Task
@@ -339,7 +344,7 @@ def _common(chosen: Mapping[str, Any]) -> dict[str, Any]:
 def _layers_with_source(layers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Return the layers down to the first that names what exists already; none where none does."""
     for place, layer in enumerate(layers):
-        if any(layer.get(source) is not None for source in ("family", "manifest", "table")):
+        if any(layer.get(source) is not None for source in SOURCES):
             return layers[: place + 1]
     return ()
 
@@ -360,9 +365,8 @@ def _settings_of_given(
         for name, value in layer.items()
         if value is not None
     }
-    for option in ("architecture",):
-        if option in options:
-            options[option] = _architecture(options[option])
+    if "architecture" in options:
+        options["architecture"] = _architecture(options["architecture"])
     common = _common(chosen)
     given = given_by({**options, "device": common["device"]})
     named = chosen["checks"]

@@ -16,8 +16,6 @@ from pytest_fragility.checks.planning import COMPLEXITY, SYMMETRY
 from pytest_fragility.elsewhere.checkpoint_files import read_state
 from pytest_fragility.elsewhere.counted_errors import what_is_unknown
 from pytest_fragility.elsewhere.given import (
-    FAMILY,
-    MANIFEST,
     NEEDS_DATA,
     NEEDS_TASKS,
     NEEDS_TRAINING,
@@ -47,6 +45,7 @@ from pytest_fragility.quoting import shown
 from pytest_fragility.recipes import Factory
 from pytest_fragility.recipes.factories import GIVEN
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
+from pytest_fragility.settings import FAMILY, MANIFEST
 from pytest_fragility.tasks import Ladder, Task, get_task
 from pytest_fragility.training.devices import choose_device
 

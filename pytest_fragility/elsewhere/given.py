@@ -20,15 +20,15 @@ from pytest_fragility.checks.planning import (
 from pytest_fragility.elsewhere.selecting import Asked, ladder_name
 from pytest_fragility.elsewhere.tables import MeasuredFamily, read_table
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.names import require_name
 from pytest_fragility.quoting import shown
+from pytest_fragility.settings import MANIFEST, SOURCES, TABLE
 from pytest_fragility.tasks.task import Task
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families import Family
 
-FAMILY, MANIFEST, TABLE = "family", "manifest", "table"
-SOURCES = (FAMILY, MANIFEST, TABLE)
 # what of a file is audited
 ASKED = ("task", "perturbations", "sizes", "seeds", "ladder")
 # what says how networks are trained
@@ -80,6 +80,34 @@ class Given:
     def is_table(self) -> bool:
         """Whether values are there, and no networks."""
         return isinstance(self.family, MeasuredFamily)
+
+    def require_networks(self) -> Family:
+        """Return the networks.
+
+        Raises
+        ------
+        SettingsError
+            If there are only values.
+        """
+        if isinstance(self.family, MeasuredFamily):
+            raise SettingsError(
+                f"the trained_family fixture needs networks, and {self.family.name} holds values"
+            )
+        return self.family
+
+    def name_of(self, measure: Any, name: str | None) -> str:
+        """Return what reports call a table's column.
+
+        Raises
+        ------
+        TableError
+            If there is none of this name.
+        """
+        assert isinstance(self.family, MeasuredFamily)
+        column = self.family.require_measure(measure)
+        if name is not None:
+            require_name(name, "measure", SettingsError)
+        return name or column
 
     def curves(
         self,
@@ -139,7 +167,7 @@ def given_by(options: Mapping[str, Any]) -> Given:
     asked = Asked(**{option: options.get(option) for option in ASKED})
     if is_table:
         family = options[source]
-        table = family if isinstance(family, MeasuredFamily) else _table(family)
+        table = family if isinstance(family, MeasuredFamily) else known_table(family)
         return _of_table(table.select(asked))
     return _of_networks(source, options, asked)
 
@@ -197,7 +225,7 @@ def possible_kinds(given: Given, scale: str, named: Sequence[str] | None) -> tup
     return tuple(kinds if named is None else named)
 
 
-def _table(source: Any) -> MeasuredFamily:
+def known_table(source: Any) -> MeasuredFamily:
     """Return a table, read once as long as its file stays as it is."""
     state = file_state(source)
     return _known_table(*state) if state else read_table(source, TABLE)
