@@ -104,8 +104,13 @@ class UnpairedEstimate(Estimate):
         )
 
     def with_seeds(self, seeds: int) -> UnpairedEstimate:
-        """Return what it would be with so many seeds, or more where it has them, on each side."""
-        counts = (max(self.counts[0], seeds), max(self.counts[1], seeds))
+        """Return what it would be with so many seeds on the smaller side, and more in proportion.
+
+        So that the degrees of freedom grow with the seeds, and each interval lies within the one
+        before.
+        """
+        after, before = (-(-count * seeds // self.seeds) for count in self.counts)
+        counts = (after, before)
         return self._between(self.mean, self.deviations, counts, self.alpha, self.shared)
 
     def with_alpha(self, alpha: float) -> UnpairedEstimate:

@@ -238,7 +238,7 @@ def _known_table(path: Path, changed: int, size: int) -> MeasuredFamily:
 
 def file_state(source: Any) -> tuple[Path, int, int] | None:
     """Return a file's path with what changes when it does; None for what is no file."""
-    if not isinstance(source, str | Path) or "\0" in str(source):
+    if not isinstance(source, str | Path) or not str(source) or "\0" in str(source):
         return None
     try:
         found = Path(source).stat()
