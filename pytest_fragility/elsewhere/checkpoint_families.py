@@ -482,17 +482,30 @@ def _trained_here(family: Family, asked: Asked) -> Family:
 
 
 def _family_of_manifest(value: Any, architecture: Any, device: str, asked: Asked) -> Family:
-    state = file_state(value)
-    made = isinstance(architecture, Hashable)
-    if state is None or not made:
-        return read_checkpoints(value, architecture=architecture, device=device, asked=asked)
-    family = _known_family(state, architecture, device)
+    state, tasks = file_state(value), _named_tasks(asked)
+    if state is None or not isinstance(architecture, Hashable):
+        return read_checkpoints(
+            value, architecture=architecture, tasks=dict(tasks), device=device, asked=asked
+        )
+    family = _known_family(state, architecture, device, tasks)
     origin = family.origin
     assert origin is not None
     return origin.select(asked)
 
 
+def _named_tasks(asked: Asked) -> tuple[tuple[str, Task], ...]:
+    """Return the tasks that an audit hands over, by the names that the manifest gives them."""
+    ladder = asked.ladder.tasks if isinstance(asked.ladder, Ladder) else asked.ladder
+    given = [asked.task, *(ladder if isinstance(ladder, list | tuple) else ())]
+    return tuple((each.name, each) for each in given if isinstance(each, Task))
+
+
 @lru_cache(maxsize=8)
-def _known_family(state: tuple[Path, int, int], architecture: Any, device: str) -> Family:
+def _known_family(
+    state: tuple[Path, int, int],
+    architecture: Any,
+    device: str,
+    tasks: tuple[tuple[str, Task], ...],
+) -> Family:
     """Return a manifest's family, made once as long as the file stays as it is."""
-    return read_checkpoints(state[0], architecture=architecture, device=device)
+    return read_checkpoints(state[0], architecture=architecture, tasks=dict(tasks), device=device)

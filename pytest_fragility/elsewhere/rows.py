@@ -78,21 +78,32 @@ class Problems:
     """
 
     name: str
-    texts: list[str] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, where: str, text: str) -> None:
         """Note what is wrong, and where."""
-        self.texts.append(f"{where}: {text}")
+        self.texts.append((where, text))
+
+    def _lines(self) -> list[str]:
+        """Return what is wrong, one text of each kind with the places that it is said of."""
+        places: dict[str, list[str]] = {}
+        for where, text in self.texts:
+            places.setdefault(text, []).append(where)
+        return [
+            f"{found[0]}{f' and {len(found) - 1} more' if found[1:] else ''}: {text}"
+            for text, found in places.items()
+        ]
 
     def raise_if_any(self) -> None:
         """Raise a TableError with all that was noted."""
         if not self.texts:
             return
-        shown_texts = self.texts[:MOST_SHOWN]
-        if len(self.texts) > MOST_SHOWN:
-            shown_texts.append(f"and {len(self.texts) - MOST_SHOWN} more like these")
-        if len(self.texts) == 1:
-            raise TableError(f"{self.name}, {self.texts[0]}")
+        lines = self._lines()
+        if len(lines) == 1:
+            raise TableError(f"{self.name}, {lines[0]}")
+        shown_texts = lines[:MOST_SHOWN]
+        if len(lines) > MOST_SHOWN:
+            shown_texts.append(f"and {len(lines) - MOST_SHOWN} more like these")
         listed = "\n".join(f"  {text}" for text in shown_texts)
         raise TableError(f"{self.name}: {len(self.texts)} things are wrong\n{listed}")
 

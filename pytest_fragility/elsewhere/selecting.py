@@ -175,7 +175,10 @@ def _ladder(name: str, recipes: Mapping[str, Mapping[str, None]], asked: Any) ->
     there = [task for task, names in recipes.items() if BASELINE in names]
     if asked == NO_LADDER:
         return ()
-    chosen = _names(name, "ladder", asked, there)
+    named = getattr(asked, "tasks", asked)
+    if isinstance(named, list | tuple):
+        named = [getattr(each, "name", each) for each in named]
+    chosen = _names(name, "ladder", named, there)
     tasks = there if chosen is None else chosen
     if asked is not None and len(tasks) < FEWEST_TASKS:
         raise TableError(

@@ -31,6 +31,7 @@ from pytest_fragility.plugin.options import (
     dask_address,
     given_flags,
     ini_settings,
+    table_to_audit,
 )
 from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.plugin.tested_check import TestedCheck
@@ -101,6 +102,14 @@ class FragilitySession:
         self._running: pytest.Item | None = None
         self.training: tuple[int, int] | None = None
         require_dask_for(config)
+        self._require_table(table_to_audit(config))
+
+    def _require_table(self, table: Path | None) -> None:
+        """Raise a TableError where the command line names a table that cannot be used."""
+        if table:
+            from pytest_fragility.elsewhere.given import known_table
+
+            known_table(table)
 
     def audit_of_mark(self, mark: pytest.Mark | None, folder: Path) -> MarkedAudit:
         """Return what a marker asks for, read once; the folder is that of its file."""

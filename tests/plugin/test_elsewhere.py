@@ -97,7 +97,7 @@ def test_reports_and_baselines_know_the_table(project: Project, table: Path) -> 
     result = project.run("--fragility", *flags, "--fragility-report=out", "--fragility-save=main")
     written = json.loads((project.path / "out" / "audit.json").read_text(encoding="utf-8"))
     (audit,) = written["audits"]
-    assert (audit["id"], audit["source"]) == ("fragile in values.csv", "values from values.csv")
+    assert (audit["id"], audit["source"]) == ("values.csv::fragile", "values from values.csv")
     assert {tuple(curve["seeds"]) for curve in audit["curves"]} == {(0, 1, 2, 3, 4)}
     assert "values from values.csv" in (project.path / "out" / "index.html").read_text("utf-8")
     result = project.run("--fragility", *flags, "--fragility-compare=main")
@@ -167,11 +167,12 @@ def test_a_manifest_takes_the_place_of_training(project: Project) -> None:
     )
     subprocess.run([sys.executable, "make.py"], cwd=project.path, check=True)
     project.write(
+        "TASK = {'task': SMALL['task'], 'error_margin': 10}\n"
         "def weights(network):\n"
         "    return float(sum(p.detach().square().sum() for p in network.model.parameters()))\n"
-        "@pytest.mark.fragility(weights, error_margin=10)\n"
+        "@pytest.mark.fragility(weights, task=SMALL['task'], error_margin=10)\n"
         "def test_weights(check):\n    check()\n"
-        "@pytest.mark.fragility(weights, manifest='networks/manifest.csv', error_margin=10)\n"
+        "@pytest.mark.fragility(weights, manifest='networks/manifest.csv', **TASK)\n"
         "def test_of_a_marker(check):\n    check()\n"
         "def test_fixture(trained_family):\n    assert len(trained_family) == 18\n"
     )
