@@ -453,7 +453,7 @@ def audit(
         What reports call the measure; its ``__name__`` by default.
     family
         Networks or values that exist already, from `Family.from_checkpoints`, `Family.from_table`
-        or `train_families`: nothing is trained. Of the options that say what is audited, `task`
+        or an earlier training: nothing is trained. Of the options that say what is audited, `task`
         (a name), `perturbations`, `sizes`, `seeds` and `ladder` (names) choose from what is there.
     manifest
         The list of checkpoints that `Family.from_checkpoints` reads, in the place of `family`.

@@ -92,10 +92,11 @@ def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
         recipes.setdefault(task, {})[recipe] = None
     task = _task(name, recipes, asked.task)
     if BASELINE not in recipes[task]:
+        other = next(iter(recipes[task]))
         raise TableError(
             f"{name}: no rows of the recipe {BASELINE!r} for task {task}, with which all others "
-            f"are compared; it has {', '.join(recipes[task])}. Call one of them {BASELINE!r}, or "
-            f"name it: baseline={next(iter(recipes[task]))!r}"
+            f"are compared; it has {', '.join(recipes[task])}. Call one of them {BASELINE!r}; "
+            f"Family.from_table and Family.from_checkpoints take baseline={other!r}"
         )
     there = [each for each in recipes[task] if each != BASELINE]
     chosen = _names(name, "perturbations", asked.perturbations, there)

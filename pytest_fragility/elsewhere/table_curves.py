@@ -15,7 +15,7 @@ from pytest_fragility.curves import (
     LearningCurve,
     LearningCurves,
 )
-from pytest_fragility.elsewhere.counted_errors import masks_of, what_is_unknown
+from pytest_fragility.elsewhere.counted_errors import CountedError, masks_of, what_is_unknown
 from pytest_fragility.elsewhere.grids import Grid, complete_grid
 from pytest_fragility.elsewhere.ladders import common_ground
 from pytest_fragility.elsewhere.selecting import ladder_name
@@ -150,7 +150,7 @@ def told(grid: Grid, unknown: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return notes
 
 
-def _counted(network: MeasuredNetwork):  # type: ignore[no-untyped-def]
+def _counted(network: MeasuredNetwork) -> CountedError:
     assert network.counted is not None
     return network.counted
 
