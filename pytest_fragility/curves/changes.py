@@ -46,14 +46,14 @@ class Change:
 class PairedCurves:
     """The curves of a measure and of test error, before and after a perturbation.
 
+    The two sides may have other seeds; see `pytest_fragility.curves.pairing`.
+
     Parameters
     ----------
     before, after
         The measure's.
     error_before, error_after
         Test error's, of the same sizes and seeds.
-
-    The two sides may have other seeds; see `pytest_fragility.curves.pairing`.
     """
 
     before: LearningCurve
