@@ -273,7 +273,8 @@ class Family:
         ``train_loss``, ``train_error``, ``steps``, ``reached_target`` and ``diverged`` say how
         training went. A column whose name begins with ``_`` is a comment.
 
-        Checkpoints are read when a network is first asked for, all of them, and stay in memory.
+        Checkpoints are read when a network is first asked for, all of them, and stay in memory;
+        measures are asked about them in this process.
 
         Parameters
         ----------
@@ -306,7 +307,9 @@ class Family:
 
         The folder is written whole or not at all: ``manifest.csv``, one file of safetensors for
         each network's weights and for its initial weights, and the rows of the pool that each seed
-        trains on. Pairs of trainings with the same function are left out.
+        trains on. Pairs of trainings with the same function are left out. All tasks of the file are
+        the ladder of what is read back, the audited one too; tasks that are not built in have to be
+        handed over to `from_checkpoints` again.
 
         Parameters
         ----------
