@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_fragility.errors import MeasureError as MeasureError
     from pytest_fragility.errors import SettingsError as SettingsError
     from pytest_fragility.errors import StoreError as StoreError
+    from pytest_fragility.errors import TableError as TableError
     from pytest_fragility.errors import TaskError as TaskError
     from pytest_fragility.families import Family as Family
     from pytest_fragility.perturbations import Perturbation as Perturbation
@@ -62,6 +63,7 @@ _HOMES = {
         "MeasureError",
         "SettingsError",
         "StoreError",
+        "TableError",
         "TaskError",
     ),
     "families": ("Family",),

@@ -26,8 +26,8 @@ from pytest_fragility.curves import (
 from pytest_fragility.durations import STATISTICS, Durations, spent_on, timing
 from pytest_fragility.errors import MeasureError
 from pytest_fragility.incomplete import told_of_the_rest
-from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
+from pytest_fragility.measures.naming import name_in_audit
 from pytest_fragility.on_demand import OnDemand
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.records import Record, audit_context, check_record
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_fragility.checks.verdicts import Verdict
+    from pytest_fragility.elsewhere.given import Given
+    from pytest_fragility.elsewhere.tables import MeasuredFamily
     from pytest_fragility.executors import Executors
     from pytest_fragility.families import Family, FamilyPlan, Progress
     from pytest_fragility.perturbations import Perturbation
@@ -101,7 +103,7 @@ def learning_curves(
 
     def values(learned: Family, source: str) -> np.ndarray:
         if (id(learned), source) not in begun:
-            recipes = learned.recipes if ahead else [source]
+            recipes = learned.judged if ahead else [source]
             sources = list({_same_for_measure(measure, learned, each): None for each in recipes})
             waiting = begin(
                 measure, chosen_name, learned, sources, scale=scale, timeout=measure_timeout
@@ -114,24 +116,31 @@ def learning_curves(
         place = (id(learned), source)
         if place not in known:
             known[place] = LearningCurve(
-                chosen_name, source, learned.sizes, values(learned, source), alpha, scale, fit
+                chosen_name,
+                source,
+                learned.sizes,
+                values(learned, source),
+                alpha,
+                scale,
+                fit,
+                seeds=learned.seeds_of(source),
             )
         return replace(known[place], recipe=recipe)
 
-    error = {recipe: _error_curve(family, recipe, alpha, fit) for recipe in family.recipes}
+    error = {recipe: _error_curve(family, recipe, alpha, fit) for recipe in family.judged}
     return LearningCurves(
         measure_name=chosen_name,
         task_name=family.task.name,
         device=family.device.type,
         form=measure_form(measure),
-        test_size=len(family.task.data.test_labels),
-        recipes={recipe: str(family.recipes[recipe]) for recipe in family.recipes},
+        test_size=family.test_size,
+        recipes=family.descriptions,
         sizes=family.sizes,
-        seeds=family.seeds,
+        seeds=family.seeds_of(BASELINE) if BASELINE in family.recipes else family.seeds,
         alpha=alpha,
         scale=scale,
         fit=fit,
-        measure=OnDemand("recipe", list(family.recipes), lambda recipe: curve(family, recipe)),
+        measure=OnDemand("recipe", family.judged, lambda recipe: curve(family, recipe)),
         error=error,
         unfinished=_unfinished(family),
         constant=is_constant(measure),
@@ -158,6 +167,9 @@ def learning_curves(
                 ahead=ahead,
             )
         ),
+        source=family.source,
+        left_out=family.origin.left_out if family.origin else {},
+        incomplete=family.origin.incomplete if family.origin else {},
     )
 
 
@@ -174,7 +186,12 @@ def _same_for_measure(measure: Measure, family: Family, recipe: str) -> str:
         chosen = family.recipes[name]
         return chosen.architecture, chosen.initialization, chosen.initialization_scale
 
-    return next(name for name in family.recipes if prior(name) == prior(recipe))
+    own = family.seeds_of(recipe)
+    return next(
+        name
+        for name in family.judged
+        if prior(name) == prior(recipe) and family.seeds_of(name) == own
+    )
 
 
 def _ladder_curves(
@@ -183,14 +200,28 @@ def _ladder_curves(
     """Return the curves over the family's ladder, the measure's on demand."""
     if family.plan.ladder is None:
         return None
+    if family.origin and family.origin.no_ladder:
+        tasks = [task.name for task in family.plan.ladder.tasks]
+        reasons = dict.fromkeys(tasks, family.origin.no_ladder)
+        return LadderCurves(name=family.plan.ladder.name, measure={}, error={}, unfinished=reasons)
     # the audit's own task has its networks already
-    rungs = {r.task.name: family if r.task is family.task else r for r in family.rungs}
+    rungs = {r.task.name: family if _is_same(r, family) else r for r in family.rungs}
     unfinished = {name: _unfinished(rung).get(BASELINE) for name, rung in rungs.items()}
     return LadderCurves(
         name=family.plan.ladder.name,
         measure=OnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
         error={name: _error_curve(rung, BASELINE, alpha, fit) for name, rung in rungs.items()},
         unfinished={name: reason for name, reason in unfinished.items() if reason},
+        left_out=family.origin.ladder_notes if family.origin else (),
+    )
+
+
+def _is_same(rung: Family, family: Family) -> bool:
+    """Return whether a rung is what the family's baseline has learned."""
+    return (
+        rung.task is family.task
+        and rung.sizes == family.sizes
+        and rung.seeds_of(BASELINE) == family.seeds_of(BASELINE)
     )
 
 
@@ -223,20 +254,32 @@ def _invariances(
 def _error_curve(family: Family, recipe: str, alpha: float, fit: str) -> LearningCurve:
     import numpy as np
 
-    runs = [[family.trained_run(recipe, n, seed) for seed in family.seeds] for n in family.sizes]
+    seeds = family.seeds_of(recipe)
+    runs = [[family.trained_run(recipe, n, seed) for seed in seeds] for n in family.sizes]
     errors = np.array([[run.record.test_error for run in row] for row in runs])
-    mistaken = np.array([[run.mistaken.numpy() for run in row] for row in runs])
+    is_known = all(len(run.mistaken) for row in runs for run in row)
     return LearningCurve(
-        "test error", recipe, family.sizes, errors, alpha, fit=fit, mistaken=mistaken
+        "test error",
+        recipe,
+        family.sizes,
+        errors,
+        alpha,
+        fit=fit,
+        mistaken=np.array([[run.mistaken.numpy() for run in row] for row in runs])
+        if is_known
+        else None,
+        seeds=seeds,
+        test_size=family.test_size,
     )
 
 
 def _unfinished(family: Family) -> dict[str, str]:
     """Say, by recipe name, which trainings did not end as they should have."""
     reasons = {}
-    total = len(family.sizes) * len(family.seeds)
     for recipe in family.recipes:
-        runs = [family.trained_run(recipe, n, s) for n in family.sizes for s in family.seeds]
+        seeds = family.seeds_of(recipe)
+        runs = [family.trained_run(recipe, n, s) for n in family.sizes for s in seeds]
+        total = len(runs)
         diverged = [run for run in runs if run.record.diverged]
         missed = [run for run in runs if not run.record.reached_target and not run.record.diverged]
         parts = []
@@ -364,9 +407,12 @@ def train_plans(
 
 
 def audit(
-    measure: Measure,
+    measure: Measure | str,
     *,
     name: str | None = None,
+    family: Family | MeasuredFamily | None = None,
+    manifest: Any = None,
+    table: Any = None,
     task: Task | str | None = None,
     recipe: Recipe | None = None,
     architecture: Architecture | Callable[..., Any] | str | None = None,
@@ -401,9 +447,18 @@ def audit(
     Parameters
     ----------
     measure
-        A function of one `TrainedNetwork` that returns one real number.
+        A function of one `TrainedNetwork` that returns one real number; of a table, the name of a
+        column.
     name
         What reports call the measure; its ``__name__`` by default.
+    family
+        Networks or values that exist already, from `Family.from_checkpoints`, `Family.from_table`
+        or an earlier training: nothing is trained. Of the options that say what is audited, `task`
+        (a name), `perturbations`, `sizes`, `seeds` and `ladder` (names) choose from what is there.
+    manifest
+        The list of checkpoints that `Family.from_checkpoints` reads, in the place of `family`.
+    table
+        The table that `Family.from_table` reads, in the place of `family`.
     task
         What is learned: a `Task` or a name. Default: digits with 20 % random training labels.
     recipe
@@ -494,10 +549,11 @@ def audit(
     StoreError
         If the cache folder cannot be used.
     """
-    chosen_name = measure_name(measure, name)
-    as_measure(measure)
     settings = resolve_settings(
         {
+            "family": family,
+            "manifest": manifest,
+            "table": table,
             "task": task,
             "recipe": recipe,
             "architecture": architecture,
@@ -524,6 +580,7 @@ def audit(
             "cache_dir": cache_dir,
         }
     )
+    chosen_name = name_in_audit(measure, name, settings)
     with timing() as stopwatch, _executors(executor) as executors:
         result = _audit(measure, chosen_name, settings, progress, executors)
         return replace(result, durations=stopwatch.durations)
@@ -542,15 +599,16 @@ def _executors(given: Any) -> Iterator[Executors | None]:
 
 
 def _audit(
-    measure: Measure,
+    measure: Any,
     name: str,
     settings: AuditSettings,
     progress: Progress | None,
     executors: Executors | None,
 ) -> AuditResult:
+    if settings.given:
+        return _audit_given(measure, name, settings, settings.given)
     from pytest_fragility.breaking_points import locate as locate_breaking_points
     from pytest_fragility.budget import TrainingBudget
-    from pytest_fragility.checks.judging import judge
     from pytest_fragility.growing_families import GrowingFamily
     from pytest_fragility.searching import Search
 
@@ -578,6 +636,27 @@ def _audit(
         measure_timeout=settings.measure_timeout,
         name=name,
     )
+    return _judged(settings, curves, located)
+
+
+def _audit_given(measure: Any, name: str, settings: AuditSettings, given: Given) -> AuditResult:
+    """Return what an audit found of networks or values that exist already."""
+    curves = given.curves(
+        measure,
+        name=name,
+        alpha=settings.alpha,
+        scale=settings.scale,
+        fit=settings.fit,
+        timeout=settings.measure_timeout,
+    )
+    return _judged(settings, curves, {})
+
+
+def _judged(
+    settings: AuditSettings, curves: LearningCurves, located: Mapping[str, Verdict]
+) -> AuditResult:
+    from pytest_fragility.checks.judging import judge
+
     verdicts, errors = [], {}
     for check in settings.checks:
         try:

@@ -35,6 +35,16 @@ class SettingsError(FragilityError, ValueError):
     """
 
 
+class TableError(SettingsError):
+    """A table, a manifest or a checkpoint that cannot be read or written as asked.
+
+    Parameters
+    ----------
+    message
+        The text a person reads; it names the file, and all lines that are wrong.
+    """
+
+
 class TaskError(FragilityError, ValueError):
     """Data that cannot be learned from, or that are too few for what was asked.
 

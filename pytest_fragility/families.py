@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.durations import STORE, TRAINING, WAITING, spent_on
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_fragility.budget import TrainingBudget
+    from pytest_fragility.elsewhere.origins import Origin
+    from pytest_fragility.elsewhere.tables import MeasuredFamily
     from pytest_fragility.executors import Executors
     from pytest_fragility.network_stacks import NetworkStack
     from pytest_fragility.store import Store
@@ -124,6 +127,8 @@ class Family:
         The family of the pairs of trainings that give the same function.
     executors
         Who else may measure its networks; None has all measured in this process.
+    origin
+        What is known of networks that were trained elsewhere; None for those trained here.
 
     Examples
     --------
@@ -135,13 +140,15 @@ class Family:
     def __init__(
         self,
         plan: FamilyPlan,
-        trained: dict[tuple[str, int, int], TrainedRun],
+        trained: Mapping[tuple[str, int, int], TrainedRun],
         device: torch.device,
         rungs: Sequence[Family] = (),
         equivalents: Family | None = None,
         executors: Executors | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.plan = plan
+        self.origin = origin
         self.device = device
         self.executors = executors
         self.equivalents = equivalents
@@ -169,6 +176,156 @@ class Family:
     def seeds(self) -> tuple[int, ...]:
         """Seeds."""
         return self.plan.seeds
+
+    def seeds_of(self, recipe: str) -> tuple[int, ...]:
+        """Return the seeds of one recipe's runs: those of the family, where it was trained here."""
+        return self.origin.seeds.get(recipe, ()) if self.origin else self.plan.seeds
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """Recipes in words, by name."""
+        if self.origin:
+            return {name: self.origin.descriptions[name] for name in self.recipes}
+        return {name: str(recipe) for name, recipe in self.recipes.items()}
+
+    @property
+    def judged(self) -> list[str]:
+        """Names of the recipes that have a learning curve."""
+        incomplete = self.origin.incomplete if self.origin else {}
+        return [name for name in self.recipes if name not in incomplete]
+
+    @property
+    def source(self) -> str:
+        """What reports say of where its networks come from; empty for those trained here."""
+        return self.origin.source if self.origin else ""
+
+    @property
+    def test_size(self) -> int:
+        """Test samples; zero where that is not known."""
+        return self.origin.test_size if self.origin else len(self.task.data.test_labels)
+
+    @classmethod
+    def from_table(cls, table: Any, *, baseline: str = BASELINE) -> MeasuredFamily:
+        """Return the values of measures that were taken elsewhere, to be audited as they are.
+
+        A table has one row for each network, and the columns ``recipe`` (``baseline`` or a
+        perturbation's name), ``n``, ``seed`` and ``test_error`` (the share of test samples that
+        were mistaken); each further column holds a measure's values. ``task`` names the task; the
+        baselines of several tasks are a ladder. With ``test_size``, the number of test samples,
+        intervals carry a bound on the noise of a finite test set, and with ``mistaken``
+        (``numpy.packbits(mistaken).tobytes().hex()``) that noise itself; without either they hold
+        for this test set alone. ``parameters`` (how many a network has), ``description`` (a recipe
+        in words), ``reached_target``, ``diverged`` (whether a training did) and ``unfinished`` (in
+        words, what is wrong with one) may be there too. A column whose name begins with ``_`` is a
+        comment.
+
+        Parameters
+        ----------
+        table
+            A CSV or JSON file's path, a pandas data frame, or a list of dicts.
+        baseline
+            The name of the recipe that is the baseline.
+
+        Returns
+        -------
+        MeasuredFamily
+            For ``audit("path_norm", family=...)``; `MeasuredFamily.curves` gives learning curves.
+
+        Raises
+        ------
+        TableError
+            If the table cannot be used; all rows that are wrong are named together.
+
+        Examples
+        --------
+        >>> audit("path_norm", family=Family.from_table("values.csv"))
+        """
+        from pytest_fragility.elsewhere.tables import read_table
+
+        return read_table(table, baseline=baseline)
+
+    @classmethod
+    def from_checkpoints(
+        cls,
+        manifest: Any,
+        *,
+        architecture: Any = None,
+        tasks: Mapping[str, Task] | None = None,
+        baseline: str = BASELINE,
+        device: str = "auto",
+    ) -> Family:
+        """Return networks that were trained elsewhere, from a list of their checkpoints.
+
+        A manifest has one row for each network, and the columns ``checkpoint`` (a file of
+        safetensors, or a state dict that `torch.load` reads with ``weights_only=True``; relative to
+        the manifest), ``recipe``, ``n``, ``seed`` and ``test_error``. The further columns may be
+        left out, and what they would say is then not known: a measure that asks for it is told
+        which column to add.
+
+        ``initial_checkpoint`` holds the weights before training; ``samples`` names a file (text,
+        one number a line, or ``.npy``) with the rows of the task's training pool that the network
+        was trained on, its first n counting; which samples those are is never guessed. ``task``
+        names a built-in task, one of `tasks`, or is a label, whose data are not known.
+        ``architecture`` is a built-in name, JSON with ``kind`` and parameters, or
+        ``module:function``. ``optimizer`` (a name or JSON), ``lr``, ``momentum``, ``batch_size``
+        and all other fields of a `Recipe` say how a network was trained, as far as a measure asks;
+        a field that a row with any of them leaves out has its default. ``test_size``, ``mistaken``,
+        ``train_loss``, ``train_error``, ``steps``, ``reached_target`` and ``diverged`` say how
+        training went. A column whose name begins with ``_`` is a comment.
+
+        Checkpoints are read when a network is first asked for, all of them, and stay in memory;
+        measures are asked about them in this process.
+
+        Parameters
+        ----------
+        manifest
+            A CSV or JSON file's path, a pandas data frame, or a list of dicts.
+        architecture
+            The networks of rows that do not say: an architecture, a name, a function that returns a
+            new module, or ``module:function``.
+        tasks
+            Tasks by the names that the manifest gives them.
+        baseline
+            The name of the recipe that is the baseline.
+        device
+            Where measures are asked about them: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+
+        Raises
+        ------
+        TableError
+            If the manifest cannot be used, or later, if checkpoints cannot: all of them are named
+            together.
+        """
+        from pytest_fragility.elsewhere.checkpoint_families import read_checkpoints
+
+        return read_checkpoints(
+            manifest, architecture=architecture, tasks=tasks, baseline=baseline, device=device
+        )
+
+    def export(self, folder: Path | str, *, overwrite: bool = False) -> None:
+        """Write all networks to a folder, with a manifest that `from_checkpoints` reads.
+
+        The folder is written whole or not at all: ``manifest.csv``, one file of safetensors for
+        each network's weights and for its initial weights, and the rows of the pool that each seed
+        trains on. Pairs of trainings with the same function are left out. All tasks of the file are
+        the ladder of what is read back, the audited one too; tasks that are not built in have to be
+        handed over to `from_checkpoints` again.
+
+        Parameters
+        ----------
+        folder
+            Made; its parent must be there.
+        overwrite
+            Whether a folder that an export has made may be replaced.
+
+        Raises
+        ------
+        TableError
+            If the folder is there, or cannot be written.
+        """
+        from pytest_fragility.elsewhere.exporting import export
+
+        export(self, Path(folder), overwrite=overwrite)
 
     def __len__(self) -> int:
         return len(self._trained)
@@ -198,14 +355,17 @@ class Family:
         recipes = {name: self.recipes[name] for name in self.recipes if name in names}
         trained = {place: run for place, run in self._trained.items() if place[0] in recipes}
         plan = replace(self.plan, recipes=recipes)
-        return Family(plan, trained, self.device, self.rungs, self.equivalents, self.executors)
+        return Family(
+            plan, trained, self.device, self.rungs, self.equivalents, self.executors, self.origin
+        )
 
     def without_seeds(self, seeds: Collection[int]) -> Family:
         """Return the family without some seeds; networks with the same function stay."""
         plan = replace(self.plan, seeds=tuple(s for s in self.seeds if s not in seeds))
         trained = {place: run for place, run in self._trained.items() if place[2] not in seeds}
         rungs = [rung.without_seeds(seeds) for rung in self.rungs]
-        return Family(plan, trained, self.device, rungs, self.equivalents, self.executors)
+        origin = self.origin and self.origin.without_seeds(seeds)
+        return Family(plan, trained, self.device, rungs, self.equivalents, self.executors, origin)
 
     def trained_run(self, recipe: str, n: int, seed: int) -> TrainedRun:
         """Return one run with its record.
@@ -233,7 +393,7 @@ class Family:
         if (recipe, n) not in self._stacks:
             import torch
 
-            runs = [self.trained_run(recipe, n, seed) for seed in self.seeds]
+            runs = [self.trained_run(recipe, n, seed) for seed in self.seeds_of(recipe)]
             # a tensor of inference mode could never take part in a derivative
             with torch.inference_mode(False):
                 self._stacks[recipe, n] = NetworkStack.of_runs(runs, self.device, self._shared)
@@ -242,7 +402,9 @@ class Family:
     def describe(self, recipe: str, n: int, *seeds: int) -> str:
         """Return what messages call the runs with these seeds."""
         which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
-        return f"task {self.task.name}, recipe {recipe} ({self.recipes[recipe]}), n={n}, {which}"
+        return (
+            f"task {self.task.name}, recipe {recipe} ({self.descriptions[recipe]}), n={n}, {which}"
+        )
 
     def _network(self, trained: TrainedRun, recipe_name: str) -> TrainedNetwork:
         from pytest_fragility.trained_networks import TrainedNetwork
@@ -253,6 +415,8 @@ class Family:
         """Return a network that, unlike all others, also carries the test set."""
         from pytest_fragility.trained_networks import OracleNetwork
 
+        if self.origin:
+            self.origin.refuse_oracles()
         return OracleNetwork.build(self.trained_run(recipe, n, seed), recipe, self.device)
 
 

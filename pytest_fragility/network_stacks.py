@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 
-from pytest_fragility.errors import SettingsError
-from pytest_fragility.networks import build_network
+from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork, drawn_seed, dtype_of
-from pytest_fragility.training.sampling import training_subset
+from pytest_fragility.unknown_parts import WithUnknownParts, replaced
 
 Tensors = dict[str, torch.Tensor]
 Samples = tuple[torch.Tensor, torch.Tensor]
@@ -74,19 +73,22 @@ class NetworkStack:
         def load_samples() -> Samples:
             return network.inputs.unsqueeze(0), network.labels.unsqueeze(0)
 
-        return cls(
-            structure=network.model,
-            weights=_stack_of_one(network.model.named_parameters()),
-            initial_weights=_stack_of_one(network.initial_model.named_parameters()),
-            buffers=_stack_of_one(network.model.named_buffers()),
-            initial_buffers=_stack_of_one(network.initial_model.named_buffers()),
-            recipe=network.recipe,
+        model, initial_model = network.models
+        made, extra = _class_for(cls, vars(network).get("unknown", {}))
+        return made(
+            structure=model,
+            weights=_stack_of_one(model.named_parameters()),
+            initial_weights=_stack_of_one(initial_model.named_parameters()),
+            buffers=_stack_of_one(model.named_buffers()),
+            initial_buffers=_stack_of_one(initial_model.named_buffers()),
+            recipe=vars(network)["recipe"],
             n=network.n,
             seeds=(network.seed,),
-            train_losses=(network.train_loss,),
+            train_losses=(vars(network)["train_loss"],),
             rng_seeds=(network.rng.initial_seed(),),
             sample_ids=(object(),),
             load_samples=load_samples,
+            **extra,
         )
 
     @classmethod
@@ -109,7 +111,7 @@ class NetworkStack:
         _require_same_shapes(alone)
         inputs = torch.cat([stack.inputs for stack in alone])
         labels = torch.cat([stack.labels for stack in alone])
-        return replace(
+        return replaced(
             alone[0],
             weights=_joined([stack.weights for stack in alone]),
             initial_weights=_joined([stack.initial_weights for stack in alone]),
@@ -130,19 +132,22 @@ class NetworkStack:
     ) -> NetworkStack:
         """Return the stack of trained runs that differ in nothing but their seed."""
         first = runs[0].run
-        data = first.task.data
-        structure = build_network(first.recipe.architecture, data.input_shape, data.classes)
+        structure = first.build_network()
         # a run from a store has its tensors in alphabetical order
         names = [name for name, _ in structure.named_parameters()]
         buffer_names = [name for name, _ in structure.named_buffers()]
-        subsets = [training_subset(data, first.n, run.run.seed) for run in runs]
+        unknown = {part: text for run in runs for part, text in run.unknown.items()}
 
         def load_samples() -> Samples:
+            if "inputs" in unknown:
+                raise UndefinedMeasureError(unknown["inputs"])
+            data, subsets = first.task.data, [run.run.rows() for run in runs]
             inputs = torch.stack([torch.from_numpy(data.train_inputs[rows]) for rows in subsets])
             labels = torch.stack([torch.from_numpy(data.train_labels[rows]) for rows in subsets])
             return inputs.to(device, dtype_of(runs[0])), labels.to(device)
 
-        return cls(
+        made, extra = _class_for(cls, unknown)
+        return made(
             structure=structure.to(device, dtype_of(runs[0])).eval(),
             weights=_stack(names, [run.weights for run in runs], device),
             initial_weights=_stack(names, [run.initial_weights for run in runs], device),
@@ -155,9 +160,10 @@ class NetworkStack:
             seeds=tuple(run.run.seed for run in runs),
             train_losses=tuple(run.record.train_loss for run in runs),
             rng_seeds=tuple(derive_seed("measure", run.run.identity) for run in runs),
-            sample_ids=tuple((first.n, run.run.seed) for run in runs),
+            sample_ids=tuple(run.run.samples_id for run in runs),
             load_samples=load_samples,
             shared=shared,
+            **extra,
         )
 
     def __len__(self) -> int:
@@ -191,11 +197,11 @@ class NetworkStack:
         if draw == 0:
             return self
         rng_seeds = tuple(drawn_seed(seed, draw) for seed in self.rng_seeds)
-        return replace(self, rng_seeds=rng_seeds, _results={})
+        return replaced(self, rng_seeds=rng_seeds, _results={})
 
     def at_initialization(self) -> NetworkStack:
         """Return the stack with the initial weights and buffers in the place of the trained."""
-        return replace(
+        return replaced(
             self, weights=self.initial_weights, buffers=self.initial_buffers, _results={}
         )
 
@@ -213,6 +219,39 @@ class NetworkStack:
             self.shared[full_key] = compute()
         result: Result = self.shared[full_key]
         return result
+
+
+@dataclass(frozen=True, eq=False)
+class IncompleteStack(WithUnknownParts, NetworkStack):
+    """A stack of networks that were trained elsewhere, some of whose parts are not known.
+
+    Parameters
+    ----------
+    unknown
+        By part: what to say where it is asked for.
+    """
+
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+# what a stack calls the parts of a network
+_PARTS = {
+    "initial_model": ("initial_weights", "initial_buffers"),
+    "recipe": ("recipe",),
+    "train_loss": ("train_losses",),
+}
+
+
+def _class_for(
+    cls: type[NetworkStack], unknown: Mapping[str, str]
+) -> tuple[type[NetworkStack], dict[str, Any]]:
+    """Return which class of stack is made where parts of its networks are not known."""
+    if not unknown:
+        return cls, {}
+    parts = {
+        name: unknown[part] for part, names in _PARTS.items() if part in unknown for name in names
+    }
+    return IncompleteStack, {"unknown": parts}
 
 
 def _stack_of_one(named: Any) -> Tensors:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.recipes import Recipe
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from pytest_fragility.networks import NetworkState
@@ -49,6 +52,24 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
         }
+
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Return the rows of the pool that it trains on, shape (n,)."""
+        from pytest_fragility.training.sampling import training_subset
+
+        return training_subset(self.task.data, self.n, self.seed)
+
+    @property
+    def samples_id(self) -> Hashable:
+        """Equal for runs of one task on the same samples."""
+        return self.n, self.seed
+
+    def build_network(self) -> torch.nn.Module:
+        """Return a module with the recipe's architecture, for the task's inputs and classes."""
+        from pytest_fragility.networks import build_network
+
+        data = self.task.data
+        return build_network(self.recipe.architecture, data.input_shape, data.classes)
 
     def key(self, environment: dict[str, str]) -> str:
         """Return the run's name in a store."""
@@ -120,7 +141,11 @@ class TrainedRun:
     record
         How the training went.
     mistaken
-        Which test samples are classified unlike their label: bool, shape (test samples,).
+        Which test samples are classified unlike their label: bool, shape (test samples,). Empty
+        where that is not known.
+    unknown
+        Of a run that was made elsewhere: the parts of its network that are not known, each with
+        what to say where a measure asks for it.
     """
 
     run: Run
@@ -128,6 +153,7 @@ class TrainedRun:
     initial_state: NetworkState
     record: TrainingRecord
     mistaken: torch.Tensor
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:

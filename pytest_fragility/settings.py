@@ -39,11 +39,14 @@ from pytest_fragility.tasks.ladders import LABEL_NOISE, LADDERS
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.planning import Check
+    from pytest_fragility.elsewhere.given import Given
     from pytest_fragility.families import FamilyPlan
 
 DEFAULT_FOLDER = ".fragility_cache"
 SCALES = ("log", "linear")
 NO_LADDER = "none"
+# what names networks or values that exist already
+SOURCES = FAMILY, MANIFEST, TABLE = "family", "manifest", "table"
 
 # named here too, so that settings need no NumPy
 FITS = ("least-squares", "theil-sen", "repeated-medians")
@@ -155,6 +158,9 @@ class AuditSettings:
         How many networks may be trained on demand, one recipe after the other.
     measure_timeout
         Seconds that the measure may take for a network; None has no limit.
+    given
+        Networks or values that exist already, so that nothing is trained, and the recipes are
+        those of `given`; None trains them.
     """
 
     task: Task
@@ -176,6 +182,22 @@ class AuditSettings:
     cache_dir: Path | None
     budget: int
     measure_timeout: float | None
+
+    given: Given | None = None
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """The baseline and the perturbed recipes in words, by name."""
+        if self.given:
+            return dict(self.given.recipes)
+        return {name: str(recipe) for name, recipe in self.recipes().items()}
+
+    @property
+    def ladder_name(self) -> str | None:
+        """What reports call the ladder; None without one."""
+        if self.given:
+            return self.given.ladder if COMPLEXITY in self.kinds else None
+        return self.ladder.name if self.ladder else None
 
     @property
     def checks(self) -> list[Check]:
@@ -240,6 +262,9 @@ DEFAULTS: dict[str, Any] = {
     "cache_dir": DEFAULT_FOLDER,
     "budget": 5_000,
     "measure_timeout": None,
+    "family": None,
+    "manifest": None,
+    "table": None,
 }
 
 
@@ -263,15 +288,18 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         require_known_options(layer)
     chosen = {name: _first(name, layers) for name in DEFAULTS}
     profile = _choose("profile", chosen["profile"], PROFILES)
+    named = _layers_with_source(layers)
+    if named:
+        return _settings_of_given(named, chosen)
     recipe = chosen["recipe"]
     if not isinstance(recipe, Recipe):
         raise SettingsError(f"recipe={shown(recipe)}: expected a pytest_fragility.Recipe")
     if chosen["architecture"] is not None:
         recipe = recipe.replace(architecture=_architecture(chosen["architecture"]))
-    scale = _choose("scale", chosen["scale"], {name: name for name in SCALES})
+    common = _common(chosen)
     task = _task(chosen["task"])
     ladder = _ladder(chosen["ladder"], task)
-    kinds = _kinds(chosen["checks"], scale, ladder)
+    kinds = _kinds(chosen["checks"], common["scale"], ladder)
     perturbations = _perturbations(chosen["perturbations"], profile, recipe)
     checkpoints = _checkpoints(chosen["checkpoints"], profile, recipe, kinds)
     _require_one_meaning(perturbations, checkpoints, recipe)
@@ -287,7 +315,14 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         ladder=ladder if COMPLEXITY in kinds else None,
         kinds=kinds,
         axes=_axes(chosen["locate"], recipe),
-        tolerances=Tolerances(
+        **common,
+    )
+
+
+def _common(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that do not depend on which networks are audited."""
+    return {
+        "tolerances": Tolerances(
             exponent=_number("exponent_tolerance", chosen["exponent_tolerance"]),
             spread=_number("spread_tolerance", chosen["spread_tolerance"]),
             margin=_number("error_margin", chosen["error_margin"]),
@@ -295,15 +330,72 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
             invariance=_number("invariance_tolerance", chosen["invariance_tolerance"]),
             trend=_choose("trend", chosen["trend"], {name: name for name in TRENDS}),
         ),
-        alpha=_alpha(chosen["alpha"]),
-        scale=scale,
-        fit=_choose("fit", chosen["fit"], {name: name for name in FITS}),
-        profile=chosen["profile"],
-        device=_device(chosen["device"]),
-        cache_dir=_folder(chosen["cache_dir"]),
-        budget=_budget(chosen["budget"]),
-        measure_timeout=_timeout(chosen["measure_timeout"]),
+        "alpha": _alpha(chosen["alpha"]),
+        "scale": _choose("scale", chosen["scale"], {name: name for name in SCALES}),
+        "fit": _choose("fit", chosen["fit"], {name: name for name in FITS}),
+        "profile": chosen["profile"],
+        "device": _device(chosen["device"]),
+        "cache_dir": _folder(chosen["cache_dir"]),
+        "budget": _budget(chosen["budget"]),
+        "measure_timeout": _timeout(chosen["measure_timeout"]),
+    }
+
+
+def _layers_with_source(layers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the layers down to the first that names what exists already; none where none does."""
+    for place, layer in enumerate(layers):
+        if any(layer.get(source) is not None for source in SOURCES):
+            return layers[: place + 1]
+    return ()
+
+
+def _settings_of_given(
+    layers: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]
+) -> AuditSettings:
+    """Return the settings of an audit of what exists already.
+
+    What says which networks are audited counts where it stands with what names them, or before:
+    a configuration file that says what is trained by default does not stand in its way.
+    """
+    from pytest_fragility.elsewhere.given import given_by, possible_kinds
+
+    options = {
+        name: value
+        for layer in reversed(layers)
+        for name, value in layer.items()
+        if value is not None
+    }
+    if "architecture" in options:
+        options["architecture"] = _architecture(options["architecture"])
+    common = _common(chosen)
+    given = given_by({**options, "device": common["device"]})
+    named = chosen["checks"]
+    if named is not None:
+        _kinds(named, common["scale"], _ANY_LADDER)
+        named = (named,) if isinstance(named, str) else tuple(named)
+    names = [name for name in given.recipes if name != BASELINE]
+    return AuditSettings(
+        task=given.task,
+        recipe=chosen["recipe"],
+        sizes=given.sizes,
+        seeds=given.seeds,
+        looks=(),
+        perturbations=dict.fromkeys(names, _MADE_ELSEWHERE),
+        checkpoints={},
+        ladder=None,
+        kinds=possible_kinds(given, common["scale"], named),
+        axes=(),
+        given=given,
+        **common,
     )
+
+
+def _not_made_here(recipe: Recipe) -> Recipe:
+    raise SettingsError("these networks were trained elsewhere; no recipe can be made of another")
+
+
+_MADE_ELSEWHERE = Perturbation("elsewhere", _not_made_here)
+_ANY_LADDER: Any = True
 
 
 def require_known_options(options: Mapping[str, Any], also: Sequence[str] = ()) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_fragility.networks import NetworkState, build_network
+from pytest_fragility.networks import NetworkState
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.reprs import PrintsItsRepr
 from pytest_fragility.runs import TrainedRun, TrainingRecord
-from pytest_fragility.training.sampling import training_subset
+from pytest_fragility.unknown_parts import WithUnknownParts, replaced
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -69,27 +70,37 @@ class TrainedNetwork(PrintsItsRepr):
     @classmethod
     def build(cls, trained: TrainedRun, recipe_name: str, device: torch.device) -> TrainedNetwork:
         """Return the network of a trained run, its tensors copied to `device`."""
-        return cls(**_common_fields(trained, recipe_name, device))
+        known = _common_fields(trained, recipe_name, device)
+        if trained.unknown:
+            return IncompleteNetwork(**known, unknown=trained.unknown)
+        return cls(**known)
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights and inputs."""
-        return self.inputs.dtype
+        return next(self.model.parameters()).dtype
+
+    @property
+    def models(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """The trained and the initial network; a copy of the former where no other is known."""
+        return self.model, self.initial_model
+
+    def with_models(self, model: torch.nn.Module, initial_model: torch.nn.Module) -> Self:
+        """Return the network with others in the place of its `models`."""
+        return replaced(self, model=model, initial_model=initial_model)
 
     def with_draw(self, draw: int) -> Self:
         """Return the network with other random numbers for its measure; draw 0 is its own."""
         if draw == 0:
             return self
         generator = torch.Generator(device=self.rng.device)
-        return replace(self, rng=generator.manual_seed(drawn_seed(self.rng.initial_seed(), draw)))
+        return replaced(self, rng=generator.manual_seed(drawn_seed(self.rng.initial_seed(), draw)))
 
     def in_precision(self, dtype: torch.dtype) -> Self:
         """Return a copy whose weights and inputs have another dtype."""
-        return replace(
-            self,
-            model=copy.deepcopy(self.model).to(dtype),
-            initial_model=copy.deepcopy(self.initial_model).to(dtype),
-            inputs=self.inputs.to(dtype),
+        model, initial_model = (copy.deepcopy(each).to(dtype) for each in self.models)
+        return replaced(
+            self, model=model, initial_model=initial_model, inputs=self.inputs.to(dtype)
         )
 
     def __repr__(self) -> str:
@@ -134,19 +145,48 @@ class OracleNetwork(TrainedNetwork):
 
     def in_precision(self, dtype: torch.dtype) -> Self:
         """Return a copy whose weights and inputs, those of the test set too, have another dtype."""
-        return replace(super().in_precision(dtype), test_inputs=self.test_inputs.to(dtype))
+        return replaced(super().in_precision(dtype), test_inputs=self.test_inputs.to(dtype))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class IncompleteNetwork(WithUnknownParts, TrainedNetwork):
+    """A network that was trained elsewhere, some of whose parts are not known.
+
+    A measure that asks for one of them is not defined there, and the error says what to add to the
+    manifest. The others are those of a `TrainedNetwork`.
+
+    Parameters
+    ----------
+    unknown
+        By part: what to say where it is asked for.
+    """
+
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def models(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """The trained and the initial network; a copy of the former where no other is known."""
+        return vars(self)["model"], vars(self)["initial_model"]
+
+    def __repr__(self) -> str:
+        return f"<network trained elsewhere: {self}>"
+
+    def __str__(self) -> str:
+        described = "" if "recipe" in self.unknown else f" ({self.recipe})"
+        return (
+            f"task {self.task_name}, recipe {self.recipe_name}{described}, n={self.n}, "
+            f"seed {self.seed}"
+        )
 
 
 def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) -> dict[str, Any]:
-    run, data = trained.run, trained.run.task.data
-    subset = training_subset(data, run.n, run.seed)
+    run = trained.run
     generator = torch.Generator(device=device)
     generator.manual_seed(derive_seed("measure", run.identity))
     return {
         "model": _module(trained, trained.state, device),
         "initial_model": _module(trained, trained.initial_state, device),
-        "inputs": torch.from_numpy(data.train_inputs[subset]).to(device, dtype_of(trained)),
-        "labels": torch.from_numpy(data.train_labels[subset]).to(device),
+        **_samples(trained, device),
         "recipe": run.recipe,
         "recipe_name": recipe_name,
         "task_name": run.task.name,
@@ -159,9 +199,19 @@ def _common_fields(trained: TrainedRun, recipe_name: str, device: torch.device) 
     }
 
 
+def _samples(trained: TrainedRun, device: torch.device) -> dict[str, torch.Tensor]:
+    if "inputs" in trained.unknown:
+        nothing = torch.empty(0, device=device)
+        return {"inputs": nothing, "labels": nothing}
+    data, rows = trained.run.task.data, trained.run.rows()
+    return {
+        "inputs": torch.from_numpy(data.train_inputs[rows]).to(device, dtype_of(trained)),
+        "labels": torch.from_numpy(data.train_labels[rows]).to(device),
+    }
+
+
 def _module(trained: TrainedRun, state: NetworkState, device: torch.device) -> torch.nn.Module:
-    data = trained.run.task.data
-    network = build_network(trained.run.recipe.architecture, data.input_shape, data.classes)
+    network = trained.run.build_network()
     state.load_into(network.to(dtype_of(trained)))
     return network.to(device).eval()
 

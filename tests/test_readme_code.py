@@ -6,9 +6,11 @@ import ast
 import builtins
 import inspect
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from pytest_fragility.perturbations import AXES, BASELINE, CATALOGUE
 from pytest_fragility.plugin import hookspecs
 from pytest_fragility.tasks import get_task
 from tests.plugin.conftest import ALONE
-from tests.readme_parts import Block, block_with, blocks
+from tests.readme_parts import ROOT, Block, block_with, blocks
 
 HOOK = "pytest_fragility_executor"
 # what a reader knows from the blocks before, or has
@@ -145,6 +147,7 @@ def test_tests_are_collected_and_run(block: Block, pytester: pytest.Pytester) ->
     known = "" if "\ndef path_norm" in block.text else f"{PATH_NORM.partition('@pytest')[0]}\n"
     known += "" if "\ndef weight_norm" in block.text else WEIGHT_NORM.partition("@pytest")[0]
     pytester.makepyfile(test_readme_block=f"{known}\n{block.text}")
+    shutil.copy(ROOT / "examples" / "values.csv", pytester.path)
     how = ["--collect-only"] if is_long(block) else []
     caught = pytester.inline_run(*ALONE_WITH_HYPOTHESIS, "--fragility", *how)
     outcomes = caught.listoutcomes()
@@ -167,7 +170,9 @@ def test_hooks_are_those_that_the_plugin_calls(block: Block) -> None:
 
 @each_script
 @pytest.mark.usefixtures("small", "own_entries")
-def test_scripts_run(block: Block, blobs: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scripts_run(
+    block: Block, blobs: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """As they stand, after the blocks before; `audit` with small networks."""
     for words, package in NEEDED.items():
         if words in block.text and find_spec(package) is None:
@@ -185,8 +190,10 @@ def test_scripts_run(block: Block, blobs: Task, monkeypatch: pytest.MonkeyPatch)
         "testset": list(zip(data.test_inputs, data.test_labels, strict=True)),
         "load_wine": load_wine,
     }
-    if "family[" in block.text:
+    if "family[" in block.text or "family.export" in block.text:
         known["family"] = digits_family()
+    if ".export(" in block.text:
+        monkeypatch.chdir(tmp_path)
     exec(compile(block.text, f"README.md, {block}", "exec"), known)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.planning import AGREEMENT, COMPLEXITY_KINDS, LOCATE
+from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.findings import quantity_of, verdict_of
 from pytest_fragility.report.messages import recipe_change
 
@@ -26,8 +27,8 @@ def audited_settings(settings: AuditSettings) -> dict[str, Any]:
     looks = {"looks": list(settings.looks)} if settings.looks else {"seeds": list(settings.seeds)}
     return {
         "task": settings.task.name,
-        "recipe": str(settings.recipe),
-        "ladder": settings.ladder.name if settings.ladder else None,
+        "recipe": settings.descriptions[BASELINE],
+        "ladder": settings.ladder_name,
         "sizes": list(settings.sizes),
         **looks,
         "alpha": settings.alpha,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.planning import Check
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import INADMISSIBLE, KEPT, Verdict
+from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
 
@@ -24,7 +24,11 @@ def report_agreement(check: Check, curves: LearningCurves, tolerances: Tolerance
     """
     audited = [
         name
-        for name in check.among
+        for name in curves.judged(check.among)
         if judge_admissibility(curves, name, margin=tolerances.margin).status != INADMISSIBLE
     ]
-    return Verdict(check, KEPT, "asserts nothing", curves.agreement([BASELINE, *audited]))
+    agreement = curves.agreement([BASELINE, *audited])
+    if agreement is None:
+        reason = "the recipes have no seed in common, over which they could be compared"
+        return Verdict(check, INCONCLUSIVE, reason, applies=False)
+    return Verdict(check, KEPT, "asserts nothing", agreement)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.error_rates import CONTROL_ALPHA
 from pytest_fragility.checks.exponent import judge_exponent
@@ -30,6 +32,7 @@ from pytest_fragility.curves import (
     LearningCurves,
     PairedCurves,
 )
+from pytest_fragility.curves.pairing import compared
 from pytest_fragility.perturbations import BASELINE
 
 # with very many seeds it shows that the level of noise does not move, which is true
@@ -43,10 +46,11 @@ def judge_controls(check: Check, curves: LearningCurves, tolerances: Tolerances)
 
     Test error must keep its own exponent and level, and no check of its trend may be broken; the
     number of parameters must have one and the same exponent under all recipes; every check of a
-    random number must be inconclusive. Where one of them misbehaves the audit cannot be trusted,
-    whatever it says of a measure: under its tolerances test error itself is fragile, or noise is
-    not, or runs that are compared do not belong together. Checks of controls are made at a level
-    that lets sound audits misbehave at most once in a thousand times.
+    random number must be inconclusive. Of networks that were trained elsewhere the number of
+    parameters may not be known, and is not looked at. Where one of them misbehaves the audit cannot
+    be trusted, whatever it says of a measure: under its tolerances test error itself is fragile, or
+    noise is not, or runs that are compared do not belong together. Checks of controls are made at a
+    level that lets sound audits misbehave at most once in a thousand times.
 
     Parameters
     ----------
@@ -57,10 +61,12 @@ def judge_controls(check: Check, curves: LearningCurves, tolerances: Tolerances)
     tolerances
         Those of the audit.
     """
-    names = [name for name in check.among if _can_convict(name, curves, tolerances)]
+    names = [name for name in curves.judged(check.among) if _can_convict(name, curves, tolerances)]
+    known = PARAMETER_COUNT in curves.controls
+    count = [_look_at_parameter_count(curves.controls[PARAMETER_COUNT], names)] if known else []
     found = (
         _look_at_test_error(_statuses(TEST_ERROR, curves, names, tolerances)),
-        _look_at_parameter_count(curves.controls[PARAMETER_COUNT], names),
+        *count,
         _look_at_noise(_statuses(NOISE, curves, names, tolerances)),
     )
     misbehaving = [control for control in found if control.misbehaves]
@@ -90,7 +96,7 @@ def _statuses(
         each: replace(curves.controls[name][each].first_seeds(most), alpha=alpha)
         for each in recipes
     }
-    error = {each: replace(curves.error[each], mistaken=None).first_seeds(most) for each in recipes}
+    error = {each: curves.error[each].on_this_test_set().first_seeds(most) for each in recipes}
     judged = replace(curves, measure=control, error=error)
     trend = Check(TREND)
     statuses = {trend: judge_baseline_trend(trend, judged, tolerances).status}
@@ -125,8 +131,15 @@ def _evidence(name: str, expected: str, odd: Mapping[Check, str]) -> ControlEvid
 def _look_at_parameter_count(
     count: Mapping[str, LearningCurve], perturbations: Sequence[str]
 ) -> ControlEvidence:
-    slopes = {each: count[each].slopes for each in (BASELINE, *perturbations)}
-    moved = [each for each, own in slopes.items() if abs(own - slopes[BASELINE]).max() > ROUNDING]
+    moved = [each for each in perturbations if _moves(count[each], count[BASELINE])]
     expected = "of the same exponent under all recipes"
     found = f"of another one under {', '.join(moved)}" if moved else expected
     return ControlEvidence(PARAMETER_COUNT, expected, found, misbehaves=bool(moved))
+
+
+def _moves(count: LearningCurve, baseline: LearningCurve) -> bool:
+    """Return whether the slopes differ, seed by seed where these are the same."""
+    after, before = compared(count, baseline)
+    if after.seeds == before.seeds:
+        return bool(abs(after.slopes - before.slopes).max() > ROUNDING)
+    return bool(abs(np.subtract.outer(after.slopes, before.slopes)).max() > ROUNDING)

@@ -46,6 +46,9 @@ from pytest_fragility.durations import STATISTICS, spent_on
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 
+# of a perturbation without a learning curve
+INCOMPLETE = "incomplete"
+
 
 @spent_on(STATISTICS)
 def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
@@ -68,14 +71,19 @@ def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdi
     if BASELINE in curves.unfinished:
         reason = f"the baseline itself cannot be judged: {curves.unfinished[BASELINE]}"
         return Verdict(check, INCONCLUSIVE, reason, applies=check.kind != AGREEMENT)
+    for recipe in (BASELINE, check.perturbation):
+        if recipe in curves.incomplete:
+            reason = f"{recipe} cannot be judged: {curves.incomplete[recipe]}"
+            return Verdict(check, INCONCLUSIVE, reason, applies=check.kind != AGREEMENT)
     if check.kind == CONTROLS:
         return judge_controls(check, curves, tolerances)
     if check.kind == AGREEMENT:
         return report_agreement(check, curves, tolerances)
     if check.kind == ADMISSIBLE_COUNT:
         margin = tolerances.margin
-        statuses = {
-            name: judge_admissibility(curves, name, margin=margin).status for name in check.among
+        statuses = dict.fromkeys(check.among, INCOMPLETE) | {
+            name: judge_admissibility(curves, name, margin=margin).status
+            for name in curves.judged(check.among)
         }
         return judge_admissible_count(check, statuses)
     if check.perturbation == BASELINE:

@@ -24,6 +24,7 @@ from pytest_fragility.curves.learning_curves import (
 from pytest_fragility.curves.own_noise import OwnNoise
 from pytest_fragility.curves.sensitivity import Sensitivity, pairwise_differences
 from pytest_fragility.curves.shape import Part, bent_parts
+from pytest_fragility.curves.unpaired import UnpairedEstimate
 
 __all__ = [
     "CONTROLS",
@@ -45,6 +46,7 @@ __all__ = [
     "PairedCurves",
     "Part",
     "Sensitivity",
+    "UnpairedEstimate",
     "bent_parts",
     "half_width",
     "most_seeds",

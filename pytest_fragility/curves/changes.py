@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_fragility.curves.estimate import Estimate
+from pytest_fragility.curves.pairing import compared
+from pytest_fragility.curves.unpaired import UnpairedEstimate
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from pytest_fragility.curves.learning_curve import LearningCurve
     from pytest_fragility.curves.shape import Part
+
+    Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Change:
-    """A paired change of slopes, or of levels in decades.
+    """A change of slopes, or of levels in decades: paired over seeds, or unpaired.
 
     Parameters
     ----------
@@ -23,7 +30,7 @@ class Change:
     error
         By how much test error moved.
     beyond
-        The difference of the two, taken seed by seed.
+        The difference of the two, taken seed by seed; the measure and test error have the same.
     """
 
     own: Estimate
@@ -38,6 +45,8 @@ class Change:
 @dataclass(frozen=True, eq=False)
 class PairedCurves:
     """The curves of a measure and of test error, before and after a perturbation.
+
+    The two sides may have other seeds; see `pytest_fragility.curves.pairing`.
 
     Parameters
     ----------
@@ -57,9 +66,15 @@ class PairedCurves:
         """By how much the slopes moved."""
         own = self.after.slope_change(self.before)
         error = self.error_after.slope_change(self.error_before)
-        moved = self.after.slopes - self.before.slopes
-        error_moved = self.error_after.slopes - self.error_before.slopes
-        beyond = Estimate.from_samples(moved - error_moved, own.alpha, error.shared)
+        after, before = compared(self.after, self.before)
+        error_after, error_before = compared(self.error_after, self.error_before)
+        beyond = _beyond(
+            (after.slopes, before.slopes),
+            (error_after.slopes, error_before.slopes),
+            alpha=own.alpha,
+            shared=error.shared,
+            is_paired=after.seeds == before.seeds,
+        )
         return Change(own, error, beyond)
 
     @property
@@ -67,9 +82,15 @@ class PairedCurves:
         """By how much the levels moved, in decades."""
         own = self.after.level_change(self.before)
         error = self.error_after.level_change(self.error_before)
-        moved = self.after.levels - self.before.levels
-        error_moved = self.error_after.levels - self.error_before.levels
-        beyond = Estimate.from_samples(moved - error_moved, own.alpha, error.shared)
+        after, before = compared(self.after, self.before)
+        error_after, error_before = compared(self.error_after, self.error_before)
+        beyond = _beyond(
+            (after.levels, before.levels),
+            (error_after.levels, error_before.levels),
+            alpha=own.alpha,
+            shared=error.shared,
+            is_paired=after.seeds == before.seeds,
+        )
         return Change(own, error, beyond)
 
     def part(self, part: Part) -> PairedCurves:
@@ -80,3 +101,21 @@ class PairedCurves:
                 for curve in (self.before, self.after, self.error_before, self.error_after)
             )
         )
+
+
+def _beyond(
+    own: tuple[Floats, Floats],
+    of_error: tuple[Floats, Floats],
+    *,
+    alpha: float,
+    shared: float,
+    is_paired: bool,
+) -> Estimate:
+    """Return by how much a measure moved beyond what test error moved."""
+    (after, before), (error_after, error_before) = own, of_error
+    if is_paired:
+        moved, error_moved = after - before, error_after - error_before
+        return Estimate.from_samples(moved - error_moved, alpha, shared)
+    return UnpairedEstimate.from_two_samples(
+        after - error_after, before - error_before, alpha, shared
+    )

@@ -52,6 +52,7 @@ def _join(curves: Sequence[LearningCurve]) -> LearningCurve:
         curves[0],
         values=np.concatenate([curve.values for curve in curves], axis=1),
         mistaken=np.concatenate(masks, axis=1) if masks else None,
+        seeds=tuple(seed for curve in curves for seed in curve.seeds),
     )
 
 

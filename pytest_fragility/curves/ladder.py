@@ -33,12 +33,15 @@ class LadderCurves:
         Test error's curves by task name.
     unfinished
         By task name: in words, what kept runs from their stopping target.
+    left_out
+        Sentences on what is missing, or known too little of.
     """
 
     name: str
     measure: Mapping[str, LearningCurve]
     error: dict[str, LearningCurve]
     unfinished: dict[str, str]
+    left_out: tuple[str, ...] = ()
 
     @property
     def alpha(self) -> float:

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_fragility.curves.estimate import Estimate
-from pytest_fragility.curves.finite_test_set import influences, shared_variance, unseen_variance
+from pytest_fragility.curves.finite_test_set import (
+    binomial_deviation,
+    influences,
+    shared_variance,
+    unseen_variance,
+)
 from pytest_fragility.curves.fits import FITS, LEAST_SQUARES, slope_weights
+from pytest_fragility.curves.pairing import compared, difference
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -43,7 +49,15 @@ class LearningCurve:
         How lines are fitted: a name in `pytest_fragility.curves.fits.FITS`.
     mistaken
         Of test error: which test samples were mistaken, shape (sizes, seeds, test samples); from
-        these its intervals get the noise of a finite test set. None for what has no test set.
+        these its intervals get the noise of a finite test set. None for what has no test set, and
+        where that is not known.
+    seeds
+        Which seeds the values are of, shape (seeds,); empty where all curves that this one is
+        compared with have the same.
+    test_size
+        Of test error whose `mistaken` is not known: how many test samples it was counted on, from
+        which its intervals get a bound on the noise of a finite test set. Zero where that is not
+        known either: the intervals then hold for this test set alone.
 
     Raises
     ------
@@ -59,6 +73,8 @@ class LearningCurve:
     scale: str = "log"
     fit: str = LEAST_SQUARES
     mistaken: npt.NDArray[np.bool_] | None = None
+    seeds: tuple[int, ...] = ()
+    test_size: int = 0
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2:
@@ -118,14 +134,18 @@ class LearningCurve:
         return 10**self.level.mean if self.scale == "log" else self.level.mean
 
     def slope_change(self, baseline: LearningCurve) -> Estimate:
-        """Return by how much the slope differs from the baseline's: paired over seeds."""
-        shared = self._shared(self._slope_weights, baseline)
-        return Estimate.from_samples(self.slopes - baseline.slopes, self.alpha, shared)
+        """Return by how much the slope differs from the baseline's: paired where seeds allow it."""
+        after, before = compared(self, baseline)
+        shared = after._shared(self._slope_weights, before)
+        is_paired = after.seeds == before.seeds
+        return difference(after.slopes, before.slopes, self.alpha, shared, is_paired=is_paired)
 
     def level_change(self, baseline: LearningCurve) -> Estimate:
-        """Return by how much the level differs from the baseline's, in decades: paired."""
-        shared = self._shared(self._level_weights, baseline)
-        return Estimate.from_samples(self.levels - baseline.levels, self.alpha, shared)
+        """Return by how much the level differs from the baseline's, in decades, likewise."""
+        after, before = compared(self, baseline)
+        shared = after._shared(self._level_weights, before)
+        is_paired = after.seeds == before.seeds
+        return difference(after.levels, before.levels, self.alpha, shared, is_paired=is_paired)
 
     def part(self, first: int, last: int) -> LearningCurve:
         """Return the curve from one place among the sizes to another, both included."""
@@ -138,7 +158,20 @@ class LearningCurve:
     def first_seeds(self, number: int) -> LearningCurve:
         """Return the curve over the first seeds alone; itself where it has no more of them."""
         mistaken = None if self.mistaken is None else self.mistaken[:, :number]
-        return replace(self, values=self.values[:, :number], mistaken=mistaken)
+        values, seeds = self.values[:, :number], self.seeds[:number]
+        return replace(self, values=values, mistaken=mistaken, seeds=seeds)
+
+    def over_seeds(self, seeds: tuple[int, ...]) -> LearningCurve:
+        """Return the curve over some of its seeds; itself over all of them."""
+        if seeds == self.seeds:
+            return self
+        places = [self.seeds.index(seed) for seed in seeds]
+        mistaken = None if self.mistaken is None else self.mistaken[:, places]
+        return replace(self, values=self.values[:, places], mistaken=mistaken, seeds=seeds)
+
+    def on_this_test_set(self) -> LearningCurve:
+        """Return the curve without the noise of a finite test set: what its networks did on it."""
+        return replace(self, mistaken=None, test_size=0)
 
     @property
     def _slope_weights(self) -> Floats:
@@ -155,8 +188,10 @@ class LearningCurve:
         """
         curves = [curve for curve in (self, baseline) if curve is not None]
         masks = [curve.mistaken for curve in curves if curve.mistaken is not None]
-        if not masks:
-            return 0.0
+        if len(masks) < len(curves):
+            sizes = [curve.test_size for curve in curves]
+            errors = [curve.values for curve in curves]
+            return binomial_deviation(errors, sizes, weights) if all(sizes) else 0.0
         influence = influences(masks[0], weights)
         if len(masks) > 1:
             influence = influence - influences(masks[1], weights)

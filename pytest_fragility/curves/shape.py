@@ -8,8 +8,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pytest_fragility.curves.estimate import Estimate
+from pytest_fragility.curves.pairing import compared, difference
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from pytest_fragility.curves.learning_curve import LearningCurve
 
 HALVES, THIRDS = 2, 3
@@ -52,7 +56,7 @@ def bent_parts(
     alpha
         For both looks together.
     baseline
-        Where given, the change from this curve is looked at: paired over seeds.
+        Where given, the change from this curve is looked at: paired where seeds allow it.
     """
     found = {}
     for number, fewest in FEWEST_SIZES.items():
@@ -69,11 +73,17 @@ def _difference_of_slopes(
     curve: LearningCurve, baseline: LearningCurve | None, cut: Sequence[Part], alpha: float
 ) -> Estimate:
     """Return by how much the middle part's slope, or the last of two, differs from the others'."""
-    slopes = [
-        curve.part(*part).slopes - (baseline.part(*part).slopes if baseline else 0.0)
-        for part in cut
-    ]
+    if baseline is None:
+        return Estimate.from_samples(_contrast(curve, cut), alpha)
+    after, before = compared(curve, baseline)
+    is_paired = after.seeds == before.seeds
+    return difference(_contrast(after, cut), _contrast(before, cut), alpha, is_paired=is_paired)
+
+
+def _contrast(curve: LearningCurve, cut: Sequence[Part]) -> npt.NDArray[np.float64]:
+    """Return by how much the slope over one part differs from the others', one per seed."""
+    slopes = [curve.part(*part).slopes for part in cut]
     if len(slopes) == HALVES:
-        return Estimate.from_samples(slopes[1] - slopes[0], alpha)
+        return slopes[1] - slopes[0]
     first, middle, last = slopes
-    return Estimate.from_samples(middle - (first + last) / 2, alpha)
+    return middle - (first + last) / 2

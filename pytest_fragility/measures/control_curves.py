@@ -35,15 +35,15 @@ def control_curves(
 
     def test_error(recipe: str) -> LearningCurve:
         # the same test set on both sides of every comparison: its noise cancels
-        return replace(error[recipe], name=TEST_ERROR, mistaken=None)
+        return replace(error[recipe].on_this_test_set(), name=TEST_ERROR)
 
     def of_runs(name: str, value: Callable[[TrainedRun], float]) -> Mapping[str, LearningCurve]:
         def curve(recipe: str) -> LearningCurve:
             values = [
-                [value(family.trained_run(recipe, n, seed)) for seed in family.seeds]
+                [value(family.trained_run(recipe, n, seed)) for seed in family.seeds_of(recipe)]
                 for n in family.sizes
             ]
-            return replace(error[recipe], name=name, values=np.array(values), mistaken=None)
+            return replace(error[recipe].on_this_test_set(), name=name, values=np.array(values))
 
         return OnDemand("recipe", list(error), curve)
 

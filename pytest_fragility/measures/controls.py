@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.measures.adapters import as_measure
@@ -95,7 +94,7 @@ def at_initialization(measure: Measure) -> Measure:
 
     @functools.wraps(of_network)
     def of_initial(network: TrainedNetwork) -> Any:
-        return of_network(replace(network, model=network.initial_model))
+        return of_network(network.with_models(network.initial_model, network.initial_model))
 
     of_initial.__name__ = of_initial.__qualname__ = name
     return control(of_initial)

@@ -88,6 +88,11 @@ class Asking:
     draw: int = 0
     timeout: float | None = None
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those of the recipe's networks."""
+        return self.family.seeds_of(self.recipe)
+
     def where(self, n: int, *seeds: int) -> str:
         """Return what messages begin with."""
         return f"measure {self.name} on {self.family.describe(self.recipe, n, *seeds)}"
@@ -102,7 +107,7 @@ def evaluate_size(asking: Asking, n: int, failures: Failures) -> list[float]:
         If it fails on many networks, or on all of a stack.
     """
     with (
-        spent_on(MEASURES, asking.name, len(asking.family.seeds)),
+        spent_on(MEASURES, asking.name, len(asking.seeds)),
         own_cores(),
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -114,11 +119,11 @@ def _evaluate_size(asking: Asking, n: int, failures: Failures) -> list[float]:
     if isinstance(asking.measure, StackMeasure):
         stack = asking.family.stack(asking.recipe, n)
         try:
-            return _evaluate_stack(asking, stack, asking.family.seeds)
+            return _evaluate_stack(asking, stack, asking.seeds)
         except MeasureError as error:
             return _find_failures(asking, n, failures, error)
     values = []
-    for seed in asking.family.seeds:
+    for seed in asking.seeds:
         values.append(math.nan)
         with failures.noting(n, seed):
             values[-1] = _evaluate_one(asking, n, seed)
@@ -134,19 +139,19 @@ def _find_failures(asking: Asking, n: int, failures: Failures, error: MeasureErr
         What it has failed with, if it is none of them, or all.
     """
     own: dict[int, MeasureError] = {}
-    for seed in asking.family.seeds:
+    for seed in asking.seeds:
         run = asking.family.trained_run(asking.recipe, n, seed)
         try:
             alone = NetworkStack.of_runs([run], asking.family.device, {})
             _evaluate_stack(asking, alone, (seed,))
         except MeasureError as failure:
             own[seed] = failure
-    if len(own) in (0, len(asking.family.seeds)):
+    if len(own) in (0, len(asking.seeds)):
         raise error
     for seed, of_network in own.items():
         with failures.noting(n, seed):
             raise of_network
-    return [math.nan] * len(asking.family.seeds)
+    return [math.nan] * len(asking.seeds)
 
 
 def _evaluate_stack(asking: Asking, stack: NetworkStack, seeds: Sequence[int]) -> list[float]:
@@ -182,7 +187,7 @@ def _versions(stack: NetworkStack) -> dict[str, int]:
     return {
         f"{part}, {name}": tensor._version
         for part in parts
-        for name, tensor in getattr(stack, part).items()
+        for name, tensor in vars(stack)[part].items()
     }
 
 
@@ -221,11 +226,12 @@ def _changed_part(network: TrainedNetwork, original: TrainedRun) -> str | None:
     """Return what of a network differs from what was trained, in words; None where nothing does."""
     for part in ("inputs", "labels"):
         # torch counts in-place changes, which spares a comparison with a copy of all samples
-        if getattr(network, part)._version:
+        if vars(network)[part]._version:
             return part
+    model, initial_model = network.models
     models = (
-        ("model", network.model, original.weights),
-        ("initial_model", network.initial_model, original.initial_weights),
+        ("model", model, original.weights),
+        ("initial_model", initial_model, original.initial_weights),
     )
     for name, model, weights in models:
         state = model.state_dict()

@@ -148,7 +148,7 @@ def _log_l1_norm_of_scores(stack: NetworkStack, last: str) -> tuple[torch.Tensor
 
 def _as_difference(stack: NetworkStack, last: str) -> NetworkStack:
     """Return the stack with each of its two outputs replaced by the second minus the first."""
-    from dataclasses import replace
+    from pytest_fragility.unknown_parts import replaced
 
     weights = dict(stack.weights)
     for kind in ("weight", "bias"):
@@ -157,4 +157,4 @@ def _as_difference(stack: NetworkStack, last: str) -> NetworkStack:
             logits = weights[key].double()
             difference = logits[:, 1:2] - logits[:, :1]
             weights[key] = difference.expand_as(logits).contiguous()
-    return replace(stack, weights=weights, _results={})
+    return replaced(stack, weights=weights, _results={})

@@ -70,7 +70,7 @@ def _search(
 
 def _folded(stack: NetworkStack) -> NetworkStack:
     """Return the stack with normalization folded, and so turned into the identity."""
-    from dataclasses import replace
+    from pytest_fragility.unknown_parts import replaced
 
     layers = weight_layers(stack)
     if all(layer.normalization is None for layer in layers):
@@ -100,7 +100,7 @@ def _folded(stack: NetworkStack) -> NetworkStack:
                 weights[key] = torch.full_like(weights[key], value)
         buffers[f"{name}.running_mean"] = torch.zeros_like(buffers[f"{name}.running_mean"])
         buffers[f"{name}.running_var"] = torch.ones_like(buffers[f"{name}.running_var"])
-    return replace(stack, weights=weights, buffers=buffers, _results={})
+    return replaced(stack, weights=weights, buffers=buffers, _results={})
 
 
 def _is_shared(stack: NetworkStack, layer: str, kind: str) -> bool:

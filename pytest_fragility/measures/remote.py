@@ -132,7 +132,7 @@ def begin(
         if isinstance(reply, Failure):
             reply.throw()
         if isinstance(reply, Answer):
-            with spent_on(MEASURES, name, len(family.seeds)):
+            with spent_on(MEASURES, name, len(family.seeds_of(recipe))):
                 return _values_of(reply, n, failures)
         # curves that are asked for when all else is done are nobody's loss
         if executors.open():
@@ -181,7 +181,7 @@ def _ask(
     questions = {}
     for asking in askings:
         for n in sizes:
-            trained = [family.trained_run(asking.recipe, n, seed) for seed in family.seeds]
+            trained = [family.trained_run(asking.recipe, n, seed) for seed in asking.seeds]
             runs = pack_runs([[each.run for each in trained]], with_test_data=is_oracle(measure))
             question = Question(
                 name=asking.name,

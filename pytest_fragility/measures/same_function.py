@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.symmetries.symmetry import get_symmetry, in_double
 from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.unknown_parts import replaced
 
 DRAWS = 16
 NETWORKS = 2
@@ -113,7 +113,7 @@ def _symmetry_values(
         sources.append(family.equivalents)
     for source in sources:
         recipe, n = _recipe_and_size(source)
-        seeds = source.seeds[:NETWORKS]
+        seeds = source.seeds_of(recipe)[:NETWORKS]
         if any(source.trained_run(recipe, n, seed).record.diverged for seed in seeds):
             return f"the training of a network diverged ({source.describe(recipe, n, *seeds)})"
         pairs = [
@@ -213,7 +213,7 @@ def _draws_numbers(value: Asker, network: TrainedNetwork) -> bool:
 
 def _versions(network: TrainedNetwork) -> list[int | bool]:
     """Return how often each tensor was changed in place, and which modules are in train mode."""
-    models = (network.model, network.initial_model)
+    models = network.models
     tensors = [each for model in models for each in model.state_dict(keep_vars=True).values()]
     modes = [module.training for model in models for module in model.modules()]
     return [*(each._version for each in (*tensors, network.inputs, network.labels)), *modes]
@@ -230,7 +230,7 @@ def _asker(measure: Measure, name: str, scale: str, timeout: float | None) -> As
         before = _versions(network)
         try:
             with spent_on(MEASURES, name, 1), torch.enable_grad(), time_limit(timeout):
-                found = called(replace(network, rng=rng))
+                found = called(replaced(network, rng=rng))
             number = as_number(found, where)
         except (MeasureError, UndefinedMeasureError):
             raise

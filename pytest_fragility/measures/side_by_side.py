@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from threading import Event
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from pytest_fragility.measures.cores import thread_libraries
 from pytest_fragility.measures.layers import relu_chain_of
 from pytest_fragility.network_stacks import NetworkStack, Samples, Tensors
 from pytest_fragility.training.perceptrons import as_perceptron
+from pytest_fragility.unknown_parts import replaced
 
 # with fewer samples, threads of one interpreter hold each other up
 FEWEST_SAMPLES = 128
@@ -124,14 +124,16 @@ def _part(stack: NetworkStack, places: slice, load_samples: Callable[[], Samples
     def pick(tensors: Tensors) -> Tensors:
         return {name: tensor[places] for name, tensor in tensors.items()}
 
-    return replace(
+    # also what is not known of networks trained elsewhere, and stays so
+    own = vars(stack)
+    return replaced(
         stack,
         weights=pick(stack.weights),
-        initial_weights=pick(stack.initial_weights),
+        initial_weights=pick(own["initial_weights"]),
         buffers=pick(stack.buffers),
-        initial_buffers=pick(stack.initial_buffers),
+        initial_buffers=pick(own["initial_buffers"]),
         seeds=stack.seeds[places],
-        train_losses=stack.train_losses[places],
+        train_losses=own["train_losses"][places],
         rng_seeds=stack.rng_seeds[places],
         sample_ids=stack.sample_ids[places],
         load_samples=load_samples,

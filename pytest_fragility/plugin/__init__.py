@@ -23,6 +23,7 @@ from pytest_fragility.plugin.options import (
     is_store_command,
     measures_to_audit,
     shows_durations,
+    table_to_audit,
 )
 from pytest_fragility.plugin.property_tests import given_strategies, lift_deadline
 from pytest_fragility.plugin.workers import (
@@ -77,11 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
     fragility_session(config)
     _register_reports(config)
     config.pluginmanager.register(InterruptionNote(config), "fragility-interruption")
-    for place in measures_to_audit(config):
-        try:
-            require_measure(place)
-        except SettingsError as error:
-            raise pytest.UsageError(f"fragility: {error}") from error
+    try:
+        for place in measures_to_audit(config):
+            require_measure(place, config)
+    except SettingsError as error:
+        raise pytest.UsageError(f"fragility: {error}") from error
 
 
 def _register_reports(config: pytest.Config) -> None:
@@ -148,6 +149,11 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     from pytest_fragility.quoting import one_line
 
     settings = fragility_session(config).settings
+    table = table_to_audit(config)
+    source = settings.given.source if settings.given else ""
+    if table or source:
+        source = f"values from {table.name}" if table else source
+        return f"fragility: {one_line(source)}, alpha {settings.alpha:g}, nothing is trained"
     return (
         f"fragility: profile {settings.profile}, {_seeds(settings)}, "
         f"device {settings.device}, alpha {settings.alpha:g}, "
@@ -169,7 +175,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from pytest_fragility.plugin.session import fragility_session
 
     try:
-        audit = fragility_session(metafunc.config).audit_of_mark(mark)
+        session = fragility_session(metafunc.config)
+        audit = session.audit_of_mark(mark, metafunc.definition.path.parent)
         reasons = audit.xfail_reasons
     except (SettingsError, TaskError, pytest.UsageError) as error:
         raise pytest.fail.Exception(f"@pytest.mark.fragility: {error}", pytrace=False) from None
@@ -193,7 +200,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Collect no files where the command line names measures and no files."""
-    names_measures = is_enabled(config) and config.getoption("fragility_measure")
+    named = config.getoption("fragility_measure") or config.getoption("fragility_table")
+    names_measures = is_enabled(config) and named
     names_files = config.args_source is pytest.Config.ArgsSource.ARGS
     return True if names_measures and not names_files else None
 
@@ -254,7 +262,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _refuse_options_without_effect(config: pytest.Config) -> None:
-    for option in ("measure", "save", "compare"):
+    for option in ("measure", "table", "manifest", "save", "compare"):
         if config.getoption(f"fragility_{option}"):
             raise pytest.UsageError(f"--fragility-{option} needs --fragility, which runs audits")
 
@@ -309,6 +317,9 @@ def trained_family(request: pytest.FixtureRequest) -> Family:
     from pytest_fragility.plugin.session import fragility_session
 
     session, item = fragility_session(request.config), request.node
+    given = session.audit_of(item).settings.given
+    if given:
+        return given.require_networks()
     if not session.knows(_key(item)):
         session.need(_key(item), session.audit_of(item), None)
     return session.family(_key(item)).with_recipes(session.audit_of(item).own_recipes)

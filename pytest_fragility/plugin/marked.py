@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.needs import Needs, needs_of
 from pytest_fragility.checks.planning import LOCATE, Check, match_expected_failures
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.measures.adapters import as_measure
-from pytest_fragility.measures.measure import measure_name
+from pytest_fragility.measures.naming import name_in_audit
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.quoting import shown
-from pytest_fragility.settings import AuditSettings, require_known_options, resolve_settings
+from pytest_fragility.settings import (
+    MANIFEST,
+    TABLE,
+    AuditSettings,
+    require_known_options,
+    resolve_settings,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -29,7 +35,8 @@ class MarkedAudit:
     Parameters
     ----------
     measure
-        A function of one `TrainedNetwork`; None where a hand-written test brings its own.
+        A function of one `TrainedNetwork`, or a table's column; None where a hand-written test
+        brings its own.
     name
         What reports call it.
     settings
@@ -38,7 +45,7 @@ class MarkedAudit:
         Patterns of check ids with the reason why they fail.
     """
 
-    measure: Callable[..., Any] | None
+    measure: Callable[..., Any] | str | None
     name: str | None
     settings: AuditSettings
     expected_failures: Mapping[str, str]
@@ -75,8 +82,19 @@ class MarkedAudit:
         return needs_of(self.checks[check_id])
 
 
-def read_marker(mark: pytest.Mark | None, *layers: Mapping[str, Any]) -> MarkedAudit:
-    """Return what a marker asks for; `layers` are the settings that it may override.
+def read_marker(
+    mark: pytest.Mark | None, *layers: Mapping[str, Any], folder: Path | None = None
+) -> MarkedAudit:
+    """Return what a marker asks for.
+
+    Parameters
+    ----------
+    mark
+        None asks for nothing of its own.
+    *layers
+        The settings that it may override.
+    folder
+        From which it names tables and manifests.
 
     Raises
     ------
@@ -90,6 +108,9 @@ def read_marker(mark: pytest.Mark | None, *layers: Mapping[str, Any]) -> MarkedA
             f"fragility takes one measure, got {len(args)}; mark one test per measure"
         )
     require_known_options(options, ALSO)
+    for source in (TABLE, MANIFEST):
+        if folder and isinstance(options.get(source), str):
+            options[source] = folder / options[source]
     if args and "measure" in options:
         raise SettingsError("fragility: the measure is given twice")
     measure = args[0] if args else options.pop("measure", None)
@@ -99,7 +120,7 @@ def read_marker(mark: pytest.Mark | None, *layers: Mapping[str, Any]) -> MarkedA
         isinstance(part, str) for item in expected.items() for part in item
     ):
         raise SettingsError(f"xfail={shown(expected)}: expected a dict from check ids to reasons")
+    settings = resolve_settings(options, *layers)
     if measure is not None:
-        name = measure_name(measure, name)
-        as_measure(measure)
-    return MarkedAudit(measure, name, resolve_settings(options, *layers), expected)
+        name = name_in_audit(measure, name, settings)
+    return MarkedAudit(measure, name, settings, expected)

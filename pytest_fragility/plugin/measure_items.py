@@ -12,6 +12,7 @@ from pytest_fragility.errors import AuditFailure, FragilityError, StoreError
 from pytest_fragility.places import load, require_module
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit
+from pytest_fragility.plugin.options import TABLE_KEY, table_to_audit
 from pytest_fragility.plugin.session import FragilitySession, fragility_session
 
 OPTION = "--fragility-measure"
@@ -29,9 +30,16 @@ def load_measure(place: str) -> Callable[..., Any]:
     return measure
 
 
-def require_measure(place: str) -> None:
-    """Raise a SettingsError where ``module:function`` names no module; nothing is imported."""
-    require_module(place, OPTION)
+def require_measure(place: str, config: pytest.Config) -> None:
+    """Raise a SettingsError where ``module:function`` names no module; nothing is imported.
+
+    With a table, where it has no column of this name.
+    """
+    table = table_to_audit(config)
+    if table:
+        fragility_session(config).audit_of_column(place, table)
+    else:
+        require_module(place, OPTION)
 
 
 class MeasureCollector(pytest.Collector):
@@ -41,15 +49,25 @@ class MeasureCollector(pytest.Collector):
 
     def collect(self) -> Iterable[pytest.Item]:
         """Yield one item per check."""
-        session = fragility_session(self.config)
-        checks = session.audit_of_measure(load_later(self.place), self.place).checks
+        checks = planned_audit(self.config, self.place).checks
+        table = self.config.getoption(TABLE_KEY)
         for check_id in checks:
-            name = f"{self.place.partition(':')[2]}[{check_id}]"
-            item: MeasureItem = MeasureItem.from_parent(self, name=name)
+            function = self.place if table else self.place.partition(":")[2]
+            item: MeasureItem = MeasureItem.from_parent(self, name=f"{function}[{check_id}]")
             item.check_id = check_id
-            item.rerun_arguments = _rerun_arguments(self.place, check_id, list(checks))
+            of_table = [f"--fragility-table={table}"] if table else []
+            arguments = _rerun_arguments(self.place, check_id, list(checks))
+            item.rerun_arguments = [*of_table, *arguments]
             item.add_marker(MARKER)
             yield item
+
+
+def planned_audit(config: pytest.Config, place: str) -> MarkedAudit:
+    """Return the audit of a measure that the command line names; it is not imported yet."""
+    session, table = fragility_session(config), table_to_audit(config)
+    if table:
+        return session.audit_of_column(place, table)
+    return session.audit_of_measure(load_later(place), place)
 
 
 def load_later(place: str) -> Callable[..., Any]:
@@ -82,10 +100,13 @@ class MeasureItem(pytest.Item):
     @property
     def key(self) -> str:
         """What the session calls the audit."""
-        return f"measure {self.place}"
+        table = table_to_audit(self.config)
+        return f"{self.place} in {table.name}" if table else f"measure {self.place}"
 
     def audit(self) -> MarkedAudit:
         """Return the audit, with the measure imported."""
+        if table_to_audit(self.config):
+            return planned_audit(self.config, self.place)
         measure = load_measure(self.place)
         return fragility_session(self.config).audit_of_measure(
             measure, getattr(measure, "__name__", self.place.partition(":")[2])
@@ -111,8 +132,9 @@ class MeasureItem(pytest.Item):
 def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator[pytest.Item]:
     """Yield the items of every measure that the command line names."""
     for place in places:
+        table = table_to_audit(session.config)
         collector: MeasureCollector = MeasureCollector.from_parent(
-            session, name=place, nodeid=place
+            session, name=place, nodeid=table.name if table else place
         )
         collector.place = place
         for item in collector.collect():
@@ -122,5 +144,5 @@ def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator
 
 def note_need(item: MeasureItem, session: FragilitySession) -> None:
     """Tell the session what it must train for an item; the measure is not imported yet."""
-    audit = session.audit_of_measure(load_later(item.place), item.place)
+    audit = planned_audit(item.config, item.place)
     session.need(item.key, audit, item.check_id, item.audit)

@@ -123,6 +123,14 @@ OPTIONS = (
         "checkpoints",
     ),
     Option(
+        "manifest",
+        "string",
+        "FILE",
+        "audit networks that were trained elsewhere: a list of their checkpoints, CSV or JSON. "
+        "Default: none, networks are trained",
+        "manifest",
+    ),
+    Option(
         "fit",
         "string",
         "NAME",
@@ -147,6 +155,7 @@ OPTIONS = (
     ),
 )
 MEASURE_KEY = "fragility_measure"
+TABLE_KEY = "fragility_table"
 LOCATE_KEY = "fragility_locate"
 DURATIONS_KEY = "fragility_durations"
 STORE_KEY = "fragility_store"
@@ -190,6 +199,14 @@ def add_options(parser: pytest.Parser) -> None:
         help=measure,
     )
     parser.addini(MEASURE_KEY, measure, type="args", default=[])
+    group.addoption(
+        "--fragility-table",
+        default=None,
+        dest=TABLE_KEY,
+        metavar="FILE",
+        help="audit values that were measured elsewhere, with no test file: a table, CSV or JSON; "
+        "all of its measures, or those that --fragility-measure names",
+    )
     group.addoption(
         "--fragility-store",
         choices=["list", "prune", "verify"],
@@ -266,8 +283,22 @@ def is_init_command(config: pytest.Config) -> bool:
 
 
 def measures_to_audit(config: pytest.Config) -> list[str]:
-    """Return ``module:function`` of every measure named outside of test files."""
-    return list(config.getoption(MEASURE_KEY) or config.getini(MEASURE_KEY))
+    """Return ``module:function`` of every measure named outside of test files.
+
+    With a table, the names of its columns: all of them where none is named on the command line.
+    """
+    table = table_to_audit(config)
+    if table is None:
+        return list(config.getoption(MEASURE_KEY) or config.getini(MEASURE_KEY))
+    from pytest_fragility.elsewhere.given import known_table
+
+    return list(config.getoption(MEASURE_KEY) or known_table(table).measures)
+
+
+def table_to_audit(config: pytest.Config) -> Path | None:
+    """Return the table that the command line names, relative to the current folder."""
+    named = config.getoption(TABLE_KEY)
+    return None if named is None else config.invocation_params.dir / named
 
 
 def dask_address(config: pytest.Config) -> str | None:
@@ -277,7 +308,8 @@ def dask_address(config: pytest.Config) -> str | None:
 
 def command_line_settings(config: pytest.Config) -> dict[str, Any]:
     """Return what the command line says; None where it is silent."""
-    settings = _settings(config, {o.key: config.getoption(o.key) for o in OPTIONS})
+    given = {option.key: config.getoption(option.key) for option in OPTIONS}
+    settings = _settings(config, given, config.invocation_params.dir)
     return {**settings, "locate": config.getoption(LOCATE_KEY)}
 
 
@@ -289,7 +321,8 @@ def ini_settings(config: pytest.Config) -> dict[str, Any]:
     SettingsError
         If a value is not of its option's type.
     """
-    settings = _settings(config, {option.key: _read_ini(config, option) for option in OPTIONS})
+    given = {option.key: _read_ini(config, option) for option in OPTIONS}
+    settings = _settings(config, given, config.rootpath)
     return {**settings, "locate": config.getini(LOCATE_KEY)}
 
 
@@ -303,7 +336,7 @@ def _read_ini(config: pytest.Config, option: Option) -> Any:
         raise SettingsError(f"{option.key}: {error}") from error
 
 
-def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
+def _settings(config: pytest.Config, values: dict[str, Any], folder: Path) -> dict[str, Any]:
     settings = {option.setting: values[option.key] for option in OPTIONS}
     for listed in ("perturbations", "checkpoints"):
         if settings[listed] is not None:
@@ -311,6 +344,8 @@ def _settings(config: pytest.Config, values: dict[str, Any]) -> dict[str, Any]:
             settings[listed] = [name.strip() for name in names if name.strip()]
     if settings["seeds"] is not None and _NUMBER.fullmatch(settings["seeds"].strip()):
         settings["seeds"] = int(settings["seeds"])
+    if settings["manifest"]:
+        settings["manifest"] = folder / settings["manifest"]
     if settings["cache_dir"] is None:
         del settings["cache_dir"]
     elif settings["cache_dir"]:

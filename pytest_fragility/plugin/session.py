@@ -31,16 +31,18 @@ from pytest_fragility.plugin.options import (
     dask_address,
     given_flags,
     ini_settings,
+    table_to_audit,
 )
 from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.plugin.tested_check import TestedCheck
 from pytest_fragility.plugin.workers import is_worker
-from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
+from pytest_fragility.settings import DEFAULT_FOLDER, TABLE, AuditSettings, resolve_settings
 
 if TYPE_CHECKING:
     from pytest_fragility.asserts import FragilityAsserts
     from pytest_fragility.baselines import Baseline
     from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.elsewhere.given import Given
     from pytest_fragility.executors import Executors
     from pytest_fragility.families import Family, FamilyPlan, Progress
     from pytest_fragility.growing_families import FamilySource
@@ -100,21 +102,44 @@ class FragilitySession:
         self._running: pytest.Item | None = None
         self.training: tuple[int, int] | None = None
         require_dask_for(config)
+        self._require_table(table_to_audit(config))
 
-    def audit_of_mark(self, mark: pytest.Mark | None) -> MarkedAudit:
-        """Return what a marker asks for, read once."""
+    def _require_table(self, table: Path | None) -> None:
+        """Raise a TableError where the command line names a table that cannot be used."""
+        if table:
+            from pytest_fragility.elsewhere.given import known_table
+
+            known_table(table)
+
+    def audit_of_mark(self, mark: pytest.Mark | None, folder: Path) -> MarkedAudit:
+        """Return what a marker asks for, read once; the folder is that of its file."""
         if id(mark) not in self._audits:
-            self._audits[id(mark)] = self._below_rootdir(read_marker(mark, *self._layers))
+            audit = read_marker(mark, *self._layers, folder=folder)
+            self._audits[id(mark)] = self._below_rootdir(audit)
             self._marks.append(mark)
         return self._audits[id(mark)]
 
     def audit_of(self, item: pytest.Item) -> MarkedAudit:
         """Return what a test's marker asks for."""
-        return self.audit_of_mark(item.get_closest_marker(MARKER))
+        return self.audit_of_mark(item.get_closest_marker(MARKER), item.path.parent)
 
     def audit_of_measure(self, measure: Callable[..., Any], name: str) -> MarkedAudit:
         """Return the audit of a measure that the command line names."""
-        return MarkedAudit(measure, name, resolve_settings(*self._layers), {})
+        return MarkedAudit(measure, name, self.settings, {})
+
+    def audit_of_column(self, column: str, table: Path) -> MarkedAudit:
+        """Return the audit of a measure in a table that the command line names.
+
+        Raises
+        ------
+        TableError
+            If the table cannot be used, or has no such column.
+        """
+        # on the command line, an option that says what to train contradicts the table
+        first, *others = self._layers
+        settings = resolve_settings({**first, TABLE: table}, *others)
+        assert settings.given
+        return MarkedAudit(column, settings.given.name_of(column, None), settings, {})
 
     def need(
         self,
@@ -139,6 +164,8 @@ class FragilitySession:
         if check_id is not None and audit.stages(check_id):
             staged = self._staged.setdefault(key, _Staged(load or (lambda: audit)))
             staged.check_ids.add(check_id)
+            return
+        if audit.settings.given:
             return
         needs = audit.needs_of(check_id)
         _, known = self._needed.get(key, (audit, needs))
@@ -177,6 +204,10 @@ class FragilitySession:
                 raise SettingsError(
                     "the check fixture needs a measure: @pytest.mark.fragility(measure)"
                 )
+            if audit.settings.given:
+                self._curves[key] = _curves_of_given(audit, audit.settings.given)
+                return self._curves[key]
+            assert not isinstance(audit.measure, str)
             self._curves[key] = learning_curves(
                 audit.measure,
                 self.family(key),
@@ -310,7 +341,7 @@ class FragilitySession:
         from pytest_fragility.searching import Search
 
         if key not in self._searches:
-            assert audit.measure is not None
+            assert audit.measure is not None and not isinstance(audit.measure, str)
             family = self.families.family_of(audit.settings)
             self._searches[key] = Search(audit.measure, family, name=audit.name)
         return self._searches[key]
@@ -345,7 +376,7 @@ class FragilitySession:
         for place in self._places(loaded.values()):
             audits = {}
             for key, audit in loaded.items():
-                if _place(audit) == place and audit.measure is not None:
+                if _place(audit) == place and callable(audit.measure):
                     chosen = self._staged[key].check_ids
                     checks = [check for name, check in audit.checks.items() if name in chosen]
                     audits[key] = StagedAudit(
@@ -410,6 +441,18 @@ class FragilitySession:
     def _rerun_command(self, item: pytest.Item) -> str:
         rerun: Sequence[str] = getattr(item, "rerun_arguments", [self._nodeid_from_here(item)])
         return shlex.join(["pytest", "--fragility", *given_flags(self._config), *rerun])
+
+
+def _curves_of_given(audit: MarkedAudit, given: Given) -> LearningCurves:
+    settings = audit.settings
+    return given.curves(
+        audit.measure,
+        name=audit.name,
+        alpha=settings.alpha,
+        scale=settings.scale,
+        fit=settings.fit,
+        timeout=settings.measure_timeout,
+    )
 
 
 def _place(audit: MarkedAudit) -> tuple[str, Path | None]:

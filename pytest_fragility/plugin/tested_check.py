@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.options import report_folder
 from pytest_fragility.report.curves import Curve, curves_of_check
@@ -87,7 +88,7 @@ class TestedCheck:
         from pytest_fragility.baselines import Expectation
         from pytest_fragility.report.messages import recipe_change
 
-        recipe = audit.settings.recipes([check.perturbation])[check.perturbation]
+        recipes = audit.settings.descriptions
         return Expectation.of(
             name,
             baseline,
@@ -95,7 +96,7 @@ class TestedCheck:
             case=self._test["case"],
             check=check,
             settings=self._settings,
-            change=recipe_change(str(audit.settings.recipe), str(recipe)),
+            change=recipe_change(recipes[BASELINE], recipes[check.perturbation]),
         )
 
     def on_verdict(self, curves: LearningCurves, verdict: Verdict) -> None:

@@ -78,6 +78,6 @@ def _plain(
         "recipe": recipe,
         "description": curves.recipes[recipe],
         "sizes": list(curve.sizes),
-        "seeds": list(curves.seeds),
+        "seeds": list(curve.seeds or curves.seeds),
         "values": curve.values.tolist(),
     }

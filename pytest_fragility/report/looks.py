@@ -30,7 +30,9 @@ def total_alpha(record: Record) -> float:
 
 
 def seeds_option(record: Record, needed: int) -> str:
-    """Return the option that asks for so many seeds."""
+    """Return the option that asks for so many seeds, or where they would have to be added."""
+    if record.get("source"):
+        return f"more of them in the {record['source']}"
     return f"--fragility-seeds={'auto-' if record['looks'] else ''}{needed}"
 
 

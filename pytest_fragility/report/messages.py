@@ -24,6 +24,7 @@ from pytest_fragility.report.numbers import interval, level, power
 from pytest_fragility.report.own_noise import own_noise_advice
 from pytest_fragility.report.power_law import part_lines
 from pytest_fragility.report.records import Record
+from pytest_fragility.report.sources import values_from
 
 WIDTH = 78
 
@@ -47,6 +48,7 @@ def failure_message(record: Record, rerun: str | None = None) -> str:
         _numbers(record),
         _test_error(record),
         _wrapped(certainty(record)),
+        [line for note in record.get("notes", []) for line in _wrapped(note)],
         _wrapped(own_noise_advice(record)),
         [f"Rerun: {rerun}"] if rerun else [],
     ]
@@ -170,9 +172,10 @@ def certainty(record: Record) -> str:
         if record["kind"] in COMPLEXITY_KINDS
         else f"task {record['task']}"
     )
+    unpaired = ", unpaired (Welch's t)" if record.get("unpaired") else ""
     basis = (
         f"{len(record['seeds'])} seeds, n = {record['sizes'][0]}..{record['sizes'][-1]}, "
-        f"{place}, {level_of(record, ' over seeds')}"
+        f"{place}, {level_of(record, ' over seeds')}{unpaired}{values_from(record)}"
     )
     if record["kind"] == CONTROLS:
         return f"{basis}. {ADVICE}"

@@ -63,6 +63,8 @@ def _more_seeds(records: Sequence[Record]) -> str:
     needs = [r["seeds_needed"] for r in inconclusive if _would_take_more(r)]
     if not needs:
         return ""
+    if records[0].get("source"):
+        return f"next: {max(needs)} seeds, with {seeds_option(records[0], max(needs))}"[:WIDTH]
     flag = seeds_option(records[0], max(needs))
     test = _test(records[0])
     if test and not test["marks_seeds"]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.checks.planning import PERTURBED_KINDS, SPREAD, STOPPING
+from pytest_fragility.checks.planning import (
+    COMPLEXITY_KINDS,
+    INVARIANCE_KINDS,
+    PERTURBED_KINDS,
+    SPREAD,
+    STOPPING,
+)
 from pytest_fragility.checks.verdicts import Evidence, StoppingEvidence
 from pytest_fragility.durations import REPORT, spent_on
 from pytest_fragility.perturbations import BASELINE
@@ -32,6 +38,7 @@ CONTEXT = (
     "device",
     "ladder",
     "constant_over_recipes",
+    "source",
 )
 
 Record = dict[str, Any]
@@ -54,6 +61,7 @@ def audit_context(curves: LearningCurves) -> Record:
         "device": curves.device,
         "ladder": curves.ladder.name if curves.ladder else None,
         "constant_over_recipes": curves.constant,
+        "source": curves.source,
     }
 
 
@@ -88,9 +96,33 @@ def check_record(curves: LearningCurves, verdict: Verdict) -> Record:
         "own_noise": _own_noise(curves, verdict),
         "error_levels": {
             name: float(curves.error[name].middle)
-            for name in dict.fromkeys((BASELINE, perturbation))
+            for name in curves.judged(list(dict.fromkeys((BASELINE, perturbation))))
         },
+        "unpaired": _is_unpaired(curves, verdict),
+        "notes": notes_of(curves, verdict.check),
     }
+
+
+def notes_of(curves: LearningCurves, check: Check) -> list[str]:
+    """Return sentences on which networks a check rests, where some of the plan are missing.
+
+    Empty where all networks were trained here.
+    """
+    if check.kind in COMPLEXITY_KINDS:
+        return list(curves.ladder.left_out) if curves.ladder else []
+    if check.kind in INVARIANCE_KINDS:
+        return []
+    names = list(dict.fromkeys((BASELINE, check.perturbation, *check.among)))
+    told = [note for name in names for note in curves.left_out.get(name, ())]
+    told += [f"{name}: {curves.incomplete[name]}" for name in names if name in curves.incomplete]
+    return list(dict.fromkeys(told))
+
+
+def _is_unpaired(curves: LearningCurves, verdict: Verdict) -> bool:
+    """Return whether a verdict compares other seeds on either side."""
+    perturbation, evidence = verdict.check.perturbation, verdict.evidence
+    has_change = isinstance(evidence, Evidence | StoppingEvidence) and perturbation != BASELINE
+    return has_change and not curves.is_paired(perturbation)
 
 
 def _own_noise(curves: LearningCurves, verdict: Verdict) -> Record | None:

@@ -33,6 +33,7 @@ from pytest_fragility.report.numbers import interval, law_of
 from pytest_fragility.report.own_noise import own_noise_note
 from pytest_fragility.report.power_law import EXPLANATION, bent_mark, is_bent
 from pytest_fragility.report.records import Record
+from pytest_fragility.report.sources import source_of
 
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
 WIDTH = 79
@@ -85,7 +86,7 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
         *_wrapped(f"{first['measure']} on {first['task']}: {verdict}", indent=""),
         *_wrapped(
             f"{law_of(first)}; n = {sizes[0]}..{sizes[-1]}, {seeds_of(records)}, "
-            f"{level_of(first)}, {first['device']}"
+            f"{level_of(first)}, {source_of(first)}"
         ),
         *([f"  value: {first['form']}"] if first["form"] else []),
         *_wrapped(f"baseline: {first['baseline']}"),
@@ -196,6 +197,8 @@ def notes(records: Sequence[Record], errors: int = 0) -> list[str]:
         r["perturbation"]: r["reason"] for r in records if r["admissibility"] == INADMISSIBLE
     }
     texts += list(inadmissible.values())
+    texts += unpaired_notes(records)
+    texts += [note for record in records for note in record.get("notes", [])]
     texts += _not_applicable(records)
     texts += [
         r["reason"] for r in records if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
@@ -222,6 +225,14 @@ def notes(records: Sequence[Record], errors: int = 0) -> list[str]:
         texts.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
     texts += [controls_note(r) for r in records if r["kind"] == CONTROLS and r["verdict"] == KEPT]
     return list(dict.fromkeys(texts))
+
+
+def unpaired_notes(records: Sequence[Record]) -> list[str]:
+    """Say which recipes are compared with the baseline without pairs of seeds."""
+    names = dict.fromkeys(r["perturbation"] for r in records if r.get("unpaired"))
+    if not names:
+        return []
+    return [f"unpaired, with Welch's t: {', '.join(names)} (too few seeds of the baseline's)"]
 
 
 def _not_applicable(records: Sequence[Record]) -> list[str]:

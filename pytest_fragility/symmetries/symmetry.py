@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -57,13 +57,14 @@ class Symmetry(PrintsItsRepr):
         TrainingError
             If the changed network's probabilities differ by more than rounding.
         """
-        models = copy.deepcopy(network.model), copy.deepcopy(network.initial_model)
+        model, initial_model = network.models
+        models = copy.deepcopy(model), copy.deepcopy(initial_model)
         generator = torch.Generator().manual_seed(
             derive_seed("symmetry", self.name, network.n, network.seed)
         )
         if not self.change(models, generator):
             return None
-        changed = replace(network, model=models[0], initial_model=models[1])
+        changed = network.with_models(*models)
         _require_same_function(network, changed, self.name)
         return changed
 

@@ -1,0 +1,36 @@
+"""What an audit calls a measure: a function, or a column of a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.measures.adapters import as_measure
+from pytest_fragility.measures.measure import measure_name
+
+if TYPE_CHECKING:
+    from pytest_fragility.settings import AuditSettings
+
+
+def name_in_audit(measure: Any, name: str | None, settings: AuditSettings) -> str:
+    """Return what reports call a measure, or a table's column.
+
+    Parameters
+    ----------
+    measure
+        A function; the name of a column where the settings name a table.
+    name
+        The given name; None where there is none.
+    settings
+        Of the audit.
+
+    Raises
+    ------
+    SettingsError
+        If it is no measure, or the table has no such column.
+    """
+    given = settings.given
+    if given and given.is_table:
+        return given.name_of(measure, name)
+    chosen = measure_name(measure, name)
+    as_measure(measure)
+    return chosen

@@ -1,0 +1,1 @@
+"""Networks that were trained elsewhere, and values that were measured elsewhere."""
