@@ -28,7 +28,15 @@ from pytest_fragility.elsewhere.counted_errors import (
     require_one_test_set,
 )
 from pytest_fragility.elsewhere.rows import Problems, Row, Rows, read_rows
-from pytest_fragility.elsewhere.tables import DIVERGED, REACHED, RECIPE, SEED, TASK, N
+from pytest_fragility.elsewhere.tables import (
+    DIVERGED,
+    NOT_READ,
+    REACHED,
+    RECIPE,
+    SEED,
+    TASK,
+    N,
+)
 from pytest_fragility.errors import SettingsError, TableError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.places import load
@@ -171,8 +179,8 @@ class _Reader:
             row.where,
             cells.read(TASK, text, Path(self._rows.name).stem),
             BASELINE if name == self._baseline else name,
-            cells.need(N, whole(1), 1),
-            cells.need(SEED, whole(0), 0),
+            cells.need(N, whole(1), NOT_READ),
+            cells.need(SEED, whole(0), NOT_READ),
             cells.need(CHECKPOINT, self._path, Path()),
             cells.read(INITIAL, self._path, None),
             cells.read(SAMPLES, self._path, None),
@@ -240,7 +248,7 @@ class _Reader:
         files: dict[Path, str] = {}
         for each in networks:
             place = (each.task, each.recipe_name, each.n, each.seed)
-            if place in places:
+            if place in places and NOT_READ not in (each.n, each.seed):
                 self.problems.add(
                     each.where,
                     f"task {each.task}, recipe {each.recipe_name}, n={each.n}, seed {each.seed} "

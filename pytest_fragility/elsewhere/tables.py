@@ -47,6 +47,9 @@ MEASURE_WORDS = ("train_error", "train_loss", "test_loss")
 # how alike two names are that are meant to be one: test_sise and test_size
 CLOSE = 0.8
 
+# in the place of a number that a row should have
+NOT_READ = -1
+
 Place = tuple[str, int, int]
 
 
@@ -143,8 +146,8 @@ def _network(
         row.where,
         cells.read(TASK, text, Path(rows.name).stem),
         BASELINE if recipe == baseline else recipe,
-        cells.need(N, whole(1), 1),
-        cells.need(SEED, whole(0), 0),
+        cells.need(N, whole(1), NOT_READ),
+        cells.need(SEED, whole(0), NOT_READ),
         read_error(cells, row.where, problems),
         values,
         cells.read(DESCRIPTION, text, ""),
@@ -161,7 +164,7 @@ def _require_once(networks: Sequence[MeasuredNetwork], problems: Problems) -> No
     first: dict[tuple[str, str, int, int], str] = {}
     for each in networks:
         place = (each.task, each.recipe, each.n, each.seed)
-        if place in first and each.recipe:
+        if place in first and each.recipe and NOT_READ not in (each.n, each.seed):
             problems.add(
                 each.where,
                 f"task {each.task}, recipe {each.recipe}, n={each.n}, seed {each.seed} stands in "

@@ -94,6 +94,16 @@ def test_tables(source: Any, message: str) -> None:
         audit("steady", table=source)
 
 
+@pytest.mark.parametrize("column", ["n", "seed"])
+def test_a_number_that_cannot_be_read_makes_no_row_another(column: str) -> None:
+    """What follows from an error is not told as one more."""
+    rows = [{**row, column: "x"} for row in table_rows()]
+    with pytest.raises(TableError) as raised:
+        audit("steady", table=rows)
+    assert len(str(raised.value).splitlines()) == 1
+    assert "keep one of them" not in str(raised.value)
+
+
 FILES: list[tuple[str, bytes, str]] = [
     ("empty", b"", "it has no rows; expected one for each network"),
     ("no text", b"\xff\xfe\x00", "it is no text in UTF-8"),

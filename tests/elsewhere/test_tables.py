@@ -81,6 +81,15 @@ def test_a_table_is_read_from_many_things(tmp_path: Path) -> None:
         assert by_check(audit("fragile", table=source)) == expected
 
 
+def test_a_data_frame_of_pandas_has_nothing_where_it_says_nan() -> None:
+    """Whole numbers that have become floats, too, as where one is missing."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    rows = table_rows()
+    rows[3]["fragile"] = None
+    frame = pandas.DataFrame(rows).astype({"n": float, "seed": float})
+    assert by_check(audit("fragile", table=frame)) == by_check(audit("fragile", table=rows))
+
+
 def test_a_family_of_values_is_audited(tmp_path: Path) -> None:
     """With another name for the baseline, and the parts of it that are asked for."""
     rows = [{**row, "recipe": row["recipe"].replace("baseline", "sgd")} for row in table_rows()]

@@ -34,11 +34,11 @@ COUNTED_CREWS = """
 import pytest_fragility.training.trainer as trainer
 
 class Counted(trainer.Crew):
-    def __init__(self, stacks, workers, device):
+    def __init__(self, stacks, workers, device, **options):
         if stacks:
             with open("processes.txt", "a") as log:
                 log.write(f"{workers + 1}\\n")
-        super().__init__(stacks, workers, device)
+        super().__init__(stacks, workers, device, **options)
 
 trainer.Crew = Counted
 """
