@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_fragility.report.records import Record
+from pytest_fragility.report.sources import file_of
 
 
 def seeds_of(records: Sequence[Record]) -> str:
@@ -32,7 +33,7 @@ def total_alpha(record: Record) -> float:
 def seeds_option(record: Record, needed: int) -> str:
     """Return the option that asks for so many seeds, or where they would have to be added."""
     if record.get("source"):
-        return f"more of them in the {record['source']}"
+        return f"more of them in {file_of(record)}"
     return f"--fragility-seeds={'auto-' if record['looks'] else ''}{needed}"
 
 

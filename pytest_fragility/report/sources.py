@@ -13,3 +13,8 @@ def source_of(record: Record) -> str:
 def values_from(record: Record) -> str:
     """Return the same behind a comma, for the end of a sentence; nothing without a source."""
     return f", {record['source']}" if record.get("source") else ""
+
+
+def file_of(record: Record) -> str:
+    """Return where that stands, such as ``values.csv``."""
+    return str(record["source"]).partition(" from ")[2]

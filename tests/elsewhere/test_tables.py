@@ -192,6 +192,20 @@ def test_other_seeds_are_compared_unpaired_which_is_said() -> None:
     assert result["agreement"].status == "inconclusive" and not result["agreement"].is_applicable
 
 
+def test_a_page_begins_no_sentence_with_another_name_than_the_recipe_has() -> None:
+    """Which is how one finds it in the table."""
+    from pytest_fragility.report.page.answers import answers_of
+
+    rows = table_rows(("baseline",)) + table_rows(("adam",), seeds=tuple(range(10, 15)))
+    result = audit("fragile", table=rows, **LENIENT)
+    records = result.records
+    context = {**result.to_dict(), "errors": []}
+    links = {record["check"]: "#" for record in records}
+    told = " ".join(answers_of(context, records, links).certainty)
+    assert "adam has seeds 10, 11" in told and "Adam has" not in told
+    assert "Unpaired, with Welch's t: adam" in told
+
+
 def test_too_few_seeds_are_no_verdict() -> None:
     """One seed has no interval, whoever has others."""
     rows = table_rows(("baseline",)) + table_rows(("adam",), seeds=(3,))

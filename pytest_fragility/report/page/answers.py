@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from pytest_fragility.checks.planning import (
@@ -191,13 +191,19 @@ def _furthest(records: Sequence[Record]) -> list[str]:
 def _certainty(audit: Document, records: Sequence[Record]) -> list[str]:
     sizes, first = audit["sizes"], records[0]
     chance = f"{100 * total_alpha(first):.4g} %"
+    names = {record["perturbation"] for record in records} | {BASELINE}
     return [
         f"{seeds_of(records)}, n = {sizes[0]}..{sizes[-1]}, {level_of(first, ' over seeds')}.",
         f"A measure that breaks a tolerance is certified with probability at most {chance}; each "
         f"check convicts wrongly with at most {chance}.",
         *([f"The measure {CONSTANT}."] if audit["constant_over_recipes"] else []),
-        *(f"{capitalized(note)}." for note in notes(records, len(audit["errors"]))),
+        *(f"{_sentence(note, names)}." for note in notes(records, len(audit["errors"]))),
     ]
+
+
+def _sentence(note: str, names: Set[str]) -> str:
+    """Return a note that begins a sentence; a recipe's name stays as it is."""
+    return note if note.split()[0].rstrip(":") in names else capitalized(note)
 
 
 def capitalized(text: str) -> str:
