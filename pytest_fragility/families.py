@@ -217,7 +217,8 @@ class Family:
         for this test set alone. ``parameters`` (how many a network has), ``description`` (a recipe
         in words), ``reached_target``, ``diverged`` (whether a training did) and ``unfinished`` (in
         words, what is wrong with one) may be there too. A column whose name begins with ``_`` is a
-        comment.
+        comment. Recipes that are called as changes of the stopping rule alone, such as ``past-x2``,
+        serve the check of stopping; ``stop-accuracy`` is a perturbation, too.
 
         Parameters
         ----------

@@ -373,15 +373,14 @@ def _settings_of_given(
     if named is not None:
         _kinds(named, common["scale"], _ANY_LADDER)
         named = (named,) if isinstance(named, str) else tuple(named)
-    names = [name for name in given.recipes if name != BASELINE]
     return AuditSettings(
         task=given.task,
         recipe=chosen["recipe"],
         sizes=given.sizes,
         seeds=given.seeds,
         looks=(),
-        perturbations=dict.fromkeys(names, _MADE_ELSEWHERE),
-        checkpoints={},
+        perturbations=dict.fromkeys(given.perturbations, _MADE_ELSEWHERE),
+        checkpoints=dict.fromkeys(given.checkpoints, _MADE_ELSEWHERE),
         ladder=None,
         kinds=possible_kinds(given, common["scale"], named),
         axes=(),

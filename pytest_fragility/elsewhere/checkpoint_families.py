@@ -17,6 +17,7 @@ from pytest_fragility.elsewhere.checkpoint_files import read_state
 from pytest_fragility.elsewhere.counted_errors import what_is_unknown
 from pytest_fragility.elsewhere.given import (
     NEEDS_DATA,
+    NEEDS_STOPPING_POINTS,
     NEEDS_TASKS,
     NEEDS_TRAINING,
     Given,
@@ -36,7 +37,7 @@ from pytest_fragility.elsewhere.manifests import (
 )
 from pytest_fragility.elsewhere.origins import Origin
 from pytest_fragility.elsewhere.sample_files import read_samples
-from pytest_fragility.elsewhere.selecting import Asked, Selection, ladder_name, select
+from pytest_fragility.elsewhere.selecting import Asked, Selection, ladder_name, roles, select
 from pytest_fragility.elsewhere.table_curves import told
 from pytest_fragility.errors import SettingsError, TableError, TaskError
 from pytest_fragility.families import Family, FamilyPlan
@@ -451,7 +452,9 @@ def given_networks(source: str, value: Any, asked: Asked, architecture: Any, dev
     else:
         family = _trained_here(value, asked)
     origin, ladder = family.origin, family.plan.ladder
-    unavailable = dict(NEEDS_TRAINING)
+    there = [name for name in family.recipes if name != BASELINE]
+    perturbations, checkpoints = roles(there, asked)
+    unavailable = dict(NEEDS_TRAINING) | ({} if checkpoints else NEEDS_STOPPING_POINTS)
     if family.equivalents:
         del unavailable["equivalence"]
     if not ladder:
@@ -462,6 +465,8 @@ def given_networks(source: str, value: Any, asked: Asked, architecture: Any, dev
         family=family,
         task=family.task,
         recipes=family.descriptions,
+        perturbations=perturbations,
+        checkpoints=checkpoints,
         sizes=family.sizes,
         seeds=family.seeds,
         ladder=ladder.name if ladder else None,

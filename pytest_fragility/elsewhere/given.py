@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from pytest_fragility.families import Family
 
 # what of a file is audited
-ASKED = ("task", "perturbations", "sizes", "seeds", "ladder")
+ASKED = ("task", "perturbations", "checkpoints", "sizes", "seeds", "ladder")
 # what says how networks are trained
-OF_TRAINING = ("recipe", "profile", "checkpoints", "locate", "budget")
+OF_TRAINING = ("recipe", "profile", "locate", "budget")
 
 NEEDS_TRAINING = {
-    STOPPING: "it looks along trainings, which were not made here",
     EQUIVALENCE: "it compares trainings that are made for it",
+}
+NEEDS_STOPPING_POINTS = {
+    STOPPING: "it compares recipes that only stop elsewhere, such as stop-accuracy or past-x2, "
+    "and none is called so; checkpoints= names them"
 }
 NEEDS_NETWORKS = {SYMMETRY: "it changes networks, of which a table has only values"}
 NEEDS_DATA = {SYMMETRY: "it verifies changes on the networks' own samples, which are not known"}
@@ -55,6 +58,8 @@ class Given:
         The audited one; of a table, one without data.
     recipes
         Descriptions by name, the baseline first.
+    perturbations, checkpoints
+        Names of the recipes that are judged as such; some may be both.
     sizes, seeds
         Ascending.
     ladder
@@ -66,6 +71,8 @@ class Given:
     family: Family | MeasuredFamily
     task: Task
     recipes: Mapping[str, str]
+    perturbations: tuple[str, ...]
+    checkpoints: tuple[str, ...]
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     ladder: str | None
@@ -182,12 +189,15 @@ def _of_table(table: MeasuredFamily) -> Given:
         family=table,
         task=Task(chosen.task, load),
         recipes=table.descriptions,
+        perturbations=chosen.perturbations,
+        checkpoints=chosen.checkpoints,
         sizes=chosen.sizes,
         seeds=chosen.seeds,
         ladder=ladder_name(chosen.ladder) if chosen.ladder else None,
         unavailable={
             **NEEDS_TRAINING,
             **NEEDS_NETWORKS,
+            **({} if chosen.checkpoints else NEEDS_STOPPING_POINTS),
             **({} if chosen.ladder else NEEDS_TASKS),
         },
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_fragility.checks.planning import nearest
+from pytest_fragility.elsewhere.stopping_points import perturbations_of, stopping_points_of
 from pytest_fragility.errors import TableError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.quoting import shown
@@ -28,6 +29,8 @@ class Asked:
         The name of the one that is audited.
     perturbations
         Names of recipes.
+    checkpoints
+        Names of recipes, for the check of stopping.
     sizes
         Training set sizes.
     seeds
@@ -38,6 +41,7 @@ class Asked:
 
     task: Any = None
     perturbations: Any = None
+    checkpoints: Any = None
     sizes: Any = None
     seeds: Any = None
     ladder: Any = None
@@ -53,6 +57,8 @@ class Selection:
         Its name.
     recipes
         Names, the baseline first.
+    perturbations, checkpoints
+        Which of them are judged as such; some may be both.
     sizes, seeds
         Ascending; all that some network has.
     ladder
@@ -61,6 +67,8 @@ class Selection:
 
     task: str
     recipes: tuple[str, ...]
+    perturbations: tuple[str, ...]
+    checkpoints: tuple[str, ...]
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     ladder: tuple[str, ...]
@@ -99,8 +107,8 @@ def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
             f"Family.from_table and Family.from_checkpoints take baseline={other!r}"
         )
     there = [each for each in recipes[task] if each != BASELINE]
-    chosen = _names(name, "perturbations", asked.perturbations, there)
-    taken = (BASELINE, *(there if chosen is None else chosen))
+    perturbations, checkpoints = roles(there, asked, name)
+    taken = (BASELINE, *(each for each in there if each in {*perturbations, *checkpoints}))
     own = [place for place in found if place[0] == task and place[1] in taken]
     sizes = _numbers(name, "sizes", asked.sizes, {n for _, _, n, _ in own})
     if len(sizes) < FEWEST_SIZES:
@@ -109,7 +117,35 @@ def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
             "learning curve needs at least two sizes"
         )
     seeds = _seeds(name, asked.seeds, {seed for _, _, _, seed in own})
-    return Selection(task, taken, sizes, seeds, _ladder(name, recipes, asked.ladder))
+    ladder = _ladder(name, recipes, asked.ladder)
+    return Selection(task, taken, perturbations, checkpoints, sizes, seeds, ladder)
+
+
+def roles(
+    there: Sequence[str], asked: Asked, name: str = ""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which recipes are perturbations, and which are stopping points of one training.
+
+    Parameters
+    ----------
+    there
+        Names of the recipes, without the baseline.
+    asked
+        What an audit says of it.
+    name
+        The file's, for messages.
+
+    Raises
+    ------
+    TableError
+        If one is asked for that is not there.
+    """
+    perturbations = _names(name, "perturbations", asked.perturbations, there)
+    checkpoints = _names(name, "checkpoints", asked.checkpoints, there)
+    return (
+        tuple(perturbations_of(there) if perturbations is None else perturbations),
+        tuple(stopping_points_of(there) if checkpoints is None else checkpoints),
+    )
 
 
 def _task(name: str, recipes: Mapping[str, Mapping[str, None]], asked: Any) -> str:

@@ -112,7 +112,7 @@ def test_what_training_is_needed_for_is_refused_by_name() -> None:
     checks = {check["kind"] for check in audit("steady", table=table_rows()).records}
     assert not checks & {"stopping", "symmetry", "equivalence", "complexity-level", "locate"}
     for kind, reason in (
-        ("stopping", "looks along trainings"),
+        ("stopping", "recipes that only stop elsewhere"),
         ("symmetry", "only values"),
         ("equivalence", "trainings that are made for it"),
         ("complexity", "one with a baseline"),
@@ -121,9 +121,28 @@ def test_what_training_is_needed_for_is_refused_by_name() -> None:
             audit("steady", table=table_rows(), checks=["trend", kind])
 
 
+def test_recipes_that_only_stop_elsewhere_serve_the_check_of_stopping() -> None:
+    """By their names, as in an audit that trains; or those that are named."""
+    rows = table_rows(("baseline", "adam", "stop-accuracy", "stop-loss-0.01", "past-x2"))
+    found = by_check(audit("steady", table=rows))
+    stopping = {"stopping-stop-accuracy", "stopping-stop-loss-0.01", "stopping-past-x2"}
+    assert {check for check in found if check.startswith("stopping")} == stopping
+    assert {found[check]["verdict"] for check in stopping} == {"kept"}
+    assert {"exponent-adam", "exponent-stop-accuracy"} <= set(found)
+    assert not {"exponent-past-x2", "exponent-stop-loss-0.01"} & set(found)
+    named = by_check(
+        audit("fragile", table=rows, perturbations=["past-x2"], checkpoints="adam", **LENIENT)
+    )
+    assert {"exponent-past-x2", "stopping-adam"} <= set(named)
+    assert named["stopping-adam"]["verdict"] == "broken"
+    assert "stopping-past-x2" not in named
+    with pytest.raises(TableError, match=r"checkpoints='past-x3' \(did you mean 'past-x2'\?\)"):
+        audit("steady", table=rows, checkpoints="past-x3")
+
+
 @pytest.mark.parametrize(
     "option",
-    [{"locate": True}, {"profile": "quick"}, {"checkpoints": ["past-x2"]}, {"architecture": "cnn"}],
+    [{"locate": True}, {"profile": "quick"}, {"budget": 5}, {"architecture": "cnn"}],
     ids=lambda option: next(iter(option)),
 )
 def test_how_to_train_is_refused_beside_a_table(option: dict[str, Any]) -> None:
