@@ -133,10 +133,13 @@ def test_an_interrupted_training_yields_what_is_done(
     runs = make_runs(blobs, steps=10**9, widths=(8,))
     crew = Crew(stacks_of(runs), 0, CPU)
     here, reply, found = threading.get_ident(), crew.reply, []
+    # Python drops an interruption that reaches it in a destructor, or in the garbage collector
+    again = threading.Timer(5.0, signal.pthread_kill, (here, signal.SIGINT))
 
     def interrupt_and_reply(given: crew_module.Reply | None) -> None:
         if isinstance(given, list):
             signal.pthread_kill(here, signal.SIGINT)
+            again.start()
             time.sleep(0.1)
         reply(given)
 
@@ -144,6 +147,7 @@ def test_an_interrupted_training_yields_what_is_done(
     with pytest.raises(KeyboardInterrupt):
         # what it has yielded stays, unlike in a list that is made of it
         list(map(found.extend, crew.train()))
+    again.cancel()
     assert [each.record.steps for each in found] == [20] * 3
     assert not crew._members[0].is_alive()
 
