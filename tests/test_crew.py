@@ -125,6 +125,15 @@ def test_stacks_in_flight_are_those_of_one_after_the_other(blobs: Task) -> None:
         assert as_numbers(each) == expected[id(each.run)]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have Python raise at an interruption, also where tests run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_interrupted_training_yields_what_is_done(
     blobs: Task, monkeypatch: pytest.MonkeyPatch
@@ -133,13 +142,10 @@ def test_an_interrupted_training_yields_what_is_done(
     runs = make_runs(blobs, steps=10**9, widths=(8,))
     crew = Crew(stacks_of(runs), 0, CPU)
     here, reply, found = threading.get_ident(), crew.reply, []
-    # Python drops an interruption that reaches it in a destructor, or in the garbage collector
-    again = threading.Timer(5.0, signal.pthread_kill, (here, signal.SIGINT))
 
     def interrupt_and_reply(given: crew_module.Reply | None) -> None:
         if isinstance(given, list):
             signal.pthread_kill(here, signal.SIGINT)
-            again.start()
             time.sleep(0.1)
         reply(given)
 
@@ -147,7 +153,6 @@ def test_an_interrupted_training_yields_what_is_done(
     with pytest.raises(KeyboardInterrupt):
         # what it has yielded stays, unlike in a list that is made of it
         list(map(found.extend, crew.train()))
-    again.cancel()
     assert [each.record.steps for each in found] == [20] * 3
     assert not crew._members[0].is_alive()
 
