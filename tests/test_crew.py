@@ -125,14 +125,6 @@ def test_stacks_in_flight_are_those_of_one_after_the_other(blobs: Task) -> None:
         assert as_numbers(each) == expected[id(each.run)]
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Have Python raise at an interruption, also where tests run in a shell's background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_interrupted_training_yields_what_is_done(

@@ -129,7 +129,7 @@ def test_work_of_numpy_takes_the_cores_wherever_networks_are(in_numpy: bool) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a thread")
-@pytest.mark.usefixtures("three_cores")
+@pytest.mark.usefixtures("three_cores", "interruptible")
 def test_an_interruption_leaves_the_rest_undone() -> None:
     """What has not begun never does, and what has ends at the next moment where it may."""
     begun, ended = [], []
