@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,31 +67,29 @@ class PairedCurves:
         """By how much the slopes moved."""
         own = self.after.slope_change(self.before)
         error = self.error_after.slope_change(self.error_before)
-        after, before = compared(self.after, self.before)
-        error_after, error_before = compared(self.error_after, self.error_before)
-        beyond = _beyond(
-            (after.slopes, before.slopes),
-            (error_after.slopes, error_before.slopes),
-            alpha=own.alpha,
-            shared=error.shared,
-            is_paired=after.seeds == before.seeds,
-        )
-        return Change(own, error, beyond)
+        return self._change(own, error, lambda curve: curve.slopes)
 
     @property
     def level_change(self) -> Change:
         """By how much the levels moved, in decades."""
         own = self.after.level_change(self.before)
         error = self.error_after.level_change(self.error_before)
-        after, before = compared(self.after, self.before)
-        error_after, error_before = compared(self.error_after, self.error_before)
-        beyond = _beyond(
-            (after.levels, before.levels),
-            (error_after.levels, error_before.levels),
-            alpha=own.alpha,
-            shared=error.shared,
-            is_paired=after.seeds == before.seeds,
-        )
+        return self._change(own, error, lambda curve: curve.levels)
+
+    def _change(
+        self, own: Estimate, error: Estimate, quantity: Callable[[LearningCurve], Floats]
+    ) -> Change:
+        """Return the change of a quantity of each seed, beyond test error's own too."""
+        compared_curves = compared(self.after, self.before)
+        after, before = map(quantity, compared_curves)
+        error_after, error_before = map(quantity, compared(self.error_after, self.error_before))
+        if compared_curves[0].seeds == compared_curves[1].seeds:
+            moved, error_moved = after - before, error_after - error_before
+            beyond = Estimate.from_samples(moved - error_moved, own.alpha, error.shared)
+        else:
+            beyond = UnpairedEstimate.from_two_samples(
+                after - error_after, before - error_before, own.alpha, error.shared
+            )
         return Change(own, error, beyond)
 
     def part(self, part: Part) -> PairedCurves:
@@ -101,21 +100,3 @@ class PairedCurves:
                 for curve in (self.before, self.after, self.error_before, self.error_after)
             )
         )
-
-
-def _beyond(
-    own: tuple[Floats, Floats],
-    of_error: tuple[Floats, Floats],
-    *,
-    alpha: float,
-    shared: float,
-    is_paired: bool,
-) -> Estimate:
-    """Return by how much a measure moved beyond what test error moved."""
-    (after, before), (error_after, error_before) = own, of_error
-    if is_paired:
-        moved, error_moved = after - before, error_after - error_before
-        return Estimate.from_samples(moved - error_moved, alpha, shared)
-    return UnpairedEstimate.from_two_samples(
-        after - error_after, before - error_before, alpha, shared
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -148,6 +148,3 @@ def what_is_unknown(counted: Sequence[CountedError]) -> tuple[str, ...]:
     if all(each.mistaken is not None for each in counted):
         return ()
     return (BOUNDED,) if all(each.size for each in counted) else (UNBOUNDED,)
-
-
-Lookup = Callable[[str, int, int], CountedError]
