@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
 import pytest
@@ -75,16 +74,3 @@ def small_family(blobs: Task, small_recipe: Recipe) -> Family:
     recipes = {BASELINE: small_recipe, "adam": get_perturbation("adam")(small_recipe)}
     plan = FamilyPlan(blobs, recipes, (16, 32, 64), (0, 1, 2))
     return train_families([plan], device=torch.device("cpu"))[0]
-
-
-@pytest.fixture(scope="session")
-def dask_client() -> Iterator[Any]:
-    """A client of a Dask cluster: a scheduler and two worker processes of one thread each."""
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client

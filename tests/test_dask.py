@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,26 @@ from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 
 CPU = torch.device("cpu")
 HERE = os.getpid()
+
+
+@pytest.fixture(scope="module")
+def dask_client() -> Iterator[Any]:
+    """A client of a Dask cluster: a scheduler and two worker processes of one thread each.
+
+    It ends with this module: its threads import modules at any time, and pytester, which other
+    modules use, empties ``sys.modules`` for a moment, after which a module may stand there twice.
+    """
+    with (
+        distributed.LocalCluster(
+            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 def plan_of(task: Task, architecture: Any) -> FamilyPlan:

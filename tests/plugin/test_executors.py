@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -35,11 +40,39 @@ def pytest_fragility_executor(config):
     return Noted()
 """
 
+# a cluster of its own process, which says where its scheduler is and ends with its input
+CLUSTER = """
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        print(cluster.scheduler_address, flush=True)
+        input()
+"""
+
+
+@pytest.fixture(scope="module")
+def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Dask scheduler with two workers."""
+    pytest.importorskip("distributed")
+    script = tmp_path_factory.mktemp("cluster") / "cluster.py"
+    script.write_text(CLUSTER)
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as cluster:
+        assert cluster.stdout is not None
+        yield cluster.stdout.readline().strip()
+        cluster.communicate("\n", timeout=60)
+
+
+def by_check(records: list[dict[str, Any]]) -> dict[str, str]:
+    """Return how each check of an audit ended, and its numbers, without the rerun command."""
+    return {record["check"]: repr({**record, "test": None}) for record in records}
+
 
 def outcomes(project: Project, *arguments: str) -> dict[str, str]:
-    """Return how each check of an audit ended, and its numbers, without the rerun command."""
-    records = project.records(*arguments)
-    return {record["check"]: repr({**record, "test": None}) for record in records}
+    """Run audits in this process; return how their checks ended."""
+    return by_check(project.records(*arguments))
 
 
 def test_a_hook_says_who_trains_and_measures(project: Project) -> None:
@@ -79,27 +112,43 @@ def test_what_a_hook_may_return(project: Project, returned: str, outcome: str) -
     result.stdout.fnmatch_lines([f"*{outcome}*"])
 
 
-def test_a_dask_cluster_by_its_address(project: Project, dask_client: Any) -> None:
-    """By the option, which a rerun repeats, and by its ini twin."""
-    address = dask_client.scheduler.address
+def outcomes_apart(project: Project, *arguments: str) -> tuple[str, dict[str, str]]:
+    """Run audits in a process of their own; return its output and how their checks ended.
+
+    Dask's threads import modules at any time, which no run by pytester in this process bears.
+    """
+    result = project.run_apart("--fragility", "--junitxml=checks.xml", *arguments)
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout
+    properties = ElementTree.parse(project.path / "checks.xml").iter("property")
+    records = [each.get("value", "") for each in properties if each.get("name") == "fragility"]
+    return result.stdout, by_check([json.loads(record) for record in records])
+
+
+def test_a_dask_cluster_by_its_address(project: Project, dask_address: str) -> None:
+    """It says what is said without it, and a rerun repeats the option."""
     project.audit("reversing")
-    here = outcomes(project, "--fragility-cache-dir=here")
-    there = outcomes(project, "--fragility-cache-dir=there", f"--fragility-dask={address}")
-    assert there == here
-    result = project.run("--fragility", f"--fragility-dask={address}", "-k", "trend-adam")
-    result.stdout.fnmatch_lines([f"*Rerun: *--fragility-dask={address}*"])
-    project.pytester.makeini(f"[pytest]\nfragility_dask = {address}\n")
-    assert outcomes(project, "--fragility-cache-dir=there") == here
+    _, here = outcomes_apart(project, "--fragility-cache-dir=here")
+    option = f"--fragility-dask={dask_address}"
+    output, there = outcomes_apart(project, "--fragility-cache-dir=there", option)
+    assert there == here != {}
+    names = [{path.name for path in project.stored(folder)} for folder in ("here", "there")]
+    assert names[0] == names[1] != set()
+    assert option in next(line for line in output.splitlines() if "Rerun: " in line)
 
 
-def test_nobody_at_the_address(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ini", [False, True])
+def test_nobody_at_the_address(project: Project, ini: bool) -> None:
     """The session ends before any test, with the address and what was expected."""
     pytest.importorskip("distributed")
-    monkeypatch.setattr(dask_clusters, "SECONDS", 0.2)
+    impatient = "from pytest_fragility.executors import dask_clusters as d\nd.SECONDS = 0.2\n"
+    (project.path / "conftest.py").write_text(impatient)
     project.audit("falling")
-    result = project.run("--fragility", "--fragility-dask=tcp://127.0.0.1:9")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--fragility-dask=tcp://127.0.0.1:9: no Dask scheduler*"])
+    address = "tcp://127.0.0.1:9"
+    if ini:
+        project.pytester.makeini(f"[pytest]\nfragility_dask = {address}\n")
+    result = project.run_apart("--fragility", *([] if ini else [f"--fragility-dask={address}"]))
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"--fragility-dask={address}: no Dask scheduler answers" in result.stderr
 
 
 def test_without_dask(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
