@@ -24,7 +24,7 @@ from pytest_fragility.recipes import (
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.tasks import Task
 from pytest_fragility.training.sampling import training_subset
-from pytest_fragility.training.stopping import is_met, is_worth_checking, next_check
+from pytest_fragility.training.stopping import is_met, loss_gate, next_check
 from pytest_fragility.training.trainer import train
 
 CPU = torch.device("cpu")
@@ -95,10 +95,9 @@ def test_rules_are_met_below_their_target() -> None:
 
 def test_a_full_pass_is_spared_far_from_the_target() -> None:
     """Only a loss above twice the target, or a fixed number of steps, spares the pass."""
-    assert is_worth_checking(cross_entropy_below(0.1), 0.2)
-    assert not is_worth_checking(cross_entropy_below(0.1), 0.201)
-    assert is_worth_checking(full_train_accuracy(), 100.0)
-    assert not is_worth_checking(fixed_steps(10), 0.0)
+    assert loss_gate(cross_entropy_below(0.1)) == 0.2
+    assert loss_gate(full_train_accuracy()) == math.inf
+    assert loss_gate(fixed_steps(10)) == -math.inf
 
 
 def test_cross_entropy_rule_ends_below_its_target(blobs: Task) -> None:

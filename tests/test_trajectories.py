@@ -28,10 +28,10 @@ from pytest_fragility.recipes import (
 )
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.training import trajectories
 from pytest_fragility.training.optimizers import StackedOptimizer
 from pytest_fragility.training.stopping import next_check
 from pytest_fragility.training.trainer import find_trajectories, train
+from pytest_fragility.training.trajectories import Trajectory
 
 CPU = torch.device("cpu")
 # reaches accuracy and cross-entropies of 0.6 to 0.05 after some tens to hundreds of steps
@@ -168,20 +168,21 @@ def test_a_mixture_of_rules_equals_each_alone() -> None:
 def test_ends_between_checks_leave_the_recent_loss_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule is looked at by the mean loss since the last check, and not since another's end."""
     seen: list[float] = []
+    look = Trajectory.to_look_at
 
-    def note(rule: StoppingRule, recent_loss: float) -> bool:
-        if rule.kind == "cross_entropy":
+    def note(self: Trajectory, step: int, recent_loss: float, *, is_check: bool) -> list[Run]:
+        if is_check and waiting in self.pending:
             seen.append(recent_loss)
-        return False
+        return look(self, step, recent_loss, is_check=is_check)
 
-    monkeypatch.setattr(trajectories, "is_worth_checking", note)
+    monkeypatch.setattr(Trajectory, "to_look_at", note)
     waiting = make_run(cross_entropy_below(0.1, step_limit=60))
     train_all([waiting])
     alone = seen.copy()
     seen.clear()
     between = [make_run(fixed_steps(steps), seed) for steps in (7, 19, 33) for seed in (0, 1)]
     train_all([*between, waiting])
-    assert seen == alone and len(alone) == 5
+    assert seen == alone and len(alone) == 6
 
 
 def test_results_of_one_trajectory_share_no_memory() -> None:

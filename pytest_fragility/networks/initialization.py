@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -55,22 +56,57 @@ def initial_state(
     input_shape, classes
         What a factory is called with.
     """
-    shapes = [list(parameter.shape) for parameter in network.parameters()]
-    if isinstance(recipe.architecture, Factory):
-        own_seed = derive_seed("own initial weights", shapes, seed)
-        network = make_network(recipe.architecture, input_shape, classes, seed=own_seed)
-    state = state_of(network).copy(torch.float32)
-    generator = torch.Generator(device="cpu")
-    generator.manual_seed(derive_seed("initial weights", shapes, seed))
-    drawn, zero = _layer_parameters(network)
-    for name, weight in state.weights.items():
-        if name in drawn:
-            if recipe.initialization != OWN:
-                _draw(weight, recipe.initialization, generator)
-            weight.mul_(recipe.initialization_scale)
-        elif name in zero and recipe.initialization != OWN:
-            weight.zero_()
-    return state.copy(getattr(torch, recipe.precision))
+    return InitialStates(network, input_shape=input_shape, classes=classes).draw(recipe, seed)
+
+
+class InitialStates:
+    """Draws initial states of one architecture; see `initial_state`.
+
+    Parameters
+    ----------
+    network, input_shape, classes
+        See `initial_state`.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, input_shape: tuple[int, ...] = (), classes: int = 0
+    ) -> None:
+        self._called_with = (input_shape, classes)
+        self._shapes = [list(parameter.shape) for parameter in network.parameters()]
+        self._template = _Template.of(network)
+
+    def draw(self, recipe: Recipe, seed: int) -> NetworkState:
+        """Return one of them."""
+        template = self._template
+        if isinstance(recipe.architecture, Factory):
+            own_seed = derive_seed("own initial weights", self._shapes, seed)
+            own = make_network(recipe.architecture, *self._called_with, seed=own_seed)
+            template = _Template.of(own)
+        generator = torch.Generator(device="cpu")
+        generator.manual_seed(derive_seed("initial weights", self._shapes, seed))
+        state = template.state.copy(torch.float32)
+        for name, weight in state.weights.items():
+            if name in template.drawn:
+                if recipe.initialization != OWN:
+                    _draw(weight, recipe.initialization, generator)
+                weight.mul_(recipe.initialization_scale)
+            elif name in template.zero and recipe.initialization != OWN:
+                weight.zero_()
+        precision = getattr(torch, recipe.precision)
+        return state if precision == torch.float32 else state.copy(precision)
+
+
+@dataclass(frozen=True)
+class _Template:
+    """What is not drawn, and the names of what is, and of what starts at zero."""
+
+    state: NetworkState
+    drawn: set[str]
+    zero: set[str]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> _Template:
+        return cls(state_of(network), *_layer_parameters(network))
 
 
 def _layer_parameters(network: nn.Module) -> tuple[set[str], set[str]]:

@@ -194,8 +194,9 @@ class _Pass:
 
 
 def _give(sinks: Sequence[Sink], place: int, upstream: torch.Tensor, below: torch.Tensor) -> None:
+    bias_gradient = upstream.sum(dim=2)
     for sink in sinks:
-        sink.add(place + 1, upstream.sum(dim=2))
+        sink.add(place + 1, bias_gradient)
         sink.add_product(place, upstream, below)
 
 

@@ -32,9 +32,13 @@ def cross_entropies_and_slopes(
     losses = logs.gather(1, chosen).sum(dim=(1, 2)).mul_(-1 / samples)
     share = scale.view(-1, 1, 1) / samples
     slopes = logs.exp_().mul_(share)
-    # to scatter it, CUDA would sort first
-    is_chosen = chosen == torch.arange(classes, device=labels.device).view(1, -1, 1)
-    slopes.add_(is_chosen * (share * (label_smoothing - 1)))
+    of_chosen = share * (label_smoothing - 1)
+    if slopes.is_cuda:
+        # to scatter it, CUDA would sort first
+        is_chosen = chosen == torch.arange(classes, device=labels.device).view(1, -1, 1)
+        slopes.add_(is_chosen * of_chosen)
+    else:
+        slopes.scatter_add_(1, chosen, of_chosen.expand(chosen.shape))
     if label_smoothing:
         slopes.sub_(share * (label_smoothing / classes))
     return losses, slopes

@@ -100,6 +100,8 @@ class StackedOptimizer:
             norms = [recipe.gradient_clipping for recipe in recipes]
             self._columns["gradient_clipping"] = weights[0].new_tensor(norms)
         self.state = [[like(weight) for weight in weights] for _ in range(_state_size(first))]
+        is_constant = self._schedule.is_constant and not isinstance(first, Adam)
+        self._constant = Factors(1.0) if is_constant else None
         self._gradients: Tensors = []
         self._views: dict[str, Tensors] = {}
 
@@ -123,6 +125,8 @@ class StackedOptimizer:
 
     def factors(self, step: int) -> Factors:
         """Return what the update depends on where `step` steps were taken before."""
+        if self._constant is not None:
+            return self._constant
         multiplier = self._schedule.multiplier(step)
         rate = multiplier if multiplier <= self._largest_rate else math.inf
         if not isinstance(self._shared, Adam):

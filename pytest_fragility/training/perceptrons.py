@@ -209,9 +209,10 @@ class PerceptronLosses:
             below = self._upstreams[index - 1] if index else None
             if below is not None:
                 torch.bmm(upstream, layer.matrix, out=below)
+            bias_gradient = None if layer.bias is None else upstream.sum(dim=1)
             for sink in self._sinks:
-                if layer.bias is not None:
-                    sink.add(layer.place + 1, upstream.sum(dim=1))
+                if bias_gradient is not None:
+                    sink.add(layer.place + 1, bias_gradient)
                 sink.add_product(layer.place, upstream.mT, activations[index])
             if below is not None:
                 upstream = below

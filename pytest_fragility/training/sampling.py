@@ -91,15 +91,23 @@ def _drawn_order(data: TaskData, seed: int) -> npt.NDArray[np.int64]:
 
 
 def _require_every_class(data: TaskData, rows: npt.NDArray[np.int64], seed: int) -> None:
-    classes = np.unique(data.strata)
-    missing = np.setdiff1d(classes, data.strata[rows])
-    if len(missing):
+    classes, seen = _strata(data), np.unique(data.strata[rows])
+    if len(seen) < len(classes):
+        missing = np.setdiff1d(classes, seen)
         raise TaskError(
             f"size {len(rows)}, seed {seed}: the {data.subsets} training subset has no sample of "
             f"class {missing[0]}, one of {len(classes)} in the pool; ask for larger sizes"
             + ("" if data.subsets == STRATIFIED else ", subsets='stratified'")
             + ", or allow_missing_classes=True"
         )
+
+
+@lru_cache(maxsize=64)
+def _strata(data: TaskData) -> npt.NDArray[np.int64]:
+    """Return the strata that there are, sorted."""
+    strata = np.unique(data.strata)
+    strata.flags.writeable = False
+    return strata
 
 
 class SampleOrder:

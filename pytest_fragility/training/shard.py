@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from pytest_fragility.networks import NetworkState, build_network, initial_state
+from pytest_fragility.networks import InitialStates, NetworkState, build_network
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.training.carried import Carried
@@ -49,14 +48,6 @@ EVALUATION_BYTES = 1 << 28
 STEPS_AT_A_TIME = 16
 # of a stack whose steps are recorded: to record them anew costs as much as many steps
 SHARE_TO_COMPACT = 0.25
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Losses of a stack of networks on one set each, shape (K,); mistakes, shape (K, samples)."""
-
-    loss: torch.Tensor
-    mistaken: torch.Tensor
 
 
 class Shard:
@@ -188,9 +179,9 @@ class Shard:
             np.take(self._subsets[index], positions, out=row)
         places = {key: place for place, key in enumerate(members)}
         which = torch.tensor([places[key] for key in seen], device=self._device)
-        drawn = torch.from_numpy(rows).to(self._device).index_select(0, which)
-        shape = (len(runs), stop - start, self._batch_size)
-        return drawn.view(shape).transpose(0, 1).contiguous()
+        drawn = torch.from_numpy(rows).to(self._device)
+        shape = (len(members), stop - start, self._batch_size)
+        return drawn.view(shape).transpose(0, 1).index_select(1, which)
 
     def _finished(self, step: int, recent_loss: list[float], *, is_check: bool) -> list[TrainedRun]:
         """Return the runs that end at this step, and take them off their trajectories."""
@@ -253,14 +244,12 @@ class Shard:
         results = {}
         for n, members in by_size.items():
             rows = torch.from_numpy(np.stack([self._subsets[i] for i in members])).to(self._device)
-            evaluation = self._evaluate(
-                members, rows, self._pools.train_inputs, self._pools.train_labels
-            )
-            losses, mistakes = evaluation.loss.tolist(), evaluation.mistaken.sum(dim=1).tolist()
+            losses, mistakes = self._losses_and_mistakes(members, rows)
             for place, index in enumerate(members):
-                results[index] = (losses[place], mistakes[place] / n)
+                results[index] = (losses[place] / n, mistakes[place] / n)
         return results
 
+    @torch.no_grad()
     def _find_test_mistakes(self, indices: list[int]) -> dict[int, torch.Tensor]:
         """Return which test samples some networks mistake: bool, shape (test samples,) each."""
         by_task: defaultdict[int, list[int]] = defaultdict(list)
@@ -268,31 +257,42 @@ class Shard:
             by_task[self._pools.place(self._trajectories[index].first.task)].append(index)
         results: dict[int, torch.Tensor] = {}
         for place, members in by_task.items():
-            test = self._pools.test_rows(place).expand(len(members), -1)
-            evaluation = self._evaluate(
-                members, test, self._pools.test_inputs, self._pools.test_labels
-            )
-            results |= dict(zip(members, evaluation.mistaken.cpu(), strict=True))
+            logits_of, mistaken = self._logits_of(members), []
+            for rows in self._in_parts(self._pools.test_rows(place), len(members)):
+                inputs = self._pools.test_inputs.index_select(0, rows)
+                logits = logits_of(inputs.expand(len(members), *inputs.shape))
+                mistaken.append(logits.argmax(dim=2) != self._pools.test_labels[rows])
+            results |= dict(zip(members, torch.cat(mistaken, dim=1).cpu(), strict=True))
         return results
 
     @torch.no_grad()
-    def _evaluate(
-        self, members: list[int], rows: torch.Tensor, inputs: torch.Tensor, labels: torch.Tensor
-    ) -> Evaluation:
+    def _losses_and_mistakes(
+        self, members: list[int], rows: torch.Tensor
+    ) -> tuple[list[float], list[int]]:
+        """Return each network's sum of cross-entropies, and mistakes, over the rows of its own."""
+        loss = torch.zeros(len(members), device=self._device, dtype=torch.float64)
+        mistakes = torch.zeros(len(members), device=self._device, dtype=torch.int64)
+        pools, logits_of = self._pools, self._logits_of(members)
+        for part in self._in_parts(rows, len(members)):
+            chosen = part.flatten()
+            shape = (*part.shape, *pools.train_inputs.shape[1:])
+            logits = logits_of(pools.train_inputs.index_select(0, chosen).view(shape))
+            target = pools.train_labels.index_select(0, chosen).view(part.shape)
+            # over few classes that stand next to each other it takes nine times as long
+            losses = functional.cross_entropy(logits.mT.contiguous(), target, reduction="none")
+            loss += losses.sum(dim=1, dtype=torch.float64)
+            mistakes += (logits.argmax(dim=2) != target).sum(dim=1)
+        return loss.tolist(), mistakes.tolist()
+
+    def _in_parts(self, rows: torch.Tensor, networks: int) -> Sequence[torch.Tensor]:
+        """Return samples along the last dimension in as many as each network takes at once."""
+        return torch.split(rows, self._samples_at_once(networks), dim=-1)
+
+    def _logits_of(self, members: list[int]) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what maps inputs (networks, samples, *shape) to the logits of some networks."""
         chosen = torch.tensor(members, device=self._device)
         weights = [rows_of(weight, chosen) for weight in self._weights]
-        carried = self._carried.rows(chosen)
-        loss = torch.zeros(len(members), device=self._device, dtype=torch.float64)
-        mistaken = []
-        for part in torch.split(rows, self._samples_at_once(len(members)), dim=1):
-            logits = self._stacked.logits(weights, carried, inputs[part])
-            target = labels[part]
-            losses = functional.cross_entropy(
-                logits.flatten(0, 1), target.flatten(), reduction="none"
-            )
-            loss += losses.view(target.shape).sum(dim=1, dtype=torch.float64)
-            mistaken.append(logits.argmax(dim=2) != target)
-        return Evaluation(loss / rows.shape[1], torch.cat(mistaken, dim=1))
+        return partial(self._stacked.logits, weights, self._carried.rows(chosen))
 
     def _samples_at_once(self, networks: int) -> int:
         """Return how many samples each network is evaluated on together."""
@@ -336,10 +336,9 @@ def _initial_states(
     starts = [
         (run.seed, run.recipe.initialization, run.recipe.initialization_scale) for run in runs
     ]
+    drawing = InitialStates(network, input_shape=input_shape, classes=classes)
     states = {
-        start: initial_state(
-            network, run.recipe, run.seed, input_shape=input_shape, classes=classes
-        )
+        start: drawing.draw(run.recipe, run.seed)
         for start, run in dict(zip(starts, runs, strict=True)).items()
     }
     return [states[start] for start in starts]

@@ -64,14 +64,31 @@ class StackStep:
     carried: Carried
     loss_sums: torch.Tensor
 
-    def take(self, places: torch.Tensor, factors: Sequence[Factors]) -> None:
-        """Take the step on samples at `places`, shape (K, batch), int64; factors by group."""
-        shape = (*places.shape, *self.inputs.shape[1:])
-        chosen = places.flatten()
-        inputs = self.inputs.index_select(0, chosen).view(shape)
-        labels = self.labels.index_select(0, chosen).view(places.shape)
+    def labels_of(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the labels of samples at `places`, int64, in their shape."""
+        return self.labels.index_select(0, places.flatten()).view(places.shape)
+
+    def write_scales(self, factors: Sequence[Factors]) -> None:
+        """Write by what gradients are multiplied: before a step whose factors are new."""
         for group, own in zip(self.groups, factors, strict=True):
             group.optimizer.write_scale(group.scale, own)
+
+    def batches_like(self, places: torch.Tensor) -> torch.Tensor:
+        """Return memory for samples at `places`, shape (K, batch): (K, batch, *input shape)."""
+        return self.inputs.new_empty(*places.shape, *self.inputs.shape[1:])
+
+    def take(self, inputs: torch.Tensor, labels: torch.Tensor, factors: Sequence[Factors]) -> None:
+        """Take the step on a batch for each network, with scales that have been written.
+
+        Parameters
+        ----------
+        inputs
+            Shape (K, batch, *input shape).
+        labels
+            Shape (K, batch).
+        factors
+            By group.
+        """
         self.loss_sums.add_(self.losses(inputs, labels))
         for group, own in zip(self.groups, factors, strict=True):
             group.optimizer.step(group.weights, own)
@@ -104,11 +121,21 @@ class PlainSteps:
 
     def __init__(self, step: StackStep) -> None:
         self._step = step
+        self._factors: list[Factors] = []
 
     def take(self, places: torch.Tensor, start: int) -> None:
         """See `Steps.take`."""
-        for number, batch in enumerate(places, start=start):
-            self._step.take(batch, self._step.factors(number))
+        step = self._step
+        inputs = step.batches_like(places[0])
+        flat = inputs.flatten(0, 1)
+        batches = zip(places.flatten(1), step.labels_of(places), strict=True)
+        for number, (rows, labels) in enumerate(batches, start=start):
+            torch.index_select(step.inputs, 0, rows, out=flat)
+            factors = step.factors(number)
+            if factors != self._factors:
+                step.write_scales(factors)
+                self._factors = factors
+            step.take(inputs, labels, factors)
 
 
 class RecordedSteps:
@@ -172,7 +199,10 @@ class RecordedSteps:
         factors = [
             Factors(*row[begin : begin + size].unbind()) for begin in range(0, len(row), size)
         ]
-        self._step.take(places, factors)
+        self._step.write_scales(factors)
+        chosen = self._step.inputs.index_select(0, places.flatten())
+        inputs = chosen.view(*places.shape, *chosen.shape[1:])
+        self._step.take(inputs, self._step.labels_of(places), factors)
         self._row.add_(1)
 
 

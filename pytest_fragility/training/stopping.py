@@ -24,20 +24,15 @@ def next_check(step: int) -> int:
     return check
 
 
-def is_worth_checking(rule: StoppingRule, recent_loss: float) -> bool:
-    """Return whether a full pass over the training samples could meet the rule.
+def loss_gate(rule: StoppingRule) -> float:
+    """Return up to which recent loss a pass over all training samples could meet the rule, in nats.
 
-    Parameters
-    ----------
-    rule
-        The stopping rule.
-    recent_loss
-        Mean of the batch losses since the last check, in nats. A cross-entropy rule is left
-        alone while this is more than twice its target.
+    A recent loss is the mean of the batch losses since the last check. A cross-entropy rule is left
+    alone while this is more than twice its target; fixed steps need no pass.
     """
     if rule.kind == "steps":
-        return False
-    return rule.kind == "accuracy" or recent_loss <= LOSS_GATE * rule.target
+        return -math.inf
+    return math.inf if rule.kind == "accuracy" else LOSS_GATE * rule.target
 
 
 def is_met(rule: StoppingRule, *, step: int, train_loss: float, train_error: float) -> bool:

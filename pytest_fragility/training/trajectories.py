@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pytest_fragility.recipes import StoppingRule
 from pytest_fragility.runs import Run
-from pytest_fragility.training.stopping import is_met, is_worth_checking
+from pytest_fragility.training.stopping import is_met, loss_gate
 
 
 class Ending(NamedTuple):
@@ -27,12 +27,19 @@ class Trajectory:
     ----------
     runs
         Runs that differ in nothing but their stopping rule.
+
+    Attributes
+    ----------
+    next_limit
+        The next step at which some run ends at the latest, or is known to end.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.first = runs[0]
         self._pending = list(runs)
-        self._last_steps: dict[int, int] = {}
+        self._limits = {id(run): _first_limit(run.recipe.stopping) for run in runs}
+        self._gates = {id(run): loss_gate(run.recipe.stopping) for run in runs}
+        self._look_ahead()
 
     @property
     def pending(self) -> list[Run]:
@@ -43,11 +50,6 @@ class Trajectory:
     def is_done(self) -> bool:
         """Whether every run has ended."""
         return not self._pending
-
-    @property
-    def next_limit(self) -> int:
-        """The next step at which some run ends at the latest, or is known to end."""
-        return min(self._limit(run) for run in self._pending)
 
     def to_look_at(self, step: int, recent_loss: float, *, is_check: bool) -> list[Run]:
         """Return the runs that may end at this step, which takes a pass over the training samples.
@@ -62,12 +64,16 @@ class Trajectory:
             Whether this is a step at which stopping rules are looked at; at others only those
             runs end that are at their limit, so that none is looked at because of another.
         """
+        is_lost = is_check and not math.isfinite(recent_loss)
+        is_near = is_check and recent_loss <= self._highest_gate
+        if step < self.next_limit and not (is_lost or is_near):
+            return []
         return [
             run
             for run in self._pending
-            if self._limit(run) <= step
-            or (is_check and not math.isfinite(recent_loss))
-            or (is_check and self._may_be_met(run, recent_loss))
+            if is_lost
+            or self._limits[id(run)] <= step
+            or (is_near and recent_loss <= self._gates.get(id(run), -math.inf))
         ]
 
     def ends(
@@ -88,23 +94,24 @@ class Trajectory:
         """
         endings = []
         for run in runs:
-            has_met = id(run) in self._last_steps or is_met(
+            if id(run) in self._gates and is_met(
                 run.recipe.stopping, step=step, train_loss=train_loss, train_error=train_error
-            )
-            if has_met and id(run) not in self._last_steps:
-                self._last_steps[id(run)] = run.recipe.stopping.last_step(step)
-            if lost or step >= self._limit(run):
-                endings.append(Ending(run, has_met and not lost))
+            ):
+                # met once, it is met
+                del self._gates[id(run)]
+                self._limits[id(run)] = run.recipe.stopping.last_step(step)
+            if lost or step >= self._limits[id(run)]:
+                endings.append(Ending(run, id(run) not in self._gates and not lost))
         gone = {id(ending.run) for ending in endings}
         self._pending = [run for run in self._pending if id(run) not in gone]
+        self._look_ahead()
         return endings
 
-    def _limit(self, run: Run) -> int:
-        return self._last_steps.get(id(run), _first_limit(run.recipe.stopping))
-
-    def _may_be_met(self, run: Run, recent_loss: float) -> bool:
-        is_open = id(run) not in self._last_steps
-        return is_open and is_worth_checking(run.recipe.stopping, recent_loss)
+    def _look_ahead(self) -> None:
+        """Note what spares looking at runs one by one, which is done at every check."""
+        pending = [id(run) for run in self._pending]
+        self.next_limit = min((self._limits[each] for each in pending), default=0)
+        self._highest_gate = max((self._gates.get(each, -math.inf) for each in pending), default=0)
 
 
 def _first_limit(rule: StoppingRule) -> int:

@@ -22,11 +22,10 @@ from pytest_fragility.auditing import train_family
 from pytest_fragility.measures import reference_measures
 from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.networks import build_network
-from pytest_fragility.runs import Run
 from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import digits
 from pytest_fragility.training.trainer import find_trajectories, train
-from tests.benchmarks.training_speed.cases import CASES
+from tests.benchmarks.training_speed.cases import CASES, family_runs
 from tests.benchmarks.training_speed.floors import product_shapes
 from tests.benchmarks.training_speed.loops import train_one
 
@@ -83,18 +82,6 @@ def seconds_of(work: Callable[[], object]) -> float:
 def _wait() -> None:
     if DEVICE.type == "cuda":
         torch.cuda.synchronize(DEVICE)
-
-
-def family_runs(count: int) -> list[Run]:
-    """Return about so many runs of the default family, by more seeds."""
-    plan = resolve_settings({"ladder": "none"}).plan()
-    seeds = -(-count // (len(plan.recipes) * len(plan.sizes)))
-    return [
-        Run(plan.task, n, recipe, seed)
-        for recipe in plan.recipes.values()
-        for n in plan.sizes
-        for seed in range(seeds)
-    ]
 
 
 def loop_seconds_per_step() -> float:

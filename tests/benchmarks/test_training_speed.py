@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.runs import TrainedRun
+from pytest_fragility.runs import Run, TrainedRun
 from tests.benchmarks.training_speed import floors, jax_stacks, loops, scaling, stacks
-from tests.benchmarks.training_speed.cases import CASES, Work
+from tests.benchmarks.training_speed.cases import CASES, Work, family_runs
 from tests.benchmarks.training_speed.clock import Measured, Rounds
 from tests.benchmarks.training_speed.cores import cores, threads_set
-from tests.benchmarks.training_speed.overhead import overhead
+from tests.benchmarks.training_speed.overhead import Shares, shares
 from tests.benchmarks.training_speed.results import Row, table, write_rows
 from tests.benchmarks.training_speed.ways import (
     ARITHMETIC,
@@ -38,6 +38,7 @@ from tests.benchmarks.training_speed.ways import (
 
 ROUNDS = int(os.environ.get("TRAINING_SPEED_ROUNDS", "3"))
 FAMILIES = (1, 8, 64, 128, 256, 512)
+FAMILY_RUNS = 150
 
 Say = Callable[[str], None]
 
@@ -109,14 +110,25 @@ def test_ways(benchmark: Any, say: Say, rows: list[Row], case: str, networks: in
 
 
 @every_case
-@pytest.mark.parametrize("networks", [64])
+@pytest.mark.parametrize("networks", [64, 256])
 def test_overhead(benchmark: Any, say: Say, case: str, networks: int) -> None:
     """The share of a training that is neither forward nor backward pass nor optimizer step."""
-    shares: list[float] = []
+    _note_shares(benchmark, say, f"{case}, {networks} networks", CASES[case].runs(networks))
+
+
+def test_overhead_of_the_default_family(benchmark: Any, say: Say) -> None:
+    """The same of what an audit trains: all recipes and sizes, to their stopping rules."""
+    runs = family_runs(FAMILY_RUNS)
+    _note_shares(benchmark, say, f"default family, {len(runs)} networks", runs)
+
+
+def _note_shares(benchmark: Any, say: Say, what: str, runs: list[Run]) -> None:
+    found: list[Shares] = []
     benchmark.group = "overhead"
-    benchmark.pedantic(lambda: shares.append(overhead(CASES[case], networks)), rounds=ROUNDS)
-    benchmark.extra_info["overhead"] = share = sorted(shares)[len(shares) // 2]
-    say(f"{case}, {networks} networks in one process: overhead {100 * share:.1f} % of the time")
+    benchmark.pedantic(lambda: found.append(shares(runs)), rounds=ROUNDS)
+    median = sorted(found, key=lambda each: each.overhead)[len(found) // 2]
+    benchmark.extra_info["shares"] = {**median._asdict(), "overhead": median.overhead}
+    say(f"{what} in one process: {median}")
 
 
 @pytest.mark.skipif(

@@ -12,6 +12,7 @@ import torch
 from pytest_fragility.networks import build_network, initial_state
 from pytest_fragility.recipes import CNN, MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.runs import Run
+from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import Task, TaskData, digits
 from pytest_fragility.training.sampling import SampleOrder, training_subset
 
@@ -84,6 +85,18 @@ CASES = {
         IMAGES, Recipe(architecture=CNN(channels=(8, 16))), default_steps=200
     ),
 }
+
+
+def family_runs(count: int) -> list[Run]:
+    """Return about so many runs of the default family, by more seeds."""
+    plan = resolve_settings({"ladder": "none"}).plan()
+    seeds = -(-count // (len(plan.recipes) * len(plan.sizes)))
+    return [
+        Run(plan.task, n, recipe, seed)
+        for recipe in plan.recipes.values()
+        for n in plan.sizes
+        for seed in range(seeds)
+    ]
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
+from pytest_fragility.runs import Run
 from pytest_fragility.training.optimizers import StackedOptimizer
 from pytest_fragility.training.stacking import StackedForm
 from pytest_fragility.training.trainer import train
-from tests.benchmarks.training_speed.cases import Case
 from tests.benchmarks.training_speed.cores import threads_set
+
+
+class Shares(NamedTuple):
+    """Parts of a training's time.
+
+    Parameters
+    ----------
+    steps
+        Forward and backward passes on batches, and optimizer steps.
+    evaluation
+        Forward passes of evaluations, on training subsets and test sets.
+    """
+
+    steps: float
+    evaluation: float
+
+    @property
+    def overhead(self) -> float:
+        """The rest."""
+        return 1 - self.steps - self.evaluation
+
+    def __str__(self) -> str:
+        return (
+            f"steps {self.steps:.1%}, evaluations' forward passes {self.evaluation:.1%}, "
+            f"overhead {self.overhead:.1%} of the time"
+        )
 
 
 class _Clock:
@@ -31,26 +57,24 @@ class _Clock:
 
         return timed
 
-    def wrap_passes(self, stack: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what makes stacked networks whose forward and backward passes are timed."""
 
-        def timed(*arguments: Any, **named: Any) -> Any:
-            network = stack(*arguments, **named)
-            bind = network.bind
-            network.bind = lambda *tensors: self.wrap(bind(*tensors))
-            return network
+def shares(runs: Sequence[Run]) -> Shares:
+    """Return the shares for runs that one process trains."""
+    steps, evaluation = _Clock(), _Clock()
+    stack = StackedForm.stack
 
-        return timed
+    def timed_stack(*arguments: Any, **named: Any) -> Any:
+        network = stack(*arguments, **named)
+        bind = network.bind
+        network.bind = lambda *tensors: steps.wrap(bind(*tensors))
+        network.logits = evaluation.wrap(network.logits)
+        return network
 
-
-def overhead(case: Case, networks: int) -> float:
-    """Return the share for a family that one process trains."""
-    clock = _Clock()
     with pytest.MonkeyPatch.context() as patch, threads_set(1):
-        patch.setattr(StackedForm, "stack", clock.wrap_passes(StackedForm.stack))
-        patch.setattr(StackedOptimizer, "step", clock.wrap(StackedOptimizer.step))
+        patch.setattr(StackedForm, "stack", timed_stack)
+        patch.setattr(StackedOptimizer, "step", steps.wrap(StackedOptimizer.step))
         begin = time.perf_counter()
-        for _ in train(case.runs(networks), torch.device("cpu")):
+        for _ in train(runs, torch.device("cpu")):
             pass
         seconds = time.perf_counter() - begin
-    return 1 - clock.seconds / seconds
+    return Shares(steps.seconds / seconds, evaluation.seconds / seconds)
