@@ -57,6 +57,19 @@ def hessian_trace_estimate(network: TrainedNetwork, *, probes: int = PROBES) -> 
     return TraceEstimate(float(samples.mean()), error, probes)
 
 
+def traces(stack: NetworkStack) -> torch.Tensor:
+    """Return the trace of each network's Hessian, shape (K,), float64.
+
+    Exact for ReLU perceptrons; of others, the mean over 50 probes.
+    """
+    return torch.stack(side_by_side(stack, lambda part: _traces(part).unbind()))
+
+
+def _traces(stack: NetworkStack) -> torch.Tensor:
+    exact = LossSurface(stack).traces()
+    return _trace_samples(stack, PROBES).mean(dim=1) if exact is None else exact
+
+
 def trace_samples(stack: NetworkStack, probes: int) -> torch.Tensor:
     """Return ``v^T H v`` for random signs v, shape (K, probes), float64."""
     return torch.stack(side_by_side(stack, lambda part: _trace_samples(part, probes).unbind()))

@@ -97,6 +97,13 @@ class LossSurface:
         found = [(row * self.hessian_products(row)).sum(dim=1) for row in directions.unbind(1)]
         return torch.stack(found, dim=1)
 
+    def traces(self) -> torch.Tensor | None:
+        """Return the Hessian's trace, shape (K,); None but for ReLU perceptrons."""
+        if self._second_order is None:
+            return None
+        with torch.no_grad():
+            return self._second_order.traces()
+
     @cached_property
     def _second_order(self) -> SecondOrder | None:
         """Second derivatives written out, for a ReLU perceptron."""

@@ -56,6 +56,7 @@ class SecondOrder:
     ) -> None:
         prefixes = [f"{name}." if name else "" for name in names]
         self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
+        self._has_bias = [bias_key in weights for _, bias_key in self._keys]
         self._layers: list[_Layer] = []
         behind = inputs.flatten(2)
         for weight_key, bias_key in self._keys:
@@ -153,6 +154,45 @@ class SecondOrder:
                 is_on = self._layers[index - 1].is_on
                 assert is_on is not None
                 change *= is_on
+        return found
+
+    def traces(self) -> torch.Tensor:
+        """Return the Hessian's trace, shape (K,).
+
+        The outputs are linear in each parameter by itself, so that the Hessian's diagonal is that
+        of the Gauss-Newton matrix: a sample adds the squared length of the gradient of each logit
+        less their mean under the probabilities p, weighed by p. A layer's part of it is that with
+        respect to the layer's outputs, times one (its bias) and the squared length of its input.
+        """
+        return torch.stack([self._trace(place) for place in range(len(self._shares))])
+
+    def _trace(self, place: int) -> torch.Tensor:
+        samples, classes = self._shares.shape[1:]
+        chunk = max(1, AT_A_TIME // classes)
+        parts = [
+            self._trace_sum(place, slice(begin, begin + chunk))
+            for begin in range(0, samples, chunk)
+        ]
+        return torch.stack(parts).sum() / samples
+
+    def _trace_sum(self, place: int, chosen: slice) -> torch.Tensor:
+        """Return what some samples of one network add, times the number of all."""
+        shares = self._shares[place, chosen]
+        classes = shares.shape[1]
+        one_hot = torch.eye(classes, dtype=shares.dtype, device=shares.device)
+        # shape (samples, classes, outputs of the layer)
+        slopes = shares.sqrt().unsqueeze(2) * (one_hot - shares.unsqueeze(1))
+        found = shares.new_zeros(())
+        for index in range(len(self._layers) - 1, -1, -1):
+            layer = self._layers[index]
+            lengths = layer.inputs[place, chosen].square().sum(dim=1) + self._has_bias[index]
+            found += (slopes.square().sum(dim=(1, 2)) * lengths).sum()
+            if index:
+                is_on = self._layers[index - 1].is_on
+                assert is_on is not None
+                slopes = slopes.flatten(0, 1) @ layer.weight[place]
+                slopes = slopes.view(-1, classes, slopes.shape[1])
+                slopes *= is_on[place, chosen].unsqueeze(1)
         return found
 
     @cached_property

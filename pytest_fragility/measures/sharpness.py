@@ -41,19 +41,24 @@ def hessian_largest_eigenvalue(stack: NetworkStack) -> torch.Tensor:
     return largest_eigenvalues(stack)
 
 
-@reference(source="Hutchinson 1990", reads=(*LOSS, RANDOMNESS))
+@reference(source="Hutchinson 1990; Schraudolph 2002", reads=(*LOSS, RANDOMNESS))
 def hessian_trace(stack: NetworkStack) -> torch.Tensor:
-    """Return the trace of the Hessian of the mean train cross-entropy, estimated.
+    """Return the trace of the Hessian of the mean train cross-entropy.
 
-    Hutchinson 1990: the mean of ``v^T H v`` over 50 vectors v of random signs;
-    `hessian_trace_estimate` gives the standard error. Raw value, in nats per squared weight.
+    Exact for ReLU perceptrons, whose outputs are linear in each parameter by itself: there the
+    Hessian has the diagonal of its Gauss-Newton matrix (Schraudolph 2002), the mean over samples
+    of ``sum_c p_c ||grad f_c - sum_d p_d grad f_d||^2``, with p the probabilities and f the
+    logits. Estimated for others (Hutchinson 1990): the mean of ``v^T H v`` over 50 vectors v of
+    random signs; `hessian_trace_estimate` gives the standard error. Raw value, in nats per squared
+    weight.
 
-    Reads trained weights, inputs, labels and randomness. All parameters as they stand, biases and
-    normalization included. In float64. May be negative, which has no logarithm.
+    Reads trained weights, inputs, labels, and randomness where it estimates. All parameters as
+    they stand, biases and normalization included. In float64. May be negative but for ReLU
+    perceptrons, and has no logarithm then.
     """
-    from pytest_fragility.measures.curvature import PROBES, trace_samples
+    from pytest_fragility.measures.curvature import traces
 
-    return trace_samples(stack, PROBES).mean(dim=1)
+    return traces(stack)
 
 
 @reference(source="Foret et al. 2021; Keskar et al. 2017", reads=(*LOSS, RANDOMNESS))

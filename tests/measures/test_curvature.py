@@ -21,6 +21,7 @@ from pytest_fragility.measures import (
     hessian_largest_eigenvalue,
     hessian_trace,
     hessian_trace_estimate,
+    second_order,
 )
 from pytest_fragility.measures.loss_surface import LossSurface
 from pytest_fragility.network_stacks import NetworkStack
@@ -413,9 +414,42 @@ def test_a_diagonal_hessian_is_summed_exactly() -> None:
     assert hessian_largest_eigenvalue(network) == pytest.approx(curvatures.max(), rel=1e-6)
 
 
-def test_the_measure_is_the_estimate_from_fifty_probes() -> None:
+@unhurried
+@given(
+    seed=seeds,
+    widths=st.lists(st.integers(1, 5), min_size=2, max_size=4),
+    bias=st.booleans(),
+    n=st.integers(1, 9),
+)
+def test_the_trace_of_a_relu_perceptron_is_exact(
+    seed: int, widths: list[int], bias: bool, n: int
+) -> None:
+    """That of the whole matrix, for any depth, with biases and without, whatever the randomness."""
+    classes = widths[-1] + 1
+    model = randomize(perceptron([*widths[:-1], classes], bias=bias), seed)
+    network = sample_network(model, *samples(n, (widths[0],), classes, seed), seed=seed)
+    hessian = hessian_of(network)
+    scale = np.abs(np.diag(hessian)).sum()
+    found = hessian_trace(network)
+    assert found == pytest.approx(np.trace(hessian), rel=1e-9, abs=1e-12 * scale)
+    network.rng.manual_seed(99)
+    assert hessian_trace(network) == found >= 0
+
+
+def test_an_exact_trace_is_summed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where samples times classes are too many at a time, it is the same."""
+    network = small_perceptron(3)
+    whole = hessian_trace(network)
+    monkeypatch.setattr(second_order, "AT_A_TIME", 4)
+    assert hessian_trace(network) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("network_of", [normalized, convolutional, smooth])
+def test_the_trace_of_others_is_the_estimate_from_fifty_probes(
+    network_of: Callable[[int], TrainedNetwork],
+) -> None:
     """The same number as the estimate that comes with its error."""
-    network, estimate = small_perceptron(5), hessian_trace_estimate(small_perceptron(5))
+    network, estimate = network_of(5), hessian_trace_estimate(network_of(5))
     assert estimate.probes == 50
     assert hessian_trace(network) == estimate.trace
 
