@@ -94,9 +94,10 @@ def _signs(shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
 def largest_eigenvalues(stack: NetworkStack) -> torch.Tensor:
     """Return the algebraically largest eigenvalue of each network's Hessian, shape (K,).
 
-    Lanczos iteration with full reorthogonalization, of all networks together, each until the
-    residual of its Ritz pair is below 1e-6 of the eigenvalue of largest magnitude, which bounds the
-    error.
+    Lanczos iteration with full reorthogonalization, of all networks together, each until the error
+    of its Ritz value is below 1e-6 of the eigenvalue of largest magnitude. The error is at most the
+    residual, and its square over the gap to the next eigenvalue (Parlett 1998, section 11.7), in
+    place of which stands the next Ritz value less the residual.
 
     Raises
     ------
@@ -127,7 +128,8 @@ def _largest_eigenvalues(stack: NetworkStack) -> list[torch.Tensor]:
         values, vectors = torch.linalg.eigh(tridiagonal[:, : step + 1, : step + 1])
         residuals = rest * vectors[:, -1, -1].abs()
         scales = values.abs().amax(dim=1)
-        is_done = (residuals <= TOLERANCE * scales) | (rest <= 1e-14 * scales)
+        errors = _errors(values, residuals)
+        is_done = (errors <= TOLERANCE * scales) | (rest <= 1e-14 * scales)
         for place in range(len(stack)):
             if place not in found and (bool(is_done[place]) or step + 1 == size):
                 found[place] = values[place, -1]
@@ -143,6 +145,22 @@ def _largest_eigenvalues(stack: NetworkStack) -> list[torch.Tensor]:
         f"{float(values[place, -1]):.4g}, with a residual of {float(residuals[place]):.2g}",
         place,
     )
+
+
+def _errors(values: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:
+    """Return by how much the largest Ritz values may be wrong, shape (K,).
+
+    Parameters
+    ----------
+    values
+        Ritz values in ascending order, shape (K, steps).
+    residuals
+        Those of the largest, shape (K,).
+    """
+    if values.shape[1] == 1:
+        return residuals
+    gaps = values[:, -1] - values[:, -2] - residuals
+    return torch.where(gaps > residuals, residuals.square() / gaps, residuals)
 
 
 def _start(stack: NetworkStack, place: int, size: int) -> torch.Tensor:
