@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 
 from pytest_fragility.measures.loss_surface import LossSurface
-from pytest_fragility.measures.side_by_side import side_by_side
+from pytest_fragility.measures.parts import in_parts
 from pytest_fragility.network_stacks import NetworkStack
 
 RADIUS = 0.05
@@ -15,6 +16,8 @@ ADAPTIVE_RADIUS = 0.5
 STEPS = 10
 # by how much more, with each step, the place where one is counts: else kinks are crossed for ever
 INERTIA = 0.25
+# nats: of a smaller loss, float32 has lost too much of the gradient's direction
+FLAT = 1e-4
 
 
 def largest_rise(
@@ -26,7 +29,8 @@ def largest_rise(
     solution; a random direction where the gradient is zero) and once from the opposite edge: 10
     steps, each to the edge along the gradient of where one is, as the power method goes for a
     quadratic form (Journee et al. 2010, algorithm 1), each damped more than the
-    one before. The largest rise seen counts, at least zero.
+    one before. The largest rise seen counts, at least zero; ascents are in float32 but where the
+    loss is tiny, and the rise at their highest place is worked out in float64.
 
     Parameters
     ----------
@@ -38,7 +42,7 @@ def largest_rise(
         Maps weights of shape (K, P) to the scale of each coordinate.
     """
     return torch.stack(
-        side_by_side(stack, lambda part: _largest_rise(part, radius, scales_of).unbind())
+        in_parts(stack, lambda part: _largest_rise(part, radius, scales_of).unbind())
     )
 
 
@@ -52,14 +56,33 @@ def _largest_rise(
     generators = [stack.generator(place, "ascent") for place in range(len(stack))]
     fallback = torch.stack([_random_like(scales[0], generator) for generator in generators])
     first = _unit(slopes.where(slopes.norm(dim=1, keepdim=True) > 0, fallback))
-    best = torch.zeros_like(start)
+    is_flat = start < FLAT
+    rises = torch.zeros_like(start)
+    for dtype, chosen in ((torch.float32, ~is_flat), (torch.float64, is_flat)):
+        if not bool(chosen.any()):
+            continue
+        search = surface if dtype == surface.weights.dtype else LossSurface(stack, dtype)
+        highest = _highest(search, radius, scales.to(dtype), first.to(dtype))
+        offsets = radius * _unit(highest.double())
+        risen = surface.losses(surface.weights + scales * offsets) - start
+        rises = rises.where(~chosen, risen)
+    return rises.clamp(min=0)
+
+
+def _highest(
+    surface: LossSurface, radius: float, scales: torch.Tensor, first: torch.Tensor
+) -> torch.Tensor:
+    """Return the highest place that both ascents come by, in scaled coordinates, shape (K, P)."""
+    height = torch.full_like(first[:, 0], -math.inf)
+    highest = first
     for edge in (radius * first, -radius * first):
         offsets = edge
         for step in range(STEPS + 1):
             losses, gradients = surface.losses_and_gradients(surface.weights + scales * offsets)
-            best = torch.maximum(best, losses - start)
+            highest = torch.where((losses > height).unsqueeze(1), offsets, highest)
+            height = torch.maximum(height, losses)
             offsets = radius * _unit(_unit(scales * gradients) + step * INERTIA / radius * offsets)
-    return best
+    return highest
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:

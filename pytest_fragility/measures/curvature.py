@@ -10,7 +10,7 @@ import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.loss_surface import LossSurface
-from pytest_fragility.measures.side_by_side import side_by_side
+from pytest_fragility.measures.parts import in_parts
 from pytest_fragility.network_stacks import NetworkStack
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def traces(stack: NetworkStack) -> torch.Tensor:
 
     Exact for ReLU perceptrons; of others, the mean over 50 probes.
     """
-    return torch.stack(side_by_side(stack, lambda part: _traces(part).unbind()))
+    return torch.stack(in_parts(stack, lambda part: _traces(part).unbind()))
 
 
 def _traces(stack: NetworkStack) -> torch.Tensor:
@@ -72,7 +72,7 @@ def _traces(stack: NetworkStack) -> torch.Tensor:
 
 def trace_samples(stack: NetworkStack, probes: int) -> torch.Tensor:
     """Return ``v^T H v`` for random signs v, shape (K, probes), float64."""
-    return torch.stack(side_by_side(stack, lambda part: _trace_samples(part, probes).unbind()))
+    return torch.stack(in_parts(stack, lambda part: _trace_samples(part, probes).unbind()))
 
 
 def _trace_samples(stack: NetworkStack, probes: int) -> torch.Tensor:
@@ -104,7 +104,7 @@ def largest_eigenvalues(stack: NetworkStack) -> torch.Tensor:
     UndefinedMeasureError
         If 200 steps do not get there.
     """
-    return torch.stack(side_by_side(stack, _largest_eigenvalues))
+    return torch.stack(in_parts(stack, _largest_eigenvalues))
 
 
 def _largest_eigenvalues(stack: NetworkStack) -> list[torch.Tensor]:

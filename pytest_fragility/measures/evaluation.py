@@ -18,7 +18,6 @@ from pytest_fragility.measures.adapters import as_measure, call_form
 from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure, is_oracle
-from pytest_fragility.measures.side_by_side import one_thread_each
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
 from pytest_fragility.network_stacks import NetworkStack
@@ -161,7 +160,7 @@ def _evaluate_stack(asking: Asking, stack: NetworkStack, seeds: Sequence[int]) -
     before = _versions(stack)
     timeout = None if asking.timeout is None else asking.timeout * len(seeds)
     try:
-        with one_thread_each(stack), time_limit(timeout):
+        with time_limit(timeout):
             values: list[float] = asking.measure.over_stack(stack).tolist()
     except UndefinedMeasureError as error:
         which = seeds[error.place : error.place + 1] or seeds

@@ -8,28 +8,30 @@ import torch
 from torch.nn import functional
 
 from pytest_fragility.measures.layers import relu_chain_of
-from pytest_fragility.measures.outputs import in_double, logits_of
+from pytest_fragility.measures.outputs import in_precision, logits_of
 from pytest_fragility.measures.second_order import SecondOrder
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.training.perceptrons import as_perceptron
+from pytest_fragility.training.perceptrons import Perceptron, as_perceptron
 
 
 class LossSurface:
-    """Mean train cross-entropy of K networks, in nats, each of its own parameters, float64.
+    """Mean train cross-entropy of K networks, in nats, each of its own parameters.
 
     Parameters
     ----------
     stack
         The networks.
+    dtype
+        In which it is worked out, and what weights are given and returned in.
     """
 
-    def __init__(self, stack: NetworkStack) -> None:
+    def __init__(self, stack: NetworkStack, dtype: torch.dtype = torch.float64) -> None:
         self._stack = stack
-        self._buffers = in_double(stack.buffers)
-        self._inputs = stack.inputs.double()
+        self._buffers = in_precision(stack.buffers, dtype)
+        self._inputs = stack.inputs.to(dtype)
         self._labels = stack.labels
-        self.weights = parameter_vectors(stack)
+        self.weights = parameter_vectors(stack).to(dtype)
 
     def sample_losses(self, weights: torch.Tensor) -> torch.Tensor:
         """Return each sample's cross-entropy at weights of shape (K, P), shape (K, n)."""
@@ -46,12 +48,8 @@ class LossSurface:
 
     def losses_and_gradients(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each network's loss, shape (K,), and its gradient, shape (K, P)."""
-        perceptron = as_perceptron(self._stack.structure)
-        if perceptron is not None:
-            rows = torch.empty_like(weights)
-            parts, slots = split_vectors(self._stack, weights), split_vectors(self._stack, rows)
-            losses_of = perceptron.losses(list(parts.values()), list(slots.values()))
-            return losses_of(self._inputs, self._labels), rows
+        if self._passes is not None:
+            return self._passes.losses_and_gradients(weights)
         with torch.enable_grad():
             leaf = weights.detach().requires_grad_()
             losses = self.losses(leaf)
@@ -60,6 +58,9 @@ class LossSurface:
 
     def radial_slopes(self) -> torch.Tensor:
         """Return w . grad l_i for each sample i at the networks' own weights, shape (K, n)."""
+        if self._second_order:
+            with torch.no_grad():
+                return self._second_order.radial_slopes()
         with torch.enable_grad():
             leaf = self.weights.detach().requires_grad_()
             losses = self.sample_losses(leaf)
@@ -105,6 +106,14 @@ class LossSurface:
             return self._second_order.traces()
 
     @cached_property
+    def _passes(self) -> _PerceptronPasses | None:
+        """Forward and backward pass written out, for a perceptron."""
+        perceptron = as_perceptron(self._stack.structure)
+        if perceptron is None:
+            return None
+        return _PerceptronPasses(self._stack, perceptron, self._inputs, self._labels)
+
+    @cached_property
     def _second_order(self) -> SecondOrder | None:
         """Second derivatives written out, for a ReLU perceptron."""
         chain = relu_chain_of(self._stack)
@@ -113,3 +122,28 @@ class LossSurface:
         weights = split_vectors(self._stack, self.weights)
         with torch.no_grad():
             return SecondOrder(chain, weights, self._inputs, self._labels)
+
+
+class _PerceptronPasses:
+    """Losses and gradients of a stack of perceptrons, in memory that every call writes to anew."""
+
+    def __init__(
+        self,
+        stack: NetworkStack,
+        perceptron: Perceptron,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> None:
+        size = sum(weight[0].numel() for weight in stack.weights.values())
+        self._weights = inputs.new_empty(len(stack), size)
+        self._gradients = torch.empty_like(self._weights)
+        weights, gradients = (
+            list(split_vectors(stack, rows).values()) for rows in (self._weights, self._gradients)
+        )
+        self._losses_of = perceptron.losses(weights, gradients)
+        self._samples = inputs, labels
+
+    def losses_and_gradients(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `LossSurface.losses_and_gradients`."""
+        self._weights.copy_(weights)
+        return self._losses_of(*self._samples), self._gradients.clone()

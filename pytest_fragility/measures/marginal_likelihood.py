@@ -81,7 +81,7 @@ def _each(stack: NetworkStack, compute: Callable[[NetworkStack, int], float]) ->
                 raise UndefinedMeasureError(str(error), place) from error
         return values
 
-    return np.array(side_by_side(stack, each, in_numpy=True))
+    return np.array(side_by_side(stack, each))
 
 
 def _bounded(bound: Callable[[float, int], float], link: str) -> Callable[[NetworkStack], Any]:

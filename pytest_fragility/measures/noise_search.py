@@ -11,7 +11,7 @@ import torch
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
-from pytest_fragility.measures.side_by_side import side_by_side
+from pytest_fragility.measures.parts import in_parts
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 
@@ -129,7 +129,7 @@ def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
 
 
 def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor:
-    sigmas = side_by_side(stack, lambda part: _tolerated_sigmas(part, magnitude_aware))
+    sigmas = in_parts(stack, lambda part: _tolerated_sigmas(part, magnitude_aware))
     return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
 
 

@@ -58,10 +58,10 @@ def _at(tensors: Tensors, place: int) -> Tensors:
     return {name: tensor[place] for name, tensor in tensors.items()}
 
 
-def in_double(tensors: Tensors) -> Tensors:
-    """Return floating-point tensors in float64, and others, such as counters, as they are."""
+def in_precision(tensors: Tensors, dtype: torch.dtype) -> Tensors:
+    """Return floating-point tensors in a dtype, and others, such as counters, as they are."""
     return {
-        name: tensor.double() if tensor.is_floating_point() else tensor
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
     }
 
@@ -71,7 +71,10 @@ def train_logits(stack: NetworkStack) -> torch.Tensor:
 
     def compute() -> torch.Tensor:
         with torch.no_grad():
-            weights, buffers = in_double(stack.weights), in_double(stack.buffers)
+            weights, buffers = (
+                in_precision(stack.weights, torch.float64),
+                in_precision(stack.buffers, torch.float64),
+            )
             return logits_of(stack.structure, weights, buffers, stack.inputs.double())
 
     return stack.once("train logits", compute)
@@ -81,8 +84,12 @@ def number_of_outputs(stack: NetworkStack) -> int:
     """Return the number of classes that the networks tell apart."""
 
     def compute() -> int:
-        weights = {name: weight[:1] for name, weight in in_double(stack.weights).items()}
-        buffers = {name: buffer[:1] for name, buffer in in_double(stack.buffers).items()}
+        weights = {
+            name: weight[:1] for name, weight in in_precision(stack.weights, torch.float64).items()
+        }
+        buffers = {
+            name: buffer[:1] for name, buffer in in_precision(stack.buffers, torch.float64).items()
+        }
         with torch.no_grad():
             sample = stack.inputs[:1, :1].double()
             return logits_of(stack.structure, weights, buffers, sample).shape[2]

@@ -9,7 +9,7 @@ from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
 from pytest_fragility.measures.folding import folded_parameters
 from pytest_fragility.measures.layers import weight_layers
 from pytest_fragility.measures.noise_search import MAGNITUDE_EPSILON
-from pytest_fragility.measures.side_by_side import side_by_side
+from pytest_fragility.measures.parts import in_parts
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 
@@ -25,7 +25,7 @@ def published_sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
 
     def compute() -> torch.Tensor:
         folded = _folded(stack)
-        sigmas = side_by_side(folded, lambda part: _sigmas(part, magnitude_aware))
+        sigmas = in_parts(folded, lambda part: _sigmas(part, magnitude_aware))
         return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
 
     return stack.once(("published sigma", magnitude_aware), compute)

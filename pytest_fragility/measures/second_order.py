@@ -67,6 +67,7 @@ class SecondOrder:
             behind = outputs.relu()
             self._layers.append(_Layer(weight, before, (outputs > 0).to(outputs.dtype)))
         self._layers[-1] = _Layer(weight, before, None)
+        self._outputs = outputs
         self._shares = outputs.softmax(dim=2)
         truth = functional.one_hot(labels, outputs.shape[2])
         self._surprise = (self._shares - truth) / labels.shape[1]
@@ -155,6 +156,19 @@ class SecondOrder:
                 assert is_on is not None
                 change *= is_on
         return found
+
+    def radial_slopes(self) -> torch.Tensor:
+        """Return ``w . grad l_i`` for each sample i, shape (K, n).
+
+        Along the weights themselves, a layer's outputs change by what they are, and by how its
+        inputs change.
+        """
+        given = [*(layer.inputs for layer in self._layers[1:]), self._outputs]
+        slopes = given[0]
+        for layer, own in zip(self._layers[1:], given[1:], strict=True):
+            change = torch.bmm(slopes, layer.weight.mT)
+            slopes = own + (change if layer.is_on is None else change.mul_(layer.is_on))
+        return (slopes * self._surprise).sum(dim=2) * slopes.shape[1]
 
     def traces(self) -> torch.Tensor:
         """Return the Hessian's trace, shape (K,).

@@ -66,9 +66,10 @@ def worst_case_sharpness(stack: NetworkStack) -> torch.Tensor:
     """Return ``max over ||e|| <= 0.05 of L(w + e) - L(w)``, L the mean train cross-entropy.
 
     Foret et al. 2021 (SAM), with its default radius rho = 0.05. Found by 10 steps of gradient
-    ascent along the ball's edge from SAM's one-step solution and from its opposite, in float64: a
-    lower bound that is tight on small networks (tested against a search of the whole ball). Raw
-    value, in nats.
+    ascent along the ball's edge from SAM's one-step solution and from its opposite: a lower bound
+    that is tight on small networks (tested against a search of the whole ball). Raw value, in nats,
+    worked out in float64 at the place that ascents in float32 find (in float64, where the loss is
+    below 1e-4).
 
     Reads trained weights, inputs and labels, and randomness for a direction where the gradient is
     zero. All parameters as they stand, biases and normalization included; changes under rescaling
@@ -90,7 +91,7 @@ def adaptive_sharpness(stack: NetworkStack) -> torch.Tensor:
     |w_i|. Found by gradient ascent as in `worst_case_sharpness`. Raw value, in nats.
 
     Reads what `worst_case_sharpness` reads. All parameters as they stand, biases and
-    normalization included. In float64.
+    normalization included.
     """
     import torch
 

@@ -14,33 +14,28 @@ import torch
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.cores import thread_libraries
 from pytest_fragility.measures.layers import relu_chain_of
-from pytest_fragility.network_stacks import NetworkStack, Samples, Tensors
+from pytest_fragility.measures.parts import part_of
+from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.training.perceptrons import as_perceptron
-from pytest_fragility.unknown_parts import replaced
 
 # with fewer samples, threads of one interpreter hold each other up
 FEWEST_SAMPLES = 128
 
 Value = TypeVar("Value")
 
-# how many threads torch might use before operations were given one each
-_CORES: ContextVar[int | None] = ContextVar("cores", default=None)
 # set where nobody waits any more for what a thread works out
 _UNWANTED: ContextVar[Event | None] = ContextVar("unwanted", default=None)
 
 
 def side_by_side(
-    stack: NetworkStack,
-    compute: Callable[[NetworkStack], Sequence[Value]],
-    *,
-    in_numpy: bool = False,
+    stack: NetworkStack, compute: Callable[[NetworkStack], Sequence[Value]]
 ) -> list[Value]:
     """Return one value per network from calls on stacks of one network each, as many as cores.
 
-    That is for ReLU perceptrons on the CPU, and as many cores as torch may use threads. Operations
-    on networks as small as these would mostly wait for threads of their own, and have none
-    meanwhile. Other networks are measured in one call: no two threads can call a module, or trace
-    one, at the same time.
+    That is for NumPy's and SciPy's work on the samples of ReLU perceptrons, on as many cores as
+    torch may use threads: its operations, of one thread each, let other threads work meanwhile.
+    Other networks are measured in one call: no two threads can call a module, or trace one, at the
+    same time.
 
     Parameters
     ----------
@@ -49,15 +44,13 @@ def side_by_side(
     compute
         Maps a stack to one value per network; called in threads that know nothing of the caller's
         modes. It does not trace the structure.
-    in_numpy
-        Whether its work is NumPy's, and on the CPU wherever the networks are.
 
     Raises
     ------
     UndefinedMeasureError
         If `compute` does; it names the network's place in the whole stack.
     """
-    with one_thread_each(stack, in_numpy=in_numpy) as cores:
+    with _one_thread_each(stack) as cores:
         count = min(cores, len(stack)) if stack.n >= FEWEST_SAMPLES else 1
         if count == 1:
             return list(compute(stack))
@@ -71,7 +64,7 @@ def side_by_side(
             only = slice(place, place + 1)
             samples = inputs[only], labels[only]
             try:
-                (value,) = compute(_part(stack, only, lambda: samples))
+                (value,) = compute(part_of(stack, only, lambda: samples))
             except UndefinedMeasureError as error:
                 raise UndefinedMeasureError(str(error), place) from error
             return value
@@ -97,46 +90,18 @@ def _is_written_out(stack: NetworkStack) -> bool:
 
 
 @contextmanager
-def one_thread_each(stack: NetworkStack, *, in_numpy: bool = False) -> Iterator[int]:
-    """Give each operation on a stack one thread, and yield how many may be used in all.
+def _one_thread_each(stack: NetworkStack) -> Iterator[int]:
+    """Give each operation one thread, and yield how many may be used in all.
 
-    That is for ReLU perceptrons on the CPU, and where the work is NumPy's; elsewhere nothing
-    changes. What was set is restored.
+    That is for ReLU perceptrons; elsewhere nothing changes. What was set is restored.
     """
-    cores = _CORES.get() or torch.get_num_threads()
-    is_on_cpu = in_numpy or stack.device.type == "cpu"
-    if not is_on_cpu or not _is_written_out(stack):
+    threads = torch.get_num_threads()
+    if not _is_written_out(stack):
         yield 1
         return
-    threads, token = torch.get_num_threads(), _CORES.set(cores)
     with thread_libraries().limit(limits=1, user_api="blas"):
         torch.set_num_threads(1)
         try:
-            yield cores
+            yield threads
         finally:
             torch.set_num_threads(threads)
-            _CORES.reset(token)
-
-
-def _part(stack: NetworkStack, places: slice, load_samples: Callable[[], Samples]) -> NetworkStack:
-    """Return the stack of some of a stack's networks."""
-
-    def pick(tensors: Tensors) -> Tensors:
-        return {name: tensor[places] for name, tensor in tensors.items()}
-
-    # also what is not known of networks trained elsewhere, and stays so
-    own = vars(stack)
-    return replaced(
-        stack,
-        weights=pick(stack.weights),
-        initial_weights=pick(own["initial_weights"]),
-        buffers=pick(stack.buffers),
-        initial_buffers=pick(own["initial_buffers"]),
-        seeds=stack.seeds[places],
-        train_losses=own["train_losses"][places],
-        rng_seeds=stack.rng_seeds[places],
-        sample_ids=stack.sample_ids[places],
-        load_samples=load_samples,
-        # torch.fx changes all modules for all threads while it traces one
-        _results={"ReLU chain": relu_chain_of(stack)},
-    )

@@ -18,10 +18,13 @@ from torch.nn import functional
 
 from pytest_fragility.measures import (
     adaptive_sharpness,
+    ascent,
     fisher_rao_norm,
     gradient_norm,
     worst_case_sharpness,
 )
+from pytest_fragility.measures.ascent import FLAT
+from pytest_fragility.measures.loss_surface import LossSurface
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.trained_networks import TrainedNetwork
@@ -253,6 +256,34 @@ def test_sharpness_is_no_less_than_one_step_of_sam(
         nn.utils.vector_to_parameters(vector_of(network) - offset, network.model.parameters())
     assert measure(network) >= float(after - before) * (1 - 1e-9)
     assert measure(network) > 0
+
+
+def sure_of_itself(seed: int = 0, factor: float = 60) -> TrainedNetwork:
+    """Return a network with the labels that it gives, and hardly any loss."""
+    model = randomize(perceptron([3, 4, 3]), seed).double()
+    inputs, _ = samples(8, (3,), 3, seed)
+    with torch.no_grad():
+        last = list(model.parameters())[-2:]
+        for parameter in last:
+            parameter.mul_(factor)
+    return sample_network(model, inputs.double(), labelled_by(model, inputs.double()), seed=seed)
+
+
+@either_sharpness
+def test_where_the_loss_is_tiny_ascents_are_in_float64(
+    measure: StackMeasure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands beside it in the stack; elsewhere float32 finds the same to rounding."""
+    flat, steep = sure_of_itself(), random_perceptron([3, 4, 3], 0)
+    surface = LossSurface(NetworkStack.of_network(flat))
+    assert 0 < surface.losses(surface.weights) < FLAT
+    alone = [measure(flat), measure(steep)]
+    both = measure.over_stack(NetworkStack.of_networks([flat, steep]))
+    assert both.tolist() == pytest.approx(alone, rel=1e-8)
+    monkeypatch.setattr(ascent, "FLAT", math.inf)
+    exact = measure.over_stack(NetworkStack.of_networks([flat, steep]))
+    assert exact[0] == both[0] > 0
+    assert exact[1] != both[1] and exact[1] == pytest.approx(both[1], rel=1e-5)
 
 
 # invariance

@@ -113,9 +113,8 @@ def test_small_work_is_not_divided(n: int) -> None:
 
 
 @pytest.mark.usefixtures("three_cores")
-@pytest.mark.parametrize("in_numpy", [True, False])
-def test_work_of_numpy_takes_the_cores_wherever_networks_are(in_numpy: bool) -> None:
-    """Operations on another device have no use for them."""
+def test_work_of_numpy_takes_the_cores_wherever_networks_are() -> None:
+    """It is done on the CPU whatever the device."""
     stack = stack_of()
     away = replace(stack, weights={name: each.to("meta") for name, each in stack.weights.items()})
     calls = []
@@ -124,8 +123,8 @@ def test_work_of_numpy_takes_the_cores_wherever_networks_are(in_numpy: bool) -> 
         calls.append(len(part))
         return list(part.seeds)
 
-    assert side_by_side(away, compute, in_numpy=in_numpy) == list(range(NETWORKS))
-    assert calls == ([1] * NETWORKS if in_numpy else [NETWORKS])
+    assert side_by_side(away, compute) == list(range(NETWORKS))
+    assert calls == [1] * NETWORKS
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a thread")
