@@ -251,10 +251,14 @@ def test_measures_read_stacks_as_they_read_each(architecture: str) -> None:
     runs = [Run(IMAGES, 40, recipe, seed) for seed in (0, 1)]
     stack = NetworkStack.of_runs(train_all(runs), CPU, {})
     networks = [TrainedNetwork.build(one, "baseline", CPU) for one in train_all(runs)]
-    for measure in (measures.gradient_norm, measures.worst_case_sharpness):
+    # the ascent to the sharpest place is in float32
+    for measure, rounding in (
+        (measures.gradient_norm, 1e-6),
+        (measures.worst_case_sharpness, 1e-5),
+    ):
         together = measure.over_stack(stack)
         alone = [float(measure(network)) for network in networks]
-        np.testing.assert_allclose(together, alone, rtol=1e-6)
+        np.testing.assert_allclose(together, alone, rtol=rounding)
     with torch.no_grad():
         losses = [
             float(nn.functional.cross_entropy(network.model(network.inputs), network.labels))

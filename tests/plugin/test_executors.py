@@ -45,7 +45,7 @@ CLUSTER = """
 from distributed import LocalCluster
 
 if __name__ == "__main__":
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
         print(cluster.scheduler_address, flush=True)
         input()
 """
@@ -53,7 +53,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Dask scheduler with two workers."""
+    """The address of a Dask scheduler with a worker."""
     pytest.importorskip("distributed")
     script = tmp_path_factory.mktemp("cluster") / "cluster.py"
     script.write_text(CLUSTER)
@@ -127,7 +127,7 @@ def outcomes_apart(project: Project, *arguments: str) -> tuple[str, dict[str, st
 def test_a_dask_cluster_by_its_address(project: Project, dask_address: str) -> None:
     """It says what is said without it, and a rerun repeats the option."""
     project.audit("reversing")
-    _, here = outcomes_apart(project, "--fragility-cache-dir=here")
+    here = outcomes(project, "--fragility-cache-dir=here")
     option = f"--fragility-dask={dask_address}"
     output, there = outcomes_apart(project, "--fragility-cache-dir=there", option)
     assert there == here != {}
