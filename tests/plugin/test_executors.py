@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -153,7 +154,8 @@ def test_nobody_at_the_address(project: Project, ini: bool) -> None:
 
 def test_without_dask(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to install."""
-    monkeypatch.setattr(dask_clusters.util, "find_spec", lambda name: None)
+    # importlib's own is also how pytest finds plugins
+    monkeypatch.setattr(dask_clusters, "util", SimpleNamespace(find_spec=lambda name: None))
     project.audit("falling")
     result = project.run("--fragility", "--fragility-dask=tcp://127.0.0.1:9")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
