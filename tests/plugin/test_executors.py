@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
@@ -52,10 +53,13 @@ if __name__ == "__main__":
 """
 
 
+# looked for and not imported: Dask replaces importlib's finder of plugins, which pytester puts back
+needs_dask = pytest.mark.skipif(find_spec("distributed") is None, reason="Dask is not installed")
+
+
 @pytest.fixture(scope="module")
 def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Dask scheduler with a worker."""
-    pytest.importorskip("distributed")
     script = tmp_path_factory.mktemp("cluster") / "cluster.py"
     script.write_text(CLUSTER)
     with subprocess.Popen(
@@ -125,6 +129,7 @@ def outcomes_apart(project: Project, *arguments: str) -> tuple[str, dict[str, st
     return result.stdout, by_check([json.loads(record) for record in records])
 
 
+@needs_dask
 def test_a_dask_cluster_by_its_address(project: Project, dask_address: str) -> None:
     """It says what is said without it, and a rerun repeats the option."""
     project.audit("reversing")
@@ -137,10 +142,10 @@ def test_a_dask_cluster_by_its_address(project: Project, dask_address: str) -> N
     assert option in next(line for line in output.splitlines() if "Rerun: " in line)
 
 
+@needs_dask
 @pytest.mark.parametrize("ini", [False, True])
 def test_nobody_at_the_address(project: Project, ini: bool) -> None:
     """The session ends before any test, with the address and what was expected."""
-    pytest.importorskip("distributed")
     impatient = "from pytest_fragility.executors import dask_clusters as d\nd.SECONDS = 0.2\n"
     (project.path / "conftest.py").write_text(impatient)
     project.audit("falling")
