@@ -10,9 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_fragility.auditing import AuditResult as AuditResult
+    from pytest_fragility.audit_result import AuditResult as AuditResult
     from pytest_fragility.auditing import audit as audit
-    from pytest_fragility.auditing import learning_curves as learning_curves
     from pytest_fragility.errors import AuditFailure as AuditFailure
     from pytest_fragility.errors import BudgetError as BudgetError
     from pytest_fragility.errors import CheckBroken as CheckBroken
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_fragility.errors import TableError as TableError
     from pytest_fragility.errors import TaskError as TaskError
     from pytest_fragility.families import Family as Family
+    from pytest_fragility.measured_curves import learning_curves as learning_curves
     from pytest_fragility.perturbations import Perturbation as Perturbation
     from pytest_fragility.perturbations import get_perturbation as get_perturbation
     from pytest_fragility.perturbations import register_perturbation as register_perturbation
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from pytest_fragility.trained_networks import TrainedNetwork as TrainedNetwork
 
 _HOMES = {
-    "auditing": ("AuditResult", "audit", "learning_curves"),
+    "audit_result": ("AuditResult",),
+    "auditing": ("audit",),
     "errors": (
         "AuditFailure",
         "BudgetError",
@@ -67,6 +68,7 @@ _HOMES = {
         "TaskError",
     ),
     "families": ("Family",),
+    "measured_curves": ("learning_curves",),
     "perturbations": ("Perturbation", "get_perturbation", "register_perturbation"),
     "recipes": (
         "CNN",

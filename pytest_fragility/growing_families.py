@@ -140,7 +140,7 @@ class GrowingFamily:
 
         The measure is called when a curve is first asked for; on the baseline's networks, once.
         """
-        from pytest_fragility.auditing import learning_curves
+        from pytest_fragility.measured_curves import learning_curves
         from pytest_fragility.on_demand import OnDemand
 
         level = self.settings.alpha if alpha is None else alpha

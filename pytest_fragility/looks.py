@@ -105,7 +105,7 @@ class StagedAudit:
 
     def look(self, family: Family) -> None:
         """Judge all open checks on the seeds so far, those of this family included."""
-        from pytest_fragility.auditing import learning_curves
+        from pytest_fragility.measured_curves import learning_curves
 
         settings = self._settings
         curves = learning_curves(

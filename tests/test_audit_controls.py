@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from pytest_fragility.asserts import assert_kept
-from pytest_fragility.auditing import learning_curves
 from pytest_fragility.checks.controls import judge_controls
 from pytest_fragility.checks.planning import CONTROLS, Check
 from pytest_fragility.checks.tolerances import Tolerances
@@ -23,6 +22,7 @@ from pytest_fragility.curves import (
 )
 from pytest_fragility.errors import ControlsMisbehave
 from pytest_fragility.families import Family
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import path_norm
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.records import check_record

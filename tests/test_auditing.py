@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.auditing import AuditResult, audit, learning_curves
+from pytest_fragility.audit_result import AuditResult
+from pytest_fragility.auditing import audit
 from pytest_fragility.checks.verdicts import Evidence
 from pytest_fragility.errors import MeasureError, SettingsError, TaskError
 from pytest_fragility.families import Family
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import Measure, noise, oracle_test_error, parameter_count, path_norm
 from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.perturbations import BASELINE, Perturbation

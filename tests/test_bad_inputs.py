@@ -25,7 +25,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 
-from pytest_fragility.auditing import learning_curves
 from pytest_fragility.errors import (
     FragilityError,
     MeasureError,
@@ -35,6 +34,7 @@ from pytest_fragility.errors import (
     TrainingError,
 )
 from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.networks import build_network
 from pytest_fragility.perturbations import Perturbation, get_perturbation

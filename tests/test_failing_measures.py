@@ -13,11 +13,12 @@ import pytest
 
 from pytest_fragility import audit
 from pytest_fragility.asserts import assert_kept
-from pytest_fragility.auditing import AuditResult, learning_curves
+from pytest_fragility.audit_result import AuditResult
 from pytest_fragility.checks.planning import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.families import Family
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import stacked
 from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit

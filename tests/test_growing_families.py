@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from pytest_fragility.auditing import learning_curves
 from pytest_fragility.budget import TrainingBudget
 from pytest_fragility.errors import BudgetError, SettingsError
 from pytest_fragility.families import FamilyPlan, train_families
 from pytest_fragility.growing_families import FamilySource, GrowingFamily
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import path_norm
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import SGD, Adam, Recipe, fixed_steps

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.auditing import AuditResult, audit, learning_curves
+from pytest_fragility.audit_result import AuditResult
+from pytest_fragility.auditing import audit
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, LadderEvidence
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import Measure, oracle_test_error, parameter_count, path_norm
 from pytest_fragility.measures.measure import constant
 from pytest_fragility.measures.stacked import INPUTS, LABELS, reference

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.auditing import learning_curves
 from pytest_fragility.checks.judging import judge
 from pytest_fragility.checks.planning import EXPONENT, SPREAD, SYMMETRY, TREND, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.curves import LearningCurve, OwnNoise
 from pytest_fragility.families import Family
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import pac_bayes_origin, parameter_count, path_norm
 from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.report.messages import failure_message

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility import audit
-from pytest_fragility.auditing import AuditResult
+from pytest_fragility.audit_result import AuditResult
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.report.curves import curves_of_check, widest

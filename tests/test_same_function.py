@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.auditing import learning_curves
 from pytest_fragility.checks.judging import judge
 from pytest_fragility.checks.planning import INVARIANCE_KINDS, SYMMETRY, plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
@@ -25,6 +24,7 @@ from pytest_fragility.equivalences import (
 )
 from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
 from pytest_fragility.families import Family, FamilyPlan, middle_size, train_families
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import Measure, noise, oracle_test_error, path_norm
 from pytest_fragility.measures.measure import unclaimed
 from pytest_fragility.measures.same_function import DRAWS, equivalence_values, symmetry_values

@@ -129,7 +129,7 @@ class Given:
         """Return the learning curves of a measure: a table's column, or a function."""
         if isinstance(self.family, MeasuredFamily):
             return self.family.curves(measure, name=name, alpha=alpha, scale=scale, fit=fit)
-        from pytest_fragility.auditing import learning_curves
+        from pytest_fragility.measured_curves import learning_curves
 
         return learning_curves(
             measure,

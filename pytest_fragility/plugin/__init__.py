@@ -330,7 +330,7 @@ def learning_curves(
     request: pytest.FixtureRequest, trained_family: Family
 ) -> Callable[..., LearningCurves]:
     """A callable: measure -> its learning curves over the trained family."""
-    from pytest_fragility.auditing import learning_curves as compute
+    from pytest_fragility.measured_curves import learning_curves as compute
     from pytest_fragility.plugin.session import fragility_session
 
     settings = fragility_session(request.config).audit_of(request.node).settings

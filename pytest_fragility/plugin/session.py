@@ -198,7 +198,7 @@ class FragilitySession:
     def curves(self, key: str, audit: MarkedAudit) -> LearningCurves:
         """Return the learning curves of an audit's measure."""
         if key not in self._curves:
-            from pytest_fragility.auditing import learning_curves
+            from pytest_fragility.measured_curves import learning_curves
 
             if audit.measure is None:
                 raise SettingsError(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_fragility import audit, measures
-from pytest_fragility.auditing import AuditResult
+from pytest_fragility.audit_result import AuditResult
 from pytest_fragility.measures.measure import Measure, measure_form
 from pytest_fragility.report.numbers import interval
 from pytest_fragility.report.power_law import bent_mark

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility import FragilityError, TableError, audit, learning_curves
-from pytest_fragility.auditing import AuditResult
+from pytest_fragility.audit_result import AuditResult
 from pytest_fragility.curves import PARAMETER_COUNT, UnpairedEstimate
 from pytest_fragility.families import Family
 from pytest_fragility.measures import path_norm, product_of_frobenius_norms

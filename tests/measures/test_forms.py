@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pytest_fragility.auditing import learning_curves
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.families import Family
+from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import (
     Measure,
     StackMeasure,
