@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -154,23 +155,34 @@ def test_a_table_needs_no_torch(project: Project, table: Path) -> None:
     assert found.stdout.rstrip().endswith("loaded []")
 
 
+EXPORT = """
+from pathlib import Path
+from pytest_fragility.auditing import train_family
+from pytest_fragility.settings import resolve_settings
+
+family = train_family(resolve_settings({**SMALL, "cache_dir": None}))
+family.export(Path("networks"))
+"""
+WEIGHTS = """
+TASK = {"task": SMALL["task"], "error_margin": 10}
+
+def weights(network):
+    return float(sum(p.detach().square().sum() for p in network.model.parameters()))
+"""
+
+
+@pytest.fixture
+def manifest(project: Project) -> None:
+    """Networks and their manifest in the project's folder."""
+    project.write(EXPORT, name="make")
+    subprocess.run([sys.executable, "make.py"], cwd=project.path, check=True)
+
+
+@pytest.mark.usefixtures("manifest")
 def test_a_manifest_takes_the_place_of_training(project: Project) -> None:
     """For tests with a marker, on the command line and in a marker; nothing is kept."""
     project.write(
-        "from pathlib import Path\n"
-        "import torch\n"
-        "from pytest_fragility.auditing import train_family\n"
-        "from pytest_fragility.settings import resolve_settings\n"
-        "family = train_family(resolve_settings({**SMALL, 'cache_dir': None}))\n"
-        "family.export(Path('networks'))\n",
-        name="make",
-    )
-    subprocess.run([sys.executable, "make.py"], cwd=project.path, check=True)
-    project.write(
-        "TASK = {'task': SMALL['task'], 'error_margin': 10}\n"
-        "def weights(network):\n"
-        "    return float(sum(p.detach().square().sum() for p in network.model.parameters()))\n"
-        "@pytest.mark.fragility(weights, task=SMALL['task'], error_margin=10)\n"
+        WEIGHTS + "@pytest.mark.fragility(weights, task=SMALL['task'], error_margin=10)\n"
         "def test_weights(check):\n    check()\n"
         "@pytest.mark.fragility(weights, manifest='networks/manifest.csv', **TASK)\n"
         "def test_of_a_marker(check):\n    check()\n"
@@ -184,3 +196,28 @@ def test_a_manifest_takes_the_place_of_training(project: Project) -> None:
     assert text.count("weights on blobs: ") == 2
     assert " ".join(text.split()).count("networks from manifest.csv") >= 3
     assert not (project.path / ".fragility_cache").exists()
+
+
+@pytest.mark.usefixtures("manifest")
+def test_workers_read_a_markers_manifest_too(project: Project) -> None:
+    """They say what one process says, and train nothing."""
+    pytest.importorskip("xdist")
+    project.write(
+        WEIGHTS + "@pytest.mark.fragility(weights, manifest='networks/manifest.csv', **TASK)\n"
+        "def test_of_a_marker(check):\n    check()\n"
+    )
+    alone, divided = (
+        project.run_apart("--fragility", "-v", *workers).stdout for workers in ([], ["-n2"])
+    )
+
+    def outcomes(output: str) -> set[tuple[str, str]]:
+        # with workers, what became of a test stands before its name
+        named = r"\[([a-z][\w-]*)\]"
+        before = re.findall(rf"(PASSED|FAILED) \S*{named}", output)
+        behind = re.findall(rf"{named} (PASSED|FAILED)", output)
+        return {*before, *((outcome, check) for check, outcome in behind)}
+
+    assert len(outcomes(alone)) >= 7
+    assert outcomes(divided) == outcomes(alone)
+    assert "weights on blobs: " in divided and "networks from manifest.csv" in divided
+    assert "fragility: training" not in divided
