@@ -257,8 +257,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print what is found as it is found, and write the table to the page."""
     options = parsed(arguments)
-    page = options.page.read_text(encoding="utf-8")
-    between(page, options.settings)
+    between(options.page.read_text(encoding="utf-8"), options.settings)
     settings, command = SETTINGS[options.settings], f"--settings {options.settings}"
     if options.seeds:
         settings = tuple(replace(each, seeds=options.seeds) for each in settings)
@@ -273,6 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"{setting.name}: {claim.text} {found}", flush=True)
                 columns[-1].append(found)
     text = between_markers(settings, columns, command, machine(options.device))
+    # as it is by now: this has taken minutes
+    page = options.page.read_text(encoding="utf-8")
     options.page.write_text(written(page, options.settings, text), encoding="utf-8")
 
 

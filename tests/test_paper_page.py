@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,6 +233,13 @@ def test_the_command_writes_its_page(
     begin, end = markers("small")
     page = tmp_path / "page.md"
     page.write_text(f"{begin}\n{end}\n")
+    column = paper_page.column
+
+    def edited_meanwhile(*arguments: Any, **options: Any) -> list[str]:
+        page.write_text(f"edited\n{begin}\n{end}\n")
+        return column(*arguments, **options)
+
+    monkeypatch.setattr(paper_page, "column", edited_meanwhile)
     main(
         [
             "--device",
@@ -250,5 +258,6 @@ def test_the_command_writes_its_page(
         _, found, lacking = row.strip("| ").split(" | ")
         assert CELL.fullmatch(found)
         assert lacking == "- (needs no_such_package)"
+    assert page.read_text().startswith("edited\n")
     assert "3 seeds. On the CPU" in page.read_text()
     assert "--settings small --seeds 3`" in page.read_text()
