@@ -31,11 +31,9 @@ def balanced_order(strata: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
     by_class = np.argsort(strata, kind="stable")
     sizes = tuple(np.unique(strata, return_counts=True)[1].tolist())
-    times = _times(sizes)
-    releases, middles, deadlines = times
-    urgent_first = np.lexsort((by_class, middles, deadlines))
-    places = _places(sizes)
-    if (releases[urgent_first] > places).any():
+    times, places = _times(sizes), _places(sizes)
+    urgent_first = np.argsort(_urgency(sizes) * len(strata) + by_class)
+    if (times[0][urgent_first] > places).any():
         # of equally urgent samples, the first is not there yet
         places, urgent_first = _taken(times, by_class), np.arange(len(strata))
     order = np.empty(len(strata), dtype=np.int64)
@@ -51,6 +49,16 @@ def _times(sizes: tuple[int, ...]) -> Times:
     total, size = sum(sizes), np.repeat(sizes, sizes)
     rank = np.concatenate([np.arange(each) for each in sizes])
     return rank * total // size, (rank + 0.5) / size, -(-(rank + 1) * total // size)
+
+
+@lru_cache(maxsize=64)
+def _urgency(sizes: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return the rank of each sample by when it is due, class after class; equal ones share it."""
+    import numpy as np
+
+    _, middles, deadlines = _times(sizes)
+    due = np.stack([deadlines, middles], axis=1)
+    return np.unique(due, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 @lru_cache(maxsize=64)
