@@ -37,9 +37,8 @@ def _undrawn(kind: Any, *sizes: int, **settings: Any) -> nn.Module:
             f"a layer of {' x '.join(map(str, sizes))} weights: expected at most "
             f"{LARGEST_LAYER:,} of them, which take 4 GB; choose a smaller architecture"
         )
-    layer: nn.Module = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        kind, *sizes, **settings, device="cpu", dtype=torch.float32
-    )
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
+    # on the meta device nothing is drawn; torch's own way from there to the CPU imports SymPy
+    layer: nn.Module = kind(*sizes, **settings, device="meta", dtype=torch.float32)
+    for name, parameter in list(layer.named_parameters()):
+        layer.register_parameter(name, nn.Parameter(torch.zeros(parameter.shape)))
     return layer

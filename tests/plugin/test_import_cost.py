@@ -41,3 +41,14 @@ def test_collection_imports_no_torch(project: Project) -> None:
     assert "test_light.py::test_oracle[spread-adam]" in finished.stdout
     assert "heavy imports: []" in finished.stdout
     assert not (project.path / ".fragility_cache").exists()
+
+
+def test_an_audit_imports_no_compiler(project: Project) -> None:
+    """Nor SymPy, which comes with it: a third of a second in this process and in each worker."""
+    (project.path / "conftest.py").write_text(
+        SHOW_IMPORTS.replace('"torch", "numpy", "scipy", "sklearn"', '"sympy", "torch._dynamo"')
+    )
+    project.audit("falling")
+    finished = project.run_apart("--fragility")
+    assert finished.returncode == 0
+    assert "heavy imports: []" in finished.stdout
