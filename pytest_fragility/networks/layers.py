@@ -40,5 +40,7 @@ def _undrawn(kind: Any, *sizes: int, **settings: Any) -> nn.Module:
     # on the meta device nothing is drawn; torch's own way from there to the CPU imports SymPy
     layer: nn.Module = kind(*sizes, **settings, device="meta", dtype=torch.float32)
     for name, parameter in list(layer.named_parameters()):
-        layer.register_parameter(name, nn.Parameter(torch.zeros(parameter.shape)))
+        layer.register_parameter(
+            name, nn.Parameter(torch.zeros(parameter.shape, dtype=parameter.dtype))
+        )
     return layer

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 from scipy.stats import multivariate_normal, truncnorm
@@ -230,11 +230,12 @@ def test_step_evidence_ignores_the_scale_of_the_kernel(seed: int, exponent: floa
 
 
 @unhurried
-@given(seed=seeds, factor=st.sampled_from([0.1, 10.0]))
-def test_probit_evidence_depends_on_the_scale_of_the_kernel(seed: int, factor: float) -> None:
-    """K and c K differ under probit, where noise has a scale."""
+@given(seed=seeds)
+@example(seed=52)
+def test_probit_evidence_depends_on_the_scale_of_the_kernel(seed: int) -> None:
+    """K and c K differ under probit, where noise has a scale; two scales may agree, not three."""
     kernel, signs = problem(30, seed)
-    assert abs(value(factor * kernel, signs, PROBIT) - value(kernel, signs, PROBIT)) > 1e-3
+    assert np.ptp([value(factor * kernel, signs, PROBIT) for factor in (0.1, 1, 10)]) > 1e-3
 
 
 @unhurried
