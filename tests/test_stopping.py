@@ -26,6 +26,7 @@ from pytest_fragility.tasks import Task
 from pytest_fragility.training.sampling import training_subset
 from pytest_fragility.training.stopping import is_met, loss_gate, next_check
 from pytest_fragility.training.trainer import train
+from pytest_fragility.training.trajectories import Trajectory
 
 CPU = torch.device("cpu")
 LAYERS = MLP(hidden=(16,))
@@ -98,6 +99,27 @@ def test_a_full_pass_is_spared_far_from_the_target() -> None:
     assert loss_gate(cross_entropy_below(0.1)) == 0.2
     assert loss_gate(full_train_accuracy()) == math.inf
     assert loss_gate(fixed_steps(10)) == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("rule", "recent_loss", "is_looked_at"),
+    [
+        (cross_entropy_below(0.1), 0.2, True),
+        (cross_entropy_below(0.1), 0.201, False),
+        (full_train_accuracy(), 100.0, True),
+        (fixed_steps(10), 0.0, False),
+        (fixed_steps(10), math.nan, True),
+    ],
+)
+def test_only_runs_near_their_target_are_looked_at(
+    blobs: Task, rule: StoppingRule, recent_loss: float, is_looked_at: bool
+) -> None:
+    """At checks; at other steps none is, but at its limit."""
+    run = Run(blobs, 32, Recipe(architecture=LAYERS, stopping=rule), 0)
+    trajectory = Trajectory([run])
+    assert trajectory.to_look_at(5, recent_loss, is_check=True) == [run] * is_looked_at
+    assert trajectory.to_look_at(5, recent_loss, is_check=False) == []
+    assert trajectory.to_look_at(trajectory.next_limit, recent_loss, is_check=False) == [run]
 
 
 def test_cross_entropy_rule_ends_below_its_target(blobs: Task) -> None:

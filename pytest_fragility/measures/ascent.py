@@ -30,7 +30,7 @@ def largest_rise(
     steps, each to the edge along the gradient of where one is, as the power method goes for a
     quadratic form (Journee et al. 2010, algorithm 1), each damped more than the
     one before. The largest rise seen counts, at least zero; ascents are in float32 but where the
-    loss is tiny, and the rise at their highest place is worked out in float64.
+    loss is tiny or more than that holds, and the rise at their highest place is in float64.
 
     Parameters
     ----------
@@ -56,33 +56,35 @@ def _largest_rise(
     generators = [stack.generator(place, "ascent") for place in range(len(stack))]
     fallback = torch.stack([_random_like(scales[0], generator) for generator in generators])
     first = _unit(slopes.where(slopes.norm(dim=1, keepdim=True) > 0, fallback))
-    is_flat = start < FLAT
-    rises = torch.zeros_like(start)
-    for dtype, chosen in ((torch.float32, ~is_flat), (torch.float64, is_flat)):
-        if not bool(chosen.any()):
-            continue
-        search = surface if dtype == surface.weights.dtype else LossSurface(stack, dtype)
-        highest = _highest(search, radius, scales.to(dtype), first.to(dtype))
-        offsets = radius * _unit(highest.double())
-        risen = surface.losses(surface.weights + scales * offsets) - start
-        rises = rises.where(~chosen, risen)
-    return rises.clamp(min=0)
+    single = LossSurface(stack, torch.float32)
+    highest, height = _highest(single, radius, scales.float(), first.float())
+    highest = highest.double()
+    is_rough = (start < FLAT) | ~height.isfinite()
+    if bool(is_rough.any()):
+        exact, _ = _highest(surface, radius, scales, first)
+        highest = exact.where(is_rough.unsqueeze(1), highest)
+    offsets = radius * _unit(highest)
+    return (surface.losses(surface.weights + scales * offsets) - start).clamp(min=0)
 
 
 def _highest(
     surface: LossSurface, radius: float, scales: torch.Tensor, first: torch.Tensor
-) -> torch.Tensor:
-    """Return the highest place that both ascents come by, in scaled coordinates, shape (K, P)."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the highest place that both ascents come by, and the loss there.
+
+    The place is in scaled coordinates, shape (K, P); a loss that is NaN is the highest.
+    """
     height = torch.full_like(first[:, 0], -math.inf)
     highest = first
     for edge in (radius * first, -radius * first):
         offsets = edge
         for step in range(STEPS + 1):
             losses, gradients = surface.losses_and_gradients(surface.weights + scales * offsets)
-            highest = torch.where((losses > height).unsqueeze(1), offsets, highest)
-            height = torch.maximum(height, losses)
+            is_higher = (losses > height) | (losses.isnan() & ~height.isnan())
+            highest = offsets.where(is_higher.unsqueeze(1), highest)
+            height = losses.where(is_higher, height)
             offsets = radius * _unit(_unit(scales * gradients) + step * INERTIA / radius * offsets)
-    return highest
+    return highest, height
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:

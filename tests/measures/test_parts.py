@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,21 +13,11 @@ from pytest_fragility.measures import hessian_largest_eigenvalue, parts, worst_c
 from pytest_fragility.measures.parts import in_parts
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.network_stacks import NetworkStack
-from tests.measures.test_side_by_side import NETWORKS, stack_of
+from tests.measures.test_side_by_side import NETWORKS, describe, stack_of
 
 SAMPLES = 20
 PLENTY = 1 << 60
 PARAMETERS = 4 * 6 + 6 + 6 * 3 + 3
-
-
-def describe(part: NetworkStack) -> list[tuple[int, float, float, float]]:
-    """Return of each network its seed, its samples and weights summed, and a random number."""
-    sums = zip(part.inputs.sum(dim=(1, 2)), next(iter(part.weights.values())), strict=True)
-    draws = [float(torch.rand(1, generator=part.generator(i, "x"))) for i in range(len(part))]
-    return [
-        (seed, float(inputs), float(weights.sum()), draw)
-        for seed, (inputs, weights), draw in zip(part.seeds, sums, draws, strict=True)
-    ]
 
 
 @given(st.integers(1, 7), st.booleans())

@@ -286,6 +286,34 @@ def test_where_the_loss_is_tiny_ascents_are_in_float64(
     assert exact[1] != both[1] and exact[1] == pytest.approx(both[1], rel=1e-5)
 
 
+class Logarithm(nn.Module):
+    """A network of one weight, which is not defined below zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.01]))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return two logits."""
+        return torch.cat([inputs, inputs * self.weight.log()], dim=1)
+
+
+def test_a_loss_that_is_not_defined_within_the_ball_leaves_sharpness_undefined() -> None:
+    """And not the largest rise of where it is defined; what adapts to the weight stays there."""
+    network = sample_network(Logarithm(), torch.tensor([[1.0], [2.0]]), torch.tensor([0, 0]))
+    assert math.isnan(worst_case_sharpness(network))
+    assert adaptive_sharpness(network) > 0
+
+
+def test_what_float32_cannot_hold_is_searched_in_float64() -> None:
+    """A loss of 2e40 nats, linear in two weights: it rises by the ball's radius over sqrt(2)."""
+    model = perceptron([1, 2], bias=False).double()
+    with torch.no_grad():
+        next(model.parameters()).copy_(torch.tensor([[-1e30], [1e30]]))
+    network = sample_network(model, torch.tensor([[1e10]]).double(), torch.tensor([0]))
+    assert adaptive_sharpness(network) == pytest.approx(0.5 / math.sqrt(2) * 2e40, rel=1e-6)
+
+
 # invariance
 
 

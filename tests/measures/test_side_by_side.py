@@ -52,6 +52,16 @@ def stack_of(
     return NetworkStack.of_networks(networks)
 
 
+def describe(part: NetworkStack) -> list[tuple[int, float, float, float]]:
+    """Return of each network its seed, its samples and weights summed, and a random number."""
+    sums = zip(part.inputs.sum(dim=(1, 2)), next(iter(part.weights.values())), strict=True)
+    draws = [float(torch.rand(1, generator=part.generator(i, "x"))) for i in range(len(part))]
+    return [
+        (seed, float(inputs), float(weights.sum()), draw)
+        for seed, (inputs, weights), draw in zip(part.seeds, sums, draws, strict=True)
+    ]
+
+
 @pytest.fixture
 def three_cores() -> Iterator[None]:
     """Let torch use three threads."""
@@ -70,16 +80,11 @@ def test_parts_are_measured_in_threads_of_their_own() -> None:
 
     def compute(part: NetworkStack) -> list[tuple[int, float, float, float]]:
         seen.append((len(part), torch.get_num_threads(), threading.get_ident() == here))
-        sums = zip(part.inputs.sum(dim=(1, 2)), next(iter(part.weights.values())), strict=True)
-        draws = [float(torch.rand(1, generator=part.generator(i, "x"))) for i in range(len(part))]
-        return [
-            (seed, float(inputs), float(weights.sum()), draw)
-            for seed, (inputs, weights), draw in zip(part.seeds, sums, draws, strict=True)
-        ]
+        return describe(part)
 
     values = side_by_side(stack, compute)
     assert seen == [(1, 1, False)] * NETWORKS
-    assert values == compute(stack)
+    assert values == describe(stack)
     assert len(set(values)) == NETWORKS
 
 
