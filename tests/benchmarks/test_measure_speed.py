@@ -1,7 +1,7 @@
 """Seconds per network of the reference measures: over stacks, against the way of published code.
 
 Run with ``pytest tests/benchmarks/test_measure_speed.py -s``. Both evaluate the same lists on the
-default family, in one run and the process's default number of threads: the measures that the
+default family, in one run, in one thread, to which all tests are held: the measures that the
 published zoos have, and all that need no Hessian. The published way is slow, so that it is timed on
 one or two networks of each size.
 """
@@ -33,6 +33,15 @@ SECONDS: dict[str, float] = {}
 def family() -> Family:
     """The default family, trained where no earlier run has left it."""
     return train_family(resolve_settings({"cache_dir": CACHE}))
+
+
+def test_training(benchmark: Any, family: Family) -> None:
+    """What the networks took that are measured here, none of them read from the store."""
+    benchmark.group = "training"
+    settings = resolve_settings({"cache_dir": None, "ladder": "none"})
+    benchmark.pedantic(lambda: train_family(settings), rounds=1, warmup_rounds=0)
+    seconds = benchmark.stats.stats.median / len(family)
+    print(f"\ntraining {len(family)} networks: {1000 * seconds:.0f} ms per network")
 
 
 def fresh(family: Family) -> Family:
@@ -96,13 +105,16 @@ def test_one_network_at_a_time(benchmark: Any, family: Family, measures: str) ->
 def require_same_values(network: TrainedNetwork, values: dict[str, float]) -> None:
     """Compare what both ways found, but for the noise searches, whose draws differ.
 
-    Sharpness is a maximum that both ways come near to, each by steps of its own.
+    Sharpness is a maximum that both ways come near to, each by steps of its own: ours come as near
+    at least.
     """
-    ours = reference_measures()
+    measures = reference_measures()
     for name, value in values.items():
-        if not name.startswith("pac_bayes"):
-            rel = 0.15 if name.endswith("sharpness") else 2e-3
-            assert ours[name](network) == pytest.approx(value, rel=rel), name
+        ours = measures[name](network)
+        if name.endswith("sharpness"):
+            assert (1 - 2e-3) * value <= ours <= 1.1 * value, name
+        elif not name.startswith("pac_bayes"):
+            assert ours == pytest.approx(value, rel=2e-3), name
 
 
 @pytest.mark.parametrize("measures", NAMES)
@@ -136,9 +148,6 @@ def test_measures_over_stacks(benchmark: Any, family: Family, measures: str) -> 
 def test_other_measures_over_stacks(benchmark: Any, family: Family, name: str) -> None:
     """What published code does not have, each by itself."""
     benchmark.group = "other measures"
-    if name.startswith("hessian"):
-        smaller = {place: family.trained_run(*place) for place in places(family) if place[1] <= 256}
-        family = family_of(family, smaller)
     seconds = time_measures(benchmark, family, [name], rounds=1)
     print(f"\n{name}: {1000 * seconds:.1f} ms per network")
 
@@ -163,14 +172,6 @@ def test_evidence(benchmark: Any, n: int) -> None:
 
     benchmark.pedantic(work, rounds=3, warmup_rounds=1)
     print(f"\nevidence at n = {n}: {benchmark.stats.stats.median:.2f} s")
-
-
-def family_of(family: Family, trained: dict[tuple[str, int, int], Any]) -> Family:
-    """Return the part of a family with these runs."""
-    from dataclasses import replace
-
-    sizes = tuple(n for n in family.sizes if any(place[1] == n for place in trained))
-    return Family(replace(family.plan, sizes=sizes), trained, family.device)
 
 
 def time_measures(benchmark: Any, family: Family, names: list[str], *, rounds: int) -> float:
