@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError
 from scipy.linalg.blas import dsymv
-from scipy.linalg.lapack import get_lapack_funcs
 from scipy.special import log_ndtr
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.cholesky import CholeskyInverse, Matrix
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,23 +22,22 @@ PROBIT = "probit"
 LINK_VARIANCE = {HEAVISIDE: 0.0, PROBIT: 1.0}
 
 RELATIVE_JITTER = 1e-10
-TOLERANCE = 1e-8
+TOLERANCE = 1e-6
 SWEEPS = 300
 COINCIDENCE = 1e-12
 SMALLEST_PRECISION = 1e-12
 # relative to the prior's precision: the share of digits that a weaker site would lose
 WEAK_SITE = 1e-4
 FIRST_DAMPING, SMALLEST_DAMPING = 0.8, 0.2
-# by which factor changes may be expected to shrink from one sweep to the next
-FASTEST = 0.05
-# relative change of the log evidence from which on means follow the sites between factorizations
-NEAR = 0.2
-# and from which on all is worked out to rounding
-ROUGH = 1e-3
+# sweeps until which the sites are too far off to go all the way, or for means to follow
+CAREFUL = 3
+# distance, relative to the log evidence, from which on steps need no damping
+NEAR = 0.05
+# multiple of the distance sought from which on all is worked out to rounding
+ROUGH = 10.0
+STUCK = 0.5
 MOST_FOLLOWING = 2
 NEARER = 0.7
-# rows up to which a matrix is factorized as a whole
-LEAF = 64
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ class Evidence:
     log_evidence
         ln P(signs), in nats; at most zero.
     sweeps
-        Passes over all sites until the next would change it by less than 1e-8 of itself, as far
-        as the last two changes tell.
+        Passes over all sites until the sites are so near to their fixed point that the value is
+        wrong by at most about 1e-6 of itself.
     jitter
         What was added to the kernel's diagonal.
     """
@@ -89,15 +87,46 @@ def log_evidence(kernel: npt.ArrayLike, signs: npt.ArrayLike, *, link: str = HEA
         evidence zero); where the iteration does not converge.
     """
     matrix = np.asarray(kernel, dtype=np.float64)
-    labels = np.asarray(signs, dtype=np.float64)
-    _require_usable(matrix, labels, link)
-    jitter = RELATIVE_JITTER * float(np.trace(matrix)) / len(labels)
-    matrix = matrix.copy()
-    matrix[np.diag_indices_from(matrix)] += jitter
-    return _Propagation(matrix, labels, LINK_VARIANCE[link]).run(jitter)
+    _require_labelling(matrix, np.asarray(signs, dtype=np.float64), link)
+    return GaussianProcess(matrix).log_evidence(signs, link=link)
 
 
-def _require_usable(kernel: Floats, signs: Floats, link: str) -> None:
+class GaussianProcess:
+    """A zero-mean prior of which the evidence for several labellings is asked, one by one.
+
+    Parameters
+    ----------
+    kernel
+        Shape (n, n), symmetric and positive semidefinite.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        For kernels that make no sense.
+    """
+
+    def __init__(self, kernel: Floats) -> None:
+        _require_covariance(kernel)
+        self._given = kernel
+        self.kernel = kernel.copy()
+        self.jitter = RELATIVE_JITTER * float(np.trace(kernel)) / len(kernel)
+        self.kernel[np.diag_indices_from(kernel)] += self.jitter
+        with np.errstate(over="ignore"):
+            self.rough_kernel = self.kernel.astype(np.float32)
+        self.exact = CholeskyInverse(len(kernel), np.float64)
+        self.rough = CholeskyInverse(len(kernel), np.float32)
+        self.first_posteriors: dict[float, _Posterior] = {}
+
+    def log_evidence(self, signs: npt.ArrayLike, *, link: str = HEAVISIDE) -> Evidence:
+        """Return the log probability of signs; see `log_evidence`."""
+        labels = np.asarray(signs, dtype=np.float64)
+        _require_labelling(self.kernel, labels, link)
+        if LINK_VARIANCE[link] == 0:
+            _require_no_contradiction(self._given, labels)
+        return _Propagation(self, labels, LINK_VARIANCE[link]).run()
+
+
+def _require_labelling(kernel: Floats, signs: Floats, link: str) -> None:
     if link not in LINK_VARIANCE:
         raise UndefinedMeasureError(f"link {link!r}: expected one of {', '.join(LINK_VARIANCE)}")
     if signs.ndim != 1 or not len(signs) or kernel.shape != (len(signs), len(signs)):
@@ -107,6 +136,9 @@ def _require_usable(kernel: Floats, signs: Floats, link: str) -> None:
         )
     if not np.isin(signs, (-1.0, 1.0)).all():
         raise UndefinedMeasureError(f"signs {np.unique(signs)}: expected -1 and 1 alone")
+
+
+def _require_covariance(kernel: Floats) -> None:
     if not np.isfinite(kernel).all():
         row, column = np.argwhere(~np.isfinite(kernel))[0]
         raise UndefinedMeasureError(
@@ -127,8 +159,6 @@ def _require_usable(kernel: Floats, signs: Floats, link: str) -> None:
     )
     if not is_symmetric:
         raise UndefinedMeasureError("the kernel is not symmetric")
-    if LINK_VARIANCE[link] == 0:
-        _require_no_contradiction(kernel, signs)
 
 
 def _require_no_contradiction(kernel: Floats, signs: Floats) -> None:
@@ -150,72 +180,41 @@ def _require_no_contradiction(kernel: Floats, signs: Floats) -> None:
     )
 
 
-def _factorize(
-    matrix: npt.NDArray[np.floating[Any]], inverse: npt.NDArray[np.floating[Any]]
-) -> None:
-    """Write the inverse of a matrix's lower Cholesky factor to the lower half of `inverse`.
+@dataclass(frozen=True)
+class _Posterior:
+    """An inverse Cholesky factor of B, and the variances that it gives."""
 
-    Half by half, so that nearly all is products of matrices, which are fastest and, unlike SciPy's
-    factorizations, let other threads work meanwhile. The matrix is overwritten.
-
-    Raises
-    ------
-    LinAlgError
-        If it is not positive definite.
-    """
-    size = len(matrix)
-    if size <= LEAF:
-        potrf, trtri = get_lapack_funcs(("potrf", "trtri"), (matrix,))
-        factor, failure = potrf(matrix, lower=True)
-        if failure:
-            raise LinAlgError(f"leading minor {failure} of a block is not positive")
-        inverse[...] = trtri(factor, lower=True)[0]
-        return
-    half = size // 2
-    first, last = slice(half), slice(half, size)
-    _factorize(matrix[first, first], inverse[first, first])
-    below = matrix[last, first] @ inverse[first, first].T
-    matrix[last, last] -= below @ below.T
-    _factorize(matrix[last, last], inverse[last, last])
-    np.matmul(-inverse[last, last], below @ inverse[first, first], out=inverse[last, first])
-
-
-class _Memory:
-    """What is written to at each sweep, in the precision of a kernel."""
-
-    def __init__(self, kernel: npt.NDArray[np.floating[Any]]) -> None:
-        self.kernel = kernel
-        self.matrix = np.empty(kernel.shape, kernel.dtype)
-        self.inverse = np.zeros(kernel.shape, kernel.dtype)
+    inverse: Matrix
+    variances: Floats
 
 
 class _Propagation:
     """Expectation propagation with Gaussian sites, in natural parameters."""
 
-    def __init__(self, kernel: Floats, signs: Floats, link_variance: float) -> None:
+    def __init__(self, process: GaussianProcess, signs: Floats, link_variance: float) -> None:
+        self._process = process
         # symmetric, and so the same in the order that SciPy takes without a copy
-        self._kernel = kernel.T if kernel.flags.c_contiguous else np.asfortranarray(kernel)
-        with np.errstate(over="ignore"):
-            self._rough = _Memory(self._kernel.astype(np.float32))
-        self._exact = _Memory(self._kernel)
+        self._kernel = process.kernel.T
         self._signs = signs
         self._link_variance = link_variance
         self._precisions = np.zeros(len(signs))
         self._shifts = np.zeros(len(signs))
-        self._variances = np.diag(kernel).copy()
+        self._variances = np.diag(process.kernel).copy()
         self._means = np.zeros(len(signs))
         self._log_determinant = 0.0
 
-    def run(self, jitter: float) -> Evidence:
-        """Iterate until the log evidence stands still."""
-        known = -math.inf
-        change = math.inf
+    def run(self) -> Evidence:
+        """Iterate until the sites are so near to their fixed point that the value stands still."""
+        distance = math.inf
         damping = FIRST_DAMPING
         is_near, is_rough = False, True
         for sweep in range(1, SWEEPS + 1):
             self._update_sites(damping)
-            self._update_posterior(is_rough=is_rough)
-            if is_near:
+            if sweep == 1:
+                self._take_first_posterior()
+            else:
+                self._update_posterior(is_rough=is_rough)
+            if sweep >= CAREFUL:
                 self._let_means_follow()
             value = self._value()
             if not math.isfinite(value):
@@ -223,23 +222,34 @@ class _Propagation:
                     f"expectation propagation broke down after {sweep} sweeps (log evidence "
                     f"{value}); is the kernel positive semidefinite?"
                 )
-            previous_change, change = change, abs(value - known)
-            known = value
-            # the next change would be about so much smaller as the last one was
-            shrinking = change / previous_change if 0 < previous_change < math.inf else 1.0
-            next_change = change * min(1.0, max(shrinking, FASTEST))
-            if not is_rough and next_change <= TOLERANCE * max(1.0, abs(value)):
-                return Evidence(value, sweep, jitter)
-            is_rough = is_rough and change > ROUGH * max(1.0, abs(value))
-            if not is_near and change <= NEAR * max(1.0, abs(value)):
+            previous, distance = distance, self._distance()
+            sought = TOLERANCE * max(1.0, abs(value))
+            if not is_rough and distance <= sought:
+                return Evidence(value, sweep, self._process.jitter)
+            # float32 gets no nearer than its rounding
+            is_stuck = is_near and distance > STUCK * previous
+            is_rough = is_rough and distance > ROUGH * sought and not is_stuck
+            if not is_near and sweep >= CAREFUL and distance <= NEAR * max(1.0, abs(value)):
                 is_near, damping = True, 1.0
-            elif sweep > 3 and change > 0.9 * previous_change:
+            elif sweep > CAREFUL and distance > 0.9 * previous:
                 # parallel updates overshoot to and fro; a smaller step settles them
                 damping = max(0.8 * damping, SMALLEST_DAMPING)
         raise UndefinedMeasureError(
             f"expectation propagation did not converge in {SWEEPS} sweeps (log evidence near "
-            f"{known:.6g}, still changing by {change:.2g})"
+            f"{value:.6g}, still wrong by about {distance:.2g})"
         )
+
+    def _distance(self) -> float:
+        """Return the divergence of the posterior's marginals from the matched ones, in nats.
+
+        At the fixed point both are the same, and the value has no slope: it is wrong by about
+        this, which is of second order in how far the sites are off.
+        """
+        means, variances = self._cavities()
+        new_means, shrunk = self._matched(means, variances)
+        moved = (new_means - self._means) ** 2 / self._variances
+        widened = variances * (1 - shrunk) / self._variances - 1
+        return float(0.5 * moved.sum() + 0.25 * (widened**2).sum())
 
     def _cavities(self) -> tuple[Floats, Floats]:
         """Return mean and variance of each sample's marginal without its own site."""
@@ -284,16 +294,34 @@ class _Propagation:
             self._shifts = new_means * (1 / variances + self._precisions) - means / variances
             self._update_means()
 
+    def _take_first_posterior(self) -> None:
+        """Work out the first posterior once for all labellings: precisions do not depend on them.
+
+        From means of zero, either label narrows a sample's marginal by the same.
+        """
+        known = self._process.first_posteriors
+        if self._link_variance in known:
+            first = known[self._link_variance]
+            self._roots = np.sqrt(self._precisions)
+            self._inverse, self._variances = first.inverse, first.variances
+            self._update_determinant_and_means()
+        else:
+            self._update_posterior(is_rough=True)
+            known[self._link_variance] = _Posterior(self._inverse.copy(), self._variances)
+
     def _update_posterior(self, *, is_rough: bool = False) -> None:
         """Work out the marginals that the sites give: to rounding, or roughly, in float32."""
         if not (is_rough and self._has_rough_posterior()):
             try:
-                self._factorize(self._exact)
+                self._factorize(self._process.kernel, self._process.exact)
             except LinAlgError as error:
                 raise UndefinedMeasureError(
                     f"the kernel is not positive semidefinite ({error})"
                 ) from error
             self._variances = self._marginal_variances()
+        self._update_determinant_and_means()
+
+    def _update_determinant_and_means(self) -> None:
         self._log_determinant = -2 * float(np.log(np.diag(self._inverse)).sum())
         self._update_means()
 
@@ -301,21 +329,21 @@ class _Propagation:
         """Return whether float32 gives usable marginals: it is what the first sweeps need."""
         with np.errstate(all="ignore"):
             try:
-                self._factorize(self._rough)
+                self._factorize(self._process.rough_kernel, self._process.rough)
             except LinAlgError:
                 return False
             self._variances = self._marginal_variances()
         return bool((self._variances > 0).all() and np.isfinite(self._variances).all())
 
-    def _factorize(self, memory: _Memory) -> None:
+    def _factorize(self, kernel: Matrix, memory: CholeskyInverse) -> None:
         """Work out the inverse Cholesky factor of ``B = 1 + S^1/2 K S^1/2``, S the precisions."""
         self._roots = np.sqrt(self._precisions)
-        roots, matrix = self._roots.astype(memory.kernel.dtype), memory.matrix
-        np.multiply(memory.kernel.T, roots, out=matrix)
+        roots, matrix = self._roots.astype(kernel.dtype), memory.matrix
+        np.multiply(kernel, roots, out=matrix)
         matrix *= roots[:, None]
         matrix[np.diag_indices_from(matrix)] += 1
-        _factorize(matrix, memory.inverse)
-        self._inverse = memory.inverse
+        memory.factorize()
+        self._inverse = memory.factor
 
     def _update_means(self) -> None:
         inverse, roots = self._inverse, self._roots

@@ -268,26 +268,38 @@ def _binary(stack: NetworkStack, place: int, link: str) -> float:
 
     classes = _classes(stack)
     labels = stack.labels[place].cpu().numpy()
-    return _evidence(stack, place, np.where(2 * labels < classes, -1.0, 1.0), "halves", link)
+    return _evidence(stack, place, np.where(2 * labels < classes, -1.0, 1.0), link)
 
 
 def _one_vs_rest(stack: NetworkStack, place: int) -> float:
+    """Return the sum of -ln P, worked out once for all networks with these samples."""
     import numpy as np
 
+    from pytest_fragility.measures.evidence import GaussianProcess
+    from pytest_fragility.measures.side_by_side import leave_if_unwanted
+
     labels = stack.labels[place].cpu().numpy()
-    signs = [np.where(labels == one, 1.0, -1.0) for one in range(_classes(stack))]
-    return sum(
-        _evidence(stack, place, each, f"class {one}", "heaviside") for one, each in enumerate(signs)
-    )
+    classes = range(_classes(stack))
+
+    def compute() -> float:
+        process = GaussianProcess(_kernel(stack, place).matrix)
+        total = 0.0
+        for one in classes:
+            leave_if_unwanted()
+            total -= process.log_evidence(np.where(labels == one, 1.0, -1.0)).log_evidence
+        return total
+
+    key = ("one-vs-rest evidences", *_prior(stack))
+    return stack.once_for_samples(place, key, compute)
 
 
-def _evidence(stack: NetworkStack, place: int, signs: Floats, problem: str, link: str) -> float:
+def _evidence(stack: NetworkStack, place: int, signs: Floats, link: str) -> float:
     """Return -ln P, worked out once for all networks with these samples."""
     from pytest_fragility.measures.evidence import log_evidence
     from pytest_fragility.measures.side_by_side import leave_if_unwanted
 
     leave_if_unwanted()
-    key = ("evidence", *_prior(stack), problem, link)
+    key = ("evidence", *_prior(stack), link)
 
     def compute() -> float:
         return -log_evidence(_kernel(stack, place).matrix, signs, link=link).log_evidence

@@ -447,7 +447,9 @@ def test_posterior_is_known_for_sites_of_any_strength(seed: int, weakest: float)
     kernel, signs = problem(20, seed)
     strengths = weakest ** generator.uniform(size=20) * generator.uniform(0.5, 2, size=20)
     strengths[0] = 0.0
-    propagation = evidence._Propagation(kernel, signs, 0.0)
+    process = evidence.GaussianProcess(kernel)
+    kernel = process.kernel
+    propagation = evidence._Propagation(process, signs, 0.0)
     propagation._precisions[:] = strengths
     propagation._shifts[:] = generator.normal(size=20)
     propagation._update_posterior()
