@@ -13,9 +13,11 @@ from pytest_fragility.network_stacks import NetworkStack
 
 RADIUS = 0.05
 ADAPTIVE_RADIUS = 0.5
-STEPS = 10
-# by how much more, with each step, the place where one is counts: else kinks are crossed for ever
-INERTIA = 0.25
+# steps of both ascents, and further ones of the higher
+# for each step of both ascents, and then of the higher one, how much the place where one is counts:
+# where the gradient alone would lead across a kink for ever
+INERTIAS = (0.0, 0.0, 0.0, 0.0, 1.0)
+FURTHER_INERTIAS = (0.0, 1.0, 3.0)
 # nats: of a smaller loss, float32 has lost too much of the gradient's direction
 FLAT = 1e-4
 
@@ -26,11 +28,12 @@ def largest_rise(
     """Return the largest rise of the loss over ``||e / scale|| <= radius``, shape (K,), float64.
 
     Ascent in the scaled coordinates, once from the ball's edge along the gradient (SAM's
-    solution; a random direction where the gradient is zero) and once from the opposite edge: 10
+    solution; a random direction where the gradient is zero) and once from the opposite edge: 5
     steps, each to the edge along the gradient of where one is, as the power method goes for a
-    quadratic form (Journee et al. 2010, algorithm 1), each damped more than the
-    one before. The largest rise seen counts, at least zero; ascents are in float32 but where the
-    loss is tiny or more than that holds, and the rise at their highest place is in float64.
+    quadratic form (Journee et al. 2010, algorithm 1), and 3 more from where the higher of both
+    stands; the last ones are damped. The largest rise seen counts, at least zero; ascents are in
+    float32 but where the loss is tiny or more than that holds, and the rise at their highest place
+    is in float64.
 
     Parameters
     ----------
@@ -74,17 +77,55 @@ def _highest(
 
     The place is in scaled coordinates, shape (K, P); a loss that is NaN is the highest.
     """
-    height = torch.full_like(first[:, 0], -math.inf)
-    highest = first
-    for edge in (radius * first, -radius * first):
-        offsets = edge
-        for step in range(STEPS + 1):
-            losses, gradients = surface.losses_and_gradients(surface.weights + scales * offsets)
-            is_higher = (losses > height) | (losses.isnan() & ~height.isnan())
-            highest = offsets.where(is_higher.unsqueeze(1), highest)
-            height = losses.where(is_higher, height)
-            offsets = radius * _unit(_unit(scales * gradients) + step * INERTIA / radius * offsets)
-    return highest, height
+    one = _Ascent(surface, radius, scales, radius * first)
+    other = _Ascent(surface, radius, scales, -radius * first)
+    for ascent in (one, other):
+        for inertia in INERTIAS:
+            ascent.step(inertia)
+    one.take_over(other)
+    for inertia in FURTHER_INERTIAS:
+        one.step(inertia)
+    return one.highest, one.height
+
+
+class _Ascent:
+    """An ascent of K networks along the edge of a ball in scaled coordinates."""
+
+    def __init__(
+        self, surface: LossSurface, radius: float, scales: torch.Tensor, start: torch.Tensor
+    ) -> None:
+        self._surface = surface
+        self._radius = radius
+        self._scales = scales
+        self.highest = start
+        self.height = torch.full_like(start[:, 0], -math.inf)
+        self._offsets, self._gradients = self._look(start)
+
+    def step(self, inertia: float) -> None:
+        """Step to the edge along the gradient, and `inertia` times along where one is."""
+        direction = _unit(self._scales * self._gradients)
+        offsets = self._radius * _unit(direction + inertia / self._radius * self._offsets)
+        self._offsets, self._gradients = self._look(offsets)
+
+    def take_over(self, other: _Ascent) -> None:
+        """Go on where the other one is, for each network for which that has seen a higher place."""
+        is_higher = self._remember(other.highest, other.height).unsqueeze(1)
+        self._offsets = other._offsets.where(is_higher, self._offsets)
+        self._gradients = other._gradients.where(is_higher, self._gradients)
+
+    def _look(self, offsets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the place and the gradient there."""
+        weights = self._surface.weights + self._scales * offsets
+        losses, gradients = self._surface.losses_and_gradients(weights)
+        self._remember(offsets, losses)
+        return offsets, gradients
+
+    def _remember(self, offsets: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
+        """Remember the highest places; return which are, shape (K,)."""
+        is_higher = (losses > self.height) | (losses.isnan() & ~self.height.isnan())
+        self.highest = offsets.where(is_higher.unsqueeze(1), self.highest)
+        self.height = losses.where(is_higher, self.height)
+        return is_higher
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:

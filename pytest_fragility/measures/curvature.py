@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.loss_surface import LossSurface
+from pytest_fragility.measures.loss_surface import HessianProducts, LossSurface
 from pytest_fragility.measures.parts import in_parts
 from pytest_fragility.network_stacks import NetworkStack
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STEPS = 200
 TOLERANCE = 1e-6
 PROBES = 50
+# multiple of rounding below which nothing is left of a product but the vectors known
+REST = 50.0
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,14 @@ def _signs(shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
 
 
 def largest_eigenvalues(stack: NetworkStack) -> torch.Tensor:
-    """Return the algebraically largest eigenvalue of each network's Hessian, shape (K,).
+    """Return the algebraically largest eigenvalue of each network's Hessian, shape (K,), float64.
 
     Lanczos iteration with full reorthogonalization, of all networks together, each until the error
     of its Ritz value is below 1e-6 of the eigenvalue of largest magnitude. The error is at most the
     residual, and its square over the gap to the next eigenvalue (Parlett 1998, section 11.7), in
-    place of which stands the next Ritz value less the residual.
+    place of which stands the next Ritz value less the residual. Of ReLU perceptrons the iteration
+    is in float32: what that adds to the Ritz vector's error, the curvature along it, in float64,
+    has squared.
 
     Raises
     ------
@@ -111,14 +115,47 @@ def _largest_eigenvalues(stack: NetworkStack) -> list[torch.Tensor]:
     surface = LossSurface(stack)
     size = surface.weights.shape[1]
     start = torch.stack([_start(stack, place, size) for place in range(len(stack))])
+    rough_products = surface.rough_hessian_products()
+    if rough_products is not None:
+        rough = _lanczos(rough_products, start.float())
+        if all(pair.is_found for pair in rough):
+            vectors = torch.stack([pair.vector for pair in rough]).double()
+            along = surface.curvatures(vectors.unsqueeze(1)).squeeze(1)
+            return list((along / vectors.square().sum(dim=1)).unbind())
+    pairs = _lanczos(surface.hessian_products, start)
+    for place, pair in enumerate(pairs):
+        if not pair.is_found:
+            raise UndefinedMeasureError(
+                f"the Hessian's largest eigenvalue was not found in {min(STEPS, size)} Lanczos "
+                f"steps: it is near {float(pair.value):.4g}, with a residual of "
+                f"{float(pair.residual):.2g}",
+                place,
+            )
+    return [pair.value for pair in pairs]
+
+
+@dataclass(frozen=True)
+class _RitzPair:
+    """An approximation of the largest eigenvalue and its eigenvector of length one, shape (P,)."""
+
+    value: torch.Tensor
+    vector: torch.Tensor
+    residual: torch.Tensor
+    is_found: bool
+
+
+def _lanczos(products: HessianProducts, start: torch.Tensor) -> list[_RitzPair]:
+    """Return the largest Ritz pair of each network, from start vectors of shape (K, P)."""
+    networks, size = start.shape
     limit = min(STEPS, size)
-    basis = start.new_empty(len(stack), limit, size)
+    least = REST * torch.finfo(start.dtype).eps
+    basis = start.new_empty(networks, limit, size)
     basis[:, 0] = start / start.norm(dim=1, keepdim=True)
-    tridiagonal = start.new_zeros(len(stack), limit, limit)
-    found: dict[int, torch.Tensor] = {}
+    tridiagonal = start.new_zeros(networks, limit, limit)
+    found: dict[int, _RitzPair] = {}
     for step in range(limit):
         last, known = basis[:, step], basis[:, : step + 1]
-        product = surface.hessian_products(last)
+        product = products(last)
         tridiagonal[:, step, step] = (product * last).sum(dim=1)
         for _ in range(2):
             # once is not enough for orthogonality to rounding
@@ -128,23 +165,18 @@ def _largest_eigenvalues(stack: NetworkStack) -> list[torch.Tensor]:
         values, vectors = torch.linalg.eigh(tridiagonal[:, : step + 1, : step + 1])
         residuals = rest * vectors[:, -1, -1].abs()
         scales = values.abs().amax(dim=1)
-        errors = _errors(values, residuals)
-        is_done = (errors <= TOLERANCE * scales) | (rest <= 1e-14 * scales)
-        for place in range(len(stack)):
-            if place not in found and (bool(is_done[place]) or step + 1 == size):
-                found[place] = values[place, -1]
-        if len(found) == len(stack):
-            return [found[place] for place in range(len(stack))]
-        if step + 1 < limit:
-            tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = rest
-            # of what is found already, nothing need be left
-            basis[:, step + 1] = product / rest.where(rest > 0, 1.0).unsqueeze(1)
-    place = next(place for place in range(len(stack)) if place not in found)
-    raise UndefinedMeasureError(
-        f"the Hessian's largest eigenvalue was not found in {limit} Lanczos steps: it is near "
-        f"{float(values[place, -1]):.4g}, with a residual of {float(residuals[place]):.2g}",
-        place,
-    )
+        is_done = (_errors(values, residuals) <= TOLERANCE * scales) | (rest <= least * scales)
+        for place in range(networks):
+            is_found = bool(is_done[place]) or step + 1 == size
+            if place not in found and (is_found or step + 1 == limit):
+                vector = vectors[place, :, -1] @ known[place]
+                found[place] = _RitzPair(values[place, -1], vector, residuals[place], is_found)
+        if len(found) == networks:
+            break
+        tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = rest
+        # of what is found already, nothing need be left
+        basis[:, step + 1] = product / rest.where(rest > 0, 1.0).unsqueeze(1)
+    return [found[place] for place in range(networks)]
 
 
 def _errors(values: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -13,6 +14,11 @@ from pytest_fragility.measures.second_order import SecondOrder
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.training.perceptrons import Perceptron, as_perceptron
+
+HessianProducts = Callable[[torch.Tensor], torch.Tensor]
+
+# nats per logit: float32 goes down to 1e-38, and to a quarter of its digits less
+SMALL = 1e-25
 
 
 class LossSurface:
@@ -74,14 +80,28 @@ class LossSurface:
     def hessian_products(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return each network's Hessian at its own weights times a vector, shape (K, P)."""
         if self._second_order:
-            with torch.no_grad():
-                parts = self._second_order.products(split_vectors(self._stack, vectors))
-            return torch.cat([parts[name].flatten(1) for name in self._stack.weights], dim=1)
+            return self._products(self._second_order, vectors)
         with torch.enable_grad():
             leaf = self.weights.detach().requires_grad_()
             (gradients,) = torch.autograd.grad(self.losses(leaf).sum(), leaf, create_graph=True)
             (products,) = torch.autograd.grad(gradients, leaf, vectors)
         return products
+
+    def _products(self, second_order: SecondOrder, vectors: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            parts = second_order.products(split_vectors(self._stack, vectors))
+        return torch.cat([parts[name].flatten(1) for name in self._stack.weights], dim=1)
+
+    def rough_hessian_products(self) -> HessianProducts | None:
+        """Return `hessian_products` in float32; None where that could hide what matters.
+
+        Only ReLU perceptrons have them, and only where no network is so sure of all samples that
+        the loss's slopes come near the least float32.
+        """
+        if self._second_order is None or self._second_order.least_slope() < SMALL:
+            return None
+        single = self._second_order.in_single()
+        return lambda vectors: self._products(single, vectors)
 
     def curvatures(self, directions: torch.Tensor) -> torch.Tensor:
         """Return ``v^T H v`` for S directions v of each network, (K, S, P), shape (K, S)."""

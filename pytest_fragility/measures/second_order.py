@@ -7,6 +7,7 @@ needs no backward pass, a tenth.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,8 +70,30 @@ class SecondOrder:
         self._layers[-1] = _Layer(weight, before, None)
         self._outputs = outputs
         self._shares = outputs.softmax(dim=2)
+        self._likeliest = self._shares.argmax(dim=2, keepdim=True)
         truth = functional.one_hot(labels, outputs.shape[2])
         self._surprise = (self._shares - truth) / labels.shape[1]
+
+    def in_single(self) -> SecondOrder:
+        """Return the same in float32: worked out as it was, and then rounded."""
+        single = copy(self)
+        single._layers = [
+            _Layer(
+                layer.weight.float(),
+                layer.inputs.float(),
+                None if layer.is_on is None else layer.is_on.float(),
+            )
+            for layer in self._layers
+        ]
+        single._outputs = self._outputs.float()
+        single._shares = self._shares.float()
+        single._surprise = self._surprise.float()
+        single._upstream = [upstream.float() for upstream in self._upstream]
+        return single
+
+    def least_slope(self) -> float:
+        """Return the loss's steepest slope along a logit, of the network where it is least."""
+        return float(self._surprise.abs().amax(dim=(1, 2)).min())
 
     def curvatures(self, directions: Tensors) -> torch.Tensor:
         """Return the loss's second derivative along each of S directions, shape (K, S).
@@ -113,6 +136,8 @@ class SecondOrder:
             slopes = changes if layer.is_on is None else changes.mul_(layer.is_on[place].T)
         assert slopes is not None
         shares = self._shares[place].T
+        likeliest = self._likeliest[place].T
+        slopes = slopes - slopes.gather(1, likeliest.expand(len(slopes), 1, -1))
         mean = (slopes * shares).sum(dim=1)
         variances = (slopes.square() * shares).sum(dim=1) - mean.square()
         curvatures: torch.Tensor = variances.mean(dim=1) + found
@@ -136,6 +161,8 @@ class SecondOrder:
             slopes.append(change if layer.is_on is None else change.mul_(layer.is_on))
         last = slopes[-1]
         assert last is not None
+        # a shift of all logits counts for nothing, and near certainty hides the rest in rounding
+        last -= last.gather(2, self._likeliest)
         weighted = last * self._shares
         change = weighted.sub_(self._shares * weighted.sum(dim=2, keepdim=True))
         change /= last.shape[1]
