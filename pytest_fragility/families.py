@@ -184,9 +184,11 @@ class Family:
     @property
     def descriptions(self) -> dict[str, str]:
         """Recipes in words, by name."""
-        if self.origin:
-            return {name: self.origin.descriptions[name] for name in self.recipes}
-        return {name: str(recipe) for name, recipe in self.recipes.items()}
+        return {name: self.description_of(name) for name in self.recipes}
+
+    def description_of(self, recipe: str) -> str:
+        """Return a recipe in words."""
+        return self.origin.descriptions[recipe] if self.origin else str(self.recipes[recipe])
 
     @property
     def judged(self) -> list[str]:
@@ -403,9 +405,8 @@ class Family:
     def describe(self, recipe: str, n: int, *seeds: int) -> str:
         """Return what messages call the runs with these seeds."""
         which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
-        return (
-            f"task {self.task.name}, recipe {recipe} ({self.descriptions[recipe]}), n={n}, {which}"
-        )
+        words = self.description_of(recipe)
+        return f"task {self.task.name}, recipe {recipe} ({words}), n={n}, {which}"
 
     def _network(self, trained: TrainedRun, recipe_name: str) -> TrainedNetwork:
         from pytest_fragility.trained_networks import TrainedNetwork

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,7 +177,7 @@ def _evaluate_stack(asking: Asking, stack: NetworkStack, seeds: Sequence[int]) -
             "other measures share; clone what is to change"
         )
     for value, seed in zip(values, seeds, strict=True):
-        require_usable(value, asking.where(n, seed), asking.scale)
+        require_usable(value, partial(asking.where, n, seed), asking.scale)
     return values
 
 
@@ -217,7 +218,7 @@ def _evaluate_one(asking: Asking, n: int, seed: int) -> float:
             "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
         )
     number = as_number(value, where)
-    require_usable(number, where, asking.scale)
+    require_usable(number, lambda: where, asking.scale)
     return number
 
 
@@ -292,16 +293,19 @@ def as_number(value: Any, where: str) -> float:
         ) from None
 
 
-def require_usable(number: float, where: str, scale: str) -> None:
-    """Raise a MeasureError where a number is not finite, or has no logarithm where it needs one."""
+def require_usable(number: float, where: Callable[[], str], scale: str) -> None:
+    """Raise a MeasureError where a number is not finite, or has no logarithm where it needs one.
+
+    `where` says what its message begins with.
+    """
     if math.isnan(number) or math.isinf(number):
         raise MeasureError(
-            f"{where}: returned {number}, expected a finite number; "
+            f"{where()}: returned {number}, expected a finite number; "
             "nothing is left out silently, so that one such value ends the audit"
         )
     if scale == "log" and number <= 0:
         raise MeasureError(
-            f"{where}: returned {number:g}, which has no logarithm; exponents need positive "
+            f"{where()}: returned {number:g}, which has no logarithm; exponents need positive "
             "values. Exponentiate a measure that is a logarithm, or ask for scale='linear', "
             "which leaves exponent, spread, stopping and complexity out"
         )

@@ -243,7 +243,7 @@ def _asker(measure: Measure, name: str, scale: str, timeout: float | None) -> As
                 f"{where}: changed the network it was handed, which is asked about again; a "
                 "measure only reads: work on copy.deepcopy(network.model)"
             )
-        require_usable(number, where, scale)
+        require_usable(number, lambda: where, scale)
         return number
 
     return value
