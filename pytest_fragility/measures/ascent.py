@@ -9,6 +9,7 @@ import torch
 
 from pytest_fragility.measures.loss_surface import LossSurface
 from pytest_fragility.measures.parts import in_parts
+from pytest_fragility.measures.vectors import random_like, unit
 from pytest_fragility.network_stacks import NetworkStack
 
 RADIUS = 0.05
@@ -56,9 +57,9 @@ def _largest_rise(
     scales = scales_of(surface.weights)
     start, gradients = surface.losses_and_gradients(surface.weights)
     slopes = scales * gradients
-    generators = [stack.generator(place, "ascent") for place in range(len(stack))]
-    fallback = torch.stack([_random_like(scales[0], generator) for generator in generators])
-    first = _unit(slopes.where(slopes.norm(dim=1, keepdim=True) > 0, fallback))
+    for place in (slopes.norm(dim=1) == 0).nonzero().flatten().tolist():
+        slopes[place] = random_like(slopes[place], stack.generator(place, "ascent"))
+    first = unit(slopes)
     single = LossSurface(stack, torch.float32)
     highest, height = _highest(single, radius, scales.float(), first.float())
     highest = highest.double()
@@ -66,7 +67,7 @@ def _largest_rise(
     if bool(is_rough.any()):
         exact, _ = _highest(surface, radius, scales, first)
         highest = exact.where(is_rough.unsqueeze(1), highest)
-    offsets = radius * _unit(highest)
+    offsets = radius * unit(highest)
     return (surface.losses(surface.weights + scales * offsets) - start).clamp(min=0)
 
 
@@ -103,8 +104,8 @@ class _Ascent:
 
     def step(self, inertia: float) -> None:
         """Step to the edge along the gradient, and `inertia` times along where one is."""
-        direction = _unit(self._scales * self._gradients)
-        offsets = self._radius * _unit(direction + inertia / self._radius * self._offsets)
+        direction = unit(self._scales * self._gradients)
+        offsets = self._radius * unit(direction + inertia / self._radius * self._offsets)
         self._offsets, self._gradients = self._look(offsets)
 
     def take_over(self, other: _Ascent) -> None:
@@ -126,14 +127,3 @@ class _Ascent:
         self.highest = offsets.where(is_higher.unsqueeze(1), self.highest)
         self.height = losses.where(is_higher, self.height)
         return is_higher
-
-
-def _unit(rows: torch.Tensor) -> torch.Tensor:
-    """Return rows of length one; those of zeros stay."""
-    lengths = rows.norm(dim=1, keepdim=True)
-    unit: torch.Tensor = rows / lengths.where(lengths > 0, 1.0)
-    return unit
-
-
-def _random_like(row: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return torch.randn(row.shape, generator=generator, dtype=row.dtype, device=row.device)

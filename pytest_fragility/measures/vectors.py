@@ -30,3 +30,15 @@ def split_vectors(stack: NetworkStack, vectors: torch.Tensor) -> Tensors:
         name: part.view(len(vectors), *shape)
         for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
+
+
+def unit(rows: torch.Tensor) -> torch.Tensor:
+    """Return rows of length one; those of zeros stay."""
+    lengths = rows.norm(dim=1, keepdim=True)
+    scaled: torch.Tensor = rows / lengths.where(lengths > 0, 1.0)
+    return scaled
+
+
+def random_like(row: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return normals in the shape of a row, in its dtype and on its device."""
+    return torch.randn(row.shape, generator=generator, dtype=row.dtype, device=row.device)
