@@ -55,7 +55,7 @@ def _largest_rise(
 ) -> torch.Tensor:
     surface = LossSurface(stack)
     scales = scales_of(surface.weights)
-    start, gradients = surface.losses_and_gradients(surface.weights)
+    start, gradients = surface.own_losses_and_gradients()
     slopes = scales * gradients
     for place in (slopes.norm(dim=1) == 0).nonzero().flatten().tolist():
         slopes[place] = random_like(slopes[place], stack.generator(place, "ascent"))

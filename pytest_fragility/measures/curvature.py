@@ -203,7 +203,7 @@ def _starts(stack: NetworkStack, surface: LossSurface) -> torch.Tensor:
     2018): from them, fewer steps are needed, and none of these directions is hard to come by. A
     random vector of the same length adds all others.
     """
-    _, gradients = surface.losses_and_gradients(surface.weights)
+    _, gradients = surface.own_losses_and_gradients()
     generators = [stack.generator(place, "Lanczos") for place in range(len(stack))]
     random = torch.stack([random_like(gradients[0], generator) for generator in generators])
     return unit(gradients) + unit(random)

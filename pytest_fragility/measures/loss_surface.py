@@ -62,6 +62,16 @@ class LossSurface:
             (rows,) = torch.autograd.grad(losses.sum(), leaf)
         return losses.detach(), rows
 
+    def own_losses_and_gradients(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `losses_and_gradients` at the networks' own weights: several measures ask for it.
+
+        Not to be written to.
+        """
+        return self._stack.once(
+            ("own losses and gradients", self.weights.dtype),
+            lambda: self.losses_and_gradients(self.weights),
+        )
+
     def radial_slopes(self) -> torch.Tensor:
         """Return w . grad l_i for each sample i at the networks' own weights, shape (K, n)."""
         if self._second_order:

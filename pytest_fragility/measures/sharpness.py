@@ -128,6 +128,6 @@ def gradient_norm(stack: NetworkStack) -> torch.Tensor:
     """
     from pytest_fragility.measures.loss_surface import LossSurface
 
-    surface = LossSurface(stack)
-    norms: torch.Tensor = surface.losses_and_gradients(surface.weights)[1].norm(dim=1)
+    _, gradients = LossSurface(stack).own_losses_and_gradients()
+    norms: torch.Tensor = gradients.norm(dim=1)
     return norms
