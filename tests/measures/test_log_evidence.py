@@ -431,6 +431,37 @@ def test_iteration_converges_soon(inputs: str, labelling: str, link: str) -> Non
     assert found.log_evidence < 0
 
 
+@either_link
+@pytest.mark.parametrize("labelling", ["random", "constant", "one positive", "halves", "parity"])
+def test_the_value_is_right_to_what_is_promised(
+    labelling: str, link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a millionth of where the iteration ends if it goes on."""
+    kernel, signs = deep_kernel(load_digits().data[:200] / 16), labels_of_digits(labelling)
+    found = log_evidence(kernel, signs, link=link)
+    monkeypatch.setattr(evidence, "TOLERANCE", 1e-11)
+    best = log_evidence(kernel, signs, link=link)
+    assert best.sweeps > found.sweeps
+    assert found.log_evidence == pytest.approx(best.log_evidence, rel=1e-6, abs=1e-6)
+
+
+@either_link
+def test_labellings_do_not_see_each_other(link: str) -> None:
+    """One process asked for several has what each has alone, bit for bit, in any order."""
+    kernel = deep_kernel(load_digits().data[:200] / 16)
+    labellings = ["halves", "one positive", "random", "halves"]
+    process = evidence.GaussianProcess(kernel)
+    other = HEAVISIDE if link == PROBIT else PROBIT
+    for labelling in labellings:
+        signs = labels_of_digits(labelling)
+        process.log_evidence(signs, link=other)
+        together, alone = (
+            process.log_evidence(signs, link=link),
+            log_evidence(kernel, signs, link=link),
+        )
+        assert together == alone
+
+
 def test_iteration_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the sweeps run out there is no value, and the message says why."""
     monkeypatch.setattr(evidence, "SWEEPS", 1)

@@ -122,3 +122,39 @@ def test_nothing_takes_part_in_a_derivative() -> None:
     with torch.enable_grad():
         assert not LossSurface(stack).curvatures(vectors).requires_grad
         assert not LossSurface(stack).hessian_products(vectors[:, 0]).requires_grad
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0, 1000.0, 2000.0])
+def test_rough_products_keep_their_digits_however_sure_a_network_is(scale: float) -> None:
+    """Float32 loses no more of a product with the Hessian where the loss is tiny."""
+    network = sure_network(scale)
+    stack = NetworkStack.of_network(network)
+    surface = LossSurface(stack)
+    rough = surface.rough_hessian_products()
+    assert rough is not None
+    for row in directions(stack, 5).unbind(1):
+        exact = surface.hessian_products(row)
+        error = (rough(row.float()).double() - exact).norm() / exact.norm()
+        assert float(error) < 1e-5
+
+
+def test_rough_products_are_refused_where_float32_ends() -> None:
+    """Slopes near the least float32, and networks that are no ReLU perceptrons."""
+    for scale, is_rough in ((2000.0, True), (6000.0, False)):
+        surface = LossSurface(NetworkStack.of_network(sure_network(scale)))
+        assert (surface.rough_hessian_products() is not None) is is_rough
+        assert float(surface.losses(surface.weights)) < 1e-12
+    for network in (normalized(), smooth()):
+        assert LossSurface(NetworkStack.of_network(network)).rough_hessian_products() is None
+
+
+def sure_network(scale: float) -> TrainedNetwork:
+    """Return a perceptron whose logits, and so its certainty, grow with the scale."""
+    network = network_of([4, 6, 5, 3], seed=2, n=7)
+    last = network.model[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight *= scale
+        last.bias *= scale
+    labels = network.model(network.inputs).argmax(dim=1)
+    return sample_network(network.model, network.inputs, labels)
