@@ -69,8 +69,7 @@ class _AnyNetwork:
 class _Perceptron:
     """A ReLU perceptron, with samples along the last dimension, where large products are fastest.
 
-    Biases are weights from a neuron that is always one, so that a layer is one product. The first
-    layer sees the same samples under all weights: its part in noise is worked out once.
+    The first layer sees the same samples under all weights: its part in noise is worked out once.
     """
 
     def __init__(
@@ -78,53 +77,47 @@ class _Perceptron:
     ) -> None:
         prefixes = [f"{name}." if name else "" for name in layers]
         self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
-        samples = inputs.flatten(1).T
-        self._inputs = torch.cat([samples, samples.new_ones(1, samples.shape[1])])
+        self._inputs = inputs.flatten(1).T.contiguous()
         self._labels = labels
-        self._pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._first: tuple[torch.Tensor, torch.Tensor] | None = None
         self._buffers = buffers
 
     def of(self, weights: Tensors) -> torch.Tensor:
         """See `Accuracies.of`."""
-        first = self._first_layer(weights, one=1.0, use="layer 0")
-        behind = [
-            self._matrices(index, weights, one=1.0, use="matrices")
-            for index in range(1, len(self._keys))
-        ]
-        return self._behind_first(first, behind)
+        return self._behind_first(self._first_layer(weights, "layer 0"), weights)
 
     def along(self, weights: Tensors, noise: Tensors, sigma: float) -> torch.Tensor:
         """See `Accuracies.along`."""
-        if not self._pairs:
-            first = (
-                self._first_layer(weights, one=1.0, use="weights"),
-                self._first_layer(noise, one=0.0, use="noise"),
-            )
-            self._pairs = [first] + [
-                (
-                    self._matrices(index, weights, one=1.0, use="own matrices"),
-                    self._matrices(index, noise, one=0.0, use="noise matrices"),
-                )
-                for index in range(1, len(self._keys))
-            ]
-        base, change = self._pairs[0]
+        if self._first is None:
+            self._first = self._first_layer(weights, "weights"), self._first_layer(noise, "noise")
+        base, change = self._first
         outputs = self._buffer("layer 0", *change.shape[:2])
         torch.add(base, change, alpha=sigma, out=outputs)
-        behind = [torch.add(*pair, alpha=sigma) for pair in self._pairs[1:]]
+        behind = {
+            key: torch.add(weights[key], noise[key], alpha=sigma)
+            for keys in self._keys[1:]
+            for key in keys
+            if key in weights
+        }
         return self._behind_first(outputs, behind)
 
-    def _first_layer(self, weights: Tensors, *, one: float, use: str) -> torch.Tensor:
+    def _first_layer(self, weights: Tensors, use: str) -> torch.Tensor:
         """Return the first layer's outputs in front of the ReLU, shape (S, outputs, samples)."""
-        matrices = self._matrices(0, weights, one=one, use="matrices")
-        outputs = self._buffer(use, *matrices.shape[:2])
-        torch.mm(matrices.flatten(0, 1), self._inputs, out=outputs.view(-1, outputs.shape[2]))
-        return outputs
+        draws = len(weights[self._keys[0][0]])
+        return self._layer(0, weights, self._inputs.expand(draws, *self._inputs.shape), use)
 
-    def _behind_first(self, outputs: torch.Tensor, behind: list[torch.Tensor]) -> torch.Tensor:
-        for index, matrices in enumerate(behind, 1):
-            buffer = self._buffer(f"layer {index}", *matrices.shape[:2])
-            outputs = torch.bmm(matrices, outputs.relu_(), out=buffer)
+    def _behind_first(self, outputs: torch.Tensor, weights: Tensors) -> torch.Tensor:
+        for index in range(1, len(self._keys)):
+            outputs = self._layer(index, weights, outputs.relu_(), f"layer {index}")
         return _fractions_right(outputs, self._labels)
+
+    def _layer(self, index: int, weights: Tensors, inputs: torch.Tensor, use: str) -> torch.Tensor:
+        weight_key, bias_key = self._keys[index]
+        weight = weights[weight_key]
+        outputs = self._buffer(use, *weight.shape[:2])
+        if bias_key in weights:
+            return torch.baddbmm(weights[bias_key].unsqueeze(2), weight, inputs, out=outputs)
+        return torch.bmm(weight, inputs, out=outputs)
 
     def _buffer(self, use: str, draws: int, outputs: int) -> torch.Tensor:
         """Return memory for a layer's outputs; new memory each time would take twice as long."""
@@ -132,30 +125,6 @@ class _Perceptron:
             shape = (draws, outputs, self._inputs.shape[1])
             self._buffers[use, draws] = self._inputs.new_empty(shape)
         return self._buffers[use, draws]
-
-    def _matrices(self, index: int, weights: Tensors, *, one: float, use: str) -> torch.Tensor:
-        """Return a layer's weights with its biases as the last column, shape (S, rows, columns).
-
-        But for the last layer, one more row hands the neuron that is always one to the next.
-        """
-        weight_key, bias_key = self._keys[index]
-        weight = weights[weight_key]
-        draws, outputs, inputs = weight.shape
-        is_last = index == len(self._keys) - 1
-        shape = (draws, outputs + (not is_last), inputs + 1)
-        matrices = self._zeros(f"{use} {index}", shape)
-        matrices[:, :outputs, :inputs] = weight
-        if bias_key in weights:
-            matrices[:, :outputs, inputs] = weights[bias_key]
-        if not is_last:
-            matrices[:, outputs, inputs] = one
-        return matrices
-
-    def _zeros(self, use: str, shape: tuple[int, int, int]) -> torch.Tensor:
-        """Return memory that was zero at first, and is written to in the same places each time."""
-        if (use, shape[0]) not in self._buffers:
-            self._buffers[use, shape[0]] = self._inputs.new_zeros(shape)
-        return self._buffers[use, shape[0]]
 
 
 def _fractions_right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
