@@ -150,6 +150,8 @@ def _lanczos(products: HessianProducts, start: torch.Tensor) -> list[_RitzPair]:
     networks, size = start.shape
     limit = min(STEPS, size)
     least = REST * torch.finfo(start.dtype).eps
+    # once is not enough for orthogonality to rounding, which rough vectors do without
+    passes = 1 if start.dtype == torch.float32 else 2
     basis = start.new_empty(networks, limit, size)
     basis[:, 0] = start / start.norm(dim=1, keepdim=True)
     tridiagonal = start.new_zeros(networks, limit, limit)
@@ -158,8 +160,7 @@ def _lanczos(products: HessianProducts, start: torch.Tensor) -> list[_RitzPair]:
         last, known = basis[:, step], basis[:, : step + 1]
         product = products(last)
         tridiagonal[:, step, step] = (product * last).sum(dim=1)
-        for _ in range(2):
-            # once is not enough for orthogonality to rounding
+        for _ in range(passes):
             inner = torch.bmm(known, product.unsqueeze(2))
             product = torch.baddbmm(product.unsqueeze(1), inner.mT, known, alpha=-1).squeeze(1)
         rest = product.norm(dim=1)
