@@ -16,7 +16,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import kendalltau
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -194,6 +193,9 @@ def _effective(weights: Floats) -> float:
 def _kendall(values: Floats, errors: Floats) -> float | None:
     if np.ptp(values) == 0 or np.ptp(errors) == 0:
         return None
+    # half a second to import, which runs without this check are spared
+    from scipy.stats import kendalltau
+
     return float(kendalltau(values, errors).statistic)
 
 
