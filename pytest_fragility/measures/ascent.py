@@ -14,7 +14,6 @@ from pytest_fragility.network_stacks import NetworkStack
 
 RADIUS = 0.05
 ADAPTIVE_RADIUS = 0.5
-# steps of both ascents, and further ones of the higher
 # for each step of both ascents, and then of the higher one, how much the place where one is counts:
 # where the gradient alone would lead across a kink for ever
 INERTIAS = (0.0, 0.0, 0.0, 0.0, 1.0)

@@ -146,7 +146,10 @@ class _RitzPair:
 
 
 def _lanczos(products: HessianProducts, start: torch.Tensor) -> list[_RitzPair]:
-    """Return the largest Ritz pair of each network, from start vectors of shape (K, P)."""
+    """Return the largest Ritz pair of each network, from start vectors of shape (K, P).
+
+    None is found where a product overflows, as one in float32 may.
+    """
     networks, size = start.shape
     limit = min(STEPS, size)
     least = REST * torch.finfo(start.dtype).eps
@@ -164,6 +167,9 @@ def _lanczos(products: HessianProducts, start: torch.Tensor) -> list[_RitzPair]:
             inner = torch.bmm(known, product.unsqueeze(2))
             product = torch.baddbmm(product.unsqueeze(1), inner.mT, known, alpha=-1).squeeze(1)
         rest = product.norm(dim=1)
+        if not bool(rest.isfinite().all()):
+            missing = _RitzPair(rest.new_tensor(math.nan), start[0], rest[0], is_found=False)
+            return [found.get(place, missing) for place in range(networks)]
         values, vectors = torch.linalg.eigh(tridiagonal[:, : step + 1, : step + 1])
         residuals = rest * vectors[:, -1, -1].abs()
         scales = values.abs().amax(dim=1)

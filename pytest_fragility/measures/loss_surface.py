@@ -17,7 +17,7 @@ from pytest_fragility.training.perceptrons import Perceptron, as_perceptron
 
 HessianProducts = Callable[[torch.Tensor], torch.Tensor]
 
-# nats per logit: float32 goes down to 1e-38, and to a quarter of its digits less
+# nats per logit: float32 ends at 1e-38, and products have other small factors besides
 SMALL = 1e-25
 
 

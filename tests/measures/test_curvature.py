@@ -303,6 +303,17 @@ def test_a_network_that_is_sure_of_itself_has_a_tiny_eigenvalue_that_is_right() 
     assert hessian_largest_eigenvalue(network) == pytest.approx(values[-1], rel=1e-5)
 
 
+def test_what_float32_cannot_hold_is_worked_out_in_float64() -> None:
+    """Inputs whose squares are beyond it."""
+    model = nn.Sequential(nn.Linear(2, 2, bias=False)).double()
+    inputs = torch.tensor([[3e25, 0.0], [0.0, 1e25]], dtype=torch.float64)
+    with torch.no_grad():
+        model[0].weight.zero_()
+    network = sample_network(model, inputs, torch.tensor([0, 1]))
+    # p (1 - p) x^2 times [[1, -1], [-1, 1]], averaged over two samples
+    assert hessian_largest_eigenvalue(network) == pytest.approx(2 * 9e50 / 8, rel=1e-6)
+
+
 def test_the_start_vector_does_not_matter() -> None:
     """Other randomness gives the same eigenvalue to the promised accuracy."""
     network = small_perceptron()
