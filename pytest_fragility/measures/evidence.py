@@ -35,6 +35,7 @@ CAREFUL = 3
 NEAR = 0.05
 # multiple of the distance sought from which on all is worked out to rounding
 ROUGH = 10.0
+# of the distance one sweep earlier: what is left when near, and no less, is float32's rounding
 STUCK = 0.5
 MOST_FOLLOWING = 2
 NEARER = 0.7
@@ -50,7 +51,8 @@ class Evidence:
         ln P(signs), in nats; at most zero.
     sweeps
         Passes over all sites until the sites are so near to their fixed point that the value is
-        wrong by at most about 1e-6 of itself.
+        wrong by at most about 1e-6 of itself; by several times that, where a numerically singular
+        kernel hardly allows the signs, and rounding says no more.
     jitter
         What was added to the kernel's diagonal.
     """
@@ -226,7 +228,6 @@ class _Propagation:
             sought = TOLERANCE * max(1.0, abs(value))
             if not is_rough and distance <= sought:
                 return Evidence(value, sweep, self._process.jitter)
-            # float32 gets no nearer than its rounding
             is_stuck = is_near and distance > STUCK * previous
             is_rough = is_rough and distance > ROUGH * sought and not is_stuck
             if not is_near and sweep >= CAREFUL and distance <= NEAR * max(1.0, abs(value)):

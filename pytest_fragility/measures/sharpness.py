@@ -25,11 +25,14 @@ def hessian_largest_eigenvalue(stack: NetworkStack) -> torch.Tensor:
     """Return the largest eigenvalue of the Hessian of the mean train cross-entropy.
 
     By Lanczos iteration on Hessian-vector products, to an error of 1e-7 relative to the
-    eigenvalue of largest magnitude. Raw value, in nats per squared weight.
+    eigenvalue of largest magnitude; a lower one may be taken for it where the start vector has
+    hardly any of its direction (on the default family, none was). Raw value, in nats per squared
+    weight.
 
-    Reads trained weights, inputs, labels, and randomness for the start vector alone. All
+    Reads trained weights, inputs, labels, and randomness as part of the start vector. All
     parameters as they stand, biases and normalization included; any twice differentiable
-    architecture in eval mode. In float64.
+    architecture in eval mode. In float64; of ReLU perceptrons, the vector along which the
+    curvature is taken is found in float32.
 
     Raises
     ------
