@@ -15,6 +15,7 @@ from pytest_fragility.errors import TaskError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import Run, TrainedRun
+from pytest_fragility.stacks_of_runs import StacksOfRuns
 
 if TYPE_CHECKING:
     import torch
@@ -129,6 +130,8 @@ class Family:
         Who else may measure its networks; None has all measured in this process.
     origin
         What is known of networks that were trained elsewhere; None for those trained here.
+    stacks
+        What families with networks in common have of them together; None begins anew.
 
     Examples
     --------
@@ -146,6 +149,7 @@ class Family:
         equivalents: Family | None = None,
         executors: Executors | None = None,
         origin: Origin | None = None,
+        stacks: StacksOfRuns | None = None,
     ) -> None:
         self.plan = plan
         self.origin = origin
@@ -153,9 +157,8 @@ class Family:
         self.executors = executors
         self.equivalents = equivalents
         self.rungs = tuple(rungs)
+        self.stacks = StacksOfRuns(device) if stacks is None else stacks
         self._trained = trained
-        self._stacks: dict[tuple[str, int], NetworkStack] = {}
-        self._shared: dict[Any, Any] = {}
 
     @property
     def task(self) -> Task:
@@ -358,9 +361,7 @@ class Family:
         recipes = {name: self.recipes[name] for name in self.recipes if name in names}
         trained = {place: run for place, run in self._trained.items() if place[0] in recipes}
         plan = replace(self.plan, recipes=recipes)
-        return Family(
-            plan, trained, self.device, self.rungs, self.equivalents, self.executors, self.origin
-        )
+        return self._with(plan, trained, self.rungs, self.origin)
 
     def without_seeds(self, seeds: Collection[int]) -> Family:
         """Return the family without some seeds; networks with the same function stay."""
@@ -368,7 +369,26 @@ class Family:
         trained = {place: run for place, run in self._trained.items() if place[2] not in seeds}
         rungs = [rung.without_seeds(seeds) for rung in self.rungs]
         origin = self.origin and self.origin.without_seeds(seeds)
-        return Family(plan, trained, self.device, rungs, self.equivalents, self.executors, origin)
+        return self._with(plan, trained, rungs, origin)
+
+    def _with(
+        self,
+        plan: FamilyPlan,
+        trained: Mapping[tuple[str, int, int], TrainedRun],
+        rungs: Sequence[Family],
+        origin: Origin | None,
+    ) -> Family:
+        """Return a family of some of its networks; what was worked out of them serves it too."""
+        return Family(
+            plan,
+            trained,
+            self.device,
+            rungs,
+            self.equivalents,
+            self.executors,
+            origin,
+            self.stacks,
+        )
 
     def trained_run(self, recipe: str, n: int, seed: int) -> TrainedRun:
         """Return one run with its record.
@@ -389,18 +409,10 @@ class Family:
     def stack(self, recipe: str, n: int) -> NetworkStack:
         """Return the networks of one recipe and size, one per seed, stacked.
 
-        The same object each time, so that what one measure has worked out serves the next.
+        The same object each time, so that what one measure has worked out serves the next, also
+        where this asks about networks that another family shares.
         """
-        from pytest_fragility.network_stacks import NetworkStack
-
-        if (recipe, n) not in self._stacks:
-            import torch
-
-            runs = [self.trained_run(recipe, n, seed) for seed in self.seeds_of(recipe)]
-            # a tensor of inference mode could never take part in a derivative
-            with torch.inference_mode(False):
-                self._stacks[recipe, n] = NetworkStack.of_runs(runs, self.device, self._shared)
-        return self._stacks[recipe, n]
+        return self.stacks.of([self.trained_run(recipe, n, s) for s in self.seeds_of(recipe)])
 
     def describe(self, recipe: str, n: int, *seeds: int) -> str:
         """Return what messages call the runs with these seeds."""
@@ -479,10 +491,14 @@ def train_families(
         for plan, plan_keys in zip(plans, keys, strict=True)
     }
 
+    # audits that ask for the same networks share what measures work out of them
+    stacks = StacksOfRuns(device)
+
     def family(plan: FamilyPlan) -> Family:
         rungs = [family(rung) for rung in plan.rungs]
         equivalents = family(plan.equivalents) if plan.equivalents else None
-        return Family(plan, found[id(plan)], device, rungs, equivalents, executors)
+        trained = found[id(plan)]
+        return Family(plan, trained, device, rungs, equivalents, executors, stacks=stacks)
 
     return [family(plan) for plan in asked]
 

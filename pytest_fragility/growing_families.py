@@ -119,8 +119,10 @@ class GrowingFamily:
             for n in settings.sizes
             for seed in settings.seeds
         }
-        device = self._families[BASELINE].device
-        return Family(plan, trained, device, executors=self._executors)
+        baseline = self._families[BASELINE]
+        return Family(
+            plan, trained, baseline.device, executors=self._executors, stacks=baseline.stacks
+        )
 
     def network(self, perturbation: Perturbation | None, n: int, seed: int) -> TrainedNetwork:
         """Return one network; without a perturbation, of the baseline."""

@@ -61,8 +61,8 @@ class Run:
 
     @property
     def samples_id(self) -> Hashable:
-        """Equal for runs of one task on the same samples."""
-        return self.n, self.seed
+        """Equal for runs on the same samples."""
+        return self.task.data.fingerprint, self.n, self.seed
 
     def build_network(self) -> torch.nn.Module:
         """Return a module with the recipe's architecture, for the task's inputs and classes."""

@@ -1,0 +1,57 @@
+"""Stacks of trained runs, each made once for all families that have the runs in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_fragility.network_stacks import NetworkStack
+    from pytest_fragility.runs import TrainedRun
+
+Result = TypeVar("Result")
+
+
+class StacksOfRuns:
+    """Stacks of trained runs; what one measure has worked out of them serves the next.
+
+    Parameters
+    ----------
+    device
+        Where the networks live.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._results: dict[Hashable, Any] = {}
+        self._known: dict[int, TrainedRun] = {}
+        self._of_samples: dict[Any, Any] = {}
+
+    def of(self, runs: Sequence[TrainedRun]) -> NetworkStack:
+        """Return the stack of runs that differ in nothing but their seed, the same each time."""
+        return self.once(runs, "stack", lambda: self._stack(runs))
+
+    def once(
+        self, runs: Sequence[TrainedRun], key: Hashable, compute: Callable[[], Result]
+    ) -> Result:
+        """Return what `compute` returns, worked out once for these runs, of whatever family."""
+        # families have runs of their own with the weights in common, which are held here, so that
+        # no others get their identities
+        self._known.update((id(run.state), run) for run in runs)
+        first = runs[0].run
+        place = key, first.recipe, first.n, *((run.run.seed, id(run.state)) for run in runs)
+        if place not in self._results:
+            self._results[place] = compute()
+        result: Result = self._results[place]
+        return result
+
+    def _stack(self, runs: Sequence[TrainedRun]) -> NetworkStack:
+        import torch
+
+        from pytest_fragility.network_stacks import NetworkStack
+
+        # a tensor of inference mode could never take part in a derivative
+        with torch.inference_mode(False):
+            return NetworkStack.of_runs(runs, self._device, self._of_samples)
