@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_fragility.families import Family
+    from pytest_fragility.measures.same_function import SameFunctionValues
     from pytest_fragility.recipes import Architecture
 
 
@@ -215,14 +216,17 @@ def _invariances(
     kinds = [SYMMETRY, *([EQUIVALENCE] if family.equivalents else [])]
     checks = {check.id: check for check in plan_checks(kinds, [])}
 
-    def compute(check_id: str) -> Invariance | str:
-        from pytest_fragility.measures.same_function import equivalence_values, symmetry_values
+    @cache
+    def values() -> SameFunctionValues:
+        from pytest_fragility.measures.same_function import SameFunctionValues
 
-        values = {SYMMETRY: symmetry_values, EQUIVALENCE: equivalence_values}
+        return SameFunctionValues(measure, name, family, alpha=alpha, scale=scale, timeout=timeout)
+
+    def compute(check_id: str) -> Invariance | str:
         check = checks[check_id]
-        return values[check.kind](
-            measure, name, family, check.change, alpha=alpha, scale=scale, timeout=timeout
-        )
+        if check.kind == SYMMETRY:
+            return values().of_symmetry(check.change)
+        return values().of_equivalence(check.change)
 
     return OnDemand("check", list(checks), compute)
 

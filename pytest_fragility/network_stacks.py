@@ -49,6 +49,8 @@ class NetworkStack:
         Returns the inputs and labels.
     shared
         What the stacks of a family have worked out together; see `once_for_samples`.
+    of_structure
+        What depends on the structure alone; see `once_for_structure`.
     """
 
     structure: torch.nn.Module
@@ -64,6 +66,7 @@ class NetworkStack:
     sample_ids: tuple[Hashable, ...] = field(repr=False)
     load_samples: Callable[[], Samples] = field(repr=False)
     shared: dict[Any, Any] = field(repr=False, default_factory=dict)
+    of_structure: dict[Any, Any] = field(repr=False, default_factory=dict)
     _results: dict[Any, Any] = field(repr=False, default_factory=dict)
 
     @classmethod
@@ -111,14 +114,16 @@ class NetworkStack:
         _require_same_shapes(alone)
         inputs = torch.cat([stack.inputs for stack in alone])
         labels = torch.cat([stack.labels for stack in alone])
+        # also what is not known of networks trained elsewhere, and stays so
+        own = [vars(stack) for stack in alone]
         return replaced(
             alone[0],
             weights=_joined([stack.weights for stack in alone]),
-            initial_weights=_joined([stack.initial_weights for stack in alone]),
+            initial_weights=_joined([each["initial_weights"] for each in own]),
             buffers=_joined([stack.buffers for stack in alone]),
-            initial_buffers=_joined([stack.initial_buffers for stack in alone]),
+            initial_buffers=_joined([each["initial_buffers"] for each in own]),
             seeds=tuple(stack.seeds[0] for stack in alone),
-            train_losses=tuple(stack.train_losses[0] for stack in alone),
+            train_losses=tuple(each["train_losses"][0] for each in own),
             rng_seeds=tuple(stack.rng_seeds[0] for stack in alone),
             sample_ids=tuple(stack.sample_ids[0] for stack in alone),
             load_samples=lambda: (inputs, labels),
@@ -177,7 +182,7 @@ class NetworkStack:
     @property
     def labels(self) -> torch.Tensor:
         """Their labels, shape (K, n), int64; made anew at each use."""
-        return self.load_samples()[1]
+        return self.once("labels", lambda: self.load_samples()[1]).clone()
 
     @property
     def device(self) -> torch.device:
@@ -197,12 +202,51 @@ class NetworkStack:
         if draw == 0:
             return self
         rng_seeds = tuple(drawn_seed(seed, draw) for seed in self.rng_seeds)
-        return replaced(self, rng_seeds=rng_seeds, _results={})
+        return self.once(("draw", draw), lambda: replaced(self, rng_seeds=rng_seeds, _results={}))
 
     def at_initialization(self) -> NetworkStack:
         """Return the stack with the initial weights and buffers in the place of the trained."""
+        return self.once(
+            "at initialization",
+            lambda: replaced(
+                self, weights=self.initial_weights, buffers=self.initial_buffers, _results={}
+            ),
+        )
+
+    def repeated(self, rng_seeds: Sequence[Sequence[int]]) -> NetworkStack:
+        """Return a stack with each network several times, each time with randomness of its own.
+
+        Parameters
+        ----------
+        rng_seeds
+            For each network, what its randomness derives from each time; as often for all.
+        """
+        times = len(rng_seeds[0])
+        own = vars(self)
+
+        def repeat(tensors: Tensors) -> Tensors:
+            return {name: each.repeat_interleave(times, dim=0) for name, each in tensors.items()}
+
+        def load_samples() -> Samples:
+            inputs, labels = (each.repeat_interleave(times, dim=0) for each in self.load_samples())
+            return inputs, labels
+
+        seeds = tuple(seed for each in rng_seeds for seed in each)
         return replaced(
-            self, weights=self.initial_weights, buffers=self.initial_buffers, _results={}
+            self,
+            weights=repeat(self.weights),
+            initial_weights=repeat(own["initial_weights"]),
+            buffers=repeat(self.buffers),
+            initial_buffers=repeat(own["initial_buffers"]),
+            seeds=tuple(seed for seed in self.seeds for _ in range(times)),
+            train_losses=tuple(loss for loss in own["train_losses"] for _ in range(times)),
+            rng_seeds=seeds,
+            # what is drawn for the same samples is drawn anew each time
+            sample_ids=tuple(
+                (self.sample_ids[place // times], seed) for place, seed in enumerate(seeds)
+            ),
+            load_samples=load_samples,
+            _results={},
         )
 
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
@@ -210,6 +254,16 @@ class NetworkStack:
         if key not in self._results:
             self._results[key] = compute()
         result: Result = self._results[key]
+        return result
+
+    def once_for_structure(self, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return what depends on the structure alone, worked out once.
+
+        The stack's parts, and its networks with other weights or random numbers, have it too.
+        """
+        if key not in self.of_structure:
+            self.of_structure[key] = compute()
+        result: Result = self.of_structure[key]
         return result
 
     def once_for_samples(self, place: int, key: Hashable, compute: Callable[[], Result]) -> Result:

@@ -27,7 +27,7 @@ from pytest_fragility.families import Family, FamilyPlan, middle_size, train_fam
 from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures import Measure, noise, oracle_test_error, path_norm
 from pytest_fragility.measures.measure import unclaimed
-from pytest_fragility.measures.same_function import DRAWS, equivalence_values, symmetry_values
+from pytest_fragility.measures.same_function import DRAWS, SameFunctionValues
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe, fixed_steps
@@ -75,14 +75,16 @@ def at_symmetry(
     measure: Measure, family: Family, symmetry: str, scale: str = "log"
 ) -> Invariance | str:
     """Return values before and after a symmetry."""
-    return symmetry_values(measure, "ruler", family, symmetry, alpha=ALPHA, scale=scale)
+    values = SameFunctionValues(measure, "ruler", family, alpha=ALPHA, scale=scale)
+    return values.of_symmetry(symmetry)
 
 
 def at_equivalence(
     measure: Measure, family: Family, equivalence: str, scale: str = "log"
 ) -> Invariance | str:
     """Return values on networks of two trainings."""
-    return equivalence_values(measure, "ruler", family, equivalence, alpha=ALPHA, scale=scale)
+    values = SameFunctionValues(measure, "ruler", family, alpha=ALPHA, scale=scale)
+    return values.of_equivalence(equivalence)
 
 
 def found(invariance: Invariance | str) -> Invariance:
@@ -431,8 +433,10 @@ def test_curves_have_the_values_of_every_check_on_demand(family: Family) -> None
     assert not asked
     for _ in range(2):
         assert moved(curves.invariances["symmetry-split-neurons"]) == [0, 0]
-    # once to see whether it draws numbers, then before and after on two networks
-    assert len(asked) == 2 + 4
+    # before with two draws, to see whether it draws numbers, on the other network, and after on two
+    assert len(asked) == 2 + 1 + 2
+    assert moved(curves.invariances["symmetry-permutation"]) == [0, 0]
+    assert len(asked) == 5 + 2
     runs = {place: family.trained_run(*place) for place in family.plan.runs}
     alone = learning_curves(ruler, Family(family.plan, runs, CPU))
     assert list(alone.invariances) == [check.id for check in plan_checks([SYMMETRY], [])]

@@ -13,7 +13,7 @@ from pytest_fragility import sharing
 from pytest_fragility.families import Family
 from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.measures.same_function import symmetry_values
+from pytest_fragility.measures.same_function import SameFunctionValues
 from pytest_fragility.sharing import Share, own_share
 from pytest_fragility.store import open_store
 from pytest_fragility.trained_networks import TrainedNetwork
@@ -53,7 +53,8 @@ def test_measures_keep_to_their_cores(small_family: Family) -> None:
     before = threadpool_info()
     with sharing.sharing(Share(1, 3)):
         evaluate(watching, "watching", small_family, "baseline")
-        symmetry_values(watching, "watching", small_family, "permutation", alpha=0.05, scale="log")
+        values = SameFunctionValues(watching, "watching", small_family, alpha=0.05, scale="log")
+        values.of_symmetry("permutation")
     assert seen == {(2, True)}
     assert torch.get_num_threads() == 6
     assert threadpool_info() == before

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +13,17 @@ from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
+from pytest_fragility.measures.asking_stacks import ask_stack
 from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
+from pytest_fragility.measures.usable import as_number, require_usable
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.quoting import error_text, shown
+from pytest_fragility.quoting import error_text
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork
-
-SHOWN = 60
 
 
 def evaluate(
@@ -157,38 +154,21 @@ def _find_failures(asking: Asking, n: int, failures: Failures, error: MeasureErr
 def _evaluate_stack(asking: Asking, stack: NetworkStack, seeds: Sequence[int]) -> list[float]:
     """Return one value per seed from one call for all of them."""
     assert isinstance(asking.measure, StackMeasure)
-    n, stack = stack.n, stack.with_draw(asking.draw)
-    before = _versions(stack)
-    timeout = None if asking.timeout is None else asking.timeout * len(seeds)
+
+    def where(*places: int) -> str:
+        return asking.where(stack.n, *(seeds[place] for place in places))
+
     try:
-        with time_limit(timeout):
-            values: list[float] = asking.measure.over_stack(stack).tolist()
-    except UndefinedMeasureError as error:
-        which = seeds[error.place : error.place + 1] or seeds
-        raise MeasureError(f"{asking.where(n, *which)}: {error}") from None
-    except MeasureTimedOut:
-        raise MeasureError(f"{asking.where(n, *seeds)}: {took_longer(timeout)}") from None
-    except Exception as error:
-        raise MeasureError(f"{asking.where(n, *seeds)}: raised {error_text(error)}") from error
-    changed = [part for part, version in _versions(stack).items() if version != before[part]]
-    if changed:
-        raise MeasureError(
-            f"{asking.where(n, *seeds)}: changed the stack it was handed ({changed[0]}), which "
-            "other measures share; clone what is to change"
+        return ask_stack(
+            asking.measure,
+            stack.with_draw(asking.draw),
+            where,
+            scale=asking.scale,
+            timeout=asking.timeout,
         )
-    for value, seed in zip(values, seeds, strict=True):
-        require_usable(value, partial(asking.where, n, seed), asking.scale)
-    return values
-
-
-def _versions(stack: NetworkStack) -> dict[str, int]:
-    """Return how often each tensor of a stack was changed in place, as torch counts."""
-    parts = ("weights", "initial_weights", "buffers", "initial_buffers")
-    return {
-        f"{part}, {name}": tensor._version
-        for part in parts
-        for name, tensor in vars(stack)[part].items()
-    }
+    except UndefinedMeasureError as error:
+        places = range(len(seeds))[error.place : error.place + 1] or range(len(seeds))
+        raise MeasureError(f"{where(*places)}: {error}") from None
 
 
 def _evaluate_one(asking: Asking, n: int, seed: int) -> float:
@@ -249,63 +229,3 @@ def _is_same(value: torch.Tensor, weight: torch.Tensor) -> bool:
     if value.is_meta or value.dtype != weight.dtype or value.shape != weight.shape:
         return False
     return torch.allclose(value.cpu(), weight, rtol=0, atol=0, equal_nan=True)
-
-
-def as_number(value: Any, where: str) -> float:
-    """Return what a measure returned as a float.
-
-    Parameters
-    ----------
-    value
-        A real number, a NumPy scalar, or an array or tensor without dimensions.
-    where
-        What error messages begin with.
-
-    Raises
-    ------
-    MeasureError
-        If it is anything else.
-    """
-    if isinstance(value, torch.Tensor):
-        if value.is_meta:
-            raise MeasureError(f"{where}: returned a tensor on the meta device, which has no value")
-        if value.dim() != 0:
-            raise MeasureError(
-                f"{where}: returned a tensor of shape {tuple(value.shape)}, expected one number; "
-                "reduce it, for instance by .sum() or .mean()"
-            )
-        value = value.item()
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
-    is_real = isinstance(value, numbers.Real | np.floating | np.integer)
-    if not is_real or isinstance(value, bool | np.bool_):
-        kind = type(value).__name__
-        shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
-        raise MeasureError(
-            f"{where}: returned {kind}{shape} ({shown(value, SHOWN)}), expected one real number "
-            "(float, NumPy scalar or tensor without dimensions)"
-        )
-    try:
-        return float(value)
-    except OverflowError:
-        raise MeasureError(
-            f"{where}: returned {shown(value, SHOWN)}, which is too large for a float"
-        ) from None
-
-
-def require_usable(number: float, where: Callable[[], str], scale: str) -> None:
-    """Raise a MeasureError where a number is not finite, or has no logarithm where it needs one.
-
-    `where` says what its message begins with.
-    """
-    if math.isnan(number) or math.isinf(number):
-        raise MeasureError(
-            f"{where()}: returned {number}, expected a finite number; "
-            "nothing is left out silently, so that one such value ends the audit"
-        )
-    if scale == "log" and number <= 0:
-        raise MeasureError(
-            f"{where()}: returned {number:g}, which has no logarithm; exponents need positive "
-            "values. Exponentiate a measure that is a logarithm, or ask for scale='linear', "
-            "which leaves exponent, spread, stopping and complexity out"
-        )

@@ -57,12 +57,12 @@ def weight_layers(stack: NetworkStack) -> list[WeightLayer]:
         If a module has parameters of another kind, or normalizes in a way that cannot be folded
         into a weight.
     """
-    return stack.once("weight layers", lambda: find_weight_layers(stack.structure))
+    return stack.once_for_structure("weight layers", lambda: find_weight_layers(stack.structure))
 
 
 def relu_chain_of(stack: NetworkStack) -> list[str] | None:
     """Return the linear layers of a stack of ReLU perceptrons; None for anything else."""
-    return stack.once("ReLU chain", lambda: relu_chain(stack.structure))
+    return stack.once_for_structure("ReLU chain", lambda: relu_chain(stack.structure))
 
 
 def find_weight_layers(structure: nn.Module) -> list[WeightLayer]:

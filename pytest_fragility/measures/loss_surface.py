@@ -91,10 +91,8 @@ class LossSurface:
         """Return each network's Hessian at its own weights times a vector, shape (K, P)."""
         if self._second_order:
             return self._products(self._second_order, vectors)
-        with torch.enable_grad():
-            leaf = self.weights.detach().requires_grad_()
-            (gradients,) = torch.autograd.grad(self.losses(leaf).sum(), leaf, create_graph=True)
-            (products,) = torch.autograd.grad(gradients, leaf, vectors)
+        leaf, gradients = self._gradient_graph
+        (products,) = torch.autograd.grad(gradients, leaf, vectors, retain_graph=True)
         return products
 
     def _products(self, second_order: SecondOrder, vectors: torch.Tensor) -> torch.Tensor:
@@ -134,6 +132,14 @@ class LossSurface:
             return None
         with torch.no_grad():
             return self._second_order.traces()
+
+    @cached_property
+    def _gradient_graph(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weights and the gradients there, with the graph that all products go through."""
+        with torch.enable_grad():
+            leaf = self.weights.detach().requires_grad_()
+            (gradients,) = torch.autograd.grad(self.losses(leaf).sum(), leaf, create_graph=True)
+        return leaf, gradients
 
     @cached_property
     def _passes(self) -> _PerceptronPasses | None:

@@ -94,7 +94,7 @@ def number_of_outputs(stack: NetworkStack) -> int:
             sample = stack.inputs[:1, :1].double()
             return logits_of(stack.structure, weights, buffers, sample).shape[2]
 
-    return stack.once("number of outputs", compute)
+    return stack.once_for_structure("number of outputs", compute)
 
 
 def train_margins(stack: NetworkStack) -> torch.Tensor:

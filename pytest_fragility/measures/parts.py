@@ -7,7 +7,6 @@ from functools import partial
 from typing import TypeVar
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.layers import relu_chain_of
 from pytest_fragility.network_stacks import NetworkStack, Samples, Tensors
 from pytest_fragility.unknown_parts import replaced
 
@@ -38,7 +37,7 @@ def in_parts(
     UndefinedMeasureError
         If `compute` does; it names the network's place in the whole stack.
     """
-    together = _networks_together(stack)
+    together = networks_together(stack)
     if together >= len(stack):
         return list(compute(stack))
     inputs, labels = stack.load_samples()
@@ -53,7 +52,8 @@ def in_parts(
     return values
 
 
-def _networks_together(stack: NetworkStack) -> int:
+def networks_together(stack: NetworkStack) -> int:
+    """Return how many networks like those of a stack are worked on at a time."""
     if stack.device.type != "cpu":
         return len(stack)
     parameters = sum(weight[0].numel() for weight in stack.weights.values())
@@ -85,6 +85,5 @@ def part_of(
         rng_seeds=stack.rng_seeds[places],
         sample_ids=stack.sample_ids[places],
         load_samples=load_samples,
-        # torch.fx changes all modules for all threads while it traces one
-        _results={"ReLU chain": relu_chain_of(stack)},
+        _results={},
     )

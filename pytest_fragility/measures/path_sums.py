@@ -96,8 +96,8 @@ def log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
 
 def _log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
     layers = weight_layers(stack)
-    graph = traced(stack.structure)
-    input_shape = stack.inputs.shape[2:]
+    graph = stack.once_for_structure("graph", lambda: traced(stack.structure))
+    input_shape = stack.once_for_structure("input shape", lambda: stack.inputs.shape[2:])
 
     def one(tensors: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
         parameters = {layer.name: pair for layer, pair in zip(layers, tensors, strict=True)}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 
 from pytest_fragility.measures.adapters import as_measure
-from pytest_fragility.measures.evaluation import as_number
 from pytest_fragility.measures.measure import Measure, measure_name
+from pytest_fragility.measures.usable import as_number
 from pytest_fragility.symmetries.symmetry import SYMMETRIES, Symmetry, in_double
 from pytest_fragility.trained_networks import TrainedNetwork
 
