@@ -308,14 +308,15 @@ def test_a_factorys_layers_can_be_drawn_by_the_recipe() -> None:
 def test_a_factory_of_a_test_file_is_sent_to_worker_processes() -> None:
     """Functions, lambdas and classes alike, by their code: nobody imports tests elsewhere."""
     from pytest_fragility.executors.parcels import pack_runs
-    from pytest_fragility.training.workers import Worker
+    from pytest_fragility.executors.workers import Worker
+    from pytest_fragility.training.in_worker import train_by
 
     worker = Worker()
     try:
         for factory in (Factory(Encoder), OWN["dropout"]):
             run = Run(IMAGES, 20, Recipe(architecture=factory, stopping=fixed_steps(3)), 0)
             assert b"with_layer" in pack_runs([[run]]) or b"Encoder" in pack_runs([[run]])
-            (found,) = [each for batch in worker.train([[run]]) for each in batch]
+            (found,) = [each for batch in train_by(worker, [[run]]) for each in batch]
             (expected,) = train_all([run])
             torch.testing.assert_close(found.weights, expected.weights, rtol=0, atol=0)
     finally:

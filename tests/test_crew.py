@@ -17,15 +17,16 @@ import pytest
 import torch
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.executors import worker_process
 from pytest_fragility.executors.parcels import pack_runs
+from pytest_fragility.executors.workers import Worker, WorkerLostError, idle_workers
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task
 from pytest_fragility.training import crew as crew_module
-from pytest_fragility.training import worker_process
 from pytest_fragility.training.crew import Crew, LostWorkerWarning
+from pytest_fragility.training.in_worker import train_by
 from pytest_fragility.training.trainer import find_trajectories, train
-from pytest_fragility.training.workers import Worker, WorkerLostError, idle_workers
 
 CPU = torch.device("cpu")
 
@@ -74,7 +75,7 @@ def stacks_of(runs: list[Run]) -> list[crew_module.Stack]:
 def works(worker: Worker, blobs: Task) -> bool:
     """Return whether a worker trains what it is asked to."""
     asked = [trajectory.pending for trajectory in find_trajectories(make_runs(blobs)[:2])]
-    return sum(len(batch) for batch in worker.train(asked)) == 2
+    return sum(len(batch) for batch in train_by(worker, asked)) == 2
 
 
 def as_numbers(trained: TrainedRun) -> Any:
@@ -95,8 +96,8 @@ def test_a_worker_trains_as_this_process_does(blobs: Task) -> None:
     runs = make_runs(blobs)
     worker = idle_workers.take()
     asked = [trajectory.pending for trajectory in find_trajectories(runs[:6])]
-    found = [each for batch in worker.train(asked) for each in batch]
-    again = [each for batch in worker.train(asked) for each in batch]
+    found = [each for batch in train_by(worker, asked) for each in batch]
+    again = [each for batch in train_by(worker, asked) for each in batch]
     idle_workers.give_back(worker)
     expected = alone(runs)
     assert len(found) == len(again) == 6
@@ -176,10 +177,10 @@ def test_a_short_training_starts_no_worker(blobs: Task, monkeypatch: pytest.Monk
 class OneLostWorker(Worker):
     """A worker that is killed when its first runs have come back."""
 
-    def train(self, shard: Any) -> Iterator[list[TrainedRun]]:
-        """Train until something has come back."""
-        for finished in super().train(shard):
-            yield finished
+    def perform(self, work: Any, *arguments: Any) -> Iterator[Any]:
+        """Work until something has come back."""
+        for reply in super().perform(work, *arguments):
+            yield reply
             self.kill()
             self._process.wait()
 
@@ -221,10 +222,10 @@ def test_what_a_training_raises_in_a_worker_is_raised_here(blobs: Task) -> None:
     worker = idle_workers.take()
     asked = [trajectory.pending for trajectory in find_trajectories(bad)]
     with pytest.raises(TaskError, match="the training pool has only 200") as caught:
-        list(worker.train(asked))
-    assert "worker_process.py" in str(caught.value.__cause__)
+        list(train_by(worker, asked))
+    assert "in_worker.py" in str(caught.value.__cause__)
     fine = [trajectory.pending for trajectory in find_trajectories(good)]
-    assert len([each for batch in worker.train(fine) for each in batch]) == 6
+    assert len([each for batch in train_by(worker, fine) for each in batch]) == 6
     idle_workers.give_back(worker)
     before = threading.active_count()
     with pytest.raises(TaskError, match="the training pool has only 200"):
@@ -265,7 +266,7 @@ def test_a_dead_worker_is_not_given_out() -> None:
     other.dismiss()
     assert not other.is_alive
     with pytest.raises(ValueError, match="closed file"):
-        next(other.train([]))
+        next(train_by(other, []))
 
 
 def test_a_fork_leaves_the_workers_to_its_parent() -> None:
@@ -346,4 +347,4 @@ def test_a_closed_worker_is_lost(blobs: Task) -> None:
     worker._process.wait()
     asked = [trajectory.pending for trajectory in find_trajectories(make_runs(blobs))]
     with pytest.raises(WorkerLostError, match="exit status -9"):
-        list(worker.train(asked))
+        list(train_by(worker, asked))

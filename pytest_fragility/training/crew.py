@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 
 from pytest_fragility.executors.failures import LostWorkerWarning
+from pytest_fragility.executors.workers import Worker, WorkerLostError, idle_workers
 from pytest_fragility.runs import TrainedRun
+from pytest_fragility.training.in_worker import train_by
 from pytest_fragility.training.memory import train_within_memory
 from pytest_fragility.training.streams import own_stream
 from pytest_fragility.training.trajectories import Trajectory
-from pytest_fragility.training.workers import Worker, WorkerLostError, idle_workers
 
 # seconds: about what it takes to start a worker
 START_AFTER = 1.0
@@ -230,7 +231,7 @@ class _Helper(_Member):
             self._worker = self._worker or idle_workers.take()
             if self._has_left.is_set():
                 self._worker.kill()
-            for finished in self._worker.train(shard):
+            for finished in train_by(self._worker, shard):
                 left -= {id(trained.run) for trained in finished}
                 self._crew.reply(finished)
         except WorkerLostError as error:

@@ -1,4 +1,4 @@
-"""Processes that train stacks of networks, and wait for more."""
+"""Processes of this machine that work beside this one, and wait for more."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 from pytest_fragility.executors.failures import Failure
-from pytest_fragility.executors.parcels import pack_runs
-from pytest_fragility.runs import Run, TrainedRun
 
 
 class WorkerLostError(Exception):
@@ -21,7 +20,7 @@ class WorkerLostError(Exception):
 
 
 class Worker:
-    """A process that trains one stack after the other.
+    """A process that does one piece of work after the other.
 
     Its interpreter and where it looks for modules are those of this process.
 
@@ -34,7 +33,7 @@ class Worker:
     def __init__(self) -> None:
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; "
-            "from pytest_fragility.training.worker_process import serve; serve()"
+            "from pytest_fragility.executors.worker_process import serve; serve()"
         )
         try:
             self._process = subprocess.Popen(
@@ -48,26 +47,33 @@ class Worker:
         """Whether the process is running."""
         return self._process.poll() is None
 
-    def train(self, shard: Sequence[Sequence[Run]]) -> Iterator[list[TrainedRun]]:
-        """Train the runs of each trajectory, yielding them as they finish.
+    def perform(self, work: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+        """Have work done, yielding what it yields as that comes.
+
+        Parameters
+        ----------
+        work
+            A generator function of this package.
+        arguments
+            What it is called with; bytes where pickling takes more than `pickle`.
 
         Raises
         ------
         WorkerLostError
-            If the process ends before all of them have come back.
+            If the process ends before the work does.
         Exception
-            What the training raised.
+            What the work raised.
         """
         assert self._process.stdin
         assert self._process.stdout
-        order = pack_runs(shard)
+        order = pickle.dumps((work, arguments), protocol=pickle.HIGHEST_PROTOCOL)
         try:
             self._process.stdin.write(order)
             self._process.stdin.flush()
             while (reply := pickle.load(self._process.stdout)) is not None:
                 if isinstance(reply, Failure):
                     reply.throw()
-                yield [parcel.unpack(shard[i][j]) for parcel in reply for i, j in [parcel.place]]
+                yield reply
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             self.kill()
             self._close()
@@ -91,7 +97,7 @@ class Worker:
 
 
 class IdleWorkers:
-    """Workers that wait for the next training: to start one takes as long as a small family."""
+    """Workers that wait for more to do: to start one takes as long as to train a small family."""
 
     def __init__(self) -> None:
         self._idle: deque[Worker] = deque()
@@ -122,7 +128,7 @@ class IdleWorkers:
         self._idle.clear()
 
     def dismiss(self) -> None:
-        """End the processes; a training that needs workers starts new ones."""
+        """End the processes; whoever needs workers starts new ones."""
         while self._idle:
             self._idle.pop().dismiss()
 
