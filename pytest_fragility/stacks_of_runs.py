@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_NUMBERS = count()
+
 
 class StacksOfRuns:
     """Stacks of trained runs; what one measure has worked out of them serves the next.
@@ -21,9 +24,15 @@ class StacksOfRuns:
     ----------
     device
         Where the networks live.
+
+    Attributes
+    ----------
+    number
+        What processes call it among each other.
     """
 
     def __init__(self, device: torch.device) -> None:
+        self.number = next(_NUMBERS)
         self._device = device
         self._results: dict[Hashable, Any] = {}
         self._known: dict[int, TrainedRun] = {}
@@ -32,6 +41,10 @@ class StacksOfRuns:
     def of(self, runs: Sequence[TrainedRun]) -> NetworkStack:
         """Return the stack of runs that differ in nothing but their seed, the same each time."""
         return self.once(runs, "stack", lambda: self._stack(runs))
+
+    def number_of(self, runs: Sequence[TrainedRun]) -> int:
+        """Return what processes call a stack of these runs among each other."""
+        return self.once(runs, "number", lambda: next(_NUMBERS))
 
     def once(
         self, runs: Sequence[TrainedRun], key: Hashable, compute: Callable[[], Result]

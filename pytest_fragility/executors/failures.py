@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import traceback
 from dataclasses import dataclass
+from typing import NoReturn
 
 from pytest_fragility.errors import FragilityError
 
@@ -47,7 +48,7 @@ class Failure:
         cause = error.__cause__
         return cls(error, "".join(traceback.format_exception(cause)) if cause else "")
 
-    def throw(self) -> None:
+    def throw(self) -> NoReturn:
         """Raise the exception."""
         raise self.error from (WorkerTraceback(self.traceback) if self.traceback else None)
 

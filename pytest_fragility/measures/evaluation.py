@@ -75,7 +75,13 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Asking:
-    """A measure that is asked about networks of one recipe; see `evaluate` for the parameters."""
+    """A measure that is asked about networks of one recipe; see `evaluate` for the parameters.
+
+    Parameters
+    ----------
+    some_seeds
+        Some of the recipe's; None takes all.
+    """
 
     measure: Measure
     name: str
@@ -84,11 +90,16 @@ class Asking:
     scale: str = "log"
     draw: int = 0
     timeout: float | None = None
+    some_seeds: tuple[int, ...] | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Those of the recipe's networks."""
-        return self.family.seeds_of(self.recipe)
+        """Those of the recipe's networks, or some of them where it is asked about these alone."""
+        return self.family.seeds_of(self.recipe) if self.some_seeds is None else self.some_seeds
+
+    def runs(self, n: int) -> list[TrainedRun]:
+        """Return the networks of one size, by seed."""
+        return [self.family.trained_run(self.recipe, n, seed) for seed in self.seeds]
 
     def where(self, n: int, *seeds: int) -> str:
         """Return what messages begin with."""
@@ -114,7 +125,7 @@ def evaluate_size(asking: Asking, n: int, failures: Failures) -> list[float]:
 
 def _evaluate_size(asking: Asking, n: int, failures: Failures) -> list[float]:
     if isinstance(asking.measure, StackMeasure):
-        stack = asking.family.stack(asking.recipe, n)
+        stack = asking.family.stacks.of(asking.runs(n))
         try:
             return _evaluate_stack(asking, stack, asking.seeds)
         except MeasureError as error:

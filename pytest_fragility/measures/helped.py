@@ -1,0 +1,98 @@
+"""Measures of this package, worked out with the help of this machine's workers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from pytest_fragility.durations import MEASURES, spent_on
+from pytest_fragility.errors import MeasureError
+from pytest_fragility.executors.failures import Failure, LostWorkerWarning
+from pytest_fragility.families import Family
+from pytest_fragility.measures.evaluation import Asking, evaluate_size
+from pytest_fragility.measures.failing import Failures
+from pytest_fragility.measures.helpers import Batch, Key, Share, helpers, idle_cores
+from pytest_fragility.measures.measure import Measure, is_constant
+from pytest_fragility.measures.questions import Answer
+from pytest_fragility.measures.stacked import StackMeasure
+
+OWN_NAME = __name__.partition(".")[0]
+
+
+def can_be_helped(measure: Measure, family: Family) -> bool:
+    """Return whether workers may be asked about a measure, and would say the same as this process.
+
+    That is so for this package's own measures, which do nothing else, on the CPU, where torch
+    computes as it does by default.
+    """
+    is_own = isinstance(measure, StackMeasure) and measure.__module__.startswith(f"{OWN_NAME}.")
+    is_plain = (
+        torch.get_default_dtype() == torch.float32
+        and torch.get_float32_matmul_precision() == "highest"
+    )
+    return is_own and is_plain and family.device.type == "cpu" and idle_cores() > 0
+
+
+def with_helpers(
+    measure: Measure, askings: Mapping[str, Asking], sizes: Sequence[int]
+) -> Callable[[str, int, Failures], list[float]]:
+    """Return what gives a recipe's values at a size, as this process or a worker answers.
+
+    Parameters
+    ----------
+    measure
+        What is asked.
+    askings
+        By recipe's name; workers may answer what is never asked for.
+    sizes
+        All that may be asked for.
+    """
+    shares = {
+        (recipe, n, place): Share(asking, n)
+        for recipe, whole in askings.items()
+        for n in sizes
+        for place, asking in enumerate(_parts(measure, whole))
+    }
+    batch = Batch(measure, shares)
+    helpers.begin(batch)
+
+    def part(key: Key, failures: Failures) -> list[float]:
+        share, reply = shares[key], batch.take_here(key)
+        asking = share.asking
+        if reply:
+            with spent_on(MEASURES, asking.name, len(asking.seeds)):
+                found = reply.result()
+                if isinstance(found, Failure):
+                    found.throw()
+                if isinstance(found, Answer):
+                    return found.noted(share.n, failures)
+            warnings.warn(
+                f"a worker process ended early ({found.reason}); measure {asking.name} is called "
+                "in this process",
+                LostWorkerWarning,
+                stacklevel=5,
+            )
+        with helpers.beside():
+            return evaluate_size(asking, share.n, failures)
+
+    def row(recipe: str, n: int, failures: Failures) -> list[float]:
+        keys = [key for key in shares if key[:2] == (recipe, n)]
+        if len(keys) == 1:
+            return part(keys[0], failures)
+        try:
+            return [value for key in keys for value in part(key, Failures())]
+        except MeasureError:
+            # the networks together tell what is to be said of them
+            return evaluate_size(askings[recipe], n, failures)
+
+    return row
+
+
+def _parts(measure: Measure, asking: Asking) -> list[Asking]:
+    """Return what is asked at a time; of data alone, about one network, as that takes long."""
+    if not is_constant(measure):
+        return [asking]
+    return [replace(asking, some_seeds=(seed,)) for seed in asking.seeds]
