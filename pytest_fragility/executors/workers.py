@@ -80,8 +80,9 @@ class Worker:
             raise WorkerLostError(f"exit status {self._process.returncode}") from error
 
     def kill(self) -> None:
-        """Have the process end at once, whatever it does."""
+        """Have the process end at once, whatever it does; it has when this returns."""
         self._process.kill()
+        self._process.wait()
 
     def dismiss(self) -> None:
         """End the process, which has nothing to do."""
