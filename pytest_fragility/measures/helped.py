@@ -21,19 +21,32 @@ from pytest_fragility.measures.stacked import StackMeasure
 
 OWN_NAME = __name__.partition(".")[0]
 
+# parameters: one operation on larger networks has work for all cores
+SMALL_NETWORK = 1 << 18
+
 
 def can_be_helped(measure: Measure, family: Family) -> bool:
     """Return whether workers may be asked about a measure, and would say the same as this process.
 
-    That is so for this package's own measures, which do nothing else, on the CPU, where torch
-    computes as it does by default.
+    That is so for this package's own measures, which do nothing else, of small networks on the CPU,
+    where torch computes as it does by default.
     """
     is_own = isinstance(measure, StackMeasure) and measure.__module__.startswith(f"{OWN_NAME}.")
     is_plain = (
         torch.get_default_dtype() == torch.float32
         and torch.get_float32_matmul_precision() == "highest"
     )
-    return is_own and is_plain and family.device.type == "cpu" and idle_cores() > 0
+    is_on_cpu = family.device.type == "cpu" and idle_cores() > 0
+    return is_own and is_plain and is_on_cpu and _size(family) <= SMALL_NETWORK
+
+
+def _size(family: Family) -> int:
+    """Return how many parameters the largest network has."""
+    firsts = (
+        family.trained_run(recipe, family.sizes[0], family.seeds_of(recipe)[0])
+        for recipe in family.judged
+    )
+    return max(sum(weight.numel() for weight in run.weights.values()) for run in firsts)
 
 
 def with_helpers(

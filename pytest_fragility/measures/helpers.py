@@ -124,10 +124,10 @@ class Helpers:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """Leave the workers their cores while this process answers."""
+        """Answer as workers do, on one core, so that nothing depends on who has answered."""
         self._recruit()
         threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, threads - len(self._working)))
+        torch.set_num_threads(1)
         began = time.perf_counter()
         try:
             yield

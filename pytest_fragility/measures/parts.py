@@ -11,7 +11,7 @@ from pytest_fragility.network_stacks import NetworkStack, Samples, Tensors
 from pytest_fragility.unknown_parts import replaced
 
 # of all networks of a part: more of them, and their activations fall out of the CPU's caches
-SAMPLES = 8192
+SAMPLES = 4096
 PARAMETERS = 1 << 19
 
 Value = TypeVar("Value")
