@@ -18,8 +18,10 @@ import torch
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.executors import worker_process
+from pytest_fragility.executors.failures import Failure
 from pytest_fragility.executors.parcels import pack_runs
 from pytest_fragility.executors.workers import Worker, WorkerLostError, idle_workers
+from pytest_fragility.measures.in_worker import get_ready
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task
@@ -348,3 +350,30 @@ def test_a_closed_worker_is_lost(blobs: Task) -> None:
     asked = [trajectory.pending for trajectory in find_trajectories(make_runs(blobs))]
     with pytest.raises(WorkerLostError, match="exit status -9"):
         list(train_by(worker, asked))
+
+
+def test_a_failure_that_work_yields_is_a_value() -> None:
+    """It is not raised, and what comes next is not taken for it."""
+    worker = Worker()
+    try:
+        for _ in range(2):
+            (found,) = worker.perform(failing_value)
+            assert isinstance(found, Failure) and str(found.error) == "a value"
+            assert list(worker.perform(get_ready)) == []
+    finally:
+        worker.dismiss()
+
+
+def failing_value() -> Iterator[Failure]:
+    """Yield what some work knows to have failed."""
+    yield Failure(ValueError("a value"), "")
+
+
+def test_a_worker_whose_replies_are_not_all_taken_is_used_no_more() -> None:
+    """What it still sends would be taken for what comes of other work."""
+    worker = Worker()
+    replies = worker.perform(failing_value)
+    next(replies)
+    replies.close()  # type: ignore[attr-defined]
+    assert not worker.is_alive
+    worker.dismiss()

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import torch
 
 from pytest_fragility.executors.failures import Failure
+from pytest_fragility.executors.workers import Yielded
 
 Order = tuple[Callable[..., Iterator[Any]], tuple[Any, ...]]
 
@@ -52,13 +53,14 @@ def _next_order(orders: BinaryIO) -> Order | None:
 def _perform(order: Order, replies: BinaryIO) -> None:
     work, arguments = order
     try:
-        for reply in work(*arguments):
-            _reply(reply, replies)
+        for value in work(*arguments):
+            _reply(Yielded(value), replies)
         _reply(None, replies)
     except Exception as error:
         _reply(Failure.of(error), replies)
 
 
-def _reply(reply: Any, replies: BinaryIO) -> None:
-    pickle.dump(reply, replies, protocol=pickle.HIGHEST_PROTOCOL)
+def _reply(reply: Yielded | Failure | None, replies: BinaryIO) -> None:
+    # whole or not at all: what cannot be pickled is a failure of the work
+    replies.write(pickle.dumps(reply, protocol=pickle.HIGHEST_PROTOCOL))
     replies.flush()

@@ -10,13 +10,19 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_fragility.executors.failures import Failure
 
 
 class WorkerLostError(Exception):
     """A worker process has ended before its time."""
+
+
+class Yielded(NamedTuple):
+    """What some work has yielded, on its way to who has sent it."""
+
+    value: Any
 
 
 class Worker:
@@ -67,17 +73,23 @@ class Worker:
         assert self._process.stdin
         assert self._process.stdout
         order = pickle.dumps((work, arguments), protocol=pickle.HIGHEST_PROTOCOL)
+        has_ended = False
         try:
             self._process.stdin.write(order)
             self._process.stdin.flush()
-            while (reply := pickle.load(self._process.stdout)) is not None:
-                if isinstance(reply, Failure):
-                    reply.throw()
-                yield reply
+            while isinstance(reply := pickle.load(self._process.stdout), Yielded):
+                yield reply.value
+            has_ended = True
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             self.kill()
             self._close()
             raise WorkerLostError(f"exit status {self._process.returncode}") from error
+        finally:
+            if not has_ended:
+                # what it still sends would be taken for what comes of other work
+                self.kill()
+        if isinstance(reply, Failure):
+            reply.throw()
 
     def kill(self) -> None:
         """Have the process end at once, whatever it does; it has when this returns."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 
 import torch
 
 from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError
+from pytest_fragility.executors import Lost
 from pytest_fragility.executors.failures import Failure, LostWorkerWarning
 from pytest_fragility.families import Family
 from pytest_fragility.measures.evaluation import Asking, evaluate_size
 from pytest_fragility.measures.failing import Failures
-from pytest_fragility.measures.helpers import Batch, Key, Share, helpers, idle_cores
+from pytest_fragility.measures.helpers import Batch, Key, Reply, Share, helpers, idle_cores
 from pytest_fragility.measures.measure import Measure, is_constant
-from pytest_fragility.measures.questions import Answer
 from pytest_fragility.measures.stacked import StackMeasure
 
 OWN_NAME = __name__.partition(".")[0]
@@ -71,27 +72,21 @@ def with_helpers(
     }
     batch = Batch(measure, shares)
     helpers.begin(batch)
+    answers: dict[Key, _Answered] = {}
+
+    def answer_what_is_left(recipe: str) -> None:
+        # the largest networks first, so that at the end nobody waits long for anybody
+        for key in reversed([key for key in shares if key[0] == recipe]):
+            if key not in answers and batch.take_here(key) is None:
+                answers[key] = _Answered.here(shares[key])
 
     def part(key: Key, failures: Failures) -> list[float]:
-        share, reply = shares[key], batch.take_here(key)
-        asking = share.asking
-        if reply:
-            with spent_on(MEASURES, asking.name, len(asking.seeds)):
-                found = reply.result()
-                if isinstance(found, Failure):
-                    found.throw()
-                if isinstance(found, Answer):
-                    return found.noted(share.n, failures)
-            warnings.warn(
-                f"a worker process ended early ({found.reason}); measure {asking.name} is called "
-                "in this process",
-                LostWorkerWarning,
-                stacklevel=5,
-            )
-        with helpers.beside():
-            return evaluate_size(asking, share.n, failures)
+        if key not in answers:
+            answers[key] = _Answered.by_worker(shares[key], batch.take_here(key))
+        return answers[key].noted(failures)
 
     def row(recipe: str, n: int, failures: Failures) -> list[float]:
+        answer_what_is_left(recipe)
         keys = [key for key in shares if key[:2] == (recipe, n)]
         if len(keys) == 1:
             return part(keys[0], failures)
@@ -102,6 +97,68 @@ def with_helpers(
             return evaluate_size(askings[recipe], n, failures)
 
     return row
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What a measure says of a share.
+
+    Parameters
+    ----------
+    values
+        One per seed; none where it fails on all.
+    failed
+        By n and seed, how it fails on single networks.
+    error
+        How it fails on all.
+    """
+
+    values: list[float]
+    failed: Mapping[tuple[int, int], MeasureError]
+    error: MeasureError | None = None
+
+    @classmethod
+    def here(cls, share: Share) -> _Answered:
+        """Ask in this process."""
+        failures = Failures()
+        try:
+            with helpers.beside():
+                values = evaluate_size(share.asking, share.n, failures)
+        except MeasureError as error:
+            return cls([], failures.found, error)
+        return cls(values, failures.found)
+
+    @classmethod
+    def by_worker(cls, share: Share, reply: Future[Reply] | None) -> _Answered:
+        """Wait for a worker's answer; where it is lost, ask here."""
+        assert reply
+        asking, failures = share.asking, Failures()
+        with spent_on(MEASURES, asking.name, len(asking.seeds)):
+            found = reply.result()
+        if isinstance(found, Lost):
+            warnings.warn(
+                f"a worker process ended early ({found.reason}); measure {asking.name} is called "
+                "in this process",
+                LostWorkerWarning,
+                stacklevel=6,
+            )
+            return cls.here(share)
+        try:
+            if isinstance(found, Failure):
+                found.throw()
+            values = found.noted(share.n, failures)
+        except MeasureError as error:
+            return cls([], failures.found, error)
+        return cls(values, failures.found)
+
+    def noted(self, failures: Failures) -> list[float]:
+        """Return the values, and note the failures among those on other networks of the curve."""
+        for (n, seed), failure in self.failed.items():
+            with failures.noting(n, seed):
+                raise failure
+        if self.error:
+            raise self.error
+        return self.values
 
 
 def _parts(measure: Measure, asking: Asking) -> list[Asking]:

@@ -206,9 +206,16 @@ class Helpers:
         self._asked_about.add(asking.family.stacks)
         alive = {each.number for each in self._asked_about}
         question = dump(Question.of(asking, threads=1), [])
-        (reply,) = worker.perform(answer_kept, batch.code, question, share.place, networks, alive)
-        answer: Answer | Failure = reply
-        return answer
+        try:
+            (answer,) = worker.perform(
+                answer_kept, batch.code, question, share.place, networks, alive
+            )
+        except Exception:
+            # it may not have got as far as to keep them
+            known.discard(share.place)
+            raise
+        reply: Answer | Failure = answer
+        return reply
 
 
 def _asks(batch: Batch | None, measure: Measure) -> bool:

@@ -229,8 +229,9 @@ def _without_graph(value: Any) -> Any:
 def stacked(compute: Compute) -> StackMeasure:
     """Make a measure of a function that maps a `NetworkStack` of K networks to K numbers.
 
-    The audit then calls it once per recipe and training set size instead of once per network;
-    called on one `TrainedNetwork`, it still returns one number.
+    The audit then calls it once per recipe and training set size instead of once per network, and
+    once with all draws of random numbers where the function stays the same: there, each network
+    stands several times in the stack. Called on one `TrainedNetwork`, it still returns one number.
 
     Parameters
     ----------
