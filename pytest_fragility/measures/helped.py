@@ -133,8 +133,9 @@ class _Answered:
         """Wait for a worker's answer; where it is lost, ask here."""
         assert reply
         asking, failures = share.asking, Failures()
-        with spent_on(MEASURES, asking.name, len(asking.seeds)):
+        with spent_on(MEASURES, asking.name) as spent:
             found = reply.result()
+            spent.networks += 0 if isinstance(found, Lost) else len(asking.seeds)
         if isinstance(found, Lost):
             warnings.warn(
                 f"a worker process ended early ({found.reason}); measure {asking.name} is called "

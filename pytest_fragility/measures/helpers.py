@@ -110,6 +110,7 @@ class Helpers:
         self._batches: list[ref[Batch]] = []
         self._working: list[Worker] = []
         self._starting = 0
+        self._has_lost = False
         self._seconds = 0.0
         self._known: WeakKeyDictionary[Worker, set[Place]] = WeakKeyDictionary()
         self._asked_about: WeakSet[StacksOfRuns] = WeakSet()
@@ -137,7 +138,7 @@ class Helpers:
 
     def end(self) -> None:
         """Kill the workers that are at work."""
-        for worker in self._working:
+        for worker in list(self._working):
             worker.kill()
 
     def forget(self) -> None:
@@ -148,7 +149,8 @@ class Helpers:
     def _recruit(self) -> None:
         """Have as many workers help as cores would be idle, if there is something to do."""
         with self._lock:
-            wanted = idle_cores() if self._batches else 0
+            # where one is lost, others may be: each start takes longer than most measures
+            wanted = idle_cores() if self._batches and not self._has_lost else 0
             while len(self._working) + self._starting < wanted and self._seconds > (
                 HELP_AFTER if idle_workers.is_any else START_AFTER
             ):
@@ -170,7 +172,7 @@ class Helpers:
             self._answer_by(worker)
         except WorkerLostError:
             # this process answers what it was asked
-            return
+            self._has_lost = True
         finally:
             if worker is not None:
                 with self._lock:

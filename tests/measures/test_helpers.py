@@ -58,6 +58,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two cores, of which a worker has one at once."""
     monkeypatch.setattr(module, "HELP_AFTER", -1.0)
     monkeypatch.setattr(module, "START_AFTER", -1.0)
+    monkeypatch.setattr(helpers, "_has_lost", False)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -251,14 +252,19 @@ def test_what_a_lost_worker_had_is_measured_here(
     assert asked
     for recipe in family.recipes:
         np.testing.assert_array_equal(found[recipe], evaluate(path_norm, "it", family, recipe))
+    # nobody else is asked in its place
+    monkeypatch.setattr(idle_workers, "take", lambda: pytest.fail("a worker was asked for"))
+    helped_values(product_of_spectral_norms, anew(family))
 
 
 def test_where_no_worker_starts_all_is_measured_here(
     family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody had begun with anything: there is nothing to warn of."""
+    tried: list[int] = []
 
     def none() -> Worker:
+        tried.append(1)
         raise WorkerLostError("it did not start")
 
     monkeypatch.setattr(idle_workers, "take", none)
@@ -266,6 +272,8 @@ def test_where_no_worker_starts_all_is_measured_here(
         warnings.simplefilter("error")
         found = helped_values(path_norm, anew(family))
     np.testing.assert_array_equal(found[BASELINE], evaluate(path_norm, "it", family, BASELINE))
+    wait_for(lambda: helpers._has_lost)
+    assert len(tried) == 1
 
 
 @stacked
