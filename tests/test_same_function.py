@@ -192,6 +192,24 @@ def test_measures_are_asked_in_the_precision_of_the_baseline(family: Family) -> 
     assert set(dtypes) == {torch.float32}
 
 
+def test_values_of_one_precision_are_not_those_of_another(
+    blobs: Task, small_recipe: Recipe
+) -> None:
+    """A network that several changes are made to is asked about once for each precision."""
+    recipes = {BASELINE: small_recipe.replace(precision="float64")}
+    plan = FamilyPlan(blobs, recipes, (16, 32, 64), (0, 1), with_equivalents=True)
+    (family,) = train_families([plan], device=CPU)
+
+    def bits(network: TrainedNetwork) -> float:
+        return float(torch.finfo(network.dtype).bits)
+
+    values = SameFunctionValues(bits, "bits", family, alpha=ALPHA, scale="log")
+    assert found(values.of_symmetry("normalization-scale")).before.tolist() == [[64.0]] * 2
+    for name in EQUIVALENCES:
+        invariance = found(values.of_equivalence(name))
+        assert invariance.before.tolist() == invariance.after.tolist() == [[32.0]] * 2
+
+
 def gradient_norm(network: TrainedNetwork) -> float:
     """Return the size of the gradient of the first logit."""
     parameters = [each for each in network.model.parameters() if each.requires_grad]

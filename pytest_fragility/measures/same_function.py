@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -194,7 +194,7 @@ class _AskingOneByOne:
         self._name = name
         self._scale = scale
         self._timeout = timeout
-        self._before: dict[tuple[str, int, int, int], float] = {}
+        self._before: dict[Hashable, float] = {}
 
     def values(self, pairs: Pairs) -> tuple[Floats, Floats]:
         """Return the values before and after, each of shape (pairs, draws)."""
@@ -210,7 +210,8 @@ class _AskingOneByOne:
         return np.array(before), np.array(after)
 
     def _value_before(self, network: TrainedNetwork, draw: int) -> float:
-        place = network.recipe_name, network.n, network.seed, draw
+        # equivalent trainings are looked at in float32, whatever the baseline's precision
+        place = network.recipe_name, network.n, network.seed, network.dtype, draw
         if place not in self._before:
             self._before[place] = self._value(network, draw)
         return self._before[place]
