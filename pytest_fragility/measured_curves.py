@@ -61,8 +61,8 @@ def learning_curves(
     measure_timeout
         Seconds that the measure may take for a network; None has no limit.
     ahead
-        Whether an executor, where the family has one, works out all recipes' curves once one of
-        them is asked for.
+        Whether an executor works out all recipes' curves once one of them is asked for, and workers
+        of this machine may.
 
     Raises
     ------

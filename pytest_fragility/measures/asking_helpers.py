@@ -16,7 +16,7 @@ from pytest_fragility.executors.failures import Failure, LostWorkerWarning
 from pytest_fragility.families import Family
 from pytest_fragility.measures.evaluation import Asking, evaluate_size
 from pytest_fragility.measures.failing import Failures
-from pytest_fragility.measures.helpers import Batch, Key, Reply, Share, helpers, idle_cores
+from pytest_fragility.measures.helpers import Key, OpenQuestions, Piece, Reply, helpers, idle_cores
 from pytest_fragility.measures.measure import Measure, is_constant
 from pytest_fragility.measures.stacked import StackMeasure
 
@@ -64,30 +64,30 @@ def with_helpers(
     sizes
         All that may be asked for.
     """
-    shares = {
-        (recipe, n, place): Share(asking, n)
+    pieces = {
+        (recipe, n, place): Piece(asking, n)
         for recipe, whole in askings.items()
         for n in sizes
         for place, asking in enumerate(_parts(measure, whole))
     }
-    batch = Batch(measure, shares)
-    helpers.begin(batch)
+    questions = OpenQuestions(measure, pieces)
+    helpers.begin(questions)
     answers: dict[Key, _Answered] = {}
 
     def answer_what_is_left(recipe: str) -> None:
         # the largest networks first, so that at the end nobody waits long for anybody
-        for key in reversed([key for key in shares if key[0] == recipe]):
-            if key not in answers and batch.take_here(key) is None:
-                answers[key] = _Answered.here(shares[key])
+        for key in reversed([key for key in pieces if key[0] == recipe]):
+            if key not in answers and questions.take_here(key) is None:
+                answers[key] = _Answered.here(pieces[key])
 
     def part(key: Key, failures: Failures) -> list[float]:
         if key not in answers:
-            answers[key] = _Answered.by_worker(shares[key], batch.take_here(key))
+            answers[key] = _Answered.by_worker(pieces[key], questions.take_here(key))
         return answers[key].noted(failures)
 
     def row(recipe: str, n: int, failures: Failures) -> list[float]:
         answer_what_is_left(recipe)
-        keys = [key for key in shares if key[:2] == (recipe, n)]
+        keys = [key for key in pieces if key[:2] == (recipe, n)]
         if len(keys) == 1:
             return part(keys[0], failures)
         try:
@@ -101,7 +101,7 @@ def with_helpers(
 
 @dataclass(frozen=True)
 class _Answered:
-    """What a measure says of a share.
+    """What a measure says of a piece.
 
     Parameters
     ----------
@@ -118,21 +118,21 @@ class _Answered:
     error: MeasureError | None = None
 
     @classmethod
-    def here(cls, share: Share) -> _Answered:
+    def here(cls, piece: Piece) -> _Answered:
         """Ask in this process."""
         failures = Failures()
         try:
             with helpers.beside():
-                values = evaluate_size(share.asking, share.n, failures)
+                values = evaluate_size(piece.asking, piece.n, failures)
         except MeasureError as error:
             return cls([], failures.found, error)
         return cls(values, failures.found)
 
     @classmethod
-    def by_worker(cls, share: Share, reply: Future[Reply] | None) -> _Answered:
+    def by_worker(cls, piece: Piece, reply: Future[Reply] | None) -> _Answered:
         """Wait for a worker's answer; where it is lost, ask here."""
         assert reply
-        asking, failures = share.asking, Failures()
+        asking, failures = piece.asking, Failures()
         with spent_on(MEASURES, asking.name) as spent:
             found = reply.result()
             spent.networks += 0 if isinstance(found, Lost) else len(asking.seeds)
@@ -143,11 +143,11 @@ class _Answered:
                 LostWorkerWarning,
                 stacklevel=6,
             )
-            return cls.here(share)
+            return cls.here(piece)
         try:
             if isinstance(found, Failure):
                 found.throw()
-            values = found.noted(share.n, failures)
+            values = found.noted(piece.n, failures)
         except MeasureError as error:
             return cls([], failures.found, error)
         return cls(values, failures.found)

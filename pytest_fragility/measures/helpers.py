@@ -39,7 +39,7 @@ Reply = Answer | Failure | Lost
 
 
 @dataclass(eq=False)
-class Share:
+class Piece:
     """What one process is asked at a time.
 
     Parameters
@@ -59,22 +59,22 @@ class Share:
         self.place = stacks.number, stacks.number_of(self.asking.runs(self.n))
 
 
-class Batch:
+class OpenQuestions:
     """What a measure is asked, and what workers have answered.
 
     Parameters
     ----------
     measure
         One of this package's.
-    shares
+    pieces
         By what the asker calls them. This process begins with the first, workers with the last.
     """
 
-    def __init__(self, measure: Measure, shares: Mapping[Key, Share]) -> None:
+    def __init__(self, measure: Measure, pieces: Mapping[Key, Piece]) -> None:
         self.measure = measure
         self.code = dump(measure, [])
-        self._shares = shares
-        self._waiting = dict.fromkeys(shares)
+        self._pieces = pieces
+        self._waiting = dict.fromkeys(pieces)
         self._replies: dict[Key, Future[Reply]] = {}
         self._lock = threading.Lock()
 
@@ -84,7 +84,7 @@ class Batch:
             self._waiting.pop(key, None)
             return self._replies.get(key)
 
-    def take_for(self, known: set[Place]) -> tuple[Share, Future[Reply]] | None:
+    def take_for(self, known: set[Place]) -> tuple[Piece, Future[Reply]] | None:
         """Return what a worker is to answer, or None where nothing is left.
 
         Parameters
@@ -96,18 +96,18 @@ class Batch:
             keys = list(reversed(self._waiting))
             if not keys:
                 return None
-            key = next((each for each in keys if self._shares[each].place in known), keys[0])
+            key = next((each for each in keys if self._pieces[each].place in known), keys[0])
             del self._waiting[key]
             self._replies[key] = Future()
-            return self._shares[key], self._replies[key]
+            return self._pieces[key], self._replies[key]
 
 
 class Helpers:
-    """Workers that answer what batches ask, each in the care of a thread."""
+    """Workers that answer open questions, each in the care of a thread."""
 
     def __init__(self) -> None:
-        # nobody waits for batches whose curves are gone
-        self._batches: list[ref[Batch]] = []
+        # nobody waits for answers where the curves are gone
+        self._questions: list[ref[OpenQuestions]] = []
         self._working: list[Worker] = []
         self._starting = 0
         self._has_lost = False
@@ -116,11 +116,11 @@ class Helpers:
         self._asked_about: WeakSet[StacksOfRuns] = WeakSet()
         self._lock = threading.Lock()
 
-    def begin(self, batch: Batch) -> None:
-        """Have a batch answered before all others; those of other measures no more."""
+    def begin(self, questions: OpenQuestions) -> None:
+        """Have questions answered before all others; those to other measures no more."""
         with self._lock:
-            others = [each for each in self._batches if _asks(each(), batch.measure)]
-            self._batches = [ref(batch), *others]
+            others = [each for each in self._questions if _asks(each(), questions.measure)]
+            self._questions = [ref(questions), *others]
         self._recruit()
 
     @contextmanager
@@ -143,14 +143,14 @@ class Helpers:
 
     def forget(self) -> None:
         """Leave threads and workers to the process that this one was forked from."""
-        self._batches, self._working, self._starting = [], [], 0
+        self._questions, self._working, self._starting = [], [], 0
         self._lock = threading.Lock()
 
     def _recruit(self) -> None:
         """Have as many workers help as cores would be idle, if there is something to do."""
         with self._lock:
             # where one is lost, others may be: each start takes longer than most measures
-            wanted = idle_cores() if self._batches and not self._has_lost else 0
+            wanted = idle_cores() if self._questions and not self._has_lost else 0
             while len(self._working) + self._starting < wanted and self._seconds > (
                 HELP_AFTER if idle_workers.is_any else START_AFTER
             ):
@@ -182,46 +182,46 @@ class Helpers:
     def _answer_by(self, worker: Worker) -> None:
         known = self._known.setdefault(worker, set())
         while taken := self._take_for(known):
-            batch, share, reply = taken
+            questions, piece, reply = taken
             try:
-                reply.set_result(self._ask(worker, batch, share))
+                reply.set_result(self._ask(worker, questions, piece))
             except WorkerLostError as error:
                 reply.set_result(Lost(str(error)))
                 raise
             except Exception as error:
                 reply.set_result(Failure.of(error))
 
-    def _take_for(self, known: set[Place]) -> tuple[Batch, Share, Future[Reply]] | None:
+    def _take_for(self, known: set[Place]) -> tuple[OpenQuestions, Piece, Future[Reply]] | None:
         with self._lock:
-            while self._batches:
-                batch = self._batches[0]()
-                taken = batch.take_for(known) if batch else None
-                if batch and taken:
-                    return batch, *taken
-                self._batches.pop(0)
+            while self._questions:
+                questions = self._questions[0]()
+                taken = questions.take_for(known) if questions else None
+                if questions and taken:
+                    return questions, *taken
+                self._questions.pop(0)
         return None
 
-    def _ask(self, worker: Worker, batch: Batch, share: Share) -> Reply:
-        known, asking = self._known[worker], share.asking
-        networks = None if share.place in known else Networks.packed(asking, share.n)
-        known.add(share.place)
+    def _ask(self, worker: Worker, questions: OpenQuestions, piece: Piece) -> Reply:
+        known, asking = self._known[worker], piece.asking
+        networks = None if piece.place in known else Networks.packed(asking, piece.n)
+        known.add(piece.place)
         self._asked_about.add(asking.family.stacks)
         alive = {each.number for each in self._asked_about}
         question = dump(Question.of(asking, threads=1), [])
         try:
             (answer,) = worker.perform(
-                answer_kept, batch.code, question, share.place, networks, alive
+                answer_kept, questions.code, question, piece.place, networks, alive
             )
         except Exception:
             # it may not have got as far as to keep them
-            known.discard(share.place)
+            known.discard(piece.place)
             raise
         reply: Answer | Failure = answer
         return reply
 
 
-def _asks(batch: Batch | None, measure: Measure) -> bool:
-    return batch is not None and batch.measure is measure
+def _asks(questions: OpenQuestions | None, measure: Measure) -> bool:
+    return questions is not None and questions.measure is measure
 
 
 def idle_cores() -> int:

@@ -14,9 +14,9 @@ from pytest_fragility.executors import Batch, Executors
 from pytest_fragility.executors.failures import Failure, LostWorkerWarning
 from pytest_fragility.executors.pickling import dump, reason_not_to_dump
 from pytest_fragility.families import Family
+from pytest_fragility.measures.asking_helpers import can_be_helped, with_helpers
 from pytest_fragility.measures.evaluation import Asking, evaluate_size
 from pytest_fragility.measures.failing import Failures
-from pytest_fragility.measures.helped import can_be_helped, with_helpers
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.questions import Answer, Networks, Question, answer
 
@@ -39,7 +39,7 @@ def measured(
     draw: int = 0,
     timeout: float | None = None,
 ) -> np.ndarray:
-    """Return what `evaluate` does, worked out by the family's executors where it has some."""
+    """Return what `evaluate` does, worked out as `begin` has it."""
     waiting = begin(
         measure, name, family, [recipe], scale=scale, sizes=sizes, draw=draw, timeout=timeout
     )
@@ -59,15 +59,15 @@ def begin(
 ) -> Callable[[str], np.ndarray]:
     """Have a measure's values under several recipes worked out, and return what waits for one's.
 
-    Parameters and errors are those of `evaluate`; without executors, nothing is worked out before
-    it is waited for.
+    Parameters and errors are those of `evaluate`. This process works nothing out before it is
+    waited for; executors are asked at once, and workers of this machine may be ahead.
 
     Warns
     -----
     MeasuredHereWarning
         Where the measure cannot be sent to other processes.
     LostWorkerWarning
-        Where executors have lost work, which is done in this process.
+        Where work is lost with who had it, and done in this process.
     """
     chosen = family.sizes if sizes is None else sizes
     askings = {

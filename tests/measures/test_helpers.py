@@ -32,8 +32,8 @@ from pytest_fragility.measures import (
     stacked,
 )
 from pytest_fragility.measures import helpers as module
+from pytest_fragility.measures.asking_helpers import can_be_helped
 from pytest_fragility.measures.evaluation import Asking, evaluate
-from pytest_fragility.measures.helped import can_be_helped
 from pytest_fragility.measures.helpers import Helpers, helpers
 from pytest_fragility.measures.in_worker import _FAMILIES, answer_kept
 from pytest_fragility.measures.questions import Networks, Question
@@ -71,19 +71,21 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What workers are asked: recipe and size; this process answers when they have begun."""
     found: list[tuple[str, int]] = []
-    plain, take_here = Helpers._ask, module.Batch.take_here
+    plain, take_here = Helpers._ask, module.OpenQuestions.take_here
 
-    def asking(self: Helpers, worker: Worker, batch: module.Batch, share: module.Share) -> Any:
-        found.append((share.asking.recipe, share.n))
-        return plain(self, worker, batch, share)
+    def asking(
+        self: Helpers, worker: Worker, questions: module.OpenQuestions, piece: module.Piece
+    ) -> Any:
+        found.append((piece.asking.recipe, piece.n))
+        return plain(self, worker, questions, piece)
 
-    def taking(self: module.Batch, key: module.Key) -> Any:
+    def taking(self: module.OpenQuestions, key: module.Key) -> Any:
         if helpers._working or helpers._starting:
             wait_for(lambda: bool(found))
         return take_here(self, key)
 
     monkeypatch.setattr(Helpers, "_ask", asking)
-    monkeypatch.setattr(module.Batch, "take_here", taking)
+    monkeypatch.setattr(module.OpenQuestions, "take_here", taking)
     return found
 
 
@@ -163,10 +165,8 @@ def test_convolutional_networks_are_measured_alike(
     np.testing.assert_array_equal(found[BASELINE], expected)
 
 
-def test_networks_are_sent_once(
-    family: Family, asked: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker is asked first about those that it has."""
+def test_networks_are_sent_once(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker has, it is asked about as often as there are questions."""
     sent: list[int] = []
     packed = Networks.packed
 
@@ -175,38 +175,45 @@ def test_networks_are_sent_once(
         return packed(asking, n)
 
     monkeypatch.setattr(Networks, "packed", packing)
-    fresh = anew(family)
+    fresh, here, worker = anew(family), Helpers(), idle_workers.take()
+    here._known[worker] = set()
     for measure in (path_norm, product_of_spectral_norms, path_norm.bound_form):
-        helped_values(measure, fresh)
-    assert len(sent) <= 2 * len(SIZES) < len(asked) + 2 * len(SIZES)
-    known = {(n, module.Share(Asking(path_norm, "it", fresh, "longer"), n).place) for n in SIZES}
-    first = min(known)[1]
-    share, _ = module.Batch(
-        path_norm,
-        {
-            (recipe, n, 0): module.Share(Asking(path_norm, "it", fresh, recipe), n)
-            for recipe in fresh.recipes
-            for n in SIZES
-        },
-    ).take_for({first}) or pytest.fail("nothing to take")
-    assert share.place == first
+        for n in (16, 32):
+            piece = module.Piece(Asking(measure, "it", fresh, BASELINE), n)
+            answer = here._ask(worker, module.OpenQuestions(measure, {}), piece)
+            expected = evaluate(measure, "it", family, BASELINE, sizes=[n])
+            assert answer.values == expected[0].tolist()  # type: ignore[union-attr]
+    assert sent == [16, 32]
+    idle_workers.give_back(worker)
 
 
-def test_this_process_begins_with_the_first_and_workers_with_the_last(family: Family) -> None:
-    """Each share is one's or the other's; in the end nothing is left."""
-    shares = {
-        (recipe, n, 0): module.Share(Asking(path_norm, "it", family, recipe), n)
+def test_a_worker_goes_on_with_networks_that_it_has(family: Family) -> None:
+    """It may have worked out already what another measure needs."""
+    pieces = {
+        (recipe, n, 0): module.Piece(Asking(path_norm, "it", family, recipe), n)
         for recipe in family.recipes
         for n in SIZES
     }
-    batch = module.Batch(path_norm, shares)
-    assert batch.take_here((BASELINE, 16, 0)) is None
-    taken = batch.take_for(set())
-    assert taken and taken[0] is shares["longer", 48, 0]
-    assert batch.take_here(("longer", 48, 0)) is taken[1]
-    rest = [each for _ in range(5) if (each := batch.take_for(set()))]
-    assert [share for share, _ in rest] == list(reversed(list(shares.values())[1:-1]))
-    assert batch.take_here((BASELINE, 16, 0)) is None
+    for piece in pieces.values():
+        taken = module.OpenQuestions(path_norm, pieces).take_for({piece.place})
+        assert taken and taken[0] is piece
+
+
+def test_this_process_begins_with_the_first_and_workers_with_the_last(family: Family) -> None:
+    """Each piece is one's or the other's; in the end nothing is left."""
+    pieces = {
+        (recipe, n, 0): module.Piece(Asking(path_norm, "it", family, recipe), n)
+        for recipe in family.recipes
+        for n in SIZES
+    }
+    questions = module.OpenQuestions(path_norm, pieces)
+    assert questions.take_here((BASELINE, 16, 0)) is None
+    taken = questions.take_for(set())
+    assert taken and taken[0] is pieces["longer", 48, 0]
+    assert questions.take_here(("longer", 48, 0)) is taken[1]
+    rest = [each for _ in range(5) if (each := questions.take_for(set()))]
+    assert [piece for piece, _ in rest] == list(reversed(list(pieces.values())[1:-1]))
+    assert questions.take_here((BASELINE, 16, 0)) is None
 
 
 def test_failures_are_told_as_without_help(family: Family, asked: list[tuple[str, int]]) -> None:
@@ -323,18 +330,18 @@ def test_short_measuring_starts_nobody(family: Family, monkeypatch: pytest.Monke
 def test_workers_go_on_with_the_measure_that_is_asked_last(family: Family) -> None:
     """What else it is asked goes on; what another was asked does not, nor what nobody waits for."""
     here = Helpers()
-    monkeyed = {(BASELINE, 16, 0): module.Share(Asking(path_norm, "it", family, BASELINE), 16)}
-    first, second = (module.Batch(path_norm, dict(monkeyed)) for _ in range(2))
+    monkeyed = {(BASELINE, 16, 0): module.Piece(Asking(path_norm, "it", family, BASELINE), 16)}
+    first, second = (module.OpenQuestions(path_norm, dict(monkeyed)) for _ in range(2))
     here._recruit = lambda: None  # type: ignore[method-assign]
     here.begin(first)
     here.begin(second)
-    assert [each() for each in here._batches] == [second, first]
-    other = module.Batch(product_of_spectral_norms, dict(monkeyed))
+    assert [each() for each in here._questions] == [second, first]
+    other = module.OpenQuestions(product_of_spectral_norms, dict(monkeyed))
     here.begin(other)
-    assert [each() for each in here._batches] == [other]
+    assert [each() for each in here._questions] == [other]
     del other
     gc.collect()
-    assert here._take_for(set()) is None and here._batches == []
+    assert here._take_for(set()) is None and here._questions == []
 
 
 def test_a_fork_leaves_helpers_to_its_parent() -> None:
