@@ -8,7 +8,6 @@ import pickle
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,14 +136,17 @@ def test_an_interrupted_training_yields_what_is_done(
     runs = make_runs(blobs, steps=10**9, widths=(8,))
     crew = Crew(stacks_of(runs), 0, CPU)
     here, reply, found = threading.get_ident(), crew.reply, []
+    ended = crew._members[0]._has_left
 
     def interrupt_and_reply(given: crew_module.Reply | None) -> None:
         if isinstance(given, list):
             signal.pthread_kill(here, signal.SIGINT)
-            time.sleep(0.1)
+            # whatever time the interrupted thread takes to notice
+            assert ended.wait(60)
         reply(given)
 
     monkeypatch.setattr(crew, "reply", interrupt_and_reply)
+    monkeypatch.setattr(crew_module, "PATIENCE", 60.0)
     with pytest.raises(KeyboardInterrupt):
         # what it has yielded stays, unlike in a list that is made of it
         list(map(found.extend, crew.train()))

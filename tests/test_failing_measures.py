@@ -244,10 +244,10 @@ def test_a_measure_that_hangs_is_cut_off(small_family: Family) -> None:
     def hangs(network: TrainedNetwork) -> float:
         return forever(network) if (network.n, network.seed) == (32, 2) else 1.0
 
-    curves = learning_curves(hangs, small_family, measure_timeout=0.1)
+    curves = learning_curves(hangs, small_family, measure_timeout=0.3)
     with pytest.raises(MeasureError) as error:
         curves.measure[BASELINE]
-    assert "n=32, seed 2: took longer than 0.1 s and was cut off (measure_timeout)" in str(
+    assert "n=32, seed 2: took longer than 0.3 s and was cut off (measure_timeout)" in str(
         error.value
     )
     assert error.value.seeds == {2}
@@ -263,7 +263,7 @@ def test_a_measure_of_stacks_has_time_for_each(small_family: Family) -> None:
         time.sleep(0.1 * len(stack))
         return [1.0] * len(stack)
 
-    assert evaluate(slow, "slow", small_family, BASELINE, timeout=0.2).shape == (3, 3)
+    assert evaluate(slow, "slow", small_family, BASELINE, timeout=20).shape == (3, 3)
     with pytest.raises(MeasureError, match=r"n=16, seeds 0, 1, 2: took longer than 0\.15 s"):
         evaluate(slow, "slow", small_family, BASELINE, timeout=0.05)
 
@@ -302,12 +302,12 @@ def test_an_alarm_clock_that_was_set_goes_on() -> None:
     rung = []
     before = signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with time_limit(10):
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        with time_limit(100):
             time.sleep(0.05)
         left, _ = signal.getitimer(signal.ITIMER_REAL)
-        assert 0 < left <= 0.15
-        time.sleep(0.3)
+        assert 0 < left <= 0.95
+        time.sleep(left + 0.1)
         assert rung == [signal.SIGALRM]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -25,6 +24,7 @@ from pytest_fragility.measures import (
     worst_case_sharpness,
 )
 from pytest_fragility.measures.side_by_side import (
+    _UNWANTED,
     FEWEST_SAMPLES,
     leave_if_unwanted,
     side_by_side,
@@ -137,14 +137,14 @@ def test_work_of_numpy_takes_the_cores_wherever_networks_are() -> None:
 def test_an_interruption_leaves_the_rest_undone() -> None:
     """What has not begun never does, and what has ends at the next moment where it may."""
     begun, ended = [], []
-    here = threading.get_ident()
+    here, all_three = threading.get_ident(), threading.Barrier(3)
 
     def compute(part: NetworkStack) -> list[int]:
         begun.append(part.seeds)
-        time.sleep(0.1)
-        if part.seeds == (0,):
+        if all_three.wait(60) == 0:
             signal.pthread_kill(here, signal.SIGINT)
-        time.sleep(0.2)
+        is_unwanted = _UNWANTED.get()
+        assert is_unwanted and is_unwanted.wait(60)
         leave_if_unwanted()
         ended.append(part.seeds)
         return list(part.seeds)
