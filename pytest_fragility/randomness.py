@@ -7,6 +7,8 @@ import json
 
 import numpy as np
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 def derive_seed(*identity: object) -> int:
     """Return a 63-bit seed that is a function of `identity` alone.
@@ -17,7 +19,7 @@ def derive_seed(*identity: object) -> int:
         JSON values (strings, numbers, lists, dicts with string keys); the first one names
         what the randomness is for, so that two purposes never share a stream.
     """
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    text = _ENCODER.encode(identity)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

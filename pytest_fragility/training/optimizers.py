@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ PER_NETWORK = ("lr", "weight_decay", "momentum")
 CLIPPING_EPSILON = 1e-6
 
 
+@lru_cache(maxsize=256)
 def optimizer_group(recipe: Recipe) -> tuple[Any, ...]:
     """Return what networks must share to be updated together.
 

@@ -143,9 +143,10 @@ def _form_of(run: Run) -> StackedForm:
 def find_trajectories(runs: Sequence[Run]) -> list[Trajectory]:
     """Return the trainings to make: one for all runs that differ in their stopping rule alone."""
     alike: defaultdict[Hashable, list[Run]] = defaultdict(list)
+    whole_course = cache(lambda recipe: recipe.replace(stopping=StoppingRule()))
     for run in runs:
-        whole_course = run.recipe.replace(stopping=StoppingRule())
-        alike[run.task.data.fingerprint, run.n, run.seed, whole_course].append(run)
+        course = whole_course(run.recipe)
+        alike[run.task.data.fingerprint, run.n, run.seed, course].append(run)
     return [Trajectory(members) for members in alike.values()]
 
 

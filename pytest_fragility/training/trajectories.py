@@ -64,10 +64,12 @@ class Trajectory:
             Whether this is a step at which stopping rules are looked at; at others only those
             runs end that are at their limit, so that none is looked at because of another.
         """
+        # this is asked of every network at every check; what is no number is above nothing
+        is_above = self._highest_gate < recent_loss < math.inf
+        if step < self.next_limit and (is_above or not is_check):
+            return []
         is_lost = is_check and not math.isfinite(recent_loss)
         is_near = is_check and recent_loss <= self._highest_gate
-        if step < self.next_limit and not (is_lost or is_near):
-            return []
         return [
             run
             for run in self._pending
