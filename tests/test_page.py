@@ -184,6 +184,29 @@ def test_the_same_document_gives_the_same_page(hostile: str) -> None:
     assert render_page(read) == hostile
 
 
+def test_a_panel_shows_one_recipe_whatever_was_drawn_before() -> None:
+    """Panels share their axes; with other quantities in common, they have others."""
+    from pytest_fragility.report.page.figures.curve import DrawnCurve
+    from pytest_fragility.report.page.figures.panels import FittedCurve, Panels, RecipeCurves
+
+    def curves_of(level: float) -> FittedCurve:
+        curve = {"sizes": [16, 32], "values": [[level, level + 1], [level / 2, level / 3]]}
+        return FittedCurve(DrawnCurve(curve, "log", 0.05), -level)
+
+    def panels() -> Panels:
+        baseline = RecipeCurves({"measure": curves_of(3.0), "test error": curves_of(1.0)})
+        return Panels(baseline, dict.fromkeys(baseline.curves, (0.1, 20.0)), "norm")
+
+    both = RecipeCurves({"measure": curves_of(5.0), "test error": curves_of(2.0)}, "broken")
+    other = RecipeCurves({"measure": curves_of(9.0), "test error": curves_of(7.0)}, "kept")
+    error_alone = RecipeCurves({"test error": curves_of(2.0)})
+    cases = [("a", both), ("b", other), ("c", error_alone), (BASELINE, both)]
+    shared = panels()
+    for name, curves in [*cases, *cases]:
+        assert shared.draw(name, name, curves) == panels().draw(name, name, curves)
+    assert len({str(panels().draw("a", name, curves).svg) for name, curves in cases}) == 4
+
+
 def test_a_page_is_small(two: str) -> None:
     """Far below what is allowed, so that many recipes have room."""
     assert len(two.encode()) < SAMPLE_BYTES < MOST_BYTES

@@ -22,12 +22,8 @@ from pytest_fragility.report.page.figures.curve import DrawnCurve, common_limits
 from pytest_fragility.report.page.figures.drawing import Picture
 from pytest_fragility.report.page.figures.forest import Legend, Row, draw_forest
 from pytest_fragility.report.page.figures.ladder import draw_ladder
-from pytest_fragility.report.page.figures.learning_curves import (
-    FittedCurve,
-    RecipeCurves,
-    draw_overview,
-    draw_panel,
-)
+from pytest_fragility.report.page.figures.learning_curves import draw_overview
+from pytest_fragility.report.page.figures.panels import FittedCurve, Panels, RecipeCurves
 from pytest_fragility.report.page.grid import GRID_KINDS, slopes_of
 from pytest_fragility.report.page.marks import worst
 from pytest_fragility.report.page.tables import Table, values_table
@@ -127,9 +123,10 @@ def _panels(
     }
     baseline = recipes.get(BASELINE, RecipeCurves({}))
     perturbed = {name: curves for name, curves in recipes.items() if name != BASELINE}
+    panels = Panels(baseline, limits, audit["measure"])
     for name, curves in (perturbed or recipes).items():
         if set(curves.curves) & set(baseline.curves):
-            yield draw_panel(next(names), name, baseline, curves, limits, audit["measure"])
+            yield panels.draw(next(names), name, curves)
 
 
 def _recipe_curves(

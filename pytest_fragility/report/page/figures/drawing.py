@@ -14,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
@@ -103,16 +104,38 @@ def draw(
     paint
         Draws on the figure.
     """
-    with _style():
-        figure = Figure(
-            figsize=(size[0] / POINTS_PER_INCH, size[1] / POINTS_PER_INCH),
-            dpi=POINTS_PER_INCH,
-            layout="constrained",
-        )
-        FigureCanvasSVG(figure)
-        paint(figure)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    with styled():
+        return picture_of(laid_out(size, paint), name, title, description)
+
+
+def laid_out(size: tuple[float, float], paint: Callable[[Figure], None]) -> Figure:
+    """Return a figure whose parts have found their places, where all is `styled`.
+
+    Parameters
+    ----------
+    size
+        Width and height in points.
+    paint
+        Draws on the figure.
+    """
+    layout = ConstrainedLayoutEngine()
+    figure = Figure(
+        figsize=(size[0] / POINTS_PER_INCH, size[1] / POINTS_PER_INCH),
+        dpi=POINTS_PER_INCH,
+        layout=layout,
+    )
+    FigureCanvasSVG(figure)
+    paint(figure)
+    layout.execute(figure)
+    # to find them again, matplotlib would draw all of it twice
+    figure.set_layout_engine(None)
+    return figure
+
+
+def picture_of(figure: Figure, name: str, title: str, description: str) -> Picture:
+    """Return what a figure shows now, where all is `styled`; see `draw`."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return Picture(title, description, Markup(inline_svg(buffer.getvalue(), name, description)))
 
 
@@ -152,7 +175,8 @@ _FINE = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def styled() -> Iterator[None]:
+    """Have figures look as those of a page."""
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         # the browser's fonts have what DejaVu Sans does not
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -1,16 +1,14 @@
-"""Learning curves: all recipes at a glance, and each beside the baseline."""
+"""Learning curves of all recipes at a glance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.page.figures.colors import INK, MUTED, SERIES, VERDICT_COLORS
+from pytest_fragility.report.page.figures.colors import INK, SERIES
 from pytest_fragility.report.page.figures.curve import DrawnCurve, common_limits
 from pytest_fragility.report.page.figures.drawing import (
     Picture,
@@ -21,50 +19,10 @@ from pytest_fragility.report.page.figures.drawing import (
 
 OVERVIEW_SIZE = (370, 270)
 FEW = 4
-PANEL_SIZE = (300, 270)
-# of the measure's axes and of test error's
-HEIGHTS = (5, 3)
-WIDTH, BASELINE_WIDTH = 1.5, 2.8
-DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 MARKERS = "osD^vPX"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)))
 LABEL_SPACING = 0.062
 LONGEST_LABEL = 24
-
-
-@dataclass(frozen=True)
-class FittedCurve:
-    """One quantity's curve under one recipe, with its fitted slope.
-
-    Parameters
-    ----------
-    curve
-        The curve.
-    slope
-        None where no check has one.
-    is_bent
-        Whether the curve is no power law.
-    """
-
-    curve: DrawnCurve
-    slope: float | None = None
-    is_bent: bool = False
-
-
-@dataclass(frozen=True)
-class RecipeCurves:
-    """One recipe's curves.
-
-    Parameters
-    ----------
-    curves
-        By quantity: the measure, and test error.
-    verdict
-        The worst of the recipe's checks; None where it has none.
-    """
-
-    curves: Mapping[str, FittedCurve]
-    verdict: str | None = None
 
 
 def draw_overview(
@@ -113,78 +71,6 @@ def draw_overview(
 
     names = ", ".join(curves)
     return draw(name, title, f"Learning curves of {quantity}: {names}.", OVERVIEW_SIZE, paint)
-
-
-def draw_panel(
-    name: str,
-    recipe: str,
-    baseline: RecipeCurves,
-    perturbed: RecipeCurves,
-    limits: Mapping[str, tuple[float, float]],
-    measure: str,
-) -> Picture:
-    """Return a recipe's curves beside the baseline's: the measure's above, test error's below.
-
-    Parameters
-    ----------
-    name
-        Unlike that of every other figure of the page.
-    recipe
-        Its name.
-    baseline, perturbed
-        The curves, with a quantity in common; the same where the recipe is the baseline.
-    limits
-        Of the axes of values, the same for all panels, by quantity.
-    measure
-        Its name.
-    """
-    quantities = [each for each in baseline.curves if each in perturbed.curves]
-
-    def paint(figure: Figure) -> None:
-        grid = figure.add_gridspec(len(quantities), 1, height_ratios=HEIGHTS[: len(quantities)])
-        axes: Axes | None = None
-        for place, quantity in enumerate(quantities):
-            before, after = baseline.curves[quantity], perturbed.curves[quantity]
-            axes = figure.add_subplot(grid[place], sharex=axes)
-            logarithmic_sizes(axes, before.curve.sizes)
-            scaled_values(axes, before.curve.scale, *limits[quantity])
-            axes.set_ylabel(quantity)
-            is_last = place == len(quantities) - 1
-            axes.tick_params(labelbottom=is_last)
-            axes.set_xlabel("n (training samples)" if is_last else "")
-            _draw_curve(axes, before, INK, "o", BASELINE_WIDTH)
-            if recipe != BASELINE:
-                color = VERDICT_COLORS.get(perturbed.verdict or "", MUTED)
-                _draw_curve(axes, after, color, "D", WIDTH)
-
-    title = recipe if recipe != BASELINE else f"{BASELINE} alone"
-    return draw(name, title, _description(measure, recipe, baseline, perturbed), PANEL_SIZE, paint)
-
-
-def _draw_curve(axes: Axes, fitted: FittedCurve, color: str, marker: str, width: float) -> None:
-    curve = fitted.curve
-    axes.fill_between(curve.sizes, *curve.band, color=color, alpha=0.18, lw=0)
-    axes.plot(*curve.points, color=color, marker=marker, linestyle="", markersize=2.4, alpha=0.6)
-    axes.plot(curve.sizes, curve.means, color=color, linewidth=width)
-    if fitted.slope is not None:
-        dashes = DOTTED if fitted.is_bent else DASHED
-        line = curve.line(fitted.slope)
-        axes.plot(curve.sizes, line, color=color, linestyle=dashes, linewidth=0.9)
-
-
-def _description(measure: str, recipe: str, baseline: RecipeCurves, perturbed: RecipeCurves) -> str:
-    shown = {BASELINE: baseline, recipe: perturbed}
-    slopes = [
-        f"{quantity} under {each} {fitted.slope:+.2f}"
-        for each, curves in shown.items()
-        for quantity, fitted in curves.curves.items()
-        if fitted.slope is not None
-    ]
-    beside = "" if recipe == BASELINE else " beside the baseline's"
-    return (
-        f"Learning curves of {measure} and of test error under {recipe}{beside}; slopes: "
-        f"{', '.join(slopes) or 'unknown'}."
-    )
 
 
 def _looks(
