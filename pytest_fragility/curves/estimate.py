@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,10 @@ class Estimate:
             raise SettingsError(
                 f"{len(samples)} seed: an interval needs at least 2, and 5 decide most checks"
             )
-        mean, deviation = float(np.mean(samples)), float(np.std(samples, ddof=1))
+        # an audit takes thousands of these: NumPy's mean and std take four times as long
+        mean = float(samples.sum()) / len(samples)
+        squares = (samples - mean) ** 2
+        deviation = math.sqrt(float(squares.sum()) / (len(samples) - 1))
         return cls._around(mean, deviation, len(samples), alpha, shared)
 
     @classmethod
@@ -127,8 +131,12 @@ def half_width(deviation: float, seeds: int, alpha: float, shared: float = 0.0) 
     shared
         Standard error of what all seeds have in common.
     """
-    quantile = float(stdtrit(seeds - 1, 1 - alpha / 2))
-    return quantile * math.sqrt(deviation**2 / seeds + shared**2)
+    return _quantile(seeds, alpha) * math.sqrt(deviation**2 / seeds + shared**2)
+
+
+@lru_cache(maxsize=1024)
+def _quantile(seeds: int, alpha: float) -> float:
+    return float(stdtrit(seeds - 1, 1 - alpha / 2))
 
 
 def seeds_needed(seeds: int, is_decided: Callable[[int], bool]) -> int | None:

@@ -23,7 +23,7 @@ LEAST_SQUARES, THEIL_SEN, REPEATED_MEDIANS = "least-squares", "theil-sen", "repe
 
 def slope_weights(x: Floats) -> Floats:
     """Return the weights with which least squares adds up heights to a slope, shape (sizes,)."""
-    centred = x - x.mean()
+    centred = x - x.sum() / len(x)
     weights: Floats = centred / (centred @ centred)
     return weights
 
@@ -43,7 +43,8 @@ def least_squares(x: Floats, heights: Floats) -> tuple[Floats, Floats]:
     slopes, levels
         Shape (seeds,) each; levels are the lines' heights at the mean of `x`.
     """
-    return slope_weights(x) @ (heights - heights.mean(axis=0)), heights.mean(axis=0)
+    levels = heights.sum(axis=0) / len(heights)
+    return slope_weights(x) @ (heights - levels), levels
 
 
 def theil_sen(x: Floats, heights: Floats) -> tuple[Floats, Floats]:

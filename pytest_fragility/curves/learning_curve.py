@@ -80,7 +80,7 @@ class LearningCurve:
         if len(self.sizes) < 2:
             raise SettingsError(f"sizes {self.sizes}: a slope needs at least two sizes")
 
-    @property
+    @cached_property
     def log_sizes(self) -> Floats:
         """log(n), shape (sizes,)."""
         return np.log(np.asarray(self.sizes, dtype=np.float64))
@@ -94,6 +94,11 @@ class LearningCurve:
     def lines(self) -> tuple[Floats, Floats]:
         """Slopes and heights at the middle of log(n), shape (seeds,) each."""
         return FITS[self.fit](self.log_sizes, self.heights)
+
+    def slopes_over(self, first: int, last: int) -> Floats:
+        """Return slopes between two places among the sizes, both included, shape (seeds,)."""
+        chosen = slice(first, last + 1)
+        return FITS[self.fit](self.log_sizes[chosen], self.heights[chosen])[0]
 
     @property
     def slopes(self) -> Floats:

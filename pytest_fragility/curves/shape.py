@@ -82,7 +82,7 @@ def _difference_of_slopes(
 
 def _contrast(curve: LearningCurve, cut: Sequence[Part]) -> npt.NDArray[np.float64]:
     """Return by how much the slope over one part differs from the others', one per seed."""
-    slopes = [curve.part(*part).slopes for part in cut]
+    slopes = [curve.slopes_over(*part) for part in cut]
     if len(slopes) == HALVES:
         return slopes[1] - slopes[0]
     first, middle, last = slopes
