@@ -121,6 +121,9 @@ def test_fingerprints_are_the_same_in_every_process(tmp_path: Path) -> None:
         return Net((len(names),), 2) if "five" in {"five", "six", "seven"} else None
     from pytest_fragility.recipes import Factory
     print(Factory(build).fingerprint)
+    # a process with torch in it takes a second to end, in which it is searched for garbage
+    import gc
+    gc.freeze()
     """
     script.write_text(CODE + textwrap.dedent(tail), encoding="utf-8")
     found = {

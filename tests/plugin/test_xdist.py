@@ -93,7 +93,7 @@ def left_over(project: Project) -> list[Path]:
 @pytest.mark.parametrize(
     ("workers", "arguments"),
     [
-        (4, ["--dist=load"]),
+        (3, ["--dist=load"]),
         (2, ["--dist=loadscope"]),
         pytest.param(2, ["--dist=worksteal", "--randomly-seed=1"], marks=NEEDS_RANDOMLY),
     ],
