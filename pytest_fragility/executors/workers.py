@@ -122,12 +122,16 @@ class IdleWorkers:
 
     def take(self) -> Worker:
         """Return a worker, a new one where none is left."""
+        return self.take_waiting() or Worker()
+
+    def take_waiting(self) -> Worker | None:
+        """Return a worker that waits, or None where none is left."""
         while self._idle:
             worker = self._idle.pop()
             if worker.is_alive:
                 return worker
             worker.dismiss()
-        return Worker()
+        return None
 
     def give_back(self, worker: Worker) -> None:
         """Have a worker wait that has nothing to do, if it has not ended."""

@@ -13,7 +13,7 @@ from pytest_fragility.report.comparison import compare, kinds_of
 from pytest_fragility.report.documents import Document
 from pytest_fragility.report.page.answers import capitalized
 from pytest_fragility.report.page.comparing import comparison_rows
-from pytest_fragility.report.page.sections import section_of
+from pytest_fragility.report.page.side_by_side import sections_of
 
 
 def rendered(document: Document) -> str:
@@ -28,7 +28,7 @@ def rendered(document: Document) -> str:
     )
     environment.filters |= {"breakable": _breakable, "capitalized": capitalized}
     summaries = compare(shown)
-    sections = [section_of(audit, number) for number, audit in enumerate(shown["audits"], 1)]
+    sections = sections_of(shown["audits"])
     kinds = kinds_of(summaries)
     rows = comparison_rows(summaries, kinds, sections)
     return environment.get_template("page.html").render(
