@@ -1,0 +1,140 @@
+"""Everything that an audit is asked for, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_fragility.checks.planning import COMPLEXITY, INVARIANCE_KINDS, plan_checks
+from pytest_fragility.checks.tolerances import Tolerances
+from pytest_fragility.perturbations import BASELINE, Perturbation
+from pytest_fragility.recipes import Recipe
+from pytest_fragility.tasks import Ladder, Task
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.planning import Check
+    from pytest_fragility.elsewhere.given import Given
+    from pytest_fragility.families import FamilyPlan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AuditSettings:
+    """Everything that an audit is asked for, checked; made by `resolve_settings`.
+
+    Parameters
+    ----------
+    task
+        What is learned.
+    recipe
+        The baseline.
+    sizes, seeds
+        The grid. Where seeds are trained as they are needed, the profile's number of them, which
+        searches and tests of one's own design take.
+    looks
+        Where seeds are trained as they are needed: with how many checks are looked at, ascending;
+        empty where their number is fixed.
+    perturbations
+        By name.
+    checkpoints
+        By name: perturbations that change nothing but where the training stops, for the check of
+        stopping; empty where it is not made.
+    ladder
+        Tasks for the complexity check; None where it is not made.
+    kinds
+        Kinds of checks.
+    axes
+        Along which breaking points are located.
+    tolerances
+        How far a measure may move.
+    alpha
+        Intervals have level ``1 - alpha``; every check errs with probability at most alpha.
+    scale
+        ``"log"`` or ``"linear"``.
+    fit
+        How lines are fitted to learning curves.
+    profile
+        Where sizes, seeds and perturbations come from when they are not given.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+    cache_dir
+        Folder of the store of trained runs; None keeps nothing.
+    budget
+        How many networks may be trained on demand, one recipe after the other.
+    measure_timeout
+        Seconds that the measure may take for a network; None has no limit.
+    given
+        Networks or values that exist already, so that nothing is trained, and the recipes are
+        those of `given`; None trains them.
+    """
+
+    task: Task
+    recipe: Recipe
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    looks: tuple[int, ...]
+    perturbations: dict[str, Perturbation]
+    checkpoints: dict[str, Perturbation]
+    ladder: Ladder | None
+    kinds: tuple[str, ...]
+    axes: tuple[str, ...]
+    tolerances: Tolerances
+    alpha: float
+    scale: str
+    fit: str
+    profile: str
+    device: str
+    cache_dir: Path | None
+    budget: int
+    measure_timeout: float | None
+
+    given: Given | None = None
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """The baseline and the perturbed recipes in words, by name."""
+        if self.given:
+            return dict(self.given.recipes)
+        return {name: str(recipe) for name, recipe in self.recipes().items()}
+
+    @property
+    def ladder_name(self) -> str | None:
+        """What reports call the ladder; None without one."""
+        if self.given:
+            return self.given.ladder if COMPLEXITY in self.kinds else None
+        return self.ladder.name if self.ladder else None
+
+    @property
+    def checks(self) -> list[Check]:
+        """The audit's checks, in the order in which they are reported."""
+        return plan_checks(self.kinds, self.perturbations, self.checkpoints, self.axes)
+
+    def recipes(self, names: Sequence[str] | None = None) -> dict[str, Recipe]:
+        """Return the baseline and the perturbed recipes by name, or only those in `names`."""
+        recipes = {BASELINE: self.recipe}
+        changes = {**self.perturbations, **self.checkpoints}
+        recipes |= {name: change(self.recipe) for name, change in changes.items()}
+        return (
+            recipes if names is None else {name: recipes[name] for name in recipes if name in names}
+        )
+
+    def plan(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        with_ladder: bool = True,
+        with_equivalents: bool = True,
+    ) -> FamilyPlan:
+        """Return the family to train, whole or with the recipes in `names` alone."""
+        from pytest_fragility.families import FamilyPlan
+
+        needs_equivalents = any(kind in INVARIANCE_KINDS for kind in self.kinds)
+        return FamilyPlan(
+            self.task,
+            self.recipes(names),
+            self.sizes,
+            self.seeds,
+            self.ladder if with_ladder else None,
+            with_equivalents=with_equivalents and needs_equivalents,
+        )

@@ -1,0 +1,180 @@
+"""Settings from several sources: the first that gives a value is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_fragility.checks.planning import COMPLEXITY
+from pytest_fragility.checks.tolerances import TRENDS, Tolerances
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.perturbations import Perturbation
+from pytest_fragility.quoting import shown
+from pytest_fragility.recipes import Recipe
+from pytest_fragility.settings.audit_settings import AuditSettings
+from pytest_fragility.settings.chosen import (
+    checked_architecture,
+    checked_axes,
+    checked_checkpoints,
+    checked_kinds,
+    checked_ladder,
+    checked_perturbations,
+    checked_task,
+    require_one_meaning,
+)
+from pytest_fragility.settings.options import (
+    DEFAULTS,
+    FITS,
+    SCALES,
+    SOURCES,
+    require_known_options,
+)
+from pytest_fragility.settings.profiles import PROFILES
+from pytest_fragility.settings.values import (
+    checked_alpha,
+    checked_budget,
+    checked_device,
+    checked_folder,
+    checked_looks,
+    checked_number,
+    checked_seeds,
+    checked_sizes,
+    checked_timeout,
+    choose,
+)
+
+
+def _not_made_here(recipe: Recipe) -> Recipe:
+    raise SettingsError("these networks were trained elsewhere; no recipe can be made of another")
+
+
+_MADE_ELSEWHERE = Perturbation("elsewhere", _not_made_here)
+_ANY_LADDER: Any = True
+
+
+def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
+    """Return the settings that several sources give, the first source first.
+
+    Parameters
+    ----------
+    *layers
+        Options by name, as `pytest_fragility.audit` takes them; a value of None counts as not
+        given, but for ``cache_dir``, where it means to keep nothing. Defaults come last.
+
+    Raises
+    ------
+    SettingsError
+        If an option is unknown or its value cannot be used.
+    TaskError
+        If there is no such task.
+    """
+    for layer in layers:
+        require_known_options(layer)
+    chosen = {name: _first(name, layers) for name in DEFAULTS}
+    profile = choose("profile", chosen["profile"], PROFILES)
+    named = _layers_with_source(layers)
+    if named:
+        return _settings_of_given(named, chosen)
+    recipe = chosen["recipe"]
+    if not isinstance(recipe, Recipe):
+        raise SettingsError(f"recipe={shown(recipe)}: expected a pytest_fragility.Recipe")
+    if chosen["architecture"] is not None:
+        recipe = recipe.replace(architecture=checked_architecture(chosen["architecture"]))
+    common = _common(chosen)
+    task = checked_task(chosen["task"])
+    ladder = checked_ladder(chosen["ladder"], task)
+    kinds = checked_kinds(chosen["checks"], common["scale"], ladder)
+    perturbations = checked_perturbations(chosen["perturbations"], profile, recipe)
+    checkpoints = checked_checkpoints(chosen["checkpoints"], profile, recipe, kinds)
+    require_one_meaning(perturbations, checkpoints, recipe)
+    looks = checked_looks(chosen["seeds"])
+    return AuditSettings(
+        task=task,
+        recipe=recipe,
+        sizes=checked_sizes(profile.sizes if chosen["sizes"] is None else chosen["sizes"]),
+        seeds=checked_seeds(profile.seeds if looks or chosen["seeds"] is None else chosen["seeds"]),
+        looks=looks,
+        perturbations=perturbations,
+        checkpoints=checkpoints,
+        ladder=ladder if COMPLEXITY in kinds else None,
+        kinds=kinds,
+        axes=checked_axes(chosen["locate"], recipe),
+        **common,
+    )
+
+
+def _common(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that do not depend on which networks are audited."""
+    return {
+        "tolerances": Tolerances(
+            exponent=checked_number("exponent_tolerance", chosen["exponent_tolerance"]),
+            spread=checked_number("spread_tolerance", chosen["spread_tolerance"]),
+            margin=checked_number("error_margin", chosen["error_margin"]),
+            sensitivity=checked_number("least_sensitivity", chosen["least_sensitivity"]),
+            invariance=checked_number("invariance_tolerance", chosen["invariance_tolerance"]),
+            trend=choose("trend", chosen["trend"], {name: name for name in TRENDS}),
+        ),
+        "alpha": checked_alpha(chosen["alpha"]),
+        "scale": choose("scale", chosen["scale"], {name: name for name in SCALES}),
+        "fit": choose("fit", chosen["fit"], {name: name for name in FITS}),
+        "profile": chosen["profile"],
+        "device": checked_device(chosen["device"]),
+        "cache_dir": checked_folder(chosen["cache_dir"]),
+        "budget": checked_budget(chosen["budget"]),
+        "measure_timeout": checked_timeout(chosen["measure_timeout"]),
+    }
+
+
+def _layers_with_source(layers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the layers down to the first that names what exists already; none where none does."""
+    for place, layer in enumerate(layers):
+        if any(layer.get(source) is not None for source in SOURCES):
+            return layers[: place + 1]
+    return ()
+
+
+def _settings_of_given(
+    layers: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]
+) -> AuditSettings:
+    """Return the settings of an audit of what exists already.
+
+    What says which networks are audited counts where it stands with what names them, or before:
+    a configuration file that says what is trained by default does not stand in its way.
+    """
+    from pytest_fragility.elsewhere.given import given_by, possible_kinds
+
+    options = {
+        name: value
+        for layer in reversed(layers)
+        for name, value in layer.items()
+        if value is not None
+    }
+    if "architecture" in options:
+        options["architecture"] = checked_architecture(options["architecture"])
+    common = _common(chosen)
+    given = given_by({**options, "device": common["device"]})
+    named = chosen["checks"]
+    if named is not None:
+        checked_kinds(named, common["scale"], _ANY_LADDER)
+        named = (named,) if isinstance(named, str) else tuple(named)
+    return AuditSettings(
+        task=given.task,
+        recipe=chosen["recipe"],
+        sizes=given.sizes,
+        seeds=given.seeds,
+        looks=(),
+        perturbations=dict.fromkeys(given.perturbations, _MADE_ELSEWHERE),
+        checkpoints=dict.fromkeys(given.checkpoints, _MADE_ELSEWHERE),
+        ladder=None,
+        kinds=possible_kinds(given, common["scale"], named),
+        axes=(),
+        given=given,
+        **common,
+    )
+
+
+def _first(name: str, layers: Sequence[Mapping[str, Any]]) -> Any:
+    for layer in layers:
+        if name in layer and (layer[name] is not None or name == "cache_dir"):
+            return layer[name]
+    return DEFAULTS[name]
