@@ -28,6 +28,7 @@ from pytest_fragility.training import crew as crew_module
 from pytest_fragility.training.crew import Crew, LostWorkerWarning
 from pytest_fragility.training.in_worker import train_by
 from pytest_fragility.training.trainer import find_trajectories, train
+from tests.interrupting import interrupt
 
 CPU = torch.device("cpu")
 
@@ -140,9 +141,7 @@ def test_an_interrupted_training_yields_what_is_done(
 
     def interrupt_and_reply(given: crew_module.Reply | None) -> None:
         if isinstance(given, list):
-            signal.pthread_kill(here, signal.SIGINT)
-            # whatever time the interrupted thread takes to notice
-            assert ended.wait(60)
+            interrupt(here, ended)
         reply(given)
 
     monkeypatch.setattr(crew, "reply", interrupt_and_reply)

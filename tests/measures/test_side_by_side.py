@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from pytest_fragility.measures.side_by_side import (
 )
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.network_stacks import NetworkStack
+from tests.interrupting import interrupt
 from tests.sample_networks import perceptron, randomize, sample_network
 
 NETWORKS = 5
@@ -141,10 +141,11 @@ def test_an_interruption_leaves_the_rest_undone() -> None:
 
     def compute(part: NetworkStack) -> list[int]:
         begun.append(part.seeds)
-        if all_three.wait(60) == 0:
-            signal.pthread_kill(here, signal.SIGINT)
         is_unwanted = _UNWANTED.get()
-        assert is_unwanted and is_unwanted.wait(60)
+        assert is_unwanted
+        if all_three.wait(60) == 0:
+            interrupt(here, is_unwanted)
+        assert is_unwanted.wait(60)
         leave_if_unwanted()
         ended.append(part.seeds)
         return list(part.seeds)
