@@ -260,10 +260,11 @@ def test_a_measure_of_stacks_has_time_for_each(small_family: Family) -> None:
 
     @stacked
     def slow(stack: NetworkStack) -> list[float]:
-        time.sleep(0.1 * len(stack))
+        time.sleep(0.25 * len(stack))
         return [1.0] * len(stack)
 
-    assert evaluate(slow, "slow", small_family, BASELINE, timeout=20).shape == (3, 3)
+    # longer than the limit of one, and half of that of three
+    assert evaluate(slow, "slow", small_family, BASELINE, sizes=[16], timeout=0.5).shape == (1, 3)
     with pytest.raises(MeasureError, match=r"n=16, seeds 0, 1, 2: took longer than 0\.15 s"):
         evaluate(slow, "slow", small_family, BASELINE, timeout=0.05)
 
