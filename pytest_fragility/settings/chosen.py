@@ -58,7 +58,7 @@ def checked_ladder(value: Any, task: Task) -> Ladder | None:
     return Ladder(name if len(name) <= LONGEST_NAME else f"of {len(tasks)} tasks", tasks)
 
 
-def checked_architecture(value: Any) -> Any:
+def loaded_architecture(value: Any) -> Any:
     """Return what a recipe takes: a place in a module stands for what is there."""
     is_place = isinstance(value, str) and ":" in value
     return load(value, "architecture") if is_place else value

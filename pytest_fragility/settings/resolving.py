@@ -13,13 +13,13 @@ from pytest_fragility.quoting import shown
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.settings.audit_settings import AuditSettings
 from pytest_fragility.settings.chosen import (
-    checked_architecture,
     checked_axes,
     checked_checkpoints,
     checked_kinds,
     checked_ladder,
     checked_perturbations,
     checked_task,
+    loaded_architecture,
     require_one_meaning,
 )
 from pytest_fragility.settings.options import (
@@ -79,7 +79,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     if not isinstance(recipe, Recipe):
         raise SettingsError(f"recipe={shown(recipe)}: expected a pytest_fragility.Recipe")
     if chosen["architecture"] is not None:
-        recipe = recipe.replace(architecture=checked_architecture(chosen["architecture"]))
+        recipe = recipe.replace(architecture=loaded_architecture(chosen["architecture"]))
     common = _common(chosen)
     task = checked_task(chosen["task"])
     ladder = checked_ladder(chosen["ladder"], task)
@@ -150,7 +150,7 @@ def _settings_of_given(
         if value is not None
     }
     if "architecture" in options:
-        options["architecture"] = checked_architecture(options["architecture"])
+        options["architecture"] = loaded_architecture(options["architecture"])
     common = _common(chosen)
     given = given_by({**options, "device": common["device"]})
     named = chosen["checks"]

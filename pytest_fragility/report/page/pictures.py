@@ -22,7 +22,7 @@ from pytest_fragility.report.page.figures.curve import DrawnCurve, common_limits
 from pytest_fragility.report.page.figures.drawing import Picture
 from pytest_fragility.report.page.figures.forest import Legend, Row, draw_forest
 from pytest_fragility.report.page.figures.ladder import draw_ladder
-from pytest_fragility.report.page.figures.learning_curves import draw_overview
+from pytest_fragility.report.page.figures.overview import draw_overview
 from pytest_fragility.report.page.figures.panels import FittedCurve, Panels, RecipeCurves
 from pytest_fragility.report.page.grid import GRID_KINDS, slopes_of
 from pytest_fragility.report.page.marks import worst

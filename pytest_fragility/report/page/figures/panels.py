@@ -66,7 +66,7 @@ class RecipeCurves:
 class Panels:
     """Draws recipes' curves beside the baseline's: the measure's above, test error's below.
 
-    Axes, their places and the baseline's curves are the same in all of them, and drawn once.
+    Axes, their places and the baseline's curves are the same in all of them, and made once.
 
     Parameters
     ----------

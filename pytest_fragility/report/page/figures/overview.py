@@ -17,7 +17,7 @@ from pytest_fragility.report.page.figures.drawing import (
     scaled_values,
 )
 
-OVERVIEW_SIZE = (370, 270)
+SIZE = (370, 270)
 FEW = 4
 MARKERS = "osD^vPX"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)))
@@ -70,7 +70,7 @@ def draw_overview(
         _label_ends(axes, curves, {each: look[0] for each, look in looks.items()})
 
     names = ", ".join(curves)
-    return draw(name, title, f"Learning curves of {quantity}: {names}.", OVERVIEW_SIZE, paint)
+    return draw(name, title, f"Learning curves of {quantity}: {names}.", SIZE, paint)
 
 
 def _looks(
