@@ -15,6 +15,7 @@ from pytest_fragility.recipes import (
     Adam,
     Factory,
     Recipe,
+    cosine,
     cross_entropy_below,
     fixed_steps,
 )
@@ -22,6 +23,7 @@ from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import digits
 from pytest_fragility.training import memory
 from pytest_fragility.training.crew import Crew
+from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.memory import largest_stack, train_within_memory
 from pytest_fragility.training.shard import Shard
 from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
@@ -80,6 +82,22 @@ def test_results_are_the_same_run_after_run(architecture: str) -> None:
     for one, other in zip(train_all(runs, CUDA), train_all(runs, CUDA), strict=True):
         torch.testing.assert_close(one.weights, other.weights, rtol=0, atol=0)
         assert one.record == other.record
+
+
+def test_nobody_waits_for_the_device_between_checks() -> None:
+    """Batches of new steps, and rates that change, reach the device while it is at work."""
+    plain = Recipe(architecture=MLP(hidden=(8,)))
+    recipes = [plain, plain.replace(optimizer=Adam(lr=0.01), schedule=cosine(2000))]
+    runs = [Run(IMAGES, 20, recipe, seed) for recipe in recipes for seed in range(3)]
+    with trainer_settings(CUDA):
+        shard = Shard(find_trajectories(runs), CUDA)
+        shard._take_steps(0, 256)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for start in range(256, 2048, 128):
+                shard._take_steps(start, start + 128)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_stacks_in_flight_are_those_of_one_after_the_other() -> None:

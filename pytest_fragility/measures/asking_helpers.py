@@ -14,13 +14,11 @@ from pytest_fragility.errors import MeasureError
 from pytest_fragility.executors import Lost
 from pytest_fragility.executors.failures import Failure, LostWorkerWarning
 from pytest_fragility.families import Family
+from pytest_fragility.measures.asking_stacks import is_own
 from pytest_fragility.measures.evaluation import Asking, evaluate_size
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.helpers import Key, OpenQuestions, Piece, Reply, helpers, idle_cores
 from pytest_fragility.measures.measure import Measure, is_constant
-from pytest_fragility.measures.stacked import StackMeasure
-
-OWN_NAME = __name__.partition(".")[0]
 
 # parameters: one operation on larger networks has work for all cores
 SMALL_NETWORK = 1 << 18
@@ -32,13 +30,12 @@ def can_be_helped(measure: Measure, family: Family) -> bool:
     That is so for this package's own measures, which do nothing else, of small networks on the CPU,
     where torch computes as it does by default.
     """
-    is_own = isinstance(measure, StackMeasure) and measure.__module__.startswith(f"{OWN_NAME}.")
     is_plain = (
         torch.get_default_dtype() == torch.float32
         and torch.get_float32_matmul_precision() == "highest"
     )
     is_on_cpu = family.device.type == "cpu" and idle_cores() > 0
-    return is_own and is_plain and is_on_cpu and _size(family) <= SMALL_NETWORK
+    return is_own(measure) and is_plain and is_on_cpu and _size(family) <= SMALL_NETWORK
 
 
 def _size(family: Family) -> int:

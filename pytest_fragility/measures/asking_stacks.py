@@ -6,11 +6,19 @@ from collections.abc import Callable
 from functools import partial
 
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
+from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
 from pytest_fragility.measures.usable import require_usable
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.quoting import error_text
+
+OWN_NAME = __name__.partition(".")[0]
+
+
+def is_own(measure: Measure) -> bool:
+    """Return whether a measure of stacks is one of this package's, which do nothing else."""
+    return isinstance(measure, StackMeasure) and measure.__module__.startswith(f"{OWN_NAME}.")
 
 
 def ask_stack(

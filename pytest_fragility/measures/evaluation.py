@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,13 +115,15 @@ def evaluate_size(asking: Asking, n: int, failures: Failures) -> list[float]:
     MeasureError
         If it fails on many networks, or on all of a stack.
     """
-    with (
-        spent_on(MEASURES, asking.name, len(asking.seeds)),
-        own_cores(),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-    ):
+    with spent_on(MEASURES, asking.name, len(asking.seeds)), as_measures_expect():
         return _evaluate_size(asking, n, failures)
+
+
+@contextmanager
+def as_measures_expect() -> Iterator[None]:
+    """Have derivatives at hand, and no more cores in use than are this process's share."""
+    with own_cores(), torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _evaluate_size(asking: Asking, n: int, failures: Failures) -> list[float]:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.measure import BOUND
-from pytest_fragility.measures.stacked import INPUTS, LABELS, RANDOMNESS, reference
+from pytest_fragility.measures.stacked import (
+    ARCHITECTURE,
+    INPUTS,
+    LABELS,
+    RANDOMNESS,
+    reference,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-ARCHITECTURE = "architecture"
 DATA = (ARCHITECTURE, INPUTS, LABELS, RANDOMNESS)
 SOURCE = "Valle-Perez and Louis 2020"
 

@@ -15,6 +15,7 @@ from pytest_fragility.executors.failures import Failure, LostWorkerWarning
 from pytest_fragility.executors.pickling import dump, reason_not_to_dump
 from pytest_fragility.families import Family
 from pytest_fragility.measures.asking_helpers import can_be_helped, with_helpers
+from pytest_fragility.measures.asking_together import can_be_asked_together, together
 from pytest_fragility.measures.evaluation import Asking, evaluate_size
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure
@@ -60,7 +61,8 @@ def begin(
     """Have a measure's values under several recipes worked out, and return what waits for one's.
 
     Parameters and errors are those of `evaluate`. This process works nothing out before it is
-    waited for; executors are asked at once, and workers of this machine may be ahead.
+    waited for; executors are asked at once, and workers of this machine may be ahead. On a CUDA
+    device, several recipes' may be worked out at once.
 
     Warns
     -----
@@ -78,6 +80,8 @@ def begin(
         row = _elsewhere(measure, family, executors, askings, chosen)
     elif can_be_helped(measure, family):
         row = with_helpers(measure, askings, chosen)
+    elif can_be_asked_together(measure, family):
+        row = together(measure, askings)
     else:
         row = _here(askings)
     return lambda recipe: _collect(chosen, partial(row, recipe))

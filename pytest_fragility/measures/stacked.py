@@ -22,6 +22,7 @@ INITIAL_WEIGHTS = "initial weights"
 INPUTS = "inputs"
 LABELS = "labels"
 RANDOMNESS = "randomness"
+ARCHITECTURE = "architecture"
 
 # a measure that says what it reads, and reads none of these, is the same under every recipe
 TRAINED = (TRAINED_WEIGHTS, INITIAL_WEIGHTS)

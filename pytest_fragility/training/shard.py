@@ -36,11 +36,11 @@ from pytest_fragility.training.steps import (
     stretches,
 )
 from pytest_fragility.training.stopping import next_check
-from pytest_fragility.training.streams import cuda_recording
+from pytest_fragility.training.streams import cuda_recording, sent
 from pytest_fragility.training.trajectories import Trajectory
 
-# of all networks together: what a layer puts out for more would fall out of the caches
-EVALUATION_SAMPLES = 1 << 13
+# of all networks together: what a layer puts out for more would fall out of a CPU's caches
+CPU_EVALUATION_SAMPLES = 1 << 13
 # batches are drawn ahead for so many steps: each time costs a pass over all networks
 DRAWN_STEPS = 256
 EVALUATION_BYTES = 1 << 28
@@ -90,10 +90,7 @@ class Shard:
         seeds = [derive_seed("dropout", run.n, run.seed) for run in runs]
         self._carried = Carried.of_states(self._initial, self._trained_names, seeds, device)
         self._loss_sums = self._weights[0].new_zeros(len(runs))
-        self._subsets = [
-            self._pools.rows(run.task, training_subset(run.task.data, run.n, run.seed))
-            for run in runs
-        ]
+        self._subsets = _subsets_of(runs, self._pools)
         self._orders = Orders(runs)
         self._drawn_from = self._drawn_until = 0
         self._drawn = torch.empty(0, dtype=torch.int64, device=device)
@@ -121,7 +118,7 @@ class Shard:
             limits = [each.next_limit for each in self._trajectories if not each.is_done]
             until = min(check, *limits)
             while step < until:
-                ahead = min(until, step + self._steps_at_a_time)
+                ahead = min(until, self._next_stop(step))
                 self._take_steps(step, ahead)
                 step = ahead
                 if step < until:
@@ -134,6 +131,11 @@ class Shard:
             yield finished
             if finished:
                 self._compact()
+
+    def _next_stop(self, step: int) -> int:
+        """Return up to where steps are taken at a time: all of their batches are drawn together."""
+        drawn_until = self._drawn_until if step < self._drawn_until else step + DRAWN_STEPS
+        return min(drawn_until, step + self._steps_at_a_time)
 
     def _take_steps(self, start: int, stop: int) -> None:
         """Train from one step to another, adding up batch losses on the way."""
@@ -179,8 +181,8 @@ class Shard:
             # NumPy fills a copy first where it has to raise
             np.take(self._subsets[index], positions, out=row, mode="clip")
         places = {key: place for place, key in enumerate(members)}
-        which = torch.tensor([places[key] for key in seen], device=self._device)
-        drawn = torch.from_numpy(rows).to(self._device).index_select(0, which)
+        which = sent(torch.tensor([places[key] for key in seen]), self._device)
+        drawn = sent(torch.from_numpy(rows), self._device).index_select(0, which)
         # to choose among networks that stand side by side takes 30 times as long
         return drawn.view(len(runs), stop - start, self._batch_size).transpose(0, 1).contiguous()
 
@@ -300,8 +302,10 @@ class Shard:
 
     def _samples_at_once(self, networks: int) -> int:
         """Return how many samples each network is evaluated on together."""
-        fitting = EVALUATION_BYTES // max(1, self._form.sample_bytes)
-        return max(1, min(EVALUATION_SAMPLES, fitting) // networks)
+        samples = EVALUATION_BYTES // max(1, self._form.sample_bytes)
+        if self._device.type == "cpu":
+            samples = min(CPU_EVALUATION_SAMPLES, samples)
+        return max(1, samples // networks)
 
     def _compact(self) -> None:
         """Have networks that are done leave the stack; where steps are recorded, not for a few."""
@@ -331,6 +335,19 @@ class Shard:
                 optimizer.keep(torch.tensor(rows, dtype=torch.int64, device=self._device))
                 compacted.append(optimizer)
         return compacted
+
+
+def _subsets_of(runs: Sequence[Run], pools: Pools) -> list[np.ndarray]:
+    """Return where each run's samples stand in the pools: one array for all runs that share it."""
+    found: dict[tuple[int, int, int], np.ndarray] = {}
+    subsets = []
+    for run in runs:
+        key = (pools.place(run.task), run.n, run.seed)
+        if key not in found:
+            rows = training_subset(run.task.data, run.n, run.seed)
+            found[key] = pools.rows(run.task, rows)
+        subsets.append(found[key])
+    return subsets
 
 
 def _initial_states(

@@ -12,7 +12,7 @@ from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.optimizers import Factors, StackedOptimizer
 from pytest_fragility.training.perceptrons import Losses
 from pytest_fragility.training.sinks import Tensors
-from pytest_fragility.training.streams import Replay
+from pytest_fragility.training.streams import Replay, sent
 
 # batches that wait on a device while its recorded step is played
 CAPACITY = 256
@@ -160,6 +160,7 @@ class RecordedSteps:
         self._places = torch.empty(0, device=device)
         width = len(Factors._fields) * len(step.groups)
         self._factors = torch.ones(CAPACITY, width, dtype=step.loss_sums.dtype, device=device)
+        self._rows: list[list[float]] = []
 
     def take(self, places: torch.Tensor, start: int) -> None:
         """See `Steps.take`."""
@@ -179,7 +180,10 @@ class RecordedSteps:
             [value for own in self._step.factors(number) for value in own]
             for number in range(start, start + len(places))
         ]
-        self._factors[: len(rows)] = self._factors.new_tensor(rows)
+        if rows != self._rows:
+            values = torch.tensor(rows, dtype=self._factors.dtype)
+            self._factors[: len(rows)] = sent(values, self._factors.device)
+            self._rows = rows
         self._row.zero_()
 
     def _recorded(self) -> Replay:

@@ -63,6 +63,16 @@ def _recordable_stream(device: torch.device) -> Iterator[None]:
             yield
 
 
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return values of the CPU on a device, which fetches them when it gets there.
+
+    Nobody waits for a CUDA device to have done what it was asked before.
+    """
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 def give_memory_back(device: torch.device) -> None:
     """Return to a CUDA device what torch holds and nobody uses."""
     if device.type == "cuda":
