@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError
 from scipy.linalg.blas import dsymv
-from scipy.special import log_ndtr
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.cholesky import CholeskyInverse, Matrix
+from pytest_fragility.measures.sites import NUMPY, Sites
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,7 +25,6 @@ RELATIVE_JITTER = 1e-10
 TOLERANCE = 1e-6
 SWEEPS = 300
 COINCIDENCE = 1e-12
-SMALLEST_PRECISION = 1e-12
 # relative to the prior's precision: the share of digits that a weaker site would lose
 WEAK_SITE = 1e-4
 FIRST_DAMPING, SMALLEST_DAMPING = 0.8, 0.2
@@ -108,11 +107,9 @@ class GaussianProcess:
     """
 
     def __init__(self, kernel: Floats) -> None:
-        _require_covariance(kernel)
+        require_covariance(kernel)
         self._given = kernel
-        self.kernel = kernel.copy()
-        self.jitter = RELATIVE_JITTER * float(np.trace(kernel)) / len(kernel)
-        self.kernel[np.diag_indices_from(kernel)] += self.jitter
+        self.kernel, self.jitter = jittered(kernel)
         with np.errstate(over="ignore"):
             self.rough_kernel = self.kernel.astype(np.float32)
         self.exact = CholeskyInverse(len(kernel), np.float64)
@@ -124,7 +121,7 @@ class GaussianProcess:
         labels = np.asarray(signs, dtype=np.float64)
         _require_labelling(self.kernel, labels, link)
         if LINK_VARIANCE[link] == 0:
-            _require_no_contradiction(self._given, labels)
+            require_no_contradiction(self._given, labels)
         return _Propagation(self, labels, LINK_VARIANCE[link]).run()
 
 
@@ -140,7 +137,43 @@ def _require_labelling(kernel: Floats, signs: Floats, link: str) -> None:
         raise UndefinedMeasureError(f"signs {np.unique(signs)}: expected -1 and 1 alone")
 
 
-def _require_covariance(kernel: Floats) -> None:
+def jittered(kernel: Floats) -> tuple[Floats, float]:
+    """Return a kernel with a little more on its diagonal, and how much that is."""
+    jitter = RELATIVE_JITTER * float(np.trace(kernel)) / len(kernel)
+    raised = kernel.copy()
+    raised[np.diag_indices_from(kernel)] += jitter
+    return raised, jitter
+
+
+def broken_down(sweep: int, value: float) -> UndefinedMeasureError:
+    """Return what to raise where a value is no number."""
+    return UndefinedMeasureError(
+        f"expectation propagation broke down after {sweep} sweeps (log evidence {value}); is the "
+        "kernel positive semidefinite?"
+    )
+
+
+def not_converged(value: float, distance: float) -> UndefinedMeasureError:
+    """Return what to raise where all sweeps are made."""
+    return UndefinedMeasureError(
+        f"expectation propagation did not converge in {SWEEPS} sweeps (log evidence near "
+        f"{value:.6g}, still wrong by about {distance:.2g})"
+    )
+
+
+def not_semidefinite(reason: str) -> UndefinedMeasureError:
+    """Return what to raise where a kernel has no Cholesky factor."""
+    return UndefinedMeasureError(f"the kernel is not positive semidefinite ({reason})")
+
+
+def require_covariance(kernel: Floats) -> None:
+    """Refuse what is no covariance of n values.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        Where entries are not finite, a variance is not positive, or it is not symmetric.
+    """
     if not np.isfinite(kernel).all():
         row, column = np.argwhere(~np.isfinite(kernel))[0]
         raise UndefinedMeasureError(
@@ -163,8 +196,14 @@ def _require_covariance(kernel: Floats) -> None:
         raise UndefinedMeasureError("the kernel is not symmetric")
 
 
-def _require_no_contradiction(kernel: Floats, signs: Floats) -> None:
-    """Refuse two samples whose outputs are the same, or opposite, against their signs."""
+def require_no_contradiction(kernel: Floats, signs: Floats) -> None:
+    """Refuse two samples whose outputs are the same, or opposite, against their signs.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If there are such.
+    """
     scaled = signs / np.sqrt(np.diag(kernel))
     agreement = kernel * np.multiply.outer(scaled, scaled)
     if agreement.min() >= -(1 - COINCIDENCE):
@@ -197,10 +236,8 @@ class _Propagation:
         self._process = process
         # symmetric, and so the same in the order that SciPy takes without a copy
         self._kernel = process.kernel.T
-        self._signs = signs
         self._link_variance = link_variance
-        self._precisions = np.zeros(len(signs))
-        self._shifts = np.zeros(len(signs))
+        self._sites = Sites(NUMPY, signs, link_variance)
         self._variances = np.diag(process.kernel).copy()
         self._means = np.zeros(len(signs))
         self._log_determinant = 0.0
@@ -220,10 +257,7 @@ class _Propagation:
                 self._let_means_follow()
             value = self._value()
             if not math.isfinite(value):
-                raise UndefinedMeasureError(
-                    f"expectation propagation broke down after {sweep} sweeps (log evidence "
-                    f"{value}); is the kernel positive semidefinite?"
-                )
+                raise broken_down(sweep, value)
             previous, distance = distance, self._distance()
             sought = TOLERANCE * max(1.0, abs(value))
             if not is_rough and distance <= sought:
@@ -235,10 +269,7 @@ class _Propagation:
             elif sweep > CAREFUL and distance > 0.9 * previous:
                 # parallel updates overshoot to and fro; a smaller step settles them
                 damping = max(0.8 * damping, SMALLEST_DAMPING)
-        raise UndefinedMeasureError(
-            f"expectation propagation did not converge in {SWEEPS} sweeps (log evidence near "
-            f"{value:.6g}, still wrong by about {distance:.2g})"
-        )
+        raise not_converged(value, distance)
 
     def _distance(self) -> float:
         """Return the divergence of the posterior's marginals from the matched ones, in nats.
@@ -246,38 +277,11 @@ class _Propagation:
         At the fixed point both are the same, and the value has no slope: it is wrong by about
         this, which is of second order in how far the sites are off.
         """
-        means, variances = self._cavities()
-        new_means, shrunk = self._matched(means, variances)
-        moved = (new_means - self._means) ** 2 / self._variances
-        widened = variances * (1 - shrunk) / self._variances - 1
-        return float(0.5 * moved.sum() + 0.25 * (widened**2).sum())
-
-    def _cavities(self) -> tuple[Floats, Floats]:
-        """Return mean and variance of each sample's marginal without its own site."""
-        precisions = 1 / self._variances - self._precisions
-        precisions = np.maximum(precisions, SMALLEST_PRECISION / self._variances)
-        means = (self._means / self._variances - self._shifts) / precisions
-        return means, 1 / precisions
+        return float(self._sites.divergence(self._means, self._variances))
 
     def _update_sites(self, damping: float) -> None:
         """Move the sites towards those whose moments match."""
-        means, variances = self._cavities()
-        new_means, shrunk = self._matched(means, variances)
-        new_variances = variances * (1 - shrunk)
-        precisions = shrunk / new_variances
-        shifts = new_means / new_variances - means / variances
-        self._precisions += damping * (precisions - self._precisions)
-        self._shifts += damping * (shifts - self._shifts)
-
-    def _matched(self, means: Floats, variances: Floats) -> tuple[Floats, Floats]:
-        """Return each sample's mean given its label, and by which share its variance shrinks."""
-        spread = np.sqrt(self._link_variance + variances)
-        z = self._signs * means / spread
-        ratio = np.exp(-0.5 * z * z - 0.5 * math.log(2 * math.pi) - log_ndtr(z))
-        shrunk = variances * ratio * (z + ratio) / (self._link_variance + variances)
-        # a variance left is at least this share of what it was, which rounding hides far out
-        shrunk = np.minimum(shrunk, 1 - 1 / (z * z + 6))
-        return means + self._signs * variances * ratio / spread, shrunk
+        self._sites.move(self._means, self._variances, damping)
 
     def _let_means_follow(self) -> None:
         """Move shifts, at precisions as they are, to where the means match too.
@@ -286,13 +290,12 @@ class _Propagation:
         """
         farthest = math.inf
         for _ in range(MOST_FOLLOWING):
-            means, variances = self._cavities()
-            new_means, _ = self._matched(means, variances)
-            distance = float((np.abs(new_means - self._means) / np.sqrt(self._variances)).max())
+            shifts, distances = self._sites.followed(self._means, self._variances)
+            distance = float(distances)
             if not distance < NEARER * farthest:
                 return
             farthest = distance
-            self._shifts = new_means * (1 / variances + self._precisions) - means / variances
+            self._sites.shifts = shifts
             self._update_means()
 
     def _take_first_posterior(self) -> None:
@@ -303,7 +306,7 @@ class _Propagation:
         known = self._process.first_posteriors
         if self._link_variance in known:
             first = known[self._link_variance]
-            self._roots = np.sqrt(self._precisions)
+            self._roots = np.sqrt(self._sites.precisions)
             self._inverse, self._variances = first.inverse, first.variances
             self._update_determinant_and_means()
         else:
@@ -316,9 +319,7 @@ class _Propagation:
             try:
                 self._factorize(self._process.kernel, self._process.exact)
             except LinAlgError as error:
-                raise UndefinedMeasureError(
-                    f"the kernel is not positive semidefinite ({error})"
-                ) from error
+                raise not_semidefinite(str(error)) from error
             self._variances = self._marginal_variances()
         self._update_determinant_and_means()
 
@@ -338,7 +339,7 @@ class _Propagation:
 
     def _factorize(self, kernel: Matrix, memory: CholeskyInverse) -> None:
         """Work out the inverse Cholesky factor of ``B = 1 + S^1/2 K S^1/2``, S the precisions."""
-        self._roots = np.sqrt(self._precisions)
+        self._roots = np.sqrt(self._sites.precisions)
         roots, matrix = self._roots.astype(kernel.dtype), memory.matrix
         np.multiply(kernel, roots, out=matrix)
         matrix *= roots[:, None]
@@ -348,7 +349,7 @@ class _Propagation:
 
     def _update_means(self) -> None:
         inverse, roots = self._inverse, self._roots
-        prior_means = dsymv(1.0, self._kernel, self._shifts)
+        prior_means = dsymv(1.0, self._kernel, self._sites.shifts)
         pulls = inverse.T @ (inverse @ (roots * prior_means).astype(inverse.dtype))
         self._means = prior_means - dsymv(1.0, self._kernel, roots * pulls)
 
@@ -361,23 +362,14 @@ class _Propagation:
         inverse = self._inverse
         complements = 1 - np.einsum("ij,ij->j", inverse, inverse)
         priors = np.diag(self._kernel)
-        is_weak = self._precisions * priors < WEAK_SITE
-        variances: Floats = complements / np.where(is_weak, 1.0, self._precisions)
+        is_weak = self._sites.precisions * priors < WEAK_SITE
+        variances: Floats = complements / np.where(is_weak, 1.0, self._sites.precisions)
         half = inverse @ (self._roots[:, None] * self._kernel[:, is_weak])
         variances[is_weak] = priors[is_weak] - np.einsum("ij,ij->j", half, half)
         return variances
 
     def _value(self) -> float:
         """Return the log evidence at the current sites (Rasmussen and Williams, eq. 3.65)."""
-        means, variances = self._cavities()
-        cavity = 1 / variances
-        both = cavity + self._precisions
-        z = self._signs * means / np.sqrt(self._link_variance + variances)
-        terms = (
-            log_ndtr(z)
-            + 0.5 * np.log1p(self._precisions / cavity)
-            - 0.5 * self._shifts**2 / both
-            + 0.5 * means * cavity * (self._precisions * means - 2 * self._shifts) / both
-        )
-        quadratic = 0.5 * float(self._shifts @ self._means)
-        return float(terms.sum()) + quadratic - 0.5 * self._log_determinant
+        terms = float(self._sites.log_normalizers(self._means, self._variances))
+        quadratic = 0.5 * float(self._sites.shifts @ self._means)
+        return terms + quadratic - 0.5 * self._log_determinant

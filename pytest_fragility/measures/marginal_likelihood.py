@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import UndefinedMeasureError
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pytest_fragility.trained_networks import TrainedNetwork
 
     Floats = npt.NDArray[np.float64]
+    Labels = npt.NDArray[np.int64]
+    Labelling = Callable[[Labels, int], Floats]
 
 DATA = (ARCHITECTURE, INPUTS, LABELS, RANDOMNESS)
 SOURCE = "Valle-Perez and Louis 2020"
@@ -71,29 +74,14 @@ def bound_as_published(negative_log_evidence: float, n: int) -> float:
     return -math.expm1(-exponent)
 
 
-def _each(stack: NetworkStack, compute: Callable[[NetworkStack, int], float]) -> Any:
-    """Return one number per network, refusals told apart by place."""
-    import numpy as np
-
-    from pytest_fragility.measures.side_by_side import side_by_side
-
-    def each(part: NetworkStack) -> list[float]:
-        values = []
-        for place in range(len(part)):
-            try:
-                values.append(compute(part, place))
-            except UndefinedMeasureError as error:
-                raise UndefinedMeasureError(str(error), place) from error
-        return values
-
-    return np.array(side_by_side(stack, each))
-
-
 def _bounded(bound: Callable[[float, int], float], link: str) -> Callable[[NetworkStack], Any]:
     def compute(stack: NetworkStack) -> Any:
+        import numpy as np
+
         if stack.n < 2:
             raise UndefinedMeasureError(f"the bound divides by n - 1, and n is {stack.n}")
-        return _each(stack, lambda part, place: bound(_binary(part, place, link), part.n))
+        values = _negative_log_evidences(stack, _halves, link)
+        return np.array([bound(value, stack.n) for value in values])
 
     return compute
 
@@ -124,7 +112,7 @@ def negative_log_evidence(stack: NetworkStack) -> Any:
         where the architecture's prior is not known; where expectation propagation does not
         converge.
     """
-    return _each(stack, lambda part, place: _binary(part, place, "heaviside"))
+    return _negative_log_evidences(stack, _halves, "heaviside")
 
 
 @reference(source=SOURCE, reads=DATA, bound=_bounded(bound_of_theorem, "probit"))
@@ -142,7 +130,7 @@ def negative_log_evidence_probit(stack: NetworkStack) -> Any:
     UndefinedMeasureError
         As `negative_log_evidence`, but for coinciding samples, which are allowed.
     """
-    return _each(stack, lambda part, place: _binary(part, place, "probit"))
+    return _negative_log_evidences(stack, _halves, "probit")
 
 
 @reference(source=SOURCE, reads=DATA, form=BOUND)
@@ -200,7 +188,7 @@ def sum_of_one_vs_rest_negative_log_evidences(stack: NetworkStack) -> Any:
     UndefinedMeasureError
         As `negative_log_evidence`.
     """
-    return _each(stack, _one_vs_rest)
+    return _negative_log_evidences(stack, _one_vs_rest, "heaviside")
 
 
 def prior_kernel(network: TrainedNetwork) -> Kernel:
@@ -268,51 +256,84 @@ def _weight_variance(recipe: Recipe) -> float:
     return WEIGHT_VARIANCES[recipe.initialization] * recipe.initialization_scale**2
 
 
-def _binary(stack: NetworkStack, place: int, link: str) -> float:
+def _halves(labels: Labels, classes: int) -> Floats:
+    """Return the lower half of the classes against the rest: signs, shape (1, n)."""
     import numpy as np
 
-    classes = _classes(stack)
-    labels = stack.labels[place].cpu().numpy()
-    return _evidence(stack, place, np.where(2 * labels < classes, -1.0, 1.0), link)
+    return np.where(2 * labels < classes, -1.0, 1.0)[None]
 
 
-def _one_vs_rest(stack: NetworkStack, place: int) -> float:
-    """Return the sum of -ln P, worked out once for all networks with these samples."""
+def _one_vs_rest(labels: Labels, classes: int) -> Floats:
+    """Return each class against the rest: signs, shape (classes, n)."""
     import numpy as np
 
+    return np.where(labels == np.arange(classes)[:, None], 1.0, -1.0)
+
+
+def _negative_log_evidences(stack: NetworkStack, labelling: Labelling, link: str) -> Floats:
+    """Return each network's sum of -ln P over a labelling's signs, shape (K,).
+
+    Worked out once for all networks with the same samples.
+    """
+    import numpy as np
+
+    key = ("evidences", *_prior(stack), labelling.__name__, link)
+    find = _found_together if stack.device.type == "cuda" else _found_one_by_one
+    return np.array(find(stack, labelling, link, key))
+
+
+def _found_one_by_one(
+    stack: NetworkStack, labelling: Labelling, link: str, key: tuple[Hashable, ...]
+) -> list[float]:
     from pytest_fragility.measures.evidence import GaussianProcess
-    from pytest_fragility.measures.side_by_side import leave_if_unwanted
+    from pytest_fragility.measures.side_by_side import leave_if_unwanted, side_by_side
 
-    labels = stack.labels[place].cpu().numpy()
-    classes = range(_classes(stack))
-
-    def compute() -> float:
-        process = GaussianProcess(_kernel(stack, place).matrix)
+    def of_samples(part: NetworkStack, place: int) -> float:
+        process = GaussianProcess(_kernel(part, place).matrix)
         total = 0.0
-        for one in classes:
+        for signs in _signs(part, place, labelling):
             leave_if_unwanted()
-            total -= process.log_evidence(np.where(labels == one, 1.0, -1.0)).log_evidence
+            total -= process.log_evidence(signs, link=link).log_evidence
         return total
 
-    key = ("one-vs-rest evidences", *_prior(stack))
-    return stack.once_for_samples(place, key, compute)
+    def each(part: NetworkStack) -> list[float]:
+        values = []
+        for place in range(len(part)):
+            try:
+                compute = partial(of_samples, part, place)
+                values.append(part.once_for_samples(place, key, compute))
+            except UndefinedMeasureError as error:
+                raise UndefinedMeasureError(str(error), place) from error
+        return values
+
+    return side_by_side(stack, each)
 
 
-def _evidence(stack: NetworkStack, place: int, signs: Floats, link: str) -> float:
-    """Return -ln P, worked out once for all networks with these samples."""
-    from pytest_fragility.measures.evidence import log_evidence
-    from pytest_fragility.measures.side_by_side import leave_if_unwanted
+def _found_together(
+    stack: NetworkStack, labelling: Labelling, link: str, key: tuple[Hashable, ...]
+) -> list[float]:
+    """Work out all networks' on their device, if anything is not known yet."""
 
-    leave_if_unwanted()
-    key = ("evidence", *_prior(stack), link)
+    @cache
+    def all_values() -> list[float]:
+        import numpy as np
 
-    def compute() -> float:
-        return -log_evidence(_kernel(stack, place).matrix, signs, link=link).log_evidence
+        from pytest_fragility.measures.batched_evidence import log_evidences
 
-    return stack.once_for_samples(place, key, compute)
+        places = range(len(stack))
+        kernels = [_kernel(stack, place).matrix for place in places]
+        signs = np.stack([_signs(stack, place, labelling) for place in places])
+        evidences = log_evidences(kernels, signs, link=link, device=stack.device)
+        found: list[float] = (-evidences.sum(1)).tolist()
+        return found
+
+    def value(place: int) -> float:
+        return stack.once_for_samples(place, key, lambda: all_values()[place])
+
+    return [value(place) for place in range(len(stack))]
 
 
-def _classes(stack: NetworkStack) -> int:
+def _signs(stack: NetworkStack, place: int, labelling: Labelling) -> Floats:
     from pytest_fragility.measures.outputs import number_of_outputs
 
-    return number_of_outputs(stack)
+    return labelling(stack.labels[place].cpu().numpy(), number_of_outputs(stack))

@@ -478,12 +478,14 @@ def test_posterior_is_known_for_sites_of_any_strength(seed: int, weakest: float)
     process = evidence.GaussianProcess(kernel)
     kernel = process.kernel
     propagation = evidence._Propagation(process, signs, 0.0)
-    propagation._precisions[:] = strengths
-    propagation._shifts[:] = generator.normal(size=20)
+    propagation._sites.precisions[:] = strengths
+    propagation._sites.shifts[:] = generator.normal(size=20)
     propagation._update_posterior()
     # (K^-1 + S)^-1 = (1 + K S)^-1 K
     system = np.eye(20) + kernel * strengths
     covariance = np.linalg.solve(system, kernel)
     np.testing.assert_allclose(propagation._variances, np.diag(covariance), rtol=1e-9)
-    np.testing.assert_allclose(propagation._means, covariance @ propagation._shifts, atol=1e-9)
+    np.testing.assert_allclose(
+        propagation._means, covariance @ propagation._sites.shifts, atol=1e-9
+    )
     assert propagation._log_determinant == pytest.approx(np.linalg.slogdet(system)[1], abs=1e-9)

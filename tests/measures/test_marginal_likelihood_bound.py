@@ -14,8 +14,8 @@ from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.families import Family
-from pytest_fragility.measures import evidence as evidence_module
 from pytest_fragility.measures import (
+    batched_evidence,
     log_evidence,
     marginal_likelihood_bound,
     marginal_likelihood_bound_as_published,
@@ -25,6 +25,8 @@ from pytest_fragility.measures import (
     relu_kernel,
     sum_of_one_vs_rest_negative_log_evidences,
 )
+from pytest_fragility.measures import evidence as evidence_module
+from pytest_fragility.measures import marginal_likelihood as module
 from pytest_fragility.measures.marginal_likelihood import bound_as_published, bound_of_theorem
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.recipes import Recipe
@@ -137,12 +139,13 @@ def test_evidence_is_worked_out_once_for_all_recipes(
 ) -> None:
     """Once per size and seed, whichever measures and recipes ask."""
     calls = []
+    plain = evidence_module.GaussianProcess.log_evidence
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
-        return log_evidence(*args, **kwargs)
+        return plain(*args, **kwargs)
 
-    monkeypatch.setattr(evidence_module, "log_evidence", counted)
+    monkeypatch.setattr(evidence_module.GaussianProcess, "log_evidence", counted)
     runs = {place: small_family.trained_run(*place) for place in small_family.plan.runs}
     family = Family(small_family.plan, runs, small_family.device)
     for measure in (negative_log_evidence, marginal_likelihood_bound):
@@ -150,6 +153,29 @@ def test_evidence_is_worked_out_once_for_all_recipes(
             for n in family.sizes:
                 measure.over_stack(family.stack(recipe, n))
     assert len(calls) == len(family.sizes) * len(family.seeds)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_values_together_are_those_one_by_one(
+    measure: Any, small_family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a CUDA device works them out; once for all that have the samples."""
+    calls = []
+    plain = batched_evidence.log_evidences
+
+    def counted(kernels: Any, signs: Any, **kwargs: Any) -> Any:
+        calls.append(len(kernels))
+        return plain(kernels, signs, **kwargs)
+
+    expected = measure.over_stack(small_family.stack("baseline", 32))
+    monkeypatch.setattr(module, "_found_one_by_one", module._found_together)
+    monkeypatch.setattr(batched_evidence, "log_evidences", counted)
+    runs = {place: small_family.trained_run(*place) for place in small_family.plan.runs}
+    family = Family(small_family.plan, runs, small_family.device)
+    for recipe in ("baseline", "adam"):
+        found = measure.over_stack(family.stack(recipe, 32))
+        np.testing.assert_allclose(found, expected, rtol=3e-6)
+    assert calls == [3]
 
 
 def test_random_labels_are_less_likely() -> None:
