@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
+from pytest_fragility.measures.lockstep import Search, searched, searched_together
 from pytest_fragility.measures.parts import in_parts
+from pytest_fragility.measures.stack_accuracies import StackAccuracies, can_look_together
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 
@@ -110,9 +112,12 @@ def sigma_search(
             "draw and a drop between 0 and 1"
         )
     stack = NetworkStack.of_network(network)
-    (search,) = _searches(stack, magnitude_aware, accuracy_drop, draws)
+    (accuracies,) = accuracies_of(stack)
     with torch.no_grad():
-        return search.described(search.run(FIRST_GUESS[magnitude_aware]))
+        drops = _noisy_drops(stack, 0, accuracies, magnitude_aware, draws)
+        first = FIRST_GUESS[magnitude_aware]
+        search = _Bracketing(accuracy_drop).described(first, drops, draws)
+        return searched(search, _mean_of(drops))
 
 
 def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> torch.Tensor:
@@ -134,17 +139,14 @@ def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor
 
 
 def _tolerated_sigmas(stack: NetworkStack, magnitude_aware: bool) -> list[float]:
+    find = _brackets_together if can_look_together(stack) else _brackets_one_by_one
     sigmas = []
-    searches = _searches(stack, magnitude_aware, ACCURACY_DROP, DRAWS)
-    for place, search in enumerate(searches):
-        with torch.no_grad():
-            bracket = search.run(FIRST_GUESS[magnitude_aware])
+    for place, bracket in enumerate(find(stack, magnitude_aware)):
         if bracket.saturated:
             cost = "less" if bracket.saturated == "high" else "more"
-            drop = float(search.seen[bracket.low].mean())
             raise UndefinedMeasureError(
                 f"noise of sigma = {bracket.sigma:g}, the end of the search range, costs {cost} "
-                f"than {ACCURACY_DROP} of train accuracy ({drop:.3f}), so "
+                f"than {ACCURACY_DROP} of train accuracy ({bracket.low_drop:.3f}), so "
                 "that no sigma costs just that; is the train accuracy near chance?",
                 place,
             )
@@ -152,14 +154,51 @@ def _tolerated_sigmas(stack: NetworkStack, magnitude_aware: bool) -> list[float]
     return sigmas
 
 
-def _searches(
-    stack: NetworkStack, magnitude_aware: bool, accuracy_drop: float, draws: int
-) -> Iterator[_Bracketing]:
-    """Yield the search of each network; their noise is each their own."""
+def _brackets_one_by_one(stack: NetworkStack, magnitude_aware: bool) -> Iterator[_Bracket]:
     for place, accuracies in enumerate(accuracies_of(stack)):
         with torch.no_grad():
-            drops = _noisy_drops(stack, place, accuracies, magnitude_aware, draws)
-        yield _Bracketing(drops, accuracy_drop, draws)
+            drops = _noisy_drops(stack, place, accuracies, magnitude_aware, DRAWS)
+            search = _Bracketing(ACCURACY_DROP).run(FIRST_GUESS[magnitude_aware])
+            bracket = searched(search, _mean_of(drops))
+        yield bracket
+
+
+@torch.no_grad()
+def _brackets_together(stack: NetworkStack, magnitude_aware: bool) -> list[_Bracket]:
+    rows = parameter_vectors(stack).float()
+    noise = torch.stack(
+        [_noise(stack, place, row, magnitude_aware, DRAWS) for place, row in enumerate(rows)]
+    )
+    accuracies = StackAccuracies(stack)
+    own = accuracies.of(list(range(len(stack))), rows.unsqueeze(1))
+
+    def look(looking: list[int], sigmas: list[float]) -> list[float]:
+        chosen = torch.tensor(looking, device=rows.device)
+        some, sigma = rows[chosen].unsqueeze(1), rows.new_tensor(sigmas).view(-1, 1, 1)
+        scale = _magnitude_aware_scale(some, sigma) if magnitude_aware else sigma
+        drops = own[chosen] - accuracies.of(looking, torch.addcmul(some, noise[chosen], scale))
+        means: list[float] = drops.mean(dim=1).tolist()
+        return means
+
+    searches = [_Bracketing(ACCURACY_DROP).run(FIRST_GUESS[magnitude_aware]) for _ in rows]
+    return searched_together(searches, look)
+
+
+def _mean_of(drops: Drops) -> Callable[[float], float]:
+    return lambda sigma: float(drops(sigma).mean())
+
+
+def _noise(
+    stack: NetworkStack, place: int, row: torch.Tensor, magnitude_aware: bool, draws: int
+) -> torch.Tensor:
+    """Return one network's noise, the same at every sigma: shape (draws, parameters)."""
+    generator = stack.generator(place, "magnitude-aware noise" if magnitude_aware else "noise")
+    return torch.randn(draws, len(row), generator=generator, device=stack.device)
+
+
+def _magnitude_aware_scale(row: torch.Tensor, sigma: Any) -> torch.Tensor:
+    scale: torch.Tensor = (sigma**2 * row.square() + MAGNITUDE_EPSILON**2).sqrt()
+    return scale
 
 
 def _noisy_drops(
@@ -167,8 +206,7 @@ def _noisy_drops(
 ) -> Drops:
     """Return a function from sigma to the fall of train accuracy under each draw, shape (S,)."""
     row = parameter_vectors(stack)[place : place + 1].float()
-    generator = stack.generator(place, "magnitude-aware noise" if magnitude_aware else "noise")
-    noise_rows = torch.randn(draws, row.shape[1], generator=generator, device=stack.device)
+    noise_rows = _noise(stack, place, row[0], magnitude_aware, draws)
     weights, noise = split_vectors(stack, row), split_vectors(stack, noise_rows)
     own = accuracies.of(weights)
 
@@ -176,7 +214,7 @@ def _noisy_drops(
         return own - accuracies.along(weights, noise, sigma)
 
     def magnitude_aware_drops(sigma: float) -> torch.Tensor:
-        scale = (sigma**2 * row.square() + MAGNITUDE_EPSILON**2).sqrt()
+        scale = _magnitude_aware_scale(row, sigma)
         return own - accuracies.of(split_vectors(stack, torch.addcmul(row, noise_rows, scale)))
 
     return magnitude_aware_drops if magnitude_aware else drops
@@ -188,6 +226,7 @@ class _Bracket:
 
     low: float
     high: float
+    low_drop: float
     saturated: str | None = None
 
     @property
@@ -197,35 +236,36 @@ class _Bracket:
 
 @dataclass
 class _Bracketing:
-    """Bracketing in log sigma; it remembers the drops wherever it looked."""
+    """Bracketing in log sigma; it remembers the mean drops wherever it looked."""
 
-    drops: Drops
     target: float
-    draws: int
-    seen: dict[float, torch.Tensor] = field(default_factory=dict)
+    seen: dict[float, float] = field(default_factory=dict)
 
-    def run(self, sigma: float) -> _Bracket:
-        """Return the bracket, sought from a first guess with growing steps."""
+    def run(self, sigma: float) -> Search[_Bracket]:
+        """Find the bracket, sought from a first guess with growing steps."""
         low = high = sigma
         step = FIRST_STEP
-        while self._mean_drop(high) < self.target:
+        while (yield from self._drop(high)) < self.target:
             if high >= LARGEST:
-                return _Bracket(high, high, "high")
+                return self._bracket(high, high, "high")
             low, high, step = high, min(step * high, LARGEST), step * FIRST_STEP
-        while self._mean_drop(low) >= self.target:
+        while (yield from self._drop(low)) >= self.target:
             if low <= SMALLEST:
-                return _Bracket(low, low, "low")
+                return self._bracket(low, low, "low")
             low, high, step = max(low / step, SMALLEST), low, step * FIRST_STEP
         guesses = 0
         while high / low > BRACKET:
             guesses += 1
             is_bisection = guesses % BISECT_EVERY == 0
             sigma = math.sqrt(low * high) if is_bisection else self._interpolated(low, high)
-            if self._mean_drop(sigma) < self.target:
+            if (yield from self._drop(sigma)) < self.target:
                 low = sigma
             else:
                 high = sigma
-        return _Bracket(low, high)
+        return self._bracket(low, high)
+
+    def _bracket(self, low: float, high: float, saturated: str | None = None) -> _Bracket:
+        return _Bracket(low, high, self.seen[low], saturated)
 
     def _interpolated(self, low: float, high: float) -> float:
         """Return where a straight line from low to high meets the target.
@@ -234,42 +274,43 @@ class _Bracketing:
         an end than the width sought, so that a good guess has the next one close the bracket.
         """
         below, target, above = (
-            math.sqrt(max(drop, 0.0))
-            for drop in (self._mean_drop(low), self.target, self._mean_drop(high))
+            math.sqrt(max(drop, 0.0)) for drop in (self.seen[low], self.target, self.seen[high])
         )
         sigma: float = low * (high / low) ** ((target - below) / (above - below))
         nearest, farthest = CLOSING * low, high / CLOSING
         return min(max(sigma, nearest), farthest) if nearest < farthest else math.sqrt(low * high)
 
-    def described(self, bracket: _Bracket) -> NoiseSearch:
-        """Return what was found, with its Monte Carlo error."""
+    def described(self, sigma: float, drops: Drops, draws: int) -> Search[NoiseSearch]:
+        """Find the bracket with its Monte Carlo error; `drops` are those of each draw."""
+        bracket = yield from self.run(sigma)
         ends = (bracket.low, bracket.high)
-        nearer = min(ends, key=lambda end: abs(self._mean_drop(end) - self.target))
-        drops = self.seen[nearer]
+        nearer = min(ends, key=lambda end: abs(self.seen[end] - self.target))
         # of one draw, there is no telling how far off it is
-        drop_error = float(drops.std()) / math.sqrt(self.draws) if self.draws > 1 else math.inf
-        slope = self._slope(bracket)
+        drop_error = float(drops(nearer).std()) / math.sqrt(draws) if draws > 1 else math.inf
+        slope = yield from self._slope(bracket)
         return NoiseSearch(
             sigma=bracket.sigma,
             low=bracket.low,
             high=bracket.high,
             accuracy_drop=self.target,
-            drop=self._mean_drop(nearer),
+            drop=self.seen[nearer],
             drop_error=drop_error,
             relative_error=drop_error / slope if slope > 0 else math.inf,
-            draws=self.draws,
+            draws=draws,
             saturated=bracket.saturated,
         )
 
-    def _mean_drop(self, sigma: float) -> float:
+    def _drop(self, sigma: float) -> Search[float]:
         if sigma not in self.seen:
-            self.seen[sigma] = self.drops(sigma)
-        return float(self.seen[sigma].mean())
+            self.seen[sigma] = yield sigma
+        return self.seen[sigma]
 
-    def _slope(self, bracket: _Bracket) -> float:
-        """Return the rise of the drop per unit of log sigma, from a fifth below to a fifth above.
+    def _slope(self, bracket: _Bracket) -> Search[float]:
+        """Find the rise of the drop per unit of log sigma, from a fifth below to a fifth above.
 
         Nearer by, it would be that of single samples.
         """
         low, high = bracket.low / SLOPE_REACH, bracket.high * SLOPE_REACH
-        return (self._mean_drop(high) - self._mean_drop(low)) / math.log(high / low)
+        above = yield from self._drop(high)
+        below = yield from self._drop(low)
+        return (above - below) / math.log(high / low)

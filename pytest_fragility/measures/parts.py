@@ -13,6 +13,9 @@ from pytest_fragility.unknown_parts import replaced
 # of all networks of a part: more of them, and their activations fall out of the CPU's caches
 SAMPLES = 4096
 PARAMETERS = 1 << 19
+# on a device, which has memory for so many, several draws of each included
+DEVICE_SAMPLES = 1 << 18
+DEVICE_PARAMETERS = 1 << 25
 
 Value = TypeVar("Value")
 
@@ -20,7 +23,7 @@ Value = TypeVar("Value")
 def in_parts(
     stack: NetworkStack, compute: Callable[[NetworkStack], Sequence[Value]]
 ) -> list[Value]:
-    """Return one value per network, on the CPU from calls on parts of the stack, one by one.
+    """Return one value per network, from calls on parts of the stack, one by one.
 
     That keeps memory within bounds. Operations on several networks have work for all of torch's
     threads, and what a network comes to does not depend on how many these are.
@@ -54,10 +57,11 @@ def in_parts(
 
 def networks_together(stack: NetworkStack) -> int:
     """Return how many networks like those of a stack are worked on at a time."""
-    if stack.device.type != "cpu":
-        return len(stack)
-    parameters = sum(weight[0].numel() for weight in stack.weights.values())
-    return max(1, min(SAMPLES // stack.n, PARAMETERS // max(1, parameters)))
+    is_on_cpu = stack.device.type == "cpu"
+    samples = SAMPLES if is_on_cpu else DEVICE_SAMPLES
+    parameters = PARAMETERS if is_on_cpu else DEVICE_PARAMETERS
+    of_each = sum(weight[0].numel() for weight in stack.weights.values())
+    return max(1, min(samples // stack.n, parameters // max(1, of_each)))
 
 
 def _given(samples: Samples) -> Samples:

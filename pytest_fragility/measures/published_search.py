@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.accuracies import Accuracies, accuracies_of
 from pytest_fragility.measures.folding import folded_parameters
 from pytest_fragility.measures.layers import weight_layers
+from pytest_fragility.measures.lockstep import Search, searched, searched_together
 from pytest_fragility.measures.noise_search import MAGNITUDE_EPSILON
 from pytest_fragility.measures.parts import in_parts
+from pytest_fragility.measures.stack_accuracies import StackAccuracies, can_look_together
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 
@@ -31,41 +35,81 @@ def published_sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> to
     return stack.once(("published sigma", magnitude_aware), compute)
 
 
-@torch.no_grad()
 def _sigmas(stack: NetworkStack, magnitude_aware: bool) -> list[float]:
-    rows = parameter_vectors(stack).float()
-    noise = torch.empty(DRAWS, rows.shape[1], device=rows.device)
-    return [
-        _search(stack, place, accuracies, rows[place], noise, magnitude_aware)
-        for place, accuracies in enumerate(accuracies_of(stack))
-    ]
+    find = _sigmas_together if can_look_together(stack) else _sigmas_one_by_one
+    with torch.no_grad():
+        return find(stack, magnitude_aware)
 
 
-def _search(
-    stack: NetworkStack,
-    place: int,
-    accuracies: Accuracies,
-    row: torch.Tensor,
-    noise: torch.Tensor,
-    magnitude_aware: bool,
-) -> float:
-    """Return sigma of one network with parameters `row`; `noise` is memory for its draws."""
-    purpose = "published magnitude-aware noise" if magnitude_aware else "published noise"
-    generator = stack.generator(place, purpose)
-    own = float(accuracies.of(split_vectors(stack, row[None])))
+def _search(own: float) -> Search[float]:
+    """Find sigma of one network, whose accuracy without noise this is, by accuracies with noise."""
     low, high = 0.0, LARGEST
     for _ in range(HALVINGS):
         sigma = (low + high) / 2
+        accuracy = yield sigma
+        drop = abs(accuracy - own)
+        if abs(drop - ACCURACY_DROP) < TOLERANCE:
+            break
+        low, high = (low, sigma) if drop > ACCURACY_DROP else (sigma, high)
+    return sigma
+
+
+def _sigmas_one_by_one(stack: NetworkStack, magnitude_aware: bool) -> list[float]:
+    rows = parameter_vectors(stack).float()
+    # memory for the draws of one after the other
+    noise = torch.empty(DRAWS, rows.shape[1], device=rows.device)
+    sigmas = []
+    for place, accuracies in enumerate(accuracies_of(stack)):
+        own = float(accuracies.of(split_vectors(stack, rows[place : place + 1])))
+        generator = _generator(stack, place, magnitude_aware)
+        look = _looking(stack, accuracies, rows[place], noise, generator, magnitude_aware)
+        sigmas.append(searched(_search(own), look))
+    return sigmas
+
+
+def _looking(
+    stack: NetworkStack,
+    accuracies: Accuracies,
+    row: torch.Tensor,
+    noise: torch.Tensor,
+    generator: torch.Generator,
+    magnitude_aware: bool,
+) -> Callable[[float], float]:
+    """Return what gives one network's accuracy with noise, drawn anew each time into `noise`."""
+
+    def look(sigma: float) -> float:
         noise.normal_(generator=generator)
         if magnitude_aware:
             noise.mul_(sigma**2 * row.square() + MAGNITUDE_EPSILON**2).add_(row)
         else:
             torch.add(row, noise, alpha=sigma**2, out=noise)
-        drop = abs(float(accuracies.of(split_vectors(stack, noise)).mean()) - own)
-        if abs(drop - ACCURACY_DROP) < TOLERANCE:
-            break
-        low, high = (low, sigma) if drop > ACCURACY_DROP else (sigma, high)
-    return sigma
+        return float(accuracies.of(split_vectors(stack, noise)).mean())
+
+    return look
+
+
+def _sigmas_together(stack: NetworkStack, magnitude_aware: bool) -> list[float]:
+    rows, places = parameter_vectors(stack).float(), range(len(stack))
+    generators = [_generator(stack, place, magnitude_aware) for place in places]
+    accuracies = StackAccuracies(stack)
+
+    def look(looking: list[int], sigmas: list[float]) -> list[float]:
+        noise = rows.new_empty(len(looking), DRAWS, rows.shape[1])
+        for own, place in zip(noise, looking, strict=True):
+            own.normal_(generator=generators[place])
+        some = rows[torch.tensor(looking, device=rows.device)].unsqueeze(1)
+        variances = rows.new_tensor(sigmas).square().view(-1, 1, 1)
+        scale = variances * some.square() + MAGNITUDE_EPSILON**2 if magnitude_aware else variances
+        found: list[float] = accuracies.of(looking, noise.mul_(scale).add_(some)).mean(1).tolist()
+        return found
+
+    own: list[float] = accuracies.of(list(places), rows.unsqueeze(1)).flatten().tolist()
+    return searched_together([_search(each) for each in own], look)
+
+
+def _generator(stack: NetworkStack, place: int, magnitude_aware: bool) -> torch.Generator:
+    purpose = "published magnitude-aware noise" if magnitude_aware else "published noise"
+    return stack.generator(place, purpose)
 
 
 def _folded(stack: NetworkStack) -> NetworkStack:
