@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
@@ -14,6 +15,9 @@ from pytest_fragility.recipes import Recipe
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork, drawn_seed, dtype_of
 from pytest_fragility.unknown_parts import WithUnknownParts, replaced
+
+if TYPE_CHECKING:
+    from pytest_fragility.tasks.task import TaskData
 
 Tensors = dict[str, torch.Tensor]
 Samples = tuple[torch.Tensor, torch.Tensor]
@@ -146,10 +150,15 @@ class NetworkStack:
         def load_samples() -> Samples:
             if "inputs" in unknown:
                 raise UndefinedMeasureError(unknown["inputs"])
-            data, subsets = first.task.data, [run.run.rows() for run in runs]
-            inputs = torch.stack([torch.from_numpy(data.train_inputs[rows]) for rows in subsets])
-            labels = torch.stack([torch.from_numpy(data.train_labels[rows]) for rows in subsets])
-            return inputs.to(device, dtype_of(runs[0])), labels.to(device)
+            data, rows = first.task.data, np.stack([run.run.rows() for run in runs])
+            if device.type == "cpu":
+                inputs = torch.from_numpy(data.train_inputs[rows])
+                labels = torch.from_numpy(data.train_labels[rows])
+            else:
+                pool_inputs, pool_labels = _pool(data, device, shared)
+                places = torch.from_numpy(rows).to(device)
+                inputs, labels = pool_inputs[places], pool_labels[places]
+            return inputs.to(dtype_of(runs[0])), labels
 
         made, extra = _class_for(cls, unknown)
         return made(
@@ -306,6 +315,17 @@ def _class_for(
         name: unknown[part] for part, names in _PARTS.items() if part in unknown for name in names
     }
     return IncompleteStack, {"unknown": parts}
+
+
+def _pool(data: TaskData, device: torch.device, shared: dict[Any, Any]) -> Samples:
+    """Return a task's training pool on a device, where it stays for all stacks."""
+    # the data is held with it, so that no other gets its identity
+    key = ("pool", id(data))
+    if key not in shared:
+        samples = (data.train_inputs, data.train_labels)
+        shared[key] = data, tuple(torch.tensor(each, device=device) for each in samples)
+    found: Samples = shared[key][1]
+    return found
 
 
 def _stack_of_one(named: Any) -> Tensors:

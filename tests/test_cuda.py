@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 
 from pytest_fragility import audit
-from pytest_fragility.measures import path_norm
+from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.measures import path_norm, reference_measures
+from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.measures.remote import begin
 from pytest_fragility.recipes import (
     MLP,
     SGD,
@@ -92,8 +97,11 @@ def test_nobody_waits_for_the_device_between_checks() -> None:
     with trainer_settings(CUDA):
         shard = Shard(find_trajectories(runs), CUDA)
         shard._take_steps(0, 256)
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            with warnings.catch_warnings():
+                # that it does not see all
+                warnings.simplefilter("ignore", UserWarning)
+                torch.cuda.set_sync_debug_mode("error")
             for start in range(256, 2048, 128):
                 shard._take_steps(start, start + 128)
         finally:
@@ -173,6 +181,51 @@ def test_what_vmap_does_not_take_trains_too() -> None:
     for ours, theirs in zip(one, other, strict=True):
         torch.testing.assert_close(ours.weights, theirs.weights, rtol=0, atol=0)
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+MEASURED = [
+    "path_norm",
+    "sum_of_spectral_norms",
+    "frobenius_over_spectral",
+    "fisher_rao_norm",
+    "hessian_largest_eigenvalue",
+    "worst_case_sharpness",
+    "negative_log_evidence_probit",
+    "sum_of_one_vs_rest_negative_log_evidences",
+]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_measures_are_those_of_the_cpu(name: str) -> None:
+    """Asked about several recipes' networks at once; of those that draw no numbers."""
+    recipe = Recipe(architecture=MLP(hidden=(8,)), stopping=fixed_steps(200))
+    recipes = {"baseline": recipe, "adam": recipe.replace(optimizer=Adam(lr=0.01))}
+    plan = FamilyPlan(digits(), recipes, (32, 150), (0, 1, 2))
+    (family,) = train_families([plan], device=CPU)
+    trained = {place: family.trained_run(*place) for place in plan.runs}
+    measure = reference_measures()[name]
+
+    def values(on: Family) -> np.ndarray:
+        found = begin(measure, name, on, list(recipes), scale="linear")
+        return np.array([found(each) for each in recipes])
+
+    found, expected = values(Family(plan, trained, CUDA)), values(family)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["pac_bayes_flatness", "pac_bayes_flatness_as_published"])
+def test_noise_that_a_network_stands_is_about_that_of_the_cpu(name: str) -> None:
+    """Noise is another there: the mean over networks hardly depends on it."""
+    recipe = Recipe(architecture=MLP(hidden=(8,)), stopping=fixed_steps(300))
+    plan = FamilyPlan(digits(), {"baseline": recipe}, (100,), tuple(range(30)))
+    (family,) = train_families([plan], device=CPU)
+    trained = {place: family.trained_run(*place) for place in plan.runs}
+    measure = reference_measures()[name]
+    found, expected = (
+        np.log(evaluate(measure, name, on, "baseline")).mean()
+        for on in (Family(plan, trained, CUDA), family)
+    )
+    assert found == pytest.approx(expected, abs=0.1)
 
 
 def test_an_audit_on_the_device() -> None:

@@ -39,7 +39,7 @@ TORCH = Functions(
     torch.exp, torch.sqrt, torch.log1p, torch.special.log_ndtr, torch.maximum, torch.minimum
 )
 # what a matrix takes for each of the labellings that are worked on at a time; there are a few
-BYTES = 1 << 30
+BYTES = 1 << 29
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ SAMPLES = 4096
 PARAMETERS = 1 << 19
 # on a device, which has memory for so many, several draws of each included
 DEVICE_SAMPLES = 1 << 18
-DEVICE_PARAMETERS = 1 << 25
+DEVICE_PARAMETERS = 1 << 24
 
 Value = TypeVar("Value")
 

@@ -134,13 +134,13 @@ def _deterministic(device: torch.device) -> Iterator[None]:
     cudnn: Any = torch.backends.cudnn
     deterministic: Any = torch.utils.deterministic
     before = cudnn.deterministic, cudnn.benchmark, deterministic.fill_uninitialized_memory
-    is_on = torch.are_deterministic_algorithms_enabled()
-    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    # use_deterministic_algorithms would import torch's compiler, which takes seconds
+    mode = torch.get_deterministic_debug_mode()
     workspace = os.environ.get(CUBLAS_WORKSPACE)
     cudnn.deterministic, cudnn.benchmark = True, False
     # memory that is written before it is read need not be filled
     deterministic.fill_uninitialized_memory = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")
     # without it, cuBLAS may choose another way of adding up each time
     os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
     try:
@@ -148,5 +148,5 @@ def _deterministic(device: torch.device) -> Iterator[None]:
     finally:
         if workspace is None:
             del os.environ[CUBLAS_WORKSPACE]
-        torch.use_deterministic_algorithms(is_on, warn_only=warns)
+        torch.set_deterministic_debug_mode(mode)
         cudnn.deterministic, cudnn.benchmark, deterministic.fill_uninitialized_memory = before

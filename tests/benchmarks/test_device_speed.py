@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import pytest
 import torch
 
 from pytest_fragility.auditing import train_family
-from pytest_fragility.measures import reference_measures
-from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.families import Family
+from pytest_fragility.measures import Measure, reference_measures
+from pytest_fragility.measures.measure import is_constant
+from pytest_fragility.measures.remote import begin
 from pytest_fragility.networks import build_network
 from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import digits
@@ -137,17 +140,17 @@ def test_a_large_family(say: Say) -> None:
     )
 
 
+def measure_all(measure: Measure, name: str, family: Family) -> None:
+    """Ask a measure about all networks, as an audit does."""
+    recipes = ["baseline"] if is_constant(measure) else list(family.judged)
+    found = begin(measure, name, family, recipes)
+    for recipe in recipes:
+        found(recipe)
+
+
 def test_measures_beside_the_training(say: Say) -> None:
     """Seconds for every reference measure on the default family, and for its training."""
-    # margins are negative on networks that have not learned their labels
-    settings = resolve_settings(
-        {
-            "ladder": "none",
-            "perturbations": ["momentum", "adam", "rmsprop"],
-            "cache_dir": None,
-            "device": DEVICE.type,
-        }
-    )
+    settings = resolve_settings({"ladder": "none", "cache_dir": None, "device": DEVICE.type})
     families: list[Any] = []
     training = seconds_of(lambda: families.append(train_family(settings)))
     (family,) = families
@@ -155,11 +158,7 @@ def test_measures_beside_the_training(say: Say) -> None:
     for name, measure in reference_measures().items():
         if sum(taken.values()) > SECONDS:
             break
-        taken[name] = seconds_of(
-            lambda name=name, measure=measure: [  # type: ignore[misc]
-                evaluate(measure, name, family, recipe) for recipe in family.recipes
-            ]
-        )
+        taken[name] = seconds_of(partial(measure_all, measure, name, family))
     slowest = sorted(taken, key=lambda name: -taken[name])[:8]
     say(
         networks=len(family),
