@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, find, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import pytest_fragility.recipes
@@ -39,6 +40,15 @@ NAMES = {**vars(strategies), **vars(pytest_fragility.recipes)}
 QUICK = settings(
     database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
 )
+
+
+def find(strategy: st.SearchStrategy[Any], condition: Callable[[Any], bool]) -> Any:
+    """Return the smallest that meets a condition, whatever other searches have left behind.
+
+    What Hypothesis keeps of a search belongs to the condition's code alone: another search with the
+    same would take it for its own, shrunk already.
+    """
+    return hypothesis.find(strategy, condition, settings=settings(database=None))
 
 
 def drawn(strategy: st.SearchStrategy[Any], count: int = 300, start: int = 0) -> list[Any]:
