@@ -180,9 +180,11 @@ class Shard:
             positions = self._orders.take(runs[index], start * self._batch_size, count)
             # NumPy fills a copy first where it has to raise
             np.take(self._subsets[index], positions, out=row, mode="clip")
-        places = {key: place for place, key in enumerate(members)}
-        which = sent(torch.tensor([places[key] for key in seen]), self._device)
-        drawn = sent(torch.from_numpy(rows), self._device).index_select(0, which)
+        drawn = sent(torch.from_numpy(rows), self._device)
+        if len(members) < len(runs):
+            places = {key: place for place, key in enumerate(members)}
+            which = sent(torch.tensor([places[key] for key in seen]), self._device)
+            drawn = drawn.index_select(0, which)
         # to choose among networks that stand side by side takes 30 times as long
         return drawn.view(len(runs), stop - start, self._batch_size).transpose(0, 1).contiguous()
 
