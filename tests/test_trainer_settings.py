@@ -92,7 +92,9 @@ def test_products_are_in_full_precision(lower: Callable[[], None]) -> None:
 def test_cuda_is_deterministic_meanwhile(
     workspace: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its flags need no device; what the caller had set is put back."""
+    """Its flags need no device, nor torch's compiler; what the caller had set is put back."""
+    # imports the compiler, which takes seconds
+    monkeypatch.delattr(torch, "use_deterministic_algorithms")
     monkeypatch.delenv(CUBLAS_WORKSPACE, raising=False)
     if workspace:
         monkeypatch.setenv(CUBLAS_WORKSPACE, workspace)

@@ -206,9 +206,8 @@ def test_workers_read_a_markers_manifest_too(project: Project) -> None:
         WEIGHTS + "@pytest.mark.fragility(weights, manifest='networks/manifest.csv', **TASK)\n"
         "def test_of_a_marker(check):\n    check()\n"
     )
-    alone, divided = (
-        project.run_apart("--fragility", "-v", *workers).stdout for workers in ([], ["-n2"])
-    )
+    alone = project.run("--fragility", "-v").stdout.str()
+    divided = project.run_apart("--fragility", "-v", "-n2").stdout
 
     def outcomes(output: str) -> set[tuple[str, str]]:
         # with workers, what became of a test stands before its name
