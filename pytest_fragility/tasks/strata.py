@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def _run_lengths(values: npt.NDArray[np.int64]) -> tuple[int, ...]:
     import numpy as np
 
     begins = np.flatnonzero(values[1:] != values[:-1]) + 1
-    return tuple(np.diff(begins, prepend=0, append=len(values)).tolist())
+    bounds = [0, *begins.tolist(), len(values)]
+    return tuple(end - begin for begin, end in pairwise(bounds))
 
 
 @lru_cache(maxsize=64)
