@@ -107,6 +107,11 @@ class StackedOptimizer:
         self._gradients: Tensors = []
         self._views: dict[str, Tensors] = {}
 
+    @property
+    def has_constant_factors(self) -> bool:
+        """Whether the update depends on no number of steps."""
+        return self._constant is not None
+
     def sink(self, weights: Tensors, begin: int = 0) -> Sink:
         """Return where the gradients of these networks go, the first of them at `begin`.
 

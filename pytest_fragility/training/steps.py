@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -73,10 +74,6 @@ class StackStep:
         for group, own in zip(self.groups, factors, strict=True):
             group.optimizer.write_scale(group.scale, own)
 
-    def batches_like(self, places: torch.Tensor) -> torch.Tensor:
-        """Return memory for samples at `places`, shape (K, batch): (K, batch, *input shape)."""
-        return self.inputs.new_empty(*places.shape, *self.inputs.shape[1:])
-
     def take(self, inputs: torch.Tensor, labels: torch.Tensor, factors: Sequence[Factors]) -> None:
         """Take the step on a batch for each network, with scales that have been written.
 
@@ -96,6 +93,11 @@ class StackStep:
     def factors(self, step: int) -> list[Factors]:
         """Return the factors of each group where `step` steps were taken before."""
         return [group.optimizer.factors(step) for group in self.groups]
+
+    @cached_property
+    def has_constant_factors(self) -> bool:
+        """Whether these are the same for every step."""
+        return all(group.optimizer.has_constant_factors for group in self.groups)
 
     @property
     def changed(self) -> list[torch.Tensor]:
@@ -122,20 +124,27 @@ class PlainSteps:
     def __init__(self, step: StackStep) -> None:
         self._step = step
         self._factors: list[Factors] = []
+        # memory for a batch of each network, which every step writes to anew
+        self._inputs = step.inputs.new_empty(0)
 
     def take(self, places: torch.Tensor, start: int) -> None:
         """See `Steps.take`."""
         step = self._step
-        inputs = step.batches_like(places[0])
-        flat = inputs.flatten(0, 1)
+        shape = (*places.shape[1:], *step.inputs.shape[1:])
+        if self._inputs.shape != shape:
+            self._inputs = step.inputs.new_empty(shape)
+        inputs, flat = self._inputs, self._inputs.flatten(0, 1)
         batches = zip(places.flatten(1), step.labels_of(places), strict=True)
         for number, (rows, labels) in enumerate(batches, start=start):
             torch.index_select(step.inputs, 0, rows, out=flat)
-            factors = step.factors(number)
-            if factors != self._factors:
-                step.write_scales(factors)
-                self._factors = factors
-            step.take(inputs, labels, factors)
+            if not (self._factors and step.has_constant_factors):
+                self._change_factors(step.factors(number))
+            step.take(inputs, labels, self._factors)
+
+    def _change_factors(self, factors: list[Factors]) -> None:
+        if factors != self._factors:
+            self._step.write_scales(factors)
+            self._factors = factors
 
 
 class RecordedSteps:
