@@ -47,6 +47,12 @@ def run(project: Project, *arguments: str, tests: str) -> str:
     return finished.stdout + finished.stderr
 
 
+def run_here(project: Project, *arguments: str, tests: str) -> str:
+    """Do the same in this process, without Hypothesis's plugin."""
+    project.write(PROPERTY + tests, "test_property")
+    return project.run(*arguments, "-rA").stdout.str()
+
+
 def test_default_settings_are_enough(project: Project) -> None:
     """Deadline and health checks as they are; trained ahead in one go, and not again."""
     first = run(project, "--fragility", tests=WITHSTANDS + NETWORKS)
@@ -61,7 +67,7 @@ def test_default_settings_are_enough(project: Project) -> None:
 
 def test_without_the_option_nothing_runs(project: Project) -> None:
     """A marked test is skipped with the reason that all audits have."""
-    output = run(project, tests=WITHSTANDS + NETWORKS)
+    output = run_here(project, tests=WITHSTANDS + NETWORKS)
     assert "2 skipped" in output and "run pytest with --fragility" in output
     assert not project.stored()
 
@@ -86,7 +92,7 @@ def test_a_failure_names_the_smallest_change_and_is_replayed(project: Project) -
 def test_examples_of_ones_own_come_first(project: Project) -> None:
     """``@example`` takes what a repr shows."""
     tests = BREAKS.replace("@given", '@example(change=get_perturbation("batch-x8"))\n@given')
-    output = run(project, "--fragility", tests=tests)
+    output = run_here(project, "--fragility", tests=tests)
     assert (project.path / "tried.txt").read_text().split()[0] == "batch-x8"
     assert "1 failed" in output
 
@@ -97,7 +103,7 @@ def test_derandomized_runs_are_the_same(project: Project) -> None:
     tests = tests.replace("    fragility", "    print('\\n' + change.name)\n    fragility")
     tried = []
     for _ in range(2):
-        output = run(project, "--fragility", "-s", tests=tests)
+        output = run_here(project, "--fragility", "-s", tests=tests)
         assert "1 passed" in output
         tried.append(re.findall(r"^(?:lr|batch)-\S+$", output, re.M))
     assert tried[0] == tried[1] and len(tried[0]) > 5
@@ -117,7 +123,7 @@ def test_the_profile_can_be_named(project: Project) -> None:
 
 def test_the_budget_ends_training(project: Project) -> None:
     """With a message that says how to go on, before anything is trained."""
-    output = run(project, "--fragility", "--fragility-budget=3", tests=NETWORKS)
+    output = run_here(project, "--fragility", "--fragility-budget=3", tests=NETWORKS)
     assert "BudgetError" in output and "has used 0 of its budget of 3 networks" in output
     assert not project.stored()
 
@@ -125,7 +131,7 @@ def test_the_budget_ends_training(project: Project) -> None:
 def test_networks_without_a_marker(project: Project) -> None:
     """A test that is not marked is the user's own: it runs with or without the option."""
     tests = NETWORKS.replace("@pytest.mark.fragility\n", "")
-    assert "1 passed" in run(project, tests=tests)
+    assert "1 passed" in run_here(project, tests=tests)
 
 
 def test_two_workers_train_each_network_once(project: Project) -> None:
