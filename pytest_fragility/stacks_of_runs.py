@@ -39,7 +39,10 @@ class StacksOfRuns:
         self._of_samples: dict[Any, Any] = {}
 
     def of(self, runs: Sequence[TrainedRun]) -> NetworkStack:
-        """Return the stack of runs that differ in nothing but their seed, the same each time."""
+        """Return the stack of runs of one task, architecture and n, the same each time.
+
+        Its recipe is the first run's: where others have another, none of it may matter.
+        """
         return self.once(runs, "stack", lambda: self._stack(runs))
 
     def number_of(self, runs: Sequence[TrainedRun]) -> int:
