@@ -139,7 +139,7 @@ class NetworkStack:
     def of_runs(
         cls, runs: Sequence[TrainedRun], device: torch.device, shared: dict[Any, Any]
     ) -> NetworkStack:
-        """Return the stack of trained runs of one task, architecture and n; see `StacksOfRuns.of`."""
+        """Return the stack of runs of one task, architecture and n; see `StacksOfRuns.of`."""
         first = runs[0].run
         structure = first.build_network()
         # a run from a store has its tensors in alphabetical order
