@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ from pytest_fragility.training.perceptrons import Losses
 from pytest_fragility.training.sinks import Tensors
 from pytest_fragility.training.streams import Replay, sent
 
+# of batches that are fetched at a time: samples come faster while they stay in a CPU's caches
+FETCHED_BYTES = 1 << 22
 # batches that wait on a device while its recorded step is played
 CAPACITY = 256
 
@@ -119,24 +122,34 @@ class Steps(Protocol):
 
 
 class PlainSteps:
-    """Every operation is called for every step."""
+    """Every operation is called for every step, on batches that are fetched for some at a time."""
 
     def __init__(self, step: StackStep) -> None:
         self._step = step
         self._factors: list[Factors] = []
-        # memory for a batch of each network, which every step writes to anew
+        # memory for batches, which is written to anew
         self._inputs = step.inputs.new_empty(0)
 
     def take(self, places: torch.Tensor, start: int) -> None:
         """See `Steps.take`."""
+        together = self._steps_together(places)
+        for begin in range(0, len(places), together):
+            self._take(places[begin : begin + together], start + begin)
+
+    def _steps_together(self, places: torch.Tensor) -> int:
+        """Return for how many steps batches are fetched at a time."""
+        inputs = self._step.inputs
+        sample_bytes = inputs.element_size() * math.prod(inputs.shape[1:])
+        return max(1, FETCHED_BYTES // (sample_bytes * math.prod(places.shape[1:])))
+
+    def _take(self, places: torch.Tensor, start: int) -> None:
         step = self._step
-        shape = (*places.shape[1:], *step.inputs.shape[1:])
+        shape = (*places.shape, *step.inputs.shape[1:])
         if self._inputs.shape != shape:
             self._inputs = step.inputs.new_empty(shape)
-        inputs, flat = self._inputs, self._inputs.flatten(0, 1)
-        batches = zip(places.flatten(1), step.labels_of(places), strict=True)
-        for number, (rows, labels) in enumerate(batches, start=start):
-            torch.index_select(step.inputs, 0, rows, out=flat)
+        torch.index_select(step.inputs, 0, places.flatten(), out=self._inputs.flatten(0, 2))
+        batches = zip(self._inputs, step.labels_of(places), strict=True)
+        for number, (inputs, labels) in enumerate(batches, start=start):
             if not (self._factors and step.has_constant_factors):
                 self._change_factors(step.factors(number))
             step.take(inputs, labels, self._factors)
