@@ -158,8 +158,7 @@ class _AskingStacks:
         return self._draws(pairs.before, before), self._draws(pairs.after, after)
 
     def _draws(self, stack: NetworkStack, networks: Sequence[TrainedNetwork]) -> Floats:
-        is_on_cpu = stack.device.type == "cpu"
-        at_a_time = max(1, networks_together(stack) // len(stack)) if is_on_cpu else DRAWS
+        at_a_time = max(1, networks_together(stack) // len(stack))
         found = [
             self._ask(stack, networks, range(begin, min(begin + at_a_time, DRAWS)))
             for begin in range(0, DRAWS, at_a_time)
