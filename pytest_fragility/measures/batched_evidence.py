@@ -36,7 +36,13 @@ from pytest_fragility.measures.evidence import (
 from pytest_fragility.measures.sites import Functions, Sites
 
 TORCH = Functions(
-    torch.exp, torch.sqrt, torch.log1p, torch.special.log_ndtr, torch.maximum, torch.minimum
+    torch.exp,
+    torch.sqrt,
+    torch.log1p,
+    torch.special.log_ndtr,
+    torch.maximum,
+    torch.minimum,
+    torch.amax,
 )
 # what a matrix takes for each of the labellings that are worked on at a time; there are a few
 BYTES = 1 << 29

@@ -19,7 +19,7 @@ Array = Any
 
 
 class Functions(NamedTuple):
-    """What arrays of one kind are worked on with, element by element."""
+    """What arrays of one kind are worked on with, element by element, and their largest."""
 
     exp: Any
     sqrt: Any
@@ -27,9 +27,10 @@ class Functions(NamedTuple):
     log_ndtr: Any
     maximum: Any
     minimum: Any
+    amax: Any
 
 
-NUMPY = Functions(np.exp, np.sqrt, np.log1p, log_ndtr, np.maximum, np.minimum)
+NUMPY = Functions(np.exp, np.sqrt, np.log1p, log_ndtr, np.maximum, np.minimum, np.amax)
 
 
 class Sites:
@@ -88,8 +89,7 @@ class Sites:
         distances = abs(new_means - means) / self._of.sqrt(variances)
         pulls = cavity_means / cavity_variances
         shifts = new_means * (1 / cavity_variances + self.precisions) - pulls
-        # torch's max along a dimension gives the place too
-        return shifts, getattr(distances, "amax", distances.max)(-1)
+        return shifts, self._of.amax(distances, -1)
 
     def log_normalizers(self, means: Array, variances: Array) -> Array:
         """Return what the sites add to the log evidence by themselves, summed over the samples."""
