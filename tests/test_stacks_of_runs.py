@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -10,7 +12,7 @@ from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.growing_families import GrowingFamily
 from pytest_fragility.measures import stacked
 from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.network_stacks import NetworkStack, _pool
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import Recipe, fixed_steps
 from pytest_fragility.settings import resolve_settings
@@ -129,3 +131,14 @@ def test_what_is_worked_out_for_runs_is_worked_out_once(blobs: Task, small_recip
     found = [once(0, key="a"), once(0, key="a"), once(0, key="b"), once(0, 1, key="a")]
     assert found == [1, 1, 2, 3]
     assert once(1, key="a") == 4
+
+
+def test_a_device_keeps_each_pool_once(blobs: Task) -> None:
+    """Equal data of another object is another pool, as parts of one task's data would be."""
+    shared: dict[Any, Any] = {}
+    data = blobs.data
+    inputs, labels = _pool(data, CPU, shared)
+    assert torch.equal(inputs, torch.from_numpy(data.train_inputs))
+    assert torch.equal(labels, torch.from_numpy(data.train_labels))
+    assert _pool(data, CPU, shared)[0] is inputs
+    assert _pool(copy(data), CPU, shared)[0] is not inputs

@@ -35,6 +35,8 @@ from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task, TaskData, digits
 from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
+from pytest_fragility.training import shard as shard_module
+from pytest_fragility.training import steps as steps_module
 from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
 from tests.reference_training import train_alone
 
@@ -582,3 +584,29 @@ def test_results_share_no_memory() -> None:
     assert_same_weights(twin, again)
     assert twin.mistaken.tolist() == again.mistaken.tolist()
     torch.testing.assert_close(twin.initial_weights, again.initial_weights, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("samples", [1, 7, 1 << 20])
+def test_evaluations_in_parts_are_those_at_once(
+    samples: int, blobs: Task, small_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many samples are passed on at a time, which a device has memory for."""
+    runs = [Run(blobs, n, small_recipe, seed) for n in (20, 33) for seed in range(2)]
+    expected = train_all(runs)
+    monkeypatch.setattr(shard_module, "CPU_EVALUATION_SAMPLES", samples)
+    for one, other in zip(train_all(runs), expected, strict=True):
+        assert one.record.train_loss == pytest.approx(other.record.train_loss, rel=1e-6)
+        assert one.record.train_error == other.record.train_error
+        assert torch.equal(one.mistaken, other.mistaken)
+
+
+@pytest.mark.parametrize("fetched", [1, 1 << 12, 1 << 30])
+def test_batches_fetched_together_are_those_one_by_one(
+    fetched: int, blobs: Task, small_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are the same bit by bit."""
+    runs = [Run(blobs, n, small_recipe, seed) for n in (20, 33) for seed in range(2)]
+    expected = train_all(runs)
+    monkeypatch.setattr(steps_module, "FETCHED_BYTES", fetched)
+    for one, other in zip(train_all(runs), expected, strict=True):
+        torch.testing.assert_close(one.weights, other.weights, rtol=0, atol=0)
