@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import hypothesis
@@ -46,9 +47,11 @@ def find(strategy: st.SearchStrategy[Any], condition: Callable[[Any], bool]) -> 
     """Return the smallest that meets a condition, whatever other searches have left behind.
 
     What Hypothesis keeps of a search belongs to the condition's code alone: another search with the
-    same would take it for its own, shrunk already.
+    same would take it for its own, shrunk already. For one seed: of sixty, one stopped shrinking a
+    step too early, at ``warmup-400``.
     """
-    return hypothesis.find(strategy, condition, settings=settings(database=None))
+    unkept = settings(database=None)
+    return hypothesis.find(strategy, condition, settings=unkept, random=Random(0))
 
 
 def drawn(strategy: st.SearchStrategy[Any], count: int = 300, start: int = 0) -> list[Any]:
