@@ -170,16 +170,17 @@ class _PerceptronPasses:
         inputs: torch.Tensor,
         labels: torch.Tensor,
     ) -> None:
-        size = sum(weight[0].numel() for weight in stack.weights.values())
-        self._weights = inputs.new_empty(len(stack), size)
-        self._gradients = torch.empty_like(self._weights)
-        weights, gradients = (
-            list(split_vectors(stack, rows).values()) for rows in (self._weights, self._gradients)
-        )
-        self._losses_of = perceptron.losses(weights, gradients)
+        self._stack = stack
+        # products with parts of rows would take copies, and one matrix after the other
+        self._weights = [inputs.new_empty(weight.shape) for weight in stack.weights.values()]
+        self._gradients = [torch.empty_like(weight) for weight in self._weights]
+        self._losses_of = perceptron.losses(self._weights, self._gradients)
         self._samples = inputs, labels
 
     def losses_and_gradients(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `LossSurface.losses_and_gradients`."""
-        self._weights.copy_(weights)
-        return self._losses_of(*self._samples), self._gradients.clone()
+        parts = split_vectors(self._stack, weights).values()
+        for weight, part in zip(self._weights, parts, strict=True):
+            weight.copy_(part)
+        losses = self._losses_of(*self._samples)
+        return losses, torch.cat([gradient.flatten(1) for gradient in self._gradients], dim=1)

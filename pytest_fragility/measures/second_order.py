@@ -73,6 +73,7 @@ class SecondOrder:
         self._likeliest = self._shares.argmax(dim=2, keepdim=True)
         truth = functional.one_hot(labels, outputs.shape[2])
         self._surprise = (self._shares - truth) / labels.shape[1]
+        self._memory: dict[tuple[str, int], torch.Tensor] = {}
 
     def in_single(self) -> SecondOrder:
         """Return the same in float32: worked out as it was, and then rounded."""
@@ -89,6 +90,7 @@ class SecondOrder:
         single._shares = self._shares.float()
         single._surprise = self._surprise.float()
         single._upstream = [upstream.float() for upstream in self._upstream]
+        single._memory = {}
         return single
 
     def least_slope(self) -> float:
@@ -152,8 +154,9 @@ class SecondOrder:
             One per network, by parameter, each of shape (K, *shape).
         """
         slopes: list[torch.Tensor | None] = [None]
-        for layer, (weight_key, bias_key) in zip(self._layers, self._keys, strict=True):
-            change = torch.bmm(layer.inputs, vectors[weight_key].mT)
+        for index, (weight_key, bias_key) in enumerate(self._keys):
+            layer, room = self._layers[index], self._room("changes", index)
+            change = torch.bmm(layer.inputs, vectors[weight_key].mT, out=room)
             if (behind := slopes[-1]) is not None:
                 change.baddbmm_(behind, layer.weight.mT)
             if bias_key in vectors:
@@ -177,12 +180,19 @@ class SecondOrder:
             if bias_key in vectors:
                 found[bias_key] = change.sum(dim=1)
             if index:
-                change = torch.bmm(change, layer.weight)
+                change = torch.bmm(change, layer.weight, out=self._room("gradients", index - 1))
                 change.baddbmm_(upstream, vectors[weight_key])
                 is_on = self._layers[index - 1].is_on
                 assert is_on is not None
                 change *= is_on
         return found
+
+    def _room(self, use: str, index: int) -> torch.Tensor:
+        """Return memory for a layer's outputs; new memory for each product would take longer."""
+        key = use, index
+        if key not in self._memory:
+            self._memory[key] = torch.empty_like(self._upstream[index])
+        return self._memory[key]
 
     def radial_slopes(self) -> torch.Tensor:
         """Return ``w . grad l_i`` for each sample i, shape (K, n).
