@@ -66,8 +66,8 @@ def _largest_rise(
     if bool(is_rough.any()):
         exact, _ = _highest(surface, radius, scales, first)
         highest = exact.where(is_rough.unsqueeze(1), highest)
-    offsets = radius * unit(highest)
-    return (surface.losses(surface.weights + scales * offsets) - start).clamp(min=0)
+    weights = torch.addcmul(surface.weights, scales, unit(highest, radius))
+    return (surface.losses(weights) - start).clamp(min=0)
 
 
 def _highest(
@@ -103,9 +103,10 @@ class _Ascent:
 
     def step(self, inertia: float) -> None:
         """Step to the edge along the gradient, and `inertia` times along where one is."""
-        direction = unit(self._scales * self._gradients)
-        offsets = self._radius * unit(direction + inertia / self._radius * self._offsets)
-        self._offsets, self._gradients = self._look(offsets)
+        direction = self._scales * self._gradients
+        if inertia:
+            direction = unit(direction).add_(self._offsets, alpha=inertia / self._radius)
+        self._offsets, self._gradients = self._look(unit(direction, self._radius))
 
     def take_over(self, other: _Ascent) -> None:
         """Go on where the other one is, for each network for which that has seen a higher place."""
@@ -115,7 +116,7 @@ class _Ascent:
 
     def _look(self, offsets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the place and the gradient there."""
-        weights = self._surface.weights + self._scales * offsets
+        weights = torch.addcmul(self._surface.weights, self._scales, offsets)
         losses, gradients = self._surface.losses_and_gradients(weights)
         self._remember(offsets, losses)
         return offsets, gradients

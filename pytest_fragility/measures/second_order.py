@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from pytest_fragility.network_stacks import Tensors
 
-# samples times directions that are worked on at a time: what fits into a core's own cache
-AT_A_TIME = 16384
+# samples times directions that are worked on at a time: what fits into a core's own cache, and on
+# other devices what takes little of their memory
+AT_A_TIME, AT_A_TIME_ON_DEVICE = 4096, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class SecondOrder:
             By parameter, each of shape (K, S, *shape).
         """
         networks, count = next(iter(directions.values())).shape[:2]
-        chunk = max(1, AT_A_TIME // self._shares.shape[1])
+        chunk = self._at_a_time(self._shares.shape[1])
         rows = []
         for place in range(networks):
             chunks = [
@@ -115,6 +116,11 @@ class SecondOrder:
             ]
             rows.append(torch.cat([self._curvatures(place, each) for each in chunks]))
         return torch.stack(rows)
+
+    def _at_a_time(self, each: int) -> int:
+        """Return how many are worked on at a time, of which each stands for several."""
+        is_on_cpu = self._shares.device.type == "cpu"
+        return max(1, (AT_A_TIME if is_on_cpu else AT_A_TIME_ON_DEVICE) // each)
 
     def _curvatures(self, place: int, directions: Tensors) -> torch.Tensor:
         """Return those of one network, shape (S,); samples stand along the last dimension.
@@ -219,7 +225,7 @@ class SecondOrder:
 
     def _trace(self, place: int) -> torch.Tensor:
         samples, classes = self._shares.shape[1:]
-        chunk = max(1, AT_A_TIME // classes)
+        chunk = self._at_a_time(classes)
         parts = [
             self._trace_sum(place, slice(begin, begin + chunk))
             for begin in range(0, samples, chunk)

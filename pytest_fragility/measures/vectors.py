@@ -32,10 +32,10 @@ def split_vectors(stack: NetworkStack, vectors: torch.Tensor) -> Tensors:
     }
 
 
-def unit(rows: torch.Tensor) -> torch.Tensor:
-    """Return rows of length one; those of zeros stay."""
+def unit(rows: torch.Tensor, length: float = 1.0) -> torch.Tensor:
+    """Return rows of length one, or of another length; those of zeros stay."""
     lengths = rows.norm(dim=1, keepdim=True)
-    scaled: torch.Tensor = rows / lengths.where(lengths > 0, 1.0)
+    scaled: torch.Tensor = rows / (lengths.where(lengths > 0, 1.0) / length)
     return scaled
 
 
