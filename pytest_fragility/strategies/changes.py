@@ -57,17 +57,27 @@ def perturbations(
 def _perturbations(
     draw: st.DrawFn, axes: list[Axis], baseline: Recipe, max_axes: int
 ) -> Perturbation:
-    places = st.integers(0, len(axes) - 1)
-    drawn = draw(st.lists(places, min_size=1, max_size=max_axes, unique=True))
-    parts = []
-    for place in sorted(drawn, key=lambda place: (axes[place].name not in FIRST_AXES, place)):
-        direction = draw(st.sampled_from(axes[place].directions))
-        parts.append(draw(st.sampled_from(direction)))
+    chosen = draw(
+        st.lists(_steps(axes), min_size=1, max_size=max_axes, unique_by=lambda step: step[0])
+    )
+    chosen.sort(key=lambda step: (axes[step[0]].name not in FIRST_AXES, step[0]))
+    parts = [part for _, part in chosen]
     whole = parts[0]
     for part in parts[1:]:
         whole = whole + part
     assume(changes_recipe(whole, baseline))
     return whole
+
+
+@st.composite
+def _steps(draw: st.DrawFn, axes: list[Axis]) -> tuple[int, Perturbation]:
+    """Draw an axis' number and a change along it.
+
+    One choice for all, so that no axis seems simpler than another; and in a strategy of its own, so
+    that a choice means the same in every place of a list, and can be left when others are not.
+    """
+    steps = [(place, each) for place, axis in enumerate(axes) for each in axis.perturbations]
+    return draw(st.sampled_from(steps))
 
 
 def _named_axes(names: Iterable[str] | None) -> list[Axis]:
