@@ -28,7 +28,9 @@ What there is to import, with the first line of its docstring; `help(name)` show
 
 def is_documented(public: Any) -> bool:
     """Return whether an object has a docstring of its own, as aliases and numbers have not."""
-    return inspect.isclass(public) or inspect.isfunction(public) or isinstance(public, StackMeasure)
+    # in Python 3.10, list[int] says that it is a class
+    is_class = issubclass(type(public), type)
+    return is_class or inspect.isfunction(public) or isinstance(public, StackMeasure)
 
 
 def public_names(module: str) -> dict[str, Any]:
