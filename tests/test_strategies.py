@@ -168,12 +168,12 @@ def test_shrinking_finds_the_smallest_change(max_axes: int) -> None:
 
 
 def test_everything_shrinks_to_the_first_step() -> None:
-    """One axis, at its smallest step: the first that there is."""
+    """One axis, at its smallest step: the first that there is, or one without a choice of steps."""
     for axes in (None, ["lr"], ["lr", "batch"], ["init", "optimizer", "width"]):
         strategy = strategies.perturbations(axes, max_axes=min(4, len(axes or AXES)))
-        first = AXES[axes[0] if axes else "lr"].perturbations[0]
+        firsts = {AXES[axes[0]].perturbations[0].name} if axes else {"lr-x2", "data-order"}
         for start in range(8):
-            assert find(strategy, lambda _: True, seed=start).name == first.name
+            assert find(strategy, lambda _: True, seed=start).name in firsts
 
 
 @pytest.mark.parametrize("axis", ["batch", "warmup", "data-order"])

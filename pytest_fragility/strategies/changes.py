@@ -71,13 +71,14 @@ def _perturbations(
 
 @st.composite
 def _steps(draw: st.DrawFn, axes: list[Axis]) -> tuple[int, Perturbation]:
-    """Draw an axis' number and a change along it.
+    """Draw an axis' number and a change along it, each axis as often as any other.
 
-    One choice for all, so that no axis seems simpler than another; and in a strategy of its own, so
-    that a choice means the same in every place of a list, and can be left when others are not.
+    In a strategy of its own, so that a choice means the same in every place of a list, and can be
+    left when others are not; with one choice for the change, so that no axis of several seems
+    simpler than another.
     """
-    steps = [(place, each) for place, axis in enumerate(axes) for each in axis.perturbations]
-    return draw(st.sampled_from(steps))
+    place = draw(st.integers(0, len(axes) - 1))
+    return place, draw(st.sampled_from(axes[place].perturbations))
 
 
 def _named_axes(names: Iterable[str] | None) -> list[Axis]:
