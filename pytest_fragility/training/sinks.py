@@ -48,7 +48,8 @@ class Sink:
         target = self.targets[index].flatten(2)
         if target.shape[0] != left.shape[0]:
             left, right = left[self.begin : self.end], right[self.begin : self.end]
-        if target.stride(1) < target.stride(2):
+        has_inputs_first = target.stride(1) < target.stride(2)
+        if has_inputs_first:
             target, left, right = target.mT, right.mT, left.mT
         if target.is_contiguous():
             target.baddbmm_(left, right, beta=self.keep)
