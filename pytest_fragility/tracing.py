@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import fx, nn
 from torch.nn import functional
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.networks.attachments import attached_to_forward
 
+# by exact type: a subclass may do anything
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BATCH_NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def traced(structure: nn.Module) -> fx.Graph:
@@ -17,14 +23,16 @@ def traced(structure: nn.Module) -> fx.Graph:
     Raises
     ------
     UndefinedMeasureError
-        If it cannot be traced, for instance because its path depends on the data.
+        If it cannot be traced, for instance because its path depends on the data, or if a hook or
+        the like changes it where a trace does not show that.
     """
+    _require_as_written("", structure)
     if type(structure) in WEIGHT_LAYERS:
         graph = fx.Graph()
         graph.output(graph.call_module("", (graph.placeholder("input"),)))
         return graph
     try:
-        return fx.Tracer().trace(structure)
+        graph = fx.Tracer().trace(structure)
     except Exception as error:
         # a forward pass that is run on proxies may raise anything
         first_line = (str(error).splitlines() or ["no message"])[0]
@@ -33,6 +41,26 @@ def traced(structure: nn.Module) -> fx.Graph:
             f"({type(error).__name__}: {first_line}), which this measure needs in order to know "
             "what follows what"
         ) from error
+    for node in graph.nodes:
+        if node.op == "call_module":
+            name = str(node.target)
+            _require_as_written(name, structure.get_submodule(name))
+    return graph
+
+
+def called(name: str, module: nn.Module) -> str:
+    """Return what messages call a module of a network."""
+    return f"layer {name} ({type(module).__name__})" if name else type(module).__name__
+
+
+def _require_as_written(name: str, module: nn.Module) -> None:
+    """Refuse what a trace leaves out: it reads the network's class, and knows torch's layers."""
+    attached = attached_to_forward(module)
+    if attached:
+        raise UndefinedMeasureError(
+            f"{called(name, module)} has {attached}, which a trace of the forward pass does not "
+            "show; this measure needs to know what follows what"
+        )
 
 
 def relu_chain(structure: nn.Module) -> list[str] | None:
@@ -68,17 +96,23 @@ def relu_chain(structure: nn.Module) -> list[str] | None:
 
 def is_relu(node: fx.Node, module: nn.Module | None) -> bool:
     """Return whether an operation, or the module that it calls, is a ReLU."""
-    return isinstance(module, nn.ReLU) or node.target in (torch.relu, functional.relu, "relu")
+    return type(module) is nn.ReLU or calls(node, torch.relu, functional.relu, "relu")
 
 
 def is_flattening(node: fx.Node, module: nn.Module | None) -> bool:
     """Return whether an operation flattens all but the samples."""
-    if isinstance(module, nn.Flatten):
+    if type(module) is nn.Flatten:
         return (module.start_dim, module.end_dim) == (1, -1)
-    return node.target in (torch.flatten, "flatten") and node.args[1:] == (1,) and not node.kwargs
+    return calls(node, torch.flatten, "flatten") and node.args[1:] == (1,) and not node.kwargs
+
+
+def calls(node: fx.Node, *targets: Callable[..., Any] | str) -> bool:
+    """Return whether an operation is one of these functions, or methods of tensors by name."""
+    # a module or a tensor of the network may have the name of a method
+    return node.op in ("call_function", "call_method") and node.target in targets
 
 
 def _keeps_values(node: fx.Node, module: nn.Module | None, *, is_first: bool) -> bool:
-    if node.op in ("placeholder", "output") or isinstance(module, nn.Identity | nn.Dropout):
+    if node.op in ("placeholder", "output") or type(module) in (nn.Identity, nn.Dropout):
         return True
     return is_first and is_flattening(node, module)

@@ -12,18 +12,29 @@ import torch
 from torch import fx, nn
 from torch.func import vmap
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.folding import folded_parameters
 from pytest_fragility.measures.layers import weight_layers
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.tracing import traced
+from pytest_fragility.tracing import BATCH_NORMALIZATIONS, traced
 
 Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
-TRANSPARENT = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+# by exact type: a subclass may do anything
+TRANSPARENT = (
+    nn.ReLU,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    *BATCH_NORMALIZATIONS,
+)
+AVERAGE_POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+MAX_POOLINGS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+ADAPTIVE_POOLINGS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 RESHAPING = (nn.Flatten, nn.Unflatten)
 TRANSPARENT_CALLS = (torch.relu, functional.relu, "relu", "relu_", "contiguous")
 RESHAPING_CALLS = (torch.flatten, torch.squeeze, "flatten", "view", "reshape", "squeeze")
@@ -132,7 +143,8 @@ class _Walk:
         for node in self._graph.nodes:
             arguments: Any = fx.node.map_arg(node.args, lambda used: known[used])
             if node.op == "placeholder":
-                known[node] = start
+                # further arguments of the forward pass have their defaults
+                known[node] = arguments[0] if known and arguments else start
             elif node.op == "output":
                 result = arguments[0]
                 assert isinstance(result, PathSum)
@@ -165,9 +177,9 @@ class _Walk:
         module = self._modules[name]
         if name in self._parameters:
             return self._through_weights(module, *self._parameters[name], before)
-        if isinstance(module, (*TRANSPARENT, _BatchNorm)):
+        if type(module) in TRANSPARENT:
             return before
-        if isinstance(module, RESHAPING):
+        if type(module) in RESHAPING:
             return PathSum(module(before.values), before.log_scale)
         pooled = self._pooled(module, before.values)
         if pooled is None:
@@ -199,13 +211,13 @@ class _Walk:
     def _pooled(self, module: nn.Module, values: torch.Tensor) -> torch.Tensor | None:
         """Return the sums behind a pooling layer, or None where it is something else."""
         dimensions = values.dim() - 2
-        if isinstance(module, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d | nn.AdaptiveAvgPool3d):
+        if type(module) in ADAPTIVE_POOLINGS:
             window, mean = _adaptive_mean(module, values, dimensions)
             return mean * _count(window) ** (1 - self._power)
-        if isinstance(module, nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d):
+        if type(module) in AVERAGE_POOLINGS:
             window, mean = _window_mean(module, values, dimensions)
             return mean * _count(window) ** (1 - self._power)
-        if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
+        if type(module) in MAX_POOLINGS:
             if _each(module.dilation, dimensions) != (1,) * dimensions:
                 raise _unknown("max-pooling with dilation")
             window, mean = _window_mean(module, values, dimensions)

@@ -11,14 +11,30 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AvgPoolNd, _MaxPoolNd
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.tracing import is_flattening, is_relu, traced
+from pytest_fragility.tracing import (
+    BATCH_NORMALIZATIONS,
+    WEIGHT_LAYERS,
+    calls,
+    is_flattening,
+    is_relu,
+    traced,
+)
 
+# by exact type: a subclass may do anything
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Dropout)
-POOLING = (_MaxPoolNd, _AvgPoolNd, _AdaptiveAvgPoolNd)
-NORMALIZATIONS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+POOLING = (
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+)
+NORMALIZATIONS = (
+    *BATCH_NORMALIZATIONS,
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm),
+)
 ELEMENTWISE = (nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Softplus)
 ELEMENTWISE_CALLS = (torch.tanh, functional.gelu, functional.silu, "tanh")
 
@@ -131,7 +147,7 @@ class _Graph:
 
     def is_layer(self, node: fx.Node) -> bool:
         """Return whether it is a linear layer or convolution of its own parameters."""
-        return isinstance(self.module(node), nn.Linear | _ConvNd) and self.is_own(node)
+        return type(self.module(node)) in (*WEIGHT_LAYERS, *TRANSPOSED) and self.is_own(node)
 
     def is_own_layer(self, node: fx.Node) -> bool:
         """Return whether it is such a layer, each output of which may depend on every input."""
@@ -146,7 +162,7 @@ class _Graph:
         # tracked statistics are only known to be rescaled for batch normalization
         if isinstance(module, _InstanceNorm) and module.track_running_stats:
             return False
-        return isinstance(module, NORMALIZATIONS) and self.is_own(node)
+        return type(module) in NORMALIZATIONS and self.is_own(node)
 
     def link(self, start: fx.Node) -> Link | None:
         """Return the link that starts at a layer, where there is one."""
@@ -182,10 +198,10 @@ class _Graph:
                 is_homogeneous = bool(list(self.modules[normalization].parameters()))
             elif is_convolution and is_flattening(node, module):
                 is_flat = True
-            elif isinstance(module, ELEMENTWISE) or node.target in ELEMENTWISE_CALLS:
+            elif type(module) in ELEMENTWISE or calls(node, *ELEMENTWISE_CALLS):
                 is_homogeneous = False
-            elif not isinstance(module, HOMOGENEOUS) and not (
-                is_convolution and isinstance(module, POOLING)
+            elif type(module) not in HOMOGENEOUS and not (
+                is_convolution and type(module) in POOLING
             ):
                 return None
             node = _only_user(node)

@@ -36,6 +36,7 @@ class OneAtATime:
     def __init__(self, network: nn.Module, label_smoothing: float = 0.0) -> None:
         self._network = network
         self._names = trained_names(network)
+        self._parameters = [network.get_parameter(name) for name in self._names]
         self._label_smoothing = label_smoothing
 
     def logits(self, weights: Tensors, carried: Carried, inputs: torch.Tensor) -> torch.Tensor:
@@ -57,7 +58,10 @@ class OneAtATime:
             found = weights[0].new_empty(len(inputs))
             with torch.enable_grad(), mode(self._network, training=True):
                 for place in range(len(inputs)):
-                    leaves = [weight[place].detach().requires_grad_() for weight in weights]
+                    leaves = [
+                        _like(parameter, weight[place])
+                        for parameter, weight in zip(self._parameters, weights, strict=True)
+                    ]
                     with seeded(carried.seeds[place], carried.steps):
                         logits = self._pass(leaves, carried, place, inputs[place])
                     (loss,), objective = cross_entropies(
@@ -89,6 +93,16 @@ class OneAtATime:
                 if buffer is not own[name]:
                     own[name].copy_(buffer.detach())
         return logits
+
+
+def _like(parameter: nn.Parameter, values: torch.Tensor) -> torch.Tensor:
+    """Return a leaf with other values, whose gradient the parameter's hooks see."""
+    leaf: Any = values.detach().requires_grad_()
+    hooks: dict[int, Any] = parameter._backward_hooks or {}
+    for hook in hooks.values():
+        leaf.register_hook(hook)
+    made: torch.Tensor = leaf
+    return made
 
 
 @contextmanager
