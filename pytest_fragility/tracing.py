@@ -20,19 +20,27 @@ BATCH_NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncB
 def traced(structure: nn.Module) -> fx.Graph:
     """Return the operations of a module's forward pass, in order.
 
+    What is attached to one of torch's layers within it, such as a hook, does not show: see
+    `as_written`.
+
     Raises
     ------
     UndefinedMeasureError
         If it cannot be traced, for instance because its path depends on the data, or if a hook or
-        the like changes it where a trace does not show that.
+        the like is attached to the module itself.
     """
-    _require_as_written("", structure)
+    attached = attached_to_forward(structure)
+    if attached:
+        raise UndefinedMeasureError(
+            f"{type(structure).__name__} has {attached}, which a trace of the forward pass does "
+            "not show; this measure needs to know what follows what"
+        )
     if type(structure) in WEIGHT_LAYERS:
         graph = fx.Graph()
         graph.output(graph.call_module("", (graph.placeholder("input"),)))
         return graph
     try:
-        graph = fx.Tracer().trace(structure)
+        return fx.Tracer().trace(structure)
     except Exception as error:
         # a forward pass that is run on proxies may raise anything
         first_line = (str(error).splitlines() or ["no message"])[0]
@@ -41,11 +49,6 @@ def traced(structure: nn.Module) -> fx.Graph:
             f"({type(error).__name__}: {first_line}), which this measure needs in order to know "
             "what follows what"
         ) from error
-    for node in graph.nodes:
-        if node.op == "call_module":
-            name = str(node.target)
-            _require_as_written(name, structure.get_submodule(name))
-    return graph
 
 
 def called(name: str, module: nn.Module) -> str:
@@ -53,14 +56,10 @@ def called(name: str, module: nn.Module) -> str:
     return f"layer {name} ({type(module).__name__})" if name else type(module).__name__
 
 
-def _require_as_written(name: str, module: nn.Module) -> None:
-    """Refuse what a trace leaves out: it reads the network's class, and knows torch's layers."""
-    attached = attached_to_forward(module)
-    if attached:
-        raise UndefinedMeasureError(
-            f"{called(name, module)} has {attached}, which a trace of the forward pass does not "
-            "show; this measure needs to know what follows what"
-        )
+def as_written(structure: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules by path whose forward pass has nothing attached to it."""
+    modules = structure.named_modules()
+    return {name: module for name, module in modules if not attached_to_forward(module)}
 
 
 def relu_chain(structure: nn.Module) -> list[str] | None:
@@ -69,7 +68,7 @@ def relu_chain(structure: nn.Module) -> list[str] | None:
     Linear layers with a ReLU between each two, behind a flattening or none, whether written as
     `torch.nn.Sequential` or as a forward pass of one's own. None of them shares a parameter.
     """
-    modules = dict(structure.named_modules())
+    modules = as_written(structure)
     every_name = list(structure.named_parameters(remove_duplicate=False))
     if len(every_name) != len(list(structure.parameters())):
         return None

@@ -18,7 +18,8 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.folding import folded_parameters
 from pytest_fragility.measures.layers import weight_layers
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.tracing import BATCH_NORMALIZATIONS, traced
+from pytest_fragility.networks.attachments import attached_to_forward
+from pytest_fragility.tracing import BATCH_NORMALIZATIONS, called, traced
 
 Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
@@ -142,6 +143,9 @@ class _Walk:
         known: dict[fx.Node, Any] = {}
         for node in self._graph.nodes:
             arguments: Any = fx.node.map_arg(node.args, lambda used: known[used])
+            if node.op == "call_module":
+                named: Any = fx.node.map_arg(node.kwargs, lambda used: known[used])
+                arguments = (*arguments, *named.values())
             if node.op == "placeholder":
                 # further arguments of the forward pass have their defaults
                 known[node] = arguments[0] if known and arguments else start
@@ -177,13 +181,15 @@ class _Walk:
         module = self._modules[name]
         if name in self._parameters:
             return self._through_weights(module, *self._parameters[name], before)
+        if attached := attached_to_forward(module):
+            raise _unknown(f"{called(name, module)}, which has {attached}")
         if type(module) in TRANSPARENT:
             return before
         if type(module) in RESHAPING:
             return PathSum(module(before.values), before.log_scale)
         pooled = self._pooled(module, before.values)
         if pooled is None:
-            raise _unknown(f"layer {name} ({type(module).__name__})")
+            raise _unknown(called(name, module))
         return PathSum(pooled, before.log_scale)
 
     def _through_weights(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -15,20 +17,23 @@ _BACKWARD_HOOKS = {
     "_backward_pre_hooks": "a backward pre-hook",
     "_backward_hooks": "a backward hook",
 }
+# what a class may not define anew
+_CALLS = ("__call__", "_wrapped_call_impl", "_call_impl")
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def attached_to_forward(module: nn.Module) -> str:
     """Return what changes a module's forward pass from its type's, in words; empty for nothing.
 
-    That is a hook, a method of the instance's own, a parametrization, or a parameter or buffer of
-    another type than torch's. What its children have is not looked at.
+    That is a hook, a method or a call of its own, a parametrization, a parameter or buffer of
+    another type than torch's, or a weight of one of torch's layers that is no parameter. What its
+    children have is not looked at.
     """
     if parametrize.is_parametrized(module):
         parametrizations: Any = module.parametrizations
         made = [f"{name} ({_names(steps)})" for name, steps in parametrizations.items()]
         return f"a parametrization of {', '.join(made)}"
-    own = [name for name in vars(module) if callable(getattr(type(module), name, None))]
+    own = [*own_methods(module), *(name for name in _CALLS if not _is_torchs(module, name))]
     if own:
         return f"a method {own[0]} of its own"
     if vars(module).get("_compiled_call_impl") is not None:
@@ -38,7 +43,16 @@ def attached_to_forward(module: nn.Module) -> str:
             return f"a {name} of type {type(tensor).__name__}"
     if _modules_of_torch._has_any_global_hook():
         return "a hook that is registered for all modules"
-    return _hook(module, _FORWARD_HOOKS)
+    if hook := _hook(module, _FORWARD_HOOKS):
+        return hook
+    # by the type itself, not by its name
+    if getattr(nn, type(module).__name__, None) is type(module):
+        held = vars(module).keys() | module._buffers.keys()
+        apart = [name for name in ("weight", "bias") if name in held and _is_tensor(module, name)]
+        # layers without a bias hold None there
+        if apart:
+            return f"a {apart[0]} that is no parameter"
+    return ""
 
 
 def attached_to(module: nn.Module) -> str:
@@ -62,6 +76,46 @@ def plain_layers(network: nn.Module) -> dict[str, nn.Module] | None:
     if any(attached_to(each) for each in (network, *children.values())):
         return None
     return children
+
+
+def own_methods(module: nn.Module) -> dict[str, Any]:
+    """Return what stands in the place of methods of a module's class, by name."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if callable(getattr(type(module), name, None))
+    }
+
+
+def shared_with_copies(network: nn.Module) -> str:
+    """Return what a deep copy of a network would share with it, in words; empty for nothing.
+
+    Functions are not copied: a hook or an assigned method that holds on to the network's modules
+    or parameters does so in the copy as well.
+    """
+    for name, module in network.named_modules():
+        hooks = [each for kind in _FORWARD_HOOKS for each in getattr(module, kind).values()]
+        attached = [*own_methods(module).items(), *(("forward hook", each) for each in hooks)]
+        for what, function in attached:
+            if isinstance(function, FunctionType) and _holds_on(function):
+                where = f"layer {name} ({type(module).__name__})" if name else type(module).__name__
+                return f"the {what} of {where}"
+    return ""
+
+
+def _holds_on(function: FunctionType) -> bool:
+    """Return whether a function's own variables are modules, their methods or parameters."""
+    held = inspect.getclosurevars(function).nonlocals.values()
+    owners = [each.__self__ if isinstance(each, MethodType) else each for each in held]
+    return any(isinstance(each, nn.Module | nn.Parameter) for each in owners)
+
+
+def _is_torchs(module: nn.Module, name: str) -> bool:
+    return getattr(type(module), name, None) is getattr(nn.Module, name, None)
+
+
+def _is_tensor(module: nn.Module, name: str) -> bool:
+    return isinstance(getattr(module, name), torch.Tensor)
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:

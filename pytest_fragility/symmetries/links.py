@@ -16,6 +16,7 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.tracing import (
     BATCH_NORMALIZATIONS,
     WEIGHT_LAYERS,
+    as_written,
     calls,
     is_flattening,
     is_relu,
@@ -112,7 +113,7 @@ def last_layer(module: nn.Module) -> str | None:
 
 @dataclass(frozen=True)
 class _Graph:
-    """The operations of a forward pass, with the modules that they call."""
+    """The operations of a forward pass, with the modules that they call as these are written."""
 
     nodes: list[fx.Node]
     modules: dict[str, nn.Module]
@@ -126,10 +127,10 @@ class _Graph:
             nodes = []
         names = [id(p) for _, p in module.named_parameters(remove_duplicate=False)]
         shared = {each for each in names if names.count(each) > 1}
-        return cls(nodes, dict(module.named_modules()), shared)
+        return cls(nodes, as_written(module), shared)
 
     def module(self, node: fx.Node) -> nn.Module | None:
-        """Return the module that an operation calls; None for a function."""
+        """Return the module that an operation calls; None for what is not known."""
         return self.modules.get(str(node.target)) if node.op == "call_module" else None
 
     def is_own(self, node: fx.Node) -> bool:
