@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from pytest_fragility import measures
 from pytest_fragility.errors import TrainingError, UndefinedMeasureError
@@ -289,7 +291,7 @@ def test_where_no_form_computes_the_same_nothing_is_trained(
     """An error, since whatever came out would be another network's."""
     monkeypatch.setattr(stacking, "MappedNetwork", MistakenMap)
     monkeypatch.setattr(stacking, "OneAtATime", MistakenAlone)
-    with pytest.raises(TrainingError, match="architecture normalized: its network"):
+    with pytest.raises(TrainingError, match="normalized cannot be trained: its network"):
         trained(Factory(normalized))
 
 
@@ -328,8 +330,60 @@ class OwnNoise(nn.Module):
 @pytest.mark.parametrize("build", [Counting, OwnNoise])
 def test_state_beside_parameters_and_buffers_is_refused(build: Callable[[], nn.Module]) -> None:
     """Networks that are trained beside each other would share it."""
-    with pytest.raises(TrainingError, match=rf"{build.__name__}: .*Register such state"):
+    with pytest.raises(TrainingError, match=rf"{build.__name__} cannot be .*Register such state"):
         trained(Factory(build))
+
+
+class ComputedAgain(nn.Module):
+    """Keeps nothing for its backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = perceptron()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map inputs to outputs."""
+        outputs: torch.Tensor = checkpoint(self.inner, inputs, use_reentrant=False)
+        return outputs
+
+
+def test_what_is_computed_again_for_the_backward_pass_is_the_same_network() -> None:
+    """In training; measures that cannot see to it refuse."""
+    (one,) = trained(Factory(ComputedAgain), seeds=1, precision="float64")
+    plain, _ = train_alone(one.run, steps=25)
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(one.weights[name], parameter.detach(), rtol=1e-10, atol=1e-10)
+    network = TrainedNetwork.build(one, "baseline", CPU)
+    assert float(measures.train_loss(network)) == pytest.approx(one.record.train_loss, rel=1e-6)
+    with pytest.raises(UndefinedMeasureError, match="computes parts again for its backward pass"):
+        measures.gradient_norm(network)
+
+
+class WithoutGradient(nn.Module):
+    """Learns its last layer alone, although all of its parameters are trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 8), nn.Linear(8, 4)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map inputs to outputs."""
+        with torch.no_grad():
+            hidden = self.first(inputs.flatten(1)).relu()
+        outputs: torch.Tensor = self.last(hidden)
+        return outputs
+
+
+def test_derivatives_are_those_that_the_module_lets_through() -> None:
+    """A trace shows the layers of a perceptron, and not where gradients end."""
+    network = TrainedNetwork.build(trained(Factory(WithoutGradient), seeds=1)[0], "baseline", CPU)
+    assert relu_chain(network.model) == ["first", "last"]
+    assert outputs.relu_chain_of(NetworkStack.of_network(network)) is None
+    model = deepcopy(network.model).double()
+    loss = functional.cross_entropy(model(network.inputs.double()), network.labels)
+    slopes = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
+    expected = sum(float(each.square().sum()) for each in slopes) ** 0.5
+    assert float(measures.gradient_norm(network)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_measures_take_no_form_that_computes_something_else(

@@ -13,6 +13,7 @@ from pytest_fragility.measures.outputs import (
     logits_of,
     perceptron_of,
     relu_chain_of,
+    require_own_gradients,
 )
 from pytest_fragility.measures.second_order import SecondOrder
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
@@ -37,6 +38,7 @@ class LossSurface:
     """
 
     def __init__(self, stack: NetworkStack, dtype: torch.dtype = torch.float64) -> None:
+        require_own_gradients(stack)
         self._stack = stack
         self._buffers = in_precision(stack.buffers, dtype)
         self._inputs = stack.inputs.to(dtype)

@@ -13,8 +13,9 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.network_stacks import NetworkStack, Tensors
 from pytest_fragility.tracing import relu_chain
 from pytest_fragility.training.mapped import plain_attention
+from pytest_fragility.training.one_at_a_time import holding
 from pytest_fragility.training.perceptrons import Perceptron, as_perceptron
-from pytest_fragility.training.probe import ROUNDING
+from pytest_fragility.training.probe import AT_KINKS, ROUNDING, agree
 
 SMALLEST_FOR_MARGIN = 10
 # of those that ways to the outputs are compared on
@@ -85,6 +86,26 @@ def _through_chain(chain: list[str], weights: Tensors, inputs: torch.Tensor) -> 
     return outputs
 
 
+def require_own_gradients(stack: NetworkStack) -> None:
+    """Refuse networks whose gradients, taken after their forward pass has ended, are others'.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If a network computes parts again for its backward pass, as `torch.utils.checkpoint` does.
+    """
+
+    def find() -> bool:
+        return _does_the_same(stack, partial(_each_alone, stack.structure))
+
+    if perceptron_of(stack) is None and not stack.once_for_structure("own gradients", find):
+        raise UndefinedMeasureError(
+            f"the gradients of {type(stack.structure).__name__} are not those of its forward pass: "
+            "it computes parts again for its backward pass, as torch.utils.checkpoint does. Build "
+            "it without that for measures of gradients"
+        )
+
+
 def _can_be_mapped(stack: NetworkStack) -> bool:
     return stack.once_for_structure(
         "can be mapped",
@@ -95,7 +116,7 @@ def _can_be_mapped(stack: NetworkStack) -> bool:
 def _does_the_same(
     stack: NetworkStack, outputs: Callable[[Tensors, Tensors, torch.Tensor], torch.Tensor]
 ) -> bool:
-    """Return whether a way to the outputs leads where the module itself does.
+    """Return whether a way to the outputs leads where the module itself does; gradients too.
 
     It is tried once, on training samples of the first network, with its weights and with others.
     """
@@ -107,19 +128,33 @@ def _does_the_same(
     weights = {name: torch.stack([each[0], 0.9 * each[0]]) for name, each in stack.weights.items()}
     buffers = {name: torch.stack([each[0]] * 2) for name, each in stack.buffers.items()}
     inputs = torch.stack([samples, samples])
-    with torch.no_grad():
+    with torch.enable_grad():
+        leaves = {name: weight.requires_grad_() for name, weight in weights.items()}
+        expected, slopes = [], []
+        for place in range(2):
+            with holding(stack.structure, {**_at(leaves, place), **_at(buffers, place)}):
+                expected.append(stack.structure(inputs[place]))
+                slopes.append(_slopes(expected[place], leaves))
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message=".*performance drop.*")
-                found = outputs(weights, buffers, inputs)
+                found = outputs(leaves, buffers, inputs)
         except (RuntimeError, UserWarning):
             # what vmap does not take, or takes no faster than a loop
             return False
-        expected = _each_alone(stack.structure, weights, buffers, inputs)
-    tolerance = ROUNDING[expected.dtype] * float(expected.nan_to_num().abs().max())
-    if found.shape != expected.shape:
-        return False
-    return torch.allclose(found, expected, rtol=0, atol=tolerance, equal_nan=True)
+        together = [one + other for one, other in zip(*slopes, strict=True)]
+        rounding = ROUNDING[found.dtype]
+        return agree([found], [torch.stack(expected)], rounding) and agree(
+            _slopes(found, leaves), together, AT_KINKS * rounding
+        )
+
+
+def _slopes(logits: torch.Tensor, leaves: Tensors) -> list[torch.Tensor]:
+    """Return the gradients of what a loss depends on, as one number."""
+    if not logits.requires_grad:
+        return [torch.zeros_like(each) for each in leaves.values()]
+    objective = logits.log_softmax(dim=-1)[..., 0].sum()
+    return [*torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)]
 
 
 def _all_at_once(
@@ -133,13 +168,12 @@ def _all_at_once(
 def _each_alone(
     structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
 ) -> torch.Tensor:
+    logits = []
     with plain_attention():
-        return torch.stack(
-            [
-                _outputs(structure, _at(weights, place), _at(buffers, place), inputs[place])
-                for place in range(len(inputs))
-            ]
-        )
+        for place, samples in enumerate(inputs):
+            with holding(structure, {**_at(weights, place), **_at(buffers, place)}):
+                logits.append(structure(samples))
+    return torch.stack(logits)
 
 
 def _outputs(

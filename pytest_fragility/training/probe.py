@@ -78,10 +78,10 @@ class Passed:
         """Return whether all values do, to rounding: each to a share of the largest of its kind."""
         rounding = ROUNDING[self.logits[0].dtype]
         return (
-            _agree(self.logits, other.logits, rounding)
-            and _agree(self.losses, other.losses, rounding)
-            and _agree(self.gradients, other.gradients, AT_KINKS * rounding)
-            and _agree(self.carried, other.carried, rounding)
+            agree(self.logits, other.logits, rounding)
+            and agree(self.losses, other.losses, rounding)
+            and agree(self.gradients, other.gradients, AT_KINKS * rounding)
+            and agree(self.carried, other.carried, rounding)
         )
 
     def is_same_in_training(self, labels: torch.Tensor) -> bool:
@@ -91,9 +91,12 @@ class Passed:
         return torch.allclose(expected, self.losses[0].double(), rtol=1e-5, atol=1e-6)
 
 
-def _agree(ours: Tensors, theirs: Tensors, tolerance: float) -> bool:
+def agree(ours: Tensors, theirs: Tensors, tolerance: float) -> bool:
+    """Return whether tensors differ by no more than a share of the largest value of `theirs`."""
+    if [each.shape for each in ours] != [each.shape for each in theirs]:
+        return False
     one, other = (
-        torch.cat([t.double().flatten() for t in [*each, torch.zeros(1)]])
+        torch.cat([t.detach().double().flatten() for t in [*each, torch.zeros(1)]])
         for each in (ours, theirs)
     )
     largest = float(other.nan_to_num().abs().max())

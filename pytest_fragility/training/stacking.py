@@ -150,11 +150,14 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
         reason, objection = objection, _objection(probe, form, make(), expected)
         if not objection:
             return replace(form, reason=reason, is_same_in_training=is_same)
-    raise TrainingError(
-        f"architecture {name}: {objection}. What it computes depends on more than its parameters, "
-        "its buffers and torch's global random numbers: on a counter, a generator of its own, or a "
-        "hook that changes weights, for instance. Register such state as a buffer, or leave it out"
-    )
+    advice = ""
+    if objection.endswith(_DISAGREEMENTS[ONE_AT_A_TIME]):
+        advice = (
+            ". What it computes depends on more than its parameters, its buffers and torch's "
+            "global random numbers: on a counter, a generator of its own, or a hook that changes "
+            "weights, for instance. Register such state as a buffer, or leave it out"
+        )
+    raise TrainingError(f"architecture {name} cannot be trained: {objection}{advice}")
 
 
 def _candidates(
@@ -204,6 +207,8 @@ def _watching(network: nn.Module) -> Iterator[Callable[[], str]]:
     handles = [
         handle
         for module in network.modules()
+        # torch lets nobody watch these
+        if not isinstance(module, torch.jit.ScriptModule)
         for handle in (
             module.register_forward_pre_hook(enter),
             module.register_forward_hook(leave),
