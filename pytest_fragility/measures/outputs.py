@@ -41,7 +41,7 @@ def logits_of(
     # for a single network it gains nothing
     if len(inputs) > 1 and _can_be_mapped(stack):
         return _all_at_once(stack.structure, weights, buffers, inputs)
-    return _each_alone(stack.structure, weights, buffers, inputs)
+    return each_alone(stack.structure, weights, buffers, inputs)
 
 
 def perceptron_of(stack: NetworkStack) -> Perceptron | None:
@@ -51,10 +51,10 @@ def perceptron_of(stack: NetworkStack) -> Perceptron | None:
         perceptron = as_perceptron(stack.structure)
         if perceptron is None:
             return None
-        does_the_same = _does_the_same(
+        agrees = does_the_same(
             stack, lambda weights, _, inputs: perceptron.outputs(list(weights.values()), inputs)
         )
-        return perceptron if does_the_same else None
+        return perceptron if agrees else None
 
     return stack.once_for_structure("perceptron", find)
 
@@ -66,10 +66,10 @@ def relu_chain_of(stack: NetworkStack) -> list[str] | None:
         chain = relu_chain(stack.structure)
         if chain is None:
             return None
-        does_the_same = _does_the_same(
+        agrees = does_the_same(
             stack, lambda weights, _, inputs: _through_chain(chain, weights, inputs)
         )
-        return chain if does_the_same else None
+        return chain if agrees else None
 
     return stack.once_for_structure("ReLU chain", find)
 
@@ -96,7 +96,7 @@ def require_own_gradients(stack: NetworkStack) -> None:
     """
 
     def find() -> bool:
-        return _does_the_same(stack, partial(_each_alone, stack.structure))
+        return does_the_same(stack, partial(each_alone, stack.structure))
 
     if perceptron_of(stack) is None and not stack.once_for_structure("own gradients", find):
         raise UndefinedMeasureError(
@@ -109,11 +109,11 @@ def require_own_gradients(stack: NetworkStack) -> None:
 def _can_be_mapped(stack: NetworkStack) -> bool:
     return stack.once_for_structure(
         "can be mapped",
-        lambda: _does_the_same(stack, partial(_all_at_once, stack.structure)),
+        lambda: does_the_same(stack, partial(_all_at_once, stack.structure)),
     )
 
 
-def _does_the_same(
+def does_the_same(
     stack: NetworkStack, outputs: Callable[[Tensors, Tensors, torch.Tensor], torch.Tensor]
 ) -> bool:
     """Return whether a way to the outputs leads where the module itself does; gradients too.
@@ -125,8 +125,9 @@ def _does_the_same(
     except UndefinedMeasureError:
         # networks trained elsewhere, on samples that are not known: there is nothing to compare
         return True
-    weights = {name: torch.stack([each[0], 0.9 * each[0]]) for name, each in stack.weights.items()}
-    buffers = {name: torch.stack([each[0]] * 2) for name, each in stack.buffers.items()}
+    own, held = (in_precision(each, samples.dtype) for each in (stack.weights, stack.buffers))
+    weights = {name: torch.stack([each[0], 0.9 * each[0]]) for name, each in own.items()}
+    buffers = {name: torch.stack([each[0]] * 2) for name, each in held.items()}
     inputs = torch.stack([samples, samples])
     with torch.enable_grad():
         leaves = {name: weight.requires_grad_() for name, weight in weights.items()}
@@ -165,9 +166,10 @@ def _all_at_once(
     return outputs
 
 
-def _each_alone(
+def each_alone(
     structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
 ) -> torch.Tensor:
+    """Return the outputs of S networks, passed through one after the other; see `logits_of`."""
     logits = []
     with plain_attention():
         for place, samples in enumerate(inputs):

@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,9 +18,10 @@ from torch.nn.modules.conv import _ConvNd
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.folding import folded_parameters
 from pytest_fragility.measures.layers import weight_layers
+from pytest_fragility.measures.outputs import does_the_same, each_alone, perceptron_of
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.networks.attachments import attached_to_forward
-from pytest_fragility.tracing import BATCH_NORMALIZATIONS, called, traced
+from pytest_fragility.tracing import BATCH_NORMALIZATIONS, WEIGHT_LAYERS, called, traced
 
 Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
@@ -108,7 +110,7 @@ def log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
 
 def _log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
     layers = weight_layers(stack)
-    graph = stack.once_for_structure("graph", lambda: traced(stack.structure))
+    graph = stack.once_for_structure("graph", lambda: _graph_of(stack))
     input_shape = stack.once_for_structure("input shape", lambda: stack.inputs.shape[2:])
 
     def one(tensors: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
@@ -125,6 +127,19 @@ def _log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
         ]
         sums: torch.Tensor = vmap(one)(pairs)
     return sums
+
+
+def _graph_of(stack: NetworkStack) -> fx.Graph:
+    """Return the operations of a stack's networks, which give what the networks themselves do."""
+    graph = traced(stack.structure)
+    if type(stack.structure) not in WEIGHT_LAYERS and perceptron_of(stack) is None:
+        in_order = fx.GraphModule(stack.structure, graph)
+        if not does_the_same(stack, partial(each_alone, in_order)):
+            raise UndefinedMeasureError(
+                f"{type(stack.structure).__name__} has other outputs than what its forward pass "
+                "shows to torch.fx; this measure needs to know what follows what"
+            )
+    return graph
 
 
 class _Walk:

@@ -17,15 +17,13 @@ _BACKWARD_HOOKS = {
     "_backward_pre_hooks": "a backward pre-hook",
     "_backward_hooks": "a backward hook",
 }
-# what a class may not define anew
-_CALLS = ("__call__", "_wrapped_call_impl", "_call_impl")
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def attached_to_forward(module: nn.Module) -> str:
     """Return what changes a module's forward pass from its type's, in words; empty for nothing.
 
-    That is a hook, a method or a call of its own, a parametrization, a parameter or buffer of
+    That is a hook, a method of its own, a parametrization, a parameter or buffer of
     another type than torch's, or a weight of one of torch's layers that is no parameter. What its
     children have is not looked at.
     """
@@ -33,9 +31,8 @@ def attached_to_forward(module: nn.Module) -> str:
         parametrizations: Any = module.parametrizations
         made = [f"{name} ({_names(steps)})" for name, steps in parametrizations.items()]
         return f"a parametrization of {', '.join(made)}"
-    own = [*own_methods(module), *(name for name in _CALLS if not _is_torchs(module, name))]
-    if own:
-        return f"a method {own[0]} of its own"
+    if own := own_methods(module):
+        return f"a method {next(iter(own))} of its own"
     if vars(module).get("_compiled_call_impl") is not None:
         return "a compiled forward pass"
     for name, tensor in _tensors(module):
@@ -108,10 +105,6 @@ def _holds_on(function: FunctionType) -> bool:
     held = inspect.getclosurevars(function).nonlocals.values()
     owners = [each.__self__ if isinstance(each, MethodType) else each for each in held]
     return any(isinstance(each, nn.Module | nn.Parameter) for each in owners)
-
-
-def _is_torchs(module: nn.Module, name: str) -> bool:
-    return getattr(type(module), name, None) is getattr(nn.Module, name, None)
 
 
 def _is_tensor(module: nn.Module, name: str) -> bool:
