@@ -83,13 +83,10 @@ def in_double(network: TrainedNetwork) -> TrainedNetwork:
 
 
 def _is_its_forward_pass(network: TrainedNetwork) -> bool:
-    """Return whether a network computes what its class's forward pass says: symmetries read that."""
+    """Return whether calling a network does what its class's forward pass says, which is read."""
+    model, inputs = network.models[0], network.inputs
     with torch.no_grad():
-        found, shown = (
-            network.model(network.inputs),
-            type(network.model).forward(network.model, network.inputs),
-        )
-    return torch.equal(found, shown)
+        return torch.equal(model(inputs), type(model).forward(model, inputs))
 
 
 def _require_same_function(before: TrainedNetwork, after: TrainedNetwork, name: str) -> None:
