@@ -12,6 +12,11 @@ from pytest_fragility.plugin.asked import ASKED, place_of
 from pytest_fragility.plugin.attempts import ATTEMPT_KEY, Attempt, attempt_of
 from pytest_fragility.plugin.tested_check import forget_findings
 
+NOT_EXPECTED = (
+    "The check of this test reached no verdict. What is expected of it is a verdict that is not "
+    "kept: no other failure counts as expected."
+)
+
 
 class JudgedTests:
     """Has every test fail that stands for a check and ends without its verdict."""
@@ -42,8 +47,8 @@ class JudgedTests:
             call.excinfo = corrected.excinfo or call.excinfo
         report = yield
         if ends_here and not attempt.is_judged and hasattr(report, "wasxfail"):
-            # an expected failure is a verdict that is not kept, and nothing else
             del report.wasxfail
             report.outcome = "failed"
+            report.sections.append(("pytest-fragility", NOT_EXPECTED))
         setattr(report, ASKED, asdict(place))
         return report
