@@ -11,6 +11,7 @@ from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.markdown import markdown_summary
 from pytest_fragility.report.page import render_page
 from pytest_fragility.report.tables import curves_csv
+from pytest_fragility.report.unjudged import Unjudged, unjudged_note
 from pytest_fragility.whole_files import write_whole
 
 DOCUMENT_FILE, PAGE_FILE = "audit.json", "index.html"
@@ -53,7 +54,9 @@ def write_report(folder: Path, document: Document) -> list[Path]:
 def _summary(document: Document) -> str:
     audits = document["audits"]
     return markdown_summary(
-        [records_of(audit) for audit in audits], [len(audit["errors"]) for audit in audits]
+        [records_of(audit) for audit in audits],
+        [len(audit["errors"]) for audit in audits],
+        note=unjudged_note([Unjudged(**each) for each in document["unjudged"]]),
     )
 
 
