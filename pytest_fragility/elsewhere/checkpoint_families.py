@@ -31,8 +31,10 @@ from pytest_fragility.elsewhere.manifests import (
     STEPS,
     TRAIN_ERROR,
     TRAIN_LOSS,
+    GivenArchitectures,
     ListedNetwork,
     Manifest,
+    given_architectures,
     read_manifest,
 )
 from pytest_fragility.elsewhere.origins import Origin
@@ -406,15 +408,15 @@ def _first(listed: Mapping[Place, ListedNetwork], recipe: str) -> ListedNetwork:
 
 def read_checkpoints(
     manifest: Any,
+    given: GivenArchitectures,
     *,
-    architecture: Any = None,
     tasks: Mapping[str, Task] | None = None,
     baseline: str = BASELINE,
     device: str = "auto",
     asked: Asked | None = None,
 ) -> Family:
     """Return the family of a manifest; see `Family.from_checkpoints`."""
-    read = read_manifest(manifest, architecture=architecture, baseline=baseline)
+    read = read_manifest(manifest, given=given, baseline=baseline)
     names = dict.fromkeys(each.task for each in read.networks)
     known = _tasks(tasks)
     source = Source(read, {name: _task(name, known) for name in names}, choose_device(device))
@@ -438,10 +440,13 @@ def _task(name: str, known: Mapping[str, Task]) -> Task:
         return _label(name)
 
 
-def given_networks(source: str, value: Any, asked: Asked, architecture: Any, device: str) -> Given:
+def given_networks(
+    source: str, value: Any, asked: Asked, device: str, *, architecture: Any, architectures: Any
+) -> Given:
     """Return the networks of a manifest or a family, and which checks they serve for."""
     if source == MANIFEST:
-        family = _family_of_manifest(value, architecture, device, asked)
+        known = given_architectures(architecture, architectures)
+        family = _family_of_manifest(value, known, device, asked)
     elif not isinstance(value, Family):
         raise SettingsError(
             f"{FAMILY}={shown(value)}: expected what Family.from_checkpoints or Family.from_table "
@@ -486,13 +491,11 @@ def _trained_here(family: Family, asked: Asked) -> Family:
     return family
 
 
-def _family_of_manifest(value: Any, architecture: Any, device: str, asked: Asked) -> Family:
+def _family_of_manifest(value: Any, given: GivenArchitectures, device: str, asked: Asked) -> Family:
     state, tasks = file_state(value), _named_tasks(asked)
-    if state is None or not isinstance(architecture, Hashable):
-        return read_checkpoints(
-            value, architecture=architecture, tasks=dict(tasks), device=device, asked=asked
-        )
-    family = _known_family(state, architecture, device, tasks)
+    if state is None:
+        return read_checkpoints(value, given, tasks=dict(tasks), device=device, asked=asked)
+    family = _known_family(state, given, device, tasks)
     origin = family.origin
     assert origin is not None
     return origin.select(asked)
@@ -508,9 +511,9 @@ def _named_tasks(asked: Asked) -> tuple[tuple[str, Task], ...]:
 @lru_cache(maxsize=8)
 def _known_family(
     state: tuple[Path, int, int],
-    architecture: Any,
+    given: GivenArchitectures,
     device: str,
     tasks: tuple[tuple[str, Task], ...],
 ) -> Family:
     """Return a manifest's family, made once as long as the file stays as it is."""
-    return read_checkpoints(state[0], architecture=architecture, tasks=dict(tasks), device=device)
+    return read_checkpoints(state[0], given, tasks=dict(tasks), device=device)

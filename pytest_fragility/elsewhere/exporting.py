@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -160,8 +160,8 @@ def _architecture(architecture: Architecture, plain: Any) -> str:
     build = architecture.build
     module, name = getattr(build, "__module__", ""), getattr(build, "__qualname__", "")
     try:
-        found = attrgetter(name)(importlib.import_module(module))
-    except (ImportError, AttributeError, ValueError):
+        found = attrgetter(name)(sys.modules.get(module))
+    except (AttributeError, TypeError):
         return ""
     is_plain = found is build and Factory(found) == architecture
     return f"{module}:{name}" if is_plain else ""

@@ -185,7 +185,7 @@ MANIFESTS: list[tuple[str, Row, str]] = [
     ("an architecture", {"architecture": "mpl"}, "architecture='mpl': expected one of mlp"),
     ("no architecture", {"architecture": None}, "the architecture is not known; add a column"),
     ("a width", {"architecture": '{"kind": "mlp", "hidden": [-3]}'}, "MLP.hidden="),
-    ("a place", {"architecture": "nowhere:net"}, "architecture=nowhere:net: no module named"),
+    ("a place", {"architecture": "nowhere:net"}, "architecture='nowhere:net': expected one of mlp"),
     ("an optimizer", {"optimizer": "sdg"}, "optimizer='sdg': expected one of sgd"),
     ("a parameter", {"optimizer": "adam", "momentum": 0.9}, "no parameter 'momentum'"),
     ("a rate", {"lr": -1}, "SGD.lr=-1"),
