@@ -278,7 +278,8 @@ class Family:
         JSON), ``lr``, ``momentum``, ``batch_size`` and all other fields of a `Recipe` say how a
         network was trained, as far as a measure asks; a field that a row with any of them leaves
         out has its default. ``test_size``, ``mistaken``, ``train_loss``, ``train_error``,
-        ``steps``, ``reached_target`` and ``diverged`` say how training went. A column whose name begins with ``_`` is a comment.
+        ``steps``, ``reached_target`` and ``diverged`` say how training went. A column whose name
+        begins with ``_`` is a comment.
 
         Checkpoints are read when a network is first asked for, all of them, and stay in memory;
         measures are asked about them in this process.

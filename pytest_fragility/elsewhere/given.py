@@ -114,9 +114,9 @@ class Given:
         """
         assert isinstance(self.family, MeasuredFamily)
         column = self.family.require_measure(measure)
-        if name is not None:
-            require_name(name, "measure", SettingsError)
-        return name or column
+        found = column if name is None else name
+        require_name(found, "measure", SettingsError)
+        return found
 
     def curves(
         self,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility.plugin.terminal import write_text
+
 if TYPE_CHECKING:
     from pytest_fragility.baselines import Baseline
     from pytest_fragility.plugin.gathering import Gathering
@@ -154,6 +156,6 @@ class BaselineKeeper:
         if lines and terminalreporter.config.get_verbosity() >= 0:
             terminalreporter.write_sep("=", "fragility baseline")
             for line in lines:
-                terminalreporter.write_line(line)
+                write_text(terminalreporter, line)
         if self._failure:
-            terminalreporter.write_line(self._failure)
+            write_text(terminalreporter, self._failure)

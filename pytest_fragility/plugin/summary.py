@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_fragility.plugin.gathering import Gathering
+from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.report.table import audit_table
 
 
@@ -29,4 +30,4 @@ class Summary:
         for index, audit in enumerate(audits):
             if index:
                 terminalreporter.write_line("")
-            terminalreporter.write_line(audit_table(audit.records, errors=len(audit.errors)))
+            write_text(terminalreporter, audit_table(audit.records, errors=len(audit.errors)))

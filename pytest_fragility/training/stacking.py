@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from pytest_fragility.errors import TrainingError
+from pytest_fragility.errors import FragilityWarning, TrainingError
 from pytest_fragility.networks import build_network, state_of
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.training.carried import Carried
@@ -33,7 +33,7 @@ PROBE_NETWORKS, PROBE_BATCH = 2, 8
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
-class OneAtATimeWarning(UserWarning):
+class OneAtATimeWarning(FragilityWarning):
     """Networks of some architecture cannot be trained together, and are trained one by one."""
 
 
