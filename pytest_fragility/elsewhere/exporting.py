@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 
+from pytest_fragility.csv_texts import csv_text
 from pytest_fragility.elsewhere.counted_errors import MISTAKEN, TEST_ERROR, TEST_SIZE, packed
 from pytest_fragility.elsewhere.manifests import (
     ARCHITECTURE,
@@ -71,10 +71,8 @@ def export(family: Family, folder: Path, *, overwrite: bool) -> None:
 def _write(family: Family, folder: Path) -> None:
     rows = [_written(place, exported, folder) for place, exported in enumerate(_runs_of(family))]
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
-    with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = csv_text(columns, ([row[column] for column in columns] for row in rows))
+    (folder / MANIFEST_FILE).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _runs_of(family: Family) -> Iterator[Exported]:

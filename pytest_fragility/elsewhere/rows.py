@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_fragility.checks.planning import nearest
+from pytest_fragility.csv_texts import unmarked
 from pytest_fragility.errors import TableError
 from pytest_fragility.quoting import one_line, shown
 
@@ -192,7 +193,7 @@ def _of_csv(text: str, path: Path) -> Rows:
     problems, rows = Problems(path.name), []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        columns = [name.strip() for name in next(reader, [])]
+        columns = [_as_written(name) for name in next(reader, [])]
         _require_unique(path.name, columns)
         if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
             raise TableError(
@@ -204,13 +205,18 @@ def _of_csv(text: str, path: Path) -> Rows:
             if len(cells) > len(columns):
                 problems.add(where, f"{len(cells)} values, where there are {len(columns)} columns")
             elif any(cell.strip() for cell in cells):
-                named = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
+                named = dict(zip(columns, map(_as_written, cells), strict=False))
                 rows.append(Row(where, _known(named)))
     except csv.Error as error:
         raise TableError(f"{path.name}, line {reader.line_num}: {error}") from None
     problems.raise_if_any()
     names = tuple(name for name in columns if name and not name.startswith(COMMENT))
     return _checked(Rows(path.name, path.parent, names, tuple(rows)))
+
+
+def _as_written(cell: str) -> str:
+    marked = unmarked(cell)
+    return cell.strip() if marked is None else marked
 
 
 def _checked(rows: Rows) -> Rows:
