@@ -15,7 +15,12 @@ from pytest_fragility.errors import MeasureError
 from pytest_fragility.incomplete import told_of_the_rest
 from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures.naming import name_in_audit
-from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
+from pytest_fragility.settings import (
+    DEFAULT_FOLDER,
+    AuditSettings,
+    require_manifest_for_architectures,
+    resolve_settings,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -79,6 +84,7 @@ def audit(
     task: Task | str | None = None,
     recipe: Recipe | None = None,
     architecture: Architecture | Callable[..., Any] | str | None = None,
+    architectures: Mapping[str, Any] | None = None,
     sizes: Sequence[int] | None = None,
     seeds: int | Sequence[int] | str | None = None,
     perturbations: Sequence[str | Perturbation | Change] | None = None,
@@ -131,6 +137,8 @@ def audit(
         The networks, in the place of the recipe's: an architecture such as ``CNN()``, a name
         (``mlp``, ``cnn``, ``resnet``, ``vit``, ``scale_invariant``), a function that returns a
         new ``torch.nn.Module``, or where one stands, ``module:function``.
+    architectures
+        The same by the names that a manifest gives them.
     sizes
         Training set sizes, at least two.
     seeds
@@ -221,6 +229,7 @@ def audit(
             "task": task,
             "recipe": recipe,
             "architecture": architecture,
+            "architectures": architectures,
             "sizes": sizes,
             "seeds": seeds,
             "perturbations": perturbations,
@@ -243,6 +252,9 @@ def audit(
             "device": device,
             "cache_dir": cache_dir,
         }
+    )
+    require_manifest_for_architectures(
+        {"architectures": architectures}, is_trained=settings.given is None
     )
     chosen_name = name_in_audit(measure, name, settings)
     with timing() as stopwatch, _executors(executor) as executors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytest_fragility.quoting import printable
+from pytest_fragility.quoting import harmless, printable
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
@@ -17,8 +17,20 @@ class FragilityError(Exception):
     Parameters
     ----------
     message
-        The text a person reads. What it quotes may come from anywhere: control characters are
-        spelled out.
+        The text a person reads. What it quotes may come from anywhere, and is made harmless.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
+
+
+class FragilityWarning(UserWarning):
+    """Base class of the project's warnings; never given itself.
+
+    Parameters
+    ----------
+    message
+        The text a person reads. What it quotes may come from anywhere, and is made harmless.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -129,7 +141,7 @@ class AuditFailure(AssertionError):
     """
 
     def __init__(self, message: str, verdict: Verdict) -> None:
-        super().__init__(message)
+        super().__init__(harmless(message))
         self.verdict = verdict
 
 

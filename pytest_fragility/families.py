@@ -256,6 +256,7 @@ class Family:
         manifest: Any,
         *,
         architecture: Any = None,
+        architectures: Mapping[str, Any] | None = None,
         tasks: Mapping[str, Task] | None = None,
         baseline: str = BASELINE,
         device: str = "auto",
@@ -272,12 +273,13 @@ class Family:
         one number a line, or ``.npy``) with the rows of the task's training pool that the network
         was trained on, its first n counting; which samples those are is never guessed. ``task``
         names a built-in task, one of `tasks`, or is a label, whose data are not known.
-        ``architecture`` is a built-in name, JSON with ``kind`` and parameters, or
-        ``module:function``. ``optimizer`` (a name or JSON), ``lr``, ``momentum``, ``batch_size``
-        and all other fields of a `Recipe` say how a network was trained, as far as a measure asks;
-        a field that a row with any of them leaves out has its default. ``test_size``, ``mistaken``,
-        ``train_loss``, ``train_error``, ``steps``, ``reached_target`` and ``diverged`` say how
-        training went. A column whose name begins with ``_`` is a comment.
+        ``architecture`` is a built-in name, JSON with ``kind`` and parameters, or a name of
+        `architectures`: nothing is imported because a file names it. ``optimizer`` (a name or
+        JSON), ``lr``, ``momentum``, ``batch_size`` and all other fields of a `Recipe` say how a
+        network was trained, as far as a measure asks; a field that a row with any of them leaves
+        out has its default. ``test_size``, ``mistaken``, ``train_loss``, ``train_error``,
+        ``steps``, ``reached_target`` and ``diverged`` say how training went. A column whose name
+        begins with ``_`` is a comment.
 
         Checkpoints are read when a network is first asked for, all of them, and stay in memory;
         measures are asked about them in this process.
@@ -288,7 +290,9 @@ class Family:
             A CSV or JSON file's path, a pandas data frame, or a list of dicts.
         architecture
             The networks of rows that do not say: an architecture, a name, a function that returns a
-            new module, or ``module:function``.
+            new module, or ``module:function``, which rows may then call so, too.
+        architectures
+            The same by the names that the manifest gives them.
         tasks
             Tasks by the names that the manifest gives them.
         baseline
@@ -303,10 +307,10 @@ class Family:
             together.
         """
         from pytest_fragility.elsewhere.checkpoint_families import read_checkpoints
+        from pytest_fragility.elsewhere.manifests import given_architectures
 
-        return read_checkpoints(
-            manifest, architecture=architecture, tasks=tasks, baseline=baseline, device=device
-        )
+        given = given_architectures(architecture, architectures)
+        return read_checkpoints(manifest, given, tasks=tasks, baseline=baseline, device=device)
 
     def export(self, folder: Path | str, *, overwrite: bool = False) -> None:
         """Write all networks to a folder, with a manifest that `from_checkpoints` reads.
@@ -314,8 +318,9 @@ class Family:
         The folder is written whole or not at all: ``manifest.csv``, one file of safetensors for
         each network's weights and for its initial weights, and the rows of the pool that each seed
         trains on. Pairs of trainings with the same function are left out. All tasks of the file are
-        the ladder of what is read back, the audited one too; tasks that are not built in have to be
-        handed over to `from_checkpoints` again.
+        the ladder of what is read back, the audited one too; tasks and architectures that are not
+        built in have to be handed over to `from_checkpoints` again, a function by the place that
+        the manifest calls it by: ``architectures={"mymodule:build": build}``.
 
         Parameters
         ----------

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+# what CI systems take for commands: `::error::` where a line begins, the others anywhere
+_COMMAND = re.compile(r"^[ \t]*:(?=:)|#(?=#\w*\[)", re.MULTILINE)
 
 LONGEST_VALUE = 200
 LONGEST_TEXT = 10_000
@@ -44,20 +48,27 @@ def error_text(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return a text whose control characters are spelled out, such as ``\x1b``; cut where long.
-
-    Lines and tabs stay. Escape sequences, carriage returns and characters that turn the direction
-    of writing could make a terminal show something else than what is there.
-    """
+    """Return a text from elsewhere, harmless to show, and cut where it is long."""
     if len(text) > LONGEST_TEXT:
         left_out = len(text) - LONGEST_TEXT
         text = f"{text[:LONGEST_TEXT]}... ({left_out:,} more characters)"
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character in "\n\t" else _spelled(character)
-        for character in text
-    )
+    return harmless(text)
+
+
+def harmless(text: str) -> str:
+    r"""Return a text whose control characters are spelled out, such as ``\x1b``, and its commands.
+
+    Lines and tabs stay. Escape sequences, carriage returns and characters that turn the direction
+    of writing could make a terminal show something else than what is there. A line such as
+    ``::error::`` or ``##[error]`` would be a command to the system that runs a CI job: of its
+    first sign the code is written.
+    """
+    if not text.isprintable():
+        text = "".join(
+            character if character.isprintable() or character in "\n\t" else _spelled(character)
+            for character in text
+        )
+    return _COMMAND.sub(lambda found: f"{found[0][:-1]}\\x{ord(found[0][-1]):02x}", text)
 
 
 def _spelled(character: str) -> str:

@@ -31,8 +31,10 @@ from pytest_fragility.elsewhere.manifests import (
     STEPS,
     TRAIN_ERROR,
     TRAIN_LOSS,
+    GivenArchitectures,
     ListedNetwork,
     Manifest,
+    given_architectures,
     read_manifest,
 )
 from pytest_fragility.elsewhere.origins import Origin
@@ -49,11 +51,15 @@ from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.settings import FAMILY, MANIFEST
 from pytest_fragility.tasks import Ladder, Task, get_task
 from pytest_fragility.training.devices import choose_device
+from pytest_fragility.whole_files import size_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 Place = tuple[str, int, int]
+
+# 100 MB of them
+MANY_WEIGHTS = 25_000_000
 
 
 class TaskWithoutData(Task):
@@ -232,6 +238,7 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
     run = RunElsewhere(
         task, row.n, row.recipe, row.seed, row.recipe_name, row.is_described, samples
     )
+    _require_room(run, row.checkpoint)
     network, dtype = run.build_network(), getattr(torch, row.recipe.precision)
     state = read_state(row.checkpoint, network, dtype)
     initial = state
@@ -255,6 +262,23 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
         torch.zeros(0, dtype=torch.bool) if mask is None else torch.from_numpy(mask),
         _unknown(row, is_label=is_label),
     )
+
+
+def _require_room(run: RunElsewhere, checkpoint: Path) -> None:
+    """Raise where a manifest names a network that is far larger than its checkpoint."""
+    from pytest_fragility.networks.building import count_weights
+
+    architecture = run.recipe.architecture
+    if isinstance(architecture, Factory) or isinstance(run.task, TaskWithoutData):
+        return
+    data = run.task.data
+    count = count_weights(architecture, data.input_shape, data.classes)
+    # a small file may be a list of others, or of another architecture, which is told better later
+    if count > MANY_WEIGHTS and count > (size := size_of(checkpoint)):
+        raise TableError(
+            f"architecture {architecture} has {count:,} weights, and {checkpoint.name} "
+            f"{size:,} bytes"
+        )
 
 
 def _unknown(row: ListedNetwork, *, is_label: bool) -> dict[str, str]:
@@ -406,15 +430,15 @@ def _first(listed: Mapping[Place, ListedNetwork], recipe: str) -> ListedNetwork:
 
 def read_checkpoints(
     manifest: Any,
+    given: GivenArchitectures,
     *,
-    architecture: Any = None,
     tasks: Mapping[str, Task] | None = None,
     baseline: str = BASELINE,
     device: str = "auto",
     asked: Asked | None = None,
 ) -> Family:
     """Return the family of a manifest; see `Family.from_checkpoints`."""
-    read = read_manifest(manifest, architecture=architecture, baseline=baseline)
+    read = read_manifest(manifest, given=given, baseline=baseline)
     names = dict.fromkeys(each.task for each in read.networks)
     known = _tasks(tasks)
     source = Source(read, {name: _task(name, known) for name in names}, choose_device(device))
@@ -438,10 +462,13 @@ def _task(name: str, known: Mapping[str, Task]) -> Task:
         return _label(name)
 
 
-def given_networks(source: str, value: Any, asked: Asked, architecture: Any, device: str) -> Given:
+def given_networks(
+    source: str, value: Any, asked: Asked, device: str, *, architecture: Any, architectures: Any
+) -> Given:
     """Return the networks of a manifest or a family, and which checks they serve for."""
     if source == MANIFEST:
-        family = _family_of_manifest(value, architecture, device, asked)
+        known = given_architectures(architecture, architectures)
+        family = _family_of_manifest(value, known, device, asked)
     elif not isinstance(value, Family):
         raise SettingsError(
             f"{FAMILY}={shown(value)}: expected what Family.from_checkpoints or Family.from_table "
@@ -486,13 +513,11 @@ def _trained_here(family: Family, asked: Asked) -> Family:
     return family
 
 
-def _family_of_manifest(value: Any, architecture: Any, device: str, asked: Asked) -> Family:
+def _family_of_manifest(value: Any, given: GivenArchitectures, device: str, asked: Asked) -> Family:
     state, tasks = file_state(value), _named_tasks(asked)
-    if state is None or not isinstance(architecture, Hashable):
-        return read_checkpoints(
-            value, architecture=architecture, tasks=dict(tasks), device=device, asked=asked
-        )
-    family = _known_family(state, architecture, device, tasks)
+    if state is None:
+        return read_checkpoints(value, given, tasks=dict(tasks), device=device, asked=asked)
+    family = _known_family(state, given, device, tasks)
     origin = family.origin
     assert origin is not None
     return origin.select(asked)
@@ -508,9 +533,9 @@ def _named_tasks(asked: Asked) -> tuple[tuple[str, Task], ...]:
 @lru_cache(maxsize=8)
 def _known_family(
     state: tuple[Path, int, int],
-    architecture: Any,
+    given: GivenArchitectures,
     device: str,
     tasks: tuple[tuple[str, Task], ...],
 ) -> Family:
     """Return a manifest's family, made once as long as the file stays as it is."""
-    return read_checkpoints(state[0], architecture=architecture, tasks=dict(tasks), device=device)
+    return read_checkpoints(state[0], given, tasks=dict(tasks), device=device)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 
+from pytest_fragility.csv_texts import csv_text
 from pytest_fragility.elsewhere.counted_errors import MISTAKEN, TEST_ERROR, TEST_SIZE, packed
 from pytest_fragility.elsewhere.manifests import (
     ARCHITECTURE,
@@ -28,6 +28,7 @@ from pytest_fragility.elsewhere.tables import DIVERGED, REACHED, RECIPE, SEED, T
 from pytest_fragility.errors import TableError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
+from pytest_fragility.whole_files import is_there
 
 if TYPE_CHECKING:
     from pytest_fragility.families import Family
@@ -43,7 +44,7 @@ Exported = tuple[str, str, "TrainedRun"]
 
 def export(family: Family, folder: Path, *, overwrite: bool) -> None:
     """Write a family to a folder, whole or not at all; see `Family.export`."""
-    if folder.exists():
+    if is_there(folder):
         if not overwrite:
             raise TableError(f"{folder} is there already; say overwrite=True to have it replaced")
         if not (folder / MANIFEST_FILE).is_file():
@@ -55,26 +56,24 @@ def export(family: Family, folder: Path, *, overwrite: bool) -> None:
     try:
         unfinished.mkdir()
         _write(family, unfinished)
-        if folder.exists():
+        if is_there(folder):
             folder.rename(replaced)
         unfinished.rename(folder)
     except OSError as error:
-        if replaced.exists() and not folder.exists():
+        if replaced.exists() and not is_there(folder):
             replaced.rename(folder)
         raise TableError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        if folder.exists():
+        if is_there(folder):
             shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _write(family: Family, folder: Path) -> None:
     rows = [_written(place, exported, folder) for place, exported in enumerate(_runs_of(family))]
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
-    with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = csv_text(columns, ([row[column] for column in columns] for row in rows))
+    (folder / MANIFEST_FILE).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _runs_of(family: Family) -> Iterator[Exported]:
@@ -160,8 +159,8 @@ def _architecture(architecture: Architecture, plain: Any) -> str:
     build = architecture.build
     module, name = getattr(build, "__module__", ""), getattr(build, "__qualname__", "")
     try:
-        found = attrgetter(name)(importlib.import_module(module))
-    except (ImportError, AttributeError, ValueError):
+        found = attrgetter(name)(sys.modules.get(module))
+    except (AttributeError, TypeError):
         return ""
     is_plain = found is build and Factory(found) == architecture
     return f"{module}:{name}" if is_plain else ""

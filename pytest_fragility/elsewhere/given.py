@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 ASKED = ("task", "perturbations", "checkpoints", "sizes", "seeds", "ladder")
 # what says how networks are trained
 OF_TRAINING = ("recipe", "profile", "locate", "budget")
+# what a manifest leaves to be said
+OF_A_MANIFEST = ("architecture", "architectures")
 
 NEEDS_TRAINING = {
     EQUIVALENCE: "it compares trainings that are made for it",
@@ -112,9 +114,9 @@ class Given:
         """
         assert isinstance(self.family, MeasuredFamily)
         column = self.family.require_measure(measure)
-        if name is not None:
-            require_name(name, "measure", SettingsError)
-        return name or column
+        found = column if name is None else name
+        require_name(found, "measure", SettingsError)
+        return found
 
     def curves(
         self,
@@ -164,9 +166,9 @@ def given_by(options: Mapping[str, Any]) -> Given:
         )
     (source,) = named
     is_table = source == TABLE or isinstance(options[source], MeasuredFamily)
-    refused = [*OF_TRAINING, *(["architecture"] if source != MANIFEST else [])]
+    refused = [*OF_TRAINING, *(OF_A_MANIFEST if source != MANIFEST else [])]
     for option in refused:
-        if options.get(option) not in (None, False):
+        if options.get(option) not in (None, False, {}):
             raise SettingsError(
                 f"{option}={shown(options[option])} says how networks are trained, and {source}= "
                 "names what exists already; leave one of them out"
@@ -207,7 +209,8 @@ def _of_networks(source: str, options: Mapping[str, Any], asked: Asked) -> Given
     from pytest_fragility.elsewhere.checkpoint_families import given_networks
 
     device = options.get("device", "auto")
-    return given_networks(source, options[source], asked, options.get("architecture"), device)
+    said = {option: options.get(option) for option in OF_A_MANIFEST}
+    return given_networks(source, options[source], asked, device, **said)
 
 
 def possible_kinds(given: Given, scale: str, named: Sequence[str] | None) -> tuple[str, ...]:
@@ -252,6 +255,7 @@ def file_state(source: Any) -> tuple[Path, int, int] | None:
         return None
     try:
         found = Path(source).stat()
-    except OSError:
+    # some names can be no file's
+    except (OSError, ValueError):
         return None
     return Path(source).absolute(), found.st_mtime_ns, found.st_size

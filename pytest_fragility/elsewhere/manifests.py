@@ -40,8 +40,10 @@ from pytest_fragility.elsewhere.tables import (
 from pytest_fragility.errors import SettingsError, TableError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.places import load
-from pytest_fragility.recipes import Architecture, Factory, Recipe
+from pytest_fragility.quoting import one_line, shown
+from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.recipes.reading import OPTIMIZERS, architecture_from_dict, recipe_from_dict
+from pytest_fragility.whole_files import is_plain
 
 CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"
 ARCHITECTURE = "architecture"
@@ -114,19 +116,86 @@ class Manifest:
     networks: tuple[ListedNetwork, ...]
 
 
-def read_manifest(
-    source: Any, option: str = "manifest", *, architecture: Any = None, baseline: str = BASELINE
-) -> Manifest:
-    """Return the list of checkpoints of a manifest; nothing of them is read but whether they exist.
+@dataclass(frozen=True)
+class GivenArchitectures:
+    """The architectures that a manifest may be of, besides the built-in ones.
+
+    Parameters
+    ----------
+    default
+        Of rows that do not say; None where that is an error.
+    named
+        By what rows call them.
+    """
+
+    default: Architecture | None
+    named: tuple[tuple[str, Architecture], ...]
+
+
+def given_architectures(architecture: Any, architectures: Any) -> GivenArchitectures:
+    """Return the architectures that somebody has given, those at ``module:function`` imported.
 
     Parameters are those of `Family.from_checkpoints`.
 
     Raises
     ------
+    SettingsError
+        If one of them cannot be used.
+    """
+    if architectures is None:
+        architectures = {}
+    if not isinstance(architectures, Mapping) or not all(
+        isinstance(name, str) for name in architectures
+    ):
+        raise SettingsError(
+            f"architectures={shown(architectures)}: expected a dict from what the manifest says to "
+            "architectures"
+        )
+    # a place is what a manifest may call it, too
+    own = {architecture: architecture} if _is_place(architecture) else {}
+    return GivenArchitectures(
+        None if architecture is None else _made(architecture, ""),
+        tuple(
+            (name, _made(value, f"architectures, {shown(name)}: "))
+            for name, value in {**own, **architectures}.items()
+        ),
+    )
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) and ":" in value
+
+
+def _made(value: Any, where: str) -> Architecture:
+    try:
+        found = load(value, ARCHITECTURE) if _is_place(value) else value
+        return Recipe(architecture=found).architecture
+    except SettingsError as error:
+        raise SettingsError(f"{where}{error}") from error.__cause__
+
+
+def read_manifest(
+    source: Any,
+    option: str = "manifest",
+    *,
+    given: GivenArchitectures,
+    baseline: str = BASELINE,
+) -> Manifest:
+    """Return the list of checkpoints of a manifest; nothing of them is read but whether they exist.
+
+    Parameters
+    ----------
+    source, baseline
+        Those of `Family.from_checkpoints`.
+    option
+        What named it, for messages.
+    given
+        What it may be of.
+
+    Raises
+    ------
     TableError
         If it cannot be used; all rows that are wrong are named.
-    SettingsError
-        If the architecture cannot be used.
     """
     rows = read_rows(source, option)
     rows.require_columns(NEEDED)
@@ -136,7 +205,7 @@ def read_manifest(
                 f"{rows.name}: unknown column {column!r}{nearest(column, KNOWN)}; expected some of "
                 f"{', '.join(dict.fromkeys(KNOWN))}. Begin its name with '_' to have it left out"
             )
-    reader = _Reader(rows, _default_architecture(architecture), baseline)
+    reader = _Reader(rows, given, baseline)
     networks = [each for each in map(reader.network, rows.rows) if each is not None]
     reader.require_once(networks)
     for task in dict.fromkeys(each.task for each in networks):
@@ -148,22 +217,15 @@ def read_manifest(
     return Manifest(rows.name, tuple(networks))
 
 
-def _default_architecture(value: Any) -> Architecture | None:
-    if value is None:
-        return None
-    found = load(value, ARCHITECTURE) if isinstance(value, str) and ":" in value else value
-    return Recipe(architecture=found).architecture
-
-
 class _Reader:
-    """Reads rows; each architecture that a manifest names is made once."""
+    """Reads rows; what they call an architecture stands for one that was given, or is built in."""
 
-    def __init__(self, rows: Rows, architecture: Architecture | None, baseline: str) -> None:
+    def __init__(self, rows: Rows, given: GivenArchitectures, baseline: str) -> None:
         self.problems = Problems(rows.name)
         self._rows = rows
-        self._architecture = architecture
+        self._default = given.default
+        self._named = dict(given.named)
         self._baseline = baseline
-        self._made: dict[str, Architecture] = {}
 
     def network(self, row: Row) -> ListedNetwork | None:
         """Return a row; None where something is wrong, which is noted."""
@@ -199,8 +261,14 @@ class _Reader:
         if not isinstance(value, str | Path) or "\0" in str(value):
             raise ValueError("expected a path")
         path = self._rows.folder / value
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
+        where = one_line(str(path))
+        try:
+            if not is_plain(path):
+                raise ValueError(f"{where} is no plain file")
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"there is no file {where}") from None
+        except OSError as error:
+            raise ValueError(f"{where} cannot be read: {error.strerror or error}") from None
         return path
 
     def _recipe(self, row: Row, cells: Cells) -> tuple[Recipe, bool]:
@@ -228,19 +296,25 @@ class _Reader:
     def _architecture_of(self, row: Row) -> Architecture:
         value = row.cells.get(ARCHITECTURE)
         if value is None:
-            if self._architecture is None:
+            if self._default is None:
                 raise SettingsError(
-                    "the architecture is not known; add a column architecture (a name, or "
-                    "module:function), or say architecture=..."
+                    "the architecture is not known; add a column architecture (a name), or say "
+                    "architecture=..."
                 )
-            return self._architecture
-        key = str(value)
-        if key not in self._made:
-            if isinstance(value, str) and ":" in value and "{" not in value:
-                self._made[key] = Factory(load(value, ARCHITECTURE))
-            else:
-                self._made[key] = architecture_from_dict(structured(value))
-        return self._made[key]
+            return self._default
+        if isinstance(value, str) and value in self._named:
+            return self._named[value]
+        try:
+            return architecture_from_dict(structured(value))
+        except SettingsError as error:
+            if not isinstance(value, str) or value.startswith("{"):
+                raise
+            place = value if _is_place(value) else f"{value}=MODULE:FUNCTION"
+            raise SettingsError(
+                f"{error}. Nothing is imported because a file names it; to allow it, say what it "
+                f"stands for: architectures={{{shown(value)}: ...}} in Python, or "
+                f"--fragility-architecture={one_line(place)}"
+            ) from None
 
     def require_once(self, networks: Sequence[ListedNetwork]) -> None:
         """Note rows that list the same network, or the same file."""

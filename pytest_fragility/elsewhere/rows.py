@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from pytest_fragility.checks.planning import nearest
+from pytest_fragility.csv_texts import unmarked
 from pytest_fragility.errors import TableError
 from pytest_fragility.quoting import one_line, shown
+from pytest_fragility.whole_files import read_plain
 
 # what begins so is a comment
 COMMENT = "_"
 MOST_SHOWN = 12
+MOST_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def read_rows(source: Any, option: str) -> Rows:
 
 def _read_text(path: Path, option: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_plain(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise TableError(f"{option}={one_line(str(path))}: there is no such file") from None
     except UnicodeDecodeError as error:
@@ -192,7 +195,7 @@ def _of_csv(text: str, path: Path) -> Rows:
     problems, rows = Problems(path.name), []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        columns = [name.strip() for name in next(reader, [])]
+        columns = [_as_written(name) for name in next(reader, [])]
         _require_unique(path.name, columns)
         if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
             raise TableError(
@@ -204,7 +207,7 @@ def _of_csv(text: str, path: Path) -> Rows:
             if len(cells) > len(columns):
                 problems.add(where, f"{len(cells)} values, where there are {len(columns)} columns")
             elif any(cell.strip() for cell in cells):
-                named = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
+                named = dict(zip(columns, map(_as_written, cells), strict=False))
                 rows.append(Row(where, _known(named)))
     except csv.Error as error:
         raise TableError(f"{path.name}, line {reader.line_num}: {error}") from None
@@ -213,7 +216,17 @@ def _of_csv(text: str, path: Path) -> Rows:
     return _checked(Rows(path.name, path.parent, names, tuple(rows)))
 
 
+def _as_written(cell: str) -> str:
+    marked = unmarked(cell)
+    return cell.strip() if marked is None else marked
+
+
 def _checked(rows: Rows) -> Rows:
+    if len(rows.columns) > MOST_COLUMNS:
+        raise TableError(
+            f"{rows.name}: it has {len(rows.columns):,} columns; expected at most "
+            f"{MOST_COLUMNS:,}, and one row for each network"
+        )
     if not rows.rows:
         raise TableError(f"{rows.name}: it has no rows; expected one for each network")
     return rows
@@ -229,8 +242,15 @@ def _known(cells: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in cells.items()
-        if value is not None and value != "" and name and not name.startswith(COMMENT)
+        if value is not None
+        and not (isinstance(value, str) and not value)
+        and name
+        and not name.startswith(COMMENT)
     }
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value)
 
 
 def _plain(value: Any, is_frame: bool) -> Any:

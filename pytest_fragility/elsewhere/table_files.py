@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility.csv_texts import csv_text
 from pytest_fragility.curves import PARAMETER_COUNT
 from pytest_fragility.elsewhere.counted_errors import MISTAKEN, TEST_ERROR, TEST_SIZE, packed
 from pytest_fragility.elsewhere.tables import (
@@ -22,25 +21,23 @@ from pytest_fragility.elsewhere.tables import (
 )
 from pytest_fragility.errors import TableError
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.whole_files import write_whole
+from pytest_fragility.whole_files import is_there, write_whole
 
 if TYPE_CHECKING:
-    from pytest_fragility.curves import LearningCurve, LearningCurves
+    from pytest_fragility.csv_texts import csv_text
+from pytest_fragility.curves import LearningCurve, LearningCurves
 
 
 def write_table(path: Path, curves: Sequence[LearningCurves], *, overwrite: bool) -> None:
     """Write the values of measures over the same networks; see `LearningCurves.to_table`."""
-    if path.exists() and not overwrite:
+    if is_there(path) and not overwrite:
         raise TableError(f"{path} is there already; say overwrite=True to have it replaced")
     _require_same_networks(curves)
     rows = [row for place in _places(curves[0]) for row in _rows_of(curves, *place)]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    text = csv_text(columns, ([row.get(column) for column in columns] for row in rows))
     try:
-        write_whole(path, text.getvalue())
+        write_whole(path, text)
     except OSError as error:
         raise TableError(f"{path} cannot be written: {error.strerror or error}") from error
 

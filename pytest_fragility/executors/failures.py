@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
-from pytest_fragility.errors import FragilityError
+from pytest_fragility.errors import FragilityError, FragilityWarning
 
 
 class WorkerTraceback(Exception):
@@ -18,7 +18,7 @@ class WorkerFailure(RuntimeError):
     """An exception in a worker process whose own class is not known here."""
 
 
-class LostWorkerWarning(UserWarning):
+class LostWorkerWarning(FragilityWarning):
     """A worker process has ended early; what it left was done all the same."""
 
 

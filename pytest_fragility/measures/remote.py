@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pytest_fragility.durations import MEASURES, spent_on
+from pytest_fragility.errors import FragilityWarning
 from pytest_fragility.executors import Batch, Executors
 from pytest_fragility.executors.failures import Failure, LostWorkerWarning
 from pytest_fragility.executors.pickling import dump, reason_not_to_dump
@@ -25,7 +26,7 @@ from pytest_fragility.measures.questions import Answer, Networks, Question, answ
 Row = Callable[[str, int, Failures], list[float]]
 
 
-class MeasuredHereWarning(UserWarning):
+class MeasuredHereWarning(FragilityWarning):
     """A measure cannot be sent to an executor's workers; it is called in this process."""
 
 

@@ -99,9 +99,11 @@ def _register_reports(config: pytest.Config) -> None:
     from pytest_fragility.plugin.report_folder import register_report_folder
     from pytest_fragility.plugin.starter import StarterHint
     from pytest_fragility.plugin.summary import Summary
+    from pytest_fragility.plugin.terminal import HarmlessFailures
 
     plugins = config.pluginmanager
     gathering = Gathering()
+    plugins.register(HarmlessFailures(), "fragility-harmless")
     plugins.register(gathering, "fragility-gathering")
     plugins.register(Summary(gathering), "fragility-summary")
     register_report_folder(config, gathering)

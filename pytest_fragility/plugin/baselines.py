@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility.plugin.terminal import write_text
+
 if TYPE_CHECKING:
     from pytest_fragility.baselines import Baseline
     from pytest_fragility.plugin.gathering import Gathering
@@ -106,12 +108,13 @@ class BaselineKeeper:
 
     def __init__(self, config: pytest.Config, gathering: Gathering) -> None:
         from pytest_fragility.baselines import read_baseline
+        from pytest_fragility.whole_files import is_there
 
         self._gathering = gathering
         self._compared = compared_baseline(config)
         self._path = path_of(config, SAVE_KEY)
         self._saved: Baseline = {}
-        if self._path and self._path.exists():
+        if self._path and is_there(self._path):
             self._saved = read_baseline(self._path)
         self._lines: list[str] = []
         self._failure = ""
@@ -154,6 +157,6 @@ class BaselineKeeper:
         if lines and terminalreporter.config.get_verbosity() >= 0:
             terminalreporter.write_sep("=", "fragility baseline")
             for line in lines:
-                terminalreporter.write_line(line)
+                write_text(terminalreporter, line)
         if self._failure:
-            terminalreporter.write_line(self._failure)
+            write_text(terminalreporter, self._failure)

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_fragility.durations import REST, Durations, timing
 from pytest_fragility.plugin.options import DURATIONS_KEY
+from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.report.durations import durations_table
 
 
@@ -53,6 +54,6 @@ class DurationsSummary:
             durations = sum(self._of_workers, durations.without(REST))
         if durations.without(REST).spent:
             terminalreporter.write_sep("=", "fragility durations")
-            terminalreporter.write_line(
-                durations_table(durations, workers=workers, lost=self._lost)
+            write_text(
+                terminalreporter, durations_table(durations, workers=workers, lost=self._lost)
             )

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.plugin.gathering import Gathering, asked_of, message_of, records_of
+from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.quoting import error_text, printable
 from pytest_fragility.report.markdown import markdown_summary
 from pytest_fragility.report.messages import failure_message, headline
@@ -74,8 +75,10 @@ class GitHubOutput:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write the workflow commands, each on a line of its own."""
-        for line in filter(None, [*self._annotations, self._failure]):
+        for line in self._annotations:
             terminalreporter.write_line(line)
+        if self._failure:
+            write_text(terminalreporter, self._failure)
 
     def _place(self, report: pytest.TestReport) -> dict[str, str]:
         """Return file and line of a test, as seen from the workspace; nothing without a file."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility.plugin.session import fragility_session
+from pytest_fragility.plugin.terminal import write_text
 
 
 class InterruptionNote:
@@ -38,9 +39,10 @@ class InterruptionNote:
         folder = session.settings.cache_dir
         if not self._is_interrupted or folder is None or not folder.exists():
             return
-        terminalreporter.write_line(
+        write_text(
+            terminalreporter,
             f"fragility: {_what_is_kept(session.training, folder)}; the same command goes on "
-            "from there"
+            "from there",
         )
 
 

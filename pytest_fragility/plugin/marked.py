@@ -19,6 +19,7 @@ from pytest_fragility.settings import (
     TABLE,
     AuditSettings,
     require_known_options,
+    require_manifest_for_architectures,
     resolve_settings,
 )
 
@@ -121,6 +122,7 @@ def read_marker(
     ):
         raise SettingsError(f"xfail={shown(expected)}: expected a dict from check ids to reasons")
     settings = resolve_settings(options, *layers)
+    require_manifest_for_architectures(options, is_trained=settings.given is None)
     if measure is not None:
         name = name_in_audit(measure, name, settings)
     return MarkedAudit(measure, name, settings, expected)

@@ -15,6 +15,7 @@ from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit
 from pytest_fragility.plugin.options import TABLE_KEY, table_to_audit
 from pytest_fragility.plugin.session import FragilitySession, fragility_session
+from pytest_fragility.quoting import one_line
 
 OPTION = "--fragility-measure"
 
@@ -54,7 +55,9 @@ class MeasureCollector(pytest.Collector):
         table = self.config.getoption(TABLE_KEY)
         for check_id in checks:
             function = self.place if table else self.place.partition(":")[2]
-            item: MeasureItem = MeasureItem.from_parent(self, name=f"{function}[{check_id}]")
+            item: MeasureItem = MeasureItem.from_parent(
+                self, name=one_line(f"{function}[{check_id}]")
+            )
             item.stash[PLACE_KEY] = CheckPlace(
                 f"{self.place} in {Path(table).name}" if table else f"measure {self.place}",
                 f"{self.nodeid}::{function}",
@@ -124,7 +127,7 @@ class MeasureItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return what the report's headline shows; a skipped test must have a line."""
-        return self.path, 0, f"{self.place}[{self.stash[PLACE_KEY].check}]"
+        return self.path, 0, one_line(f"{self.place}[{self.stash[PLACE_KEY].check}]")
 
 
 def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator[pytest.Item]:
@@ -132,7 +135,7 @@ def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator
     for place in places:
         table = table_to_audit(session.config)
         collector: MeasureCollector = MeasureCollector.from_parent(
-            session, name=place, nodeid=table.name if table else place
+            session, name=one_line(place), nodeid=one_line(table.name if table else place)
         )
         collector.place = place
         for item in collector.collect():

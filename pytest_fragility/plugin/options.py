@@ -94,10 +94,11 @@ OPTIONS = (
     Option("task", "string", "NAME", "what is learned. Default: digits+label-noise-0.2", "task"),
     Option(
         "architecture",
-        "string",
+        "args",
         "NAME",
         "the networks: mlp, cnn, resnet, vit, scale_invariant, or MODULE:FUNCTION, which returns a "
-        "new module. Default: mlp",
+        "new module; can be repeated, also as NAME=MODULE:FUNCTION, for the names in a manifest. "
+        "Default: mlp",
         "architecture",
     ),
     Option(
@@ -251,6 +252,7 @@ def add_options(parser: pytest.Parser) -> None:
             dest=option.key,
             metavar=option.metavar,
             help=option.help,
+            action="append" if option.ini_type == "args" else "store",
             type={"int": int, "float": float}.get(option.ini_type, str),
         )
         parser.addini(option.key, option.help, type=option.ini_type, default=None)
@@ -344,6 +346,7 @@ def _settings(config: pytest.Config, values: dict[str, Any], folder: Path) -> di
             settings[listed] = [name.strip() for name in names if name.strip()]
     if settings["seeds"] is not None and _NUMBER.fullmatch(settings["seeds"].strip()):
         settings["seeds"] = int(settings["seeds"])
+    settings |= _architectures(settings["architecture"])
     if settings["manifest"]:
         settings["manifest"] = folder / settings["manifest"]
     if settings["cache_dir"] is None:
@@ -353,12 +356,24 @@ def _settings(config: pytest.Config, values: dict[str, Any], folder: Path) -> di
     return settings
 
 
+def _architectures(values: list[str] | None) -> dict[str, Any]:
+    """Return what is trained, or what rows of a manifest are of that do not say, and the names."""
+    split = [value.rpartition("=") for value in values or ()]
+    plain = [value for _, equals, value in split if not equals]
+    # where a function stands is what a manifest may call it
+    named = {value: value for value in plain if ":" in value}
+    named |= {name: value for name, equals, value in split if equals}
+    return {"architecture": plain[-1] if plain else None, "architectures": named or None}
+
+
 def given_flags(config: pytest.Config) -> list[str]:
     """Return the options that the command line gave, to be repeated in a rerun command."""
+    said = {option.flag: config.getoption(option.key) for option in OPTIONS}
     given = [
-        f"{option.flag}={config.getoption(option.key)}"
-        for option in OPTIONS
-        if config.getoption(option.key) is not None
+        f"{flag}={value}"
+        for flag, values in said.items()
+        if values is not None
+        for value in (values if isinstance(values, list) else [values])
     ]
     if config.getoption(LOCATE_KEY):
         given.append("--fragility-locate")

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_fragility.plugin.gathering import Gathering
 from pytest_fragility.plugin.options import report_folder
+from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.plugin.tested_check import CURVES, CURVES_KEY
 from pytest_fragility.plugin.workers import is_worker
 
@@ -67,7 +68,7 @@ class ReportFolder:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say where it is."""
-        terminalreporter.write_line(f"fragility: {self._note}")
+        write_text(terminalreporter, f"fragility: {self._note}")
 
 
 def register_report_folder(config: pytest.Config, gathering: Gathering) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.options import measures_to_audit
 from pytest_fragility.plugin.property_tests import given_strategies
+from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.plugin.workers import is_worker
 
 NAME = "test_fragility.py"
@@ -86,7 +87,7 @@ class StarterHint:
         if self._has_audits or not self._is_asked or exitstatus not in ENDED or is_quiet:
             return
         for line in HINT:
-            terminalreporter.write_line(line)
+            write_text(terminalreporter, line)
 
 
 def _audits(item: pytest.Item) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_fragility.plugin.options import MAX_AGE_KEY, MAX_SIZE_KEY, STORE_KEY
+from pytest_fragility.quoting import harmless, one_line
 
 if TYPE_CHECKING:
     from pytest_fragility.store import Store
@@ -50,7 +51,9 @@ def _store(config: pytest.Config) -> Store:
 
     folder: Path | None = fragility_session(config).settings.cache_dir
     if folder is None or not folder.is_dir():
-        raise pytest.UsageError(f"fragility: no trained runs are kept in {folder} yet")
+        raise pytest.UsageError(
+            f"fragility: no trained runs are kept in {one_line(str(folder))} yet"
+        )
     try:
         return Store(folder)
     except StoreError as error:
@@ -65,7 +68,7 @@ def _list(store: Store) -> None:
     from pytest_fragility.training.trainer import training_environment
 
     here = [training_environment(torch.device(kind)) for kind in ("cpu", "cuda")]
-    print(inventory_table(store.folder, take_inventory(store.folder, here)))
+    print(harmless(inventory_table(store.folder, take_inventory(store.folder, here))))
 
 
 def _prune(store: Store, max_age: str | None, max_size: str | None) -> None:
@@ -78,7 +81,7 @@ def _prune(store: Store, max_age: str | None, max_size: str | None) -> None:
         removed = prune(store.folder, max_age=age, max_size=size)
     except OSError as error:
         raise pytest.UsageError(f"fragility: cannot remove trained runs: {error}") from error
-    print(pruned_text(store.folder, removed))
+    print(harmless(pruned_text(store.folder, removed)))
     if age is None and size is None:
         print(
             "  Only what nobody can use. To remove runs, name --fragility-store-max-age=30d or\n"
@@ -95,8 +98,8 @@ def _verify(store: Store) -> pytest.ExitCode:
             whole += 1
         else:
             damaged += 1
-            print(f"{path.parent.name}{path.name}: {reason}")
-    print(f"{store.folder}: {whole:,} runs whole, {damaged:,} damaged")
+            print(harmless(f"{path.parent.name}{path.name}: {reason}"))
+    print(harmless(f"{store.folder}: {whole:,} runs whole, {damaged:,} damaged"))
     return pytest.ExitCode.TESTS_FAILED if damaged else pytest.ExitCode.OK
 
 

@@ -6,6 +6,7 @@ import textwrap
 from typing import Any
 
 from pytest_fragility.plugin.gathering import Gathering
+from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.report.table import WIDTH, audit_table
 from pytest_fragility.report.unjudged import unjudged_note
 
@@ -35,8 +36,8 @@ class Summary:
         for index, audit in enumerate(audits):
             if index:
                 terminalreporter.write_line("")
-            terminalreporter.write_line(audit_table(audit.records, errors=len(audit.errors)))
+            write_text(terminalreporter, audit_table(audit.records, errors=len(audit.errors)))
         if audits and note:
             terminalreporter.write_line("")
         for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ", break_on_hyphens=False):
-            terminalreporter.write_line(line)
+            write_text(terminalreporter, line)

@@ -10,6 +10,7 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.options import report_folder
+from pytest_fragility.quoting import harmless
 from pytest_fragility.report.curves import Curve, curves_of_check
 from pytest_fragility.report.messages import skip_reason
 from pytest_fragility.report.records import Record, check_record, to_json
@@ -122,9 +123,9 @@ class TestedCheck:
         if report_folder(self._item.config):
             self._item.stash[CURVES_KEY] = curves_of_check(curves, verdict.check)
         if not verdict.is_applicable:
-            raise pytest.skip.Exception(skip_reason(record), _use_item_location=True)
+            raise pytest.skip.Exception(harmless(skip_reason(record)), _use_item_location=True)
         if excuse:
-            raise pytest.xfail.Exception(excuse)
+            raise pytest.xfail.Exception(harmless(excuse))
         if self._expectation:
             self.worsening = self._expectation.worsening(record)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_fragility.checks.planning import COMPLEXITY_KINDS, KINDS, SPREAD
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
+from pytest_fragility.csv_texts import csv_text
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.latex import escaped, signed_numbers
@@ -101,24 +100,21 @@ def comparison_csv(document: Document) -> str:
     """
     summaries = compare(document)
     kinds = kinds_of(summaries)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     slopes = [f"{name}{end}" for name in ("slope", "error_slope") for end in ("", "_low", "_high")]
     columns = [f"{kind}{what}" for kind in kinds for what in ("", "_checks", "_broken_by")]
-    writer.writerow(["audit", "measure", "form", "task", "seeds", "verdict", *slopes, *columns])
-    for summary in summaries:
-        audit = summary.audit
-        writer.writerow(
-            [
-                *(audit[name] for name in ("id", "measure", "form", "task")),
-                len(audit["seeds"]),
-                audit["verdict"],
-                *_ends(summary.slope),
-                *_ends(summary.error_slope),
-                *(cell for kind in kinds for cell in _csv_cells(summary.kinds.get(kind))),
-            ]
-        )
-    return text.getvalue()
+    header = ["audit", "measure", "form", "task", "seeds", "verdict", *slopes, *columns]
+    rows = [
+        [
+            *(summary.audit[name] for name in ("id", "measure", "form", "task")),
+            len(summary.audit["seeds"]),
+            summary.audit["verdict"],
+            *_ends(summary.slope),
+            *_ends(summary.error_slope),
+            *(cell for kind in kinds for cell in _csv_cells(summary.kinds.get(kind))),
+        ]
+        for summary in summaries
+    ]
+    return csv_text(header, rows)
 
 
 def comparison_latex(document: Document) -> str:

@@ -13,6 +13,7 @@ from pytest_fragility.durations import (
     Durations,
     Spent,
 )
+from pytest_fragility.quoting import harmless
 from pytest_fragility.report.numbers import indented
 
 SLOWEST = 10
@@ -55,7 +56,7 @@ def durations_table(durations: Durations, *, workers: int = 0, lost: int = 0) ->
     if slowest:
         lines += ["", _row(MEASURE_COLUMNS, "slowest measures", "seconds", "seconds per network")]
         lines += [_measure_row(name, spent) for name, spent in slowest]
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
 
 
 def _headline(seconds: float, workers: int) -> str:

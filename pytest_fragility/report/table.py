@@ -22,6 +22,7 @@ from pytest_fragility.checks.planning import (
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
 from pytest_fragility.durations import REPORT, spent_on
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.quoting import harmless
 from pytest_fragility.report.agreement import agreement_lines
 from pytest_fragility.report.breaking_points import breaking_point_lines
 from pytest_fragility.report.controls import controls_note
@@ -116,7 +117,7 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     noted = [line for note in notes(records, errors) for line in _wrapped(note)]
     step = next_step(records, errors=errors)
     hint = ["", f"  {step}"] if step else []
-    return "\n".join([*lines, *([""] if noted else []), *noted, *hint])
+    return harmless("\n".join([*lines, *([""] if noted else []), *noted, *hint]))
 
 
 def _planned_place(record: Record) -> tuple[int, int]:

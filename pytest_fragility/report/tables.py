@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 
+from pytest_fragility.csv_texts import csv_text
 from pytest_fragility.report.curves import MEASURE
 from pytest_fragility.report.documents import Document
 
@@ -17,11 +16,7 @@ def curves_csv(document: Document) -> str:
 
     Values have all their digits.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(dict.fromkeys(_rows(document)))
-    return text.getvalue()
+    return csv_text(COLUMNS, dict.fromkeys(_rows(document)))
 
 
 def _rows(document: Document) -> Iterator[tuple[str | int | float, ...]]:
@@ -30,4 +25,4 @@ def _rows(document: Document) -> Iterator[tuple[str | int | float, ...]]:
             name = audit["measure"] if curve["quantity"] == MEASURE else curve["quantity"]
             for n, row in zip(curve["sizes"], curve["values"], strict=True):
                 for seed, value in zip(curve["seeds"], row, strict=True):
-                    yield name, curve["task"], curve["recipe"], n, seed, repr(value)
+                    yield name, curve["task"], curve["recipe"], n, seed, value

@@ -9,6 +9,7 @@ from pytest_fragility.settings.options import (
     SOURCES,
     TABLE,
     require_known_options,
+    require_manifest_for_architectures,
 )
 from pytest_fragility.settings.profiles import PROFILES
 from pytest_fragility.settings.resolving import resolve_settings
@@ -25,5 +26,6 @@ __all__ = [
     "TABLE",
     "AuditSettings",
     "require_known_options",
+    "require_manifest_for_architectures",
     "resolve_settings",
 ]

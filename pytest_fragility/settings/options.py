@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "task": "digits+label-noise-0.2",
     "recipe": Recipe(),
     "architecture": None,
+    "architectures": None,
     "profile": "standard",
     "sizes": None,
     "seeds": None,
@@ -60,3 +61,12 @@ def require_known_options(options: Mapping[str, Any], also: Sequence[str] = ()) 
             raise SettingsError(
                 f"unknown argument {shown(name)}{nearest(name, known)}; expected {', '.join(known)}"
             )
+
+
+def require_manifest_for_architectures(options: Mapping[str, Any], is_trained: bool) -> None:
+    """Raise a SettingsError where an audit that trains is told what a manifest's names mean."""
+    if is_trained and options.get("architectures"):
+        raise SettingsError(
+            f"architectures={shown(options['architectures'])} says what the names in a manifest "
+            "stand for, and there is none; architecture= says what is trained"
+        )

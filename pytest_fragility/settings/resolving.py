@@ -25,6 +25,7 @@ from pytest_fragility.settings.chosen import (
 from pytest_fragility.settings.options import (
     DEFAULTS,
     FITS,
+    MANIFEST,
     SCALES,
     SOURCES,
     require_known_options,
@@ -71,6 +72,8 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     for layer in layers:
         require_known_options(layer)
     chosen = {name: _first(name, layers) for name in DEFAULTS}
+    # each names more of them
+    chosen["architectures"] = _named_architectures(layers)
     profile = choose("profile", chosen["profile"], PROFILES)
     named = _layers_with_source(layers)
     if named:
@@ -149,9 +152,9 @@ def _settings_of_given(
         for name, value in layer.items()
         if value is not None
     }
-    if "architecture" in options:
-        options["architecture"] = loaded_architecture(options["architecture"])
     common = _common(chosen)
+    if options.get(MANIFEST) is not None:
+        options["architectures"] = chosen["architectures"]
     given = given_by({**options, "device": common["device"]})
     named = chosen["checks"]
     if named is not None:
@@ -171,6 +174,20 @@ def _settings_of_given(
         given=given,
         **common,
     )
+
+
+def _named_architectures(layers: Sequence[Mapping[str, Any]]) -> Any:
+    """Return what all layers call architectures; the first that has a name decides about it."""
+    found: dict[Any, Any] = {}
+    for layer in reversed(layers):
+        named = layer.get("architectures")
+        if named is not None and not isinstance(named, Mapping):
+            raise SettingsError(
+                f"architectures={shown(named)}: expected a dict from what a manifest says to "
+                "architectures"
+            )
+        found |= named or {}
+    return found
 
 
 def _first(name: str, layers: Sequence[Mapping[str, Any]]) -> Any:

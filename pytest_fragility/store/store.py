@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pytest_fragility.errors import StoreError
+from pytest_fragility.errors import FragilityWarning, StoreError
 from pytest_fragility.quoting import printable
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.sharing import own_share
@@ -43,15 +43,15 @@ CERTAINLY_LEFT = 3600.0
 USE_RESOLUTION = 86400.0
 
 
-class DamagedEntryWarning(UserWarning):
+class DamagedEntryWarning(FragilityWarning):
     """A stored run could not be read; it was set aside and is trained again."""
 
 
-class NotStoredWarning(UserWarning):
+class NotStoredWarning(FragilityWarning):
     """Trained runs are not kept, since they cannot be written."""
 
 
-class UnlockedStoreWarning(UserWarning):
+class UnlockedStoreWarning(FragilityWarning):
     """The file system has no locks: processes may train the same runs at the same time."""
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from pytest_fragility.errors import TrainingError
+from pytest_fragility.errors import FragilityWarning, TrainingError
 from pytest_fragility.networks import build_network
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.tasks.task import TaskData
@@ -37,7 +37,7 @@ _DISAGREEMENTS = {
 }
 
 
-class SlowerFormWarning(UserWarning):
+class SlowerFormWarning(FragilityWarning):
     """Networks of some architecture are trained in a slower form than it seemed they could be."""
 
 

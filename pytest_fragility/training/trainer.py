@@ -11,6 +11,7 @@ from importlib import resources
 
 import torch
 
+from pytest_fragility.errors import FragilityWarning
 from pytest_fragility.executors import Executors
 from pytest_fragility.executors.pickling import reason_not_to_dump
 from pytest_fragility.networks import build_network
@@ -45,7 +46,7 @@ TRAINER_SOURCES = (
 )
 
 
-class InOneProcessWarning(UserWarning):
+class InOneProcessWarning(FragilityWarning):
     """An architecture's function cannot be sent to other processes; all trainings share one."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from pytest_fragility.measures import (
     oracle_test_error,
     path_norm,
 )
+from pytest_fragility.recipes import Factory
 from pytest_fragility.tasks import Task
 from tests.elsewhere.test_tables import LENIENT, by_check
 
@@ -269,24 +272,111 @@ def test_an_export_is_whole_or_absent(
         small_family.export(folder, overwrite=True)
 
 
-def test_architectures_have_names_parameters_or_a_place(read_rows: Any, tmp_path: Path) -> None:
+OWN = "tests.elsewhere.test_manifests:eight_hidden"
+
+
+def test_architectures_have_names_or_parameters(read_rows: Any, tmp_path: Path) -> None:
     """In each row; a name alone has its defaults, which these networks are not of."""
     rows, tasks = read_rows
     for row in rows:
-        row["architecture"] = "tests.elsewhere.test_manifests:eight_hidden"
+        row["architecture"] = "eight"
         row["initialization"] = ""
-    family = Family.from_checkpoints(rows, tasks=tasks)
+    family = Family.from_checkpoints(rows, tasks=tasks, architectures={"eight": eight_hidden})
     assert str(family.recipes["baseline"].architecture) == "eight_hidden"
     found = audit(path_norm, family=family, checks="trend", **LENIENT)
     family.export(tmp_path / "again")
-    assert "tests.elsewhere.test_manifests:eight_hidden" in (
-        tmp_path / "again" / "manifest.csv"
-    ).read_text(encoding="utf-8")
+    manifest = tmp_path / "again" / "manifest.csv"
+    assert OWN in manifest.read_text(encoding="utf-8")
+    again = Family.from_checkpoints(manifest, tasks=tasks, architectures={OWN: eight_hidden})
+    assert by_check(audit(path_norm, family=again, checks="trend", **LENIENT)) == by_check(found)
     for row in rows:
         row["architecture"] = "mlp"
     with pytest.raises(TableError, match=r"row 0 and 17 more: it is of another architecture"):
         audit(path_norm, family=Family.from_checkpoints(rows, tasks=tasks), checks="trend")
-    assert found["trend-baseline"]
+
+
+def test_what_a_manifest_names_is_never_imported(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a module beside it nor one that is installed, unless somebody has given it."""
+    (foreign.parent / "beside.py").write_text(
+        "open('ran', 'w').close()\nfrom tests.elsewhere.test_manifests import Net\n"
+    )
+    monkeypatch.chdir(foreign.parent)
+    monkeypatch.syspath_prepend(foreign.parent)
+    for cell in ("beside:Net", "os:abort", "os:system", "os.path:join", "nowhere:net", "net"):
+        lines = foreign.read_text(encoding="utf-8").splitlines()
+        columns = ["architecture", *[cell] * (len(lines) - 1)]
+        named = foreign.with_name("named.csv")
+        named.write_text("\n".join(map(",".join, zip(lines, columns, strict=True))), "utf-8")
+        place = re.escape(cell if ":" in cell else f"{cell}=MODULE:FUNCTION")
+        allowed = rf"architectures={{'{cell}': ...}} in Python, or --fragility-architecture={place}"
+        for options in ({}, {"architectures": {"other": Net}}, {"architecture": Net}):
+            with pytest.raises(TableError, match=rf"architecture='{cell}'.*{allowed}"):
+                Family.from_checkpoints(named, **options)
+            with pytest.raises(TableError, match=rf"architecture='{cell}'.*{allowed}"):
+                audit(weight_norm, manifest=named, **options)
+        assert not (foreign.parent / "ran").exists() and "beside" not in sys.modules
+        for given in (Net, "beside:Net"):
+            result = audit(
+                weight_norm, manifest=named, architectures={cell: given}, checks="trend", **LENIENT
+            )
+            assert result["trend-adam"].status == "broken"
+        sys.modules.pop("beside")
+        (foreign.parent / "ran").unlink()
+    assert Family.from_checkpoints(foreign, architecture="beside:Net")
+
+
+def test_a_place_that_is_given_is_what_rows_may_call_it(foreign: Path) -> None:
+    """One word names it for all rows, whether they say it or not."""
+    lines = foreign.read_text(encoding="utf-8").splitlines()
+    place = "tests.elsewhere.test_manifests:Net"
+    cells = ["architecture", *[place, ""] * (len(lines) // 2)]
+    named = foreign.with_name("named.csv")
+    named.write_text("\n".join(map(",".join, zip(lines, cells, strict=True))), encoding="utf-8")
+    assert list(Family.from_checkpoints(named, architecture=place))
+
+
+def test_two_architectures_of_one_name_are_two(foreign: Path) -> None:
+    """What an object is called says nothing of what it is."""
+
+    def wide() -> torch.nn.Module:
+        return torch.nn.Linear(3, 3)
+
+    with foreign.open(encoding="utf-8", newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    for place, row in enumerate(rows):
+        row["checkpoint"] = str(foreign.parent / row["checkpoint"])
+        row["architecture"] = Factory(wide if place < 6 else Net, name="net")
+    family = Family.from_checkpoints(rows)
+    assert family.recipes["baseline"].architecture != family.recipes["adam"].architecture
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"architectures": ["net"]}, r"architectures=\['net'\]: expected a dict"),
+        ({"architectures": {3: Net}}, r"architectures=\{3: .*: expected a dict"),
+        ({"architectures": {"net": 3}}, r"architectures, 'net': .*architecture=3"),
+        ({"architectures": {"net": "nowhere:net"}}, r"architectures, 'net': .*no module named"),
+    ],
+)
+def test_architectures_that_cannot_be_used(
+    foreign: Path, options: dict[str, Any], message: str
+) -> None:
+    """Are told by their names."""
+    with pytest.raises(SettingsError, match=message):
+        Family.from_checkpoints(foreign, **options)
+    with pytest.raises(SettingsError, match=message):
+        audit(weight_norm, manifest=foreign, **options)
+
+
+def test_names_of_a_manifest_without_one() -> None:
+    """Nothing that is asked for is left out in silence."""
+    with pytest.raises(SettingsError, match=r"names in a manifest stand for, and there is none"):
+        audit(weight_norm, architectures={"net": Net})
+    with pytest.raises(SettingsError, match=r"architectures=.* and table= names what exists"):
+        audit("m", table=[], architectures={"net": Net})
 
 
 def eight_hidden() -> torch.nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -155,6 +156,7 @@ def test_a_table_needs_no_torch(project: Project, table: Path) -> None:
     assert found.stdout.rstrip().endswith("loaded []")
 
 
+KEPT = ("checkpoint", "recipe", "n", "seed", "test_error", "test_size", "task")
 EXPORT = """
 from pathlib import Path
 from pytest_fragility.auditing import train_family
@@ -221,3 +223,43 @@ def test_workers_read_a_markers_manifest_too(project: Project) -> None:
     assert "weights on blobs: " in divided
     assert "networks from manifest.csv" in " ".join(divided.split())
     assert "fragility: training" not in divided
+
+
+@pytest.mark.usefixtures("manifest")
+def test_a_manifest_imports_only_what_the_options_name(project: Project) -> None:
+    """On the command line or in the configuration; for a marker's manifest as well."""
+    project.pytester.syspathinsert()
+    (project.path / "own.py").write_text(
+        "open('ran', 'w').close()\n"
+        "from torch.nn import Flatten, Linear, ReLU, Sequential\n"
+        "def build():\n    return Sequential(Flatten(), Linear(6, 8), ReLU(), Linear(8, 3))\n",
+        encoding="utf-8",
+    )
+    path = project.path / "networks" / "manifest.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ["own:build", "mine", "mine"] * (len(rows) // 3)
+    kept = [{name: row[name] for name in KEPT} for row in rows]
+    write(path, [{**row, "architecture": name} for row, name in zip(kept, names, strict=True)])
+    project.write(
+        WEIGHTS + "@pytest.mark.fragility(weights, manifest='networks/manifest.csv', **TASK)\n"
+        "def test_weights(check):\n    check()\n"
+    )
+    flag = "--fragility-manifest=networks/manifest.csv"
+    result = project.run("--fragility", flag)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stderr.str()
+    assert "--fragility-architecture=own:build" in text
+    assert "--fragility-architecture=mine=MODULE:FUNCTION" in text
+    assert not (project.path / "ran").exists()
+    named = ["--fragility-architecture=own:build", "--fragility-architecture=mine=own:build"]
+    ids = len(project.ids("--fragility", flag, *named))
+    assert ids > 4
+    for flags in ([flag, *named], named):
+        result = project.run("--fragility", *flags, "-k", "exponent-adam")
+        result.assert_outcomes(passed=1, deselected=ids - 1)
+    project.pytester.makeini(
+        "[pytest]\nfragility_architecture = own:build mine=own:build\n"
+        "fragility_manifest = networks/manifest.csv\n"
+    )
+    project.run("--fragility", "-k", "exponent-adam").assert_outcomes(passed=1, deselected=ids - 1)
