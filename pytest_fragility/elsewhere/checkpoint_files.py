@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from pytest_fragility.elsewhere.file_formats import ARCHIVE, INDEX, LEGACY, format_of
 from pytest_fragility.elsewhere.fitting_names import fitting_tensors
+from pytest_fragility.elsewhere.leaves import Leaf
 from pytest_fragility.elsewhere.shards import read_shards
 from pytest_fragility.elsewhere.torch_files import read_archive, read_legacy
-from pytest_fragility.elsewhere.unpickling import Leaf
 from pytest_fragility.elsewhere.unusable import UnusableFileError
 from pytest_fragility.networks import NetworkState, state_of
 from pytest_fragility.quoting import error_text, one_line
@@ -56,16 +56,16 @@ def _plain(name: str, tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     """Return a tensor that is of the same kind of numbers as a network's own."""
     if own.is_floating_point() and tensor.is_floating_point() and tensor.dtype.itemsize > 1:
         return tensor
-    try:
-        # what is rarer may not be copied into anything but this
-        plain = tensor.to(torch.float32 if own.is_floating_point() else own.dtype)
-        is_same = torch.equal(plain.to(torch.float64), tensor.to(torch.float64))
-    # of kinds that torch only stores
-    except RuntimeError:
-        is_same = False
-    if not is_same or tensor.is_complex() or tensor.is_floating_point() < own.is_floating_point():
-        raise ValueError(f"{one_line(name)} is {tensor.dtype}; expected plain numbers, {own.dtype}")
-    return plain
+    if not tensor.is_complex() and tensor.is_floating_point() >= own.is_floating_point():
+        try:
+            # what is rarer may not be copied into anything but this
+            plain = tensor.to(torch.float32 if own.is_floating_point() else own.dtype)
+            if torch.equal(plain.to(torch.float64), tensor.to(torch.float64)):
+                return plain
+        # of kinds that torch only stores
+        except RuntimeError:
+            pass
+    raise ValueError(f"{one_line(name)} is {tensor.dtype}; expected plain numbers, {own.dtype}")
 
 
 def _read(path: Path, *, is_shard: bool = False) -> list[Leaf]:

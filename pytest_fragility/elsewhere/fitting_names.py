@@ -9,7 +9,7 @@ from itertools import takewhile
 
 import torch
 
-from pytest_fragility.elsewhere.unpickling import Leaf
+from pytest_fragility.elsewhere.leaves import Leaf
 from pytest_fragility.networks import state_of
 from pytest_fragility.quoting import one_line
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_fragility.elsewhere.unpickling import Leaf
+from pytest_fragility.elsewhere.leaves import Leaf
 from pytest_fragility.elsewhere.unusable import UnusableFileError
 from pytest_fragility.quoting import shown
 

@@ -12,13 +12,12 @@ from typing import Any, BinaryIO
 
 import torch
 
+from pytest_fragility.elsewhere.leaves import Leaf, leaves
 from pytest_fragility.elsewhere.unpickling import (
     Foreign,
-    Leaf,
     Named,
     Pickled,
     Stored,
-    leaves,
     pickle_end,
     unpickled,
 )

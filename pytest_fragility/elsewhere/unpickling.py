@@ -10,7 +10,7 @@ import io
 import math
 import pickle
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -355,45 +355,6 @@ _REBUILDING: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _parameter,
     "torch._tensor._rebuild_from_type_v2": _of_type,
 }
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """What stands in a container: its keys from the outermost one on, its container, itself."""
-
-    path: tuple[str, ...]
-    container: int
-    value: Any
-
-
-def leaves(content: Any, deepest: int = 12) -> Iterator[Leaf]:
-    """Return what stands in nested dicts, lists and tuples.
-
-    Parameters
-    ----------
-    content
-        The outermost one; each container is looked into once.
-    deepest
-        Containers within containers; what lies deeper is left out.
-    """
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), content)]
-    seen: dict[int, int] = {}
-    while waiting:
-        path, container = waiting.pop()
-        if id(container) in seen:
-            continue
-        place = seen[id(container)] = len(seen)
-        inner: list[tuple[tuple[str, ...], Any]] = []
-        is_mapping = isinstance(container, dict)
-        for key, value in container.items() if is_mapping else enumerate(container):
-            if not isinstance(key, str | int):
-                continue
-            below = (*path, str(key))
-            if not isinstance(value, dict | list | tuple):
-                yield Leaf(below, place, value)
-            elif len(below) < deepest:
-                inner.append((below, value))
-        waiting += reversed(inner)
 
 
 def _first_line(error: Exception) -> str:
