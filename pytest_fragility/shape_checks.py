@@ -1,4 +1,4 @@
-"""Tracing a forward pass that checks the shape of what it is given."""
+"""Tracing a forward pass that checks the shape of its inputs."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _MOST_PATHS = 64
 def trace(structure: nn.Module) -> fx.Graph:
     """Return the operations of a module's forward pass, in order.
 
-    Where a condition on shapes leads to a ``raise``, inputs on which the network works take the
-    other path. Where both paths go on, which one is taken depends on the inputs.
+    Where a condition on shapes of its inputs leads to a ``raise``, inputs on which the network
+    works take the other path. Where both paths go on, which one is taken depends on the inputs.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def trace(structure: nn.Module) -> fx.Graph:
 
 
 class _Tracer(fx.Tracer):
-    """Of conditions on shapes the first ones are as told, and the others are false."""
+    """Of conditions on shapes of inputs the first are as told, and the others are false."""
 
     def __init__(self, outcomes: tuple[bool, ...]) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class _Tracer(fx.Tracer):
 
 
 def _about_shapes(condition: fx.Node) -> set[fx.Node] | None:
-    """Return the operations that a condition consists of; None unless it is on shapes alone."""
+    """Return the operations of a condition on shapes of inputs alone; None of any other."""
     found: set[fx.Node] = set()
     waiting = [condition]
     while waiting:
@@ -117,6 +117,9 @@ def _about_shapes(condition: fx.Node) -> set[fx.Node] | None:
 
 
 def _is_shape(node: fx.Node) -> bool:
+    """Return whether it is a shape of the inputs, which no change of hidden neurons changes."""
+    if [each.op for each in node.all_input_nodes] != ["placeholder"]:
+        return False
     if node.op == "call_method":
         return node.target in _SHAPE_METHODS
     is_attribute = node.op == "call_function" and node.target is getattr

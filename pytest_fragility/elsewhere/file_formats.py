@@ -48,10 +48,7 @@ def format_of(path: Path) -> str:
         head = file.read(_HEAD)
     if not head:
         raise UnusableFileError("is empty; copy or download it again")
-    if head.startswith(b"PK"):
-        return ARCHIVE
-    if head.startswith(pickle.PROTO) and len(head) > 1 and head[1] <= pickle.HIGHEST_PROTOCOL:
-        return LEGACY
+    # first of all, since its length may begin like anything
     if head[_LENGTH : _LENGTH + 1] == b"{":
         header = int.from_bytes(head[:_LENGTH], "little")
         if header + _LENGTH <= size:
@@ -61,6 +58,10 @@ def format_of(path: Path) -> str:
                 f"is damaged, or was not loaded to its end: its header of safetensors is said to "
                 f"have {header:,} bytes, and the file has {size:,}"
             )
+    if head.startswith(b"PK"):
+        return ARCHIVE
+    if head.startswith(pickle.PROTO) and len(head) > 1 and head[1] <= pickle.HIGHEST_PROTOCOL:
+        return LEGACY
     for start, words in _UNREAD:
         if head.startswith(start):
             raise UnusableFileError(words)

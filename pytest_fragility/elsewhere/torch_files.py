@@ -142,7 +142,7 @@ class _Parts:
                 has = "nothing" if member is None else f"{member.file_size:,} bytes"
                 raise UnusableFileError(
                     f"is damaged: its tensors are said to have {size:,} bytes in "
-                    f"{one_line(name, 60)}, which has {has}"
+                    f"{_within(name)}, which has {has}"
                 )
             total += size
         if total > self._length:
@@ -164,18 +164,21 @@ class _Parts:
         skipped = sum(int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
         start = member.header_offset + _LOCAL_HEADER + skipped
         if header[:4] != b"PK\3\4" or start + member.file_size > self._length:
-            raise UnusableFileError(
-                f"is damaged: {one_line(name, 60)} is not where it is said to be"
-            )
+            raise UnusableFileError(f"is damaged: {_within(name)} is not where it is said to be")
         self._file.seek(start)
         content = bytearray(member.file_size)
         read: int = self._file.readinto(content)  # type: ignore[attr-defined]
         # torch writes zero where it was told to count none
         if read < len(content) or (member.CRC and zlib.crc32(content) != member.CRC):
             raise UnusableFileError(
-                f"is damaged: {one_line(name, 60)} has another checksum than is said"
+                f"is damaged: {_within(name)} has another checksum than is said"
             )
         return content
+
+
+def _within(name: str) -> str:
+    """Return a member's name without the folder that all are in: the file's name when saved."""
+    return one_line(name.partition("/")[2], 60)
 
 
 def _storage(content: bytearray) -> torch.UntypedStorage:

@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -225,11 +226,14 @@ def pickle_end(data: bytes, start: int) -> int:
     file = io.BytesIO(data)
     file.seek(start)
     try:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in _REGISTERED:
-                raise ValueError(f"opcode {opcode.name}")
-            if opcode.name in _PUTS and not 0 <= int(argument or 0) <= len(data):
-                raise ValueError(f"object number {argument}")
+        with warnings.catch_warnings():
+            # of text that is oddly quoted, which makes no difference here
+            warnings.simplefilter("ignore")
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name in _REGISTERED:
+                    raise ValueError(f"opcode {opcode.name}")
+                if opcode.name in _PUTS and not 0 <= int(argument or 0) <= len(data):
+                    raise ValueError(f"object number {argument}")
     # of text that is none
     except (ValueError, UnicodeError, OverflowError) as error:
         raise UnusableFileError(
@@ -250,6 +254,8 @@ class _Unpickler(pickle.Unpickler):
         self._room = len(data)
 
     def find_class(self, module: str, name: str) -> Any:
+        # as Python 2 calls it, and pickles that Python 2 can read
+        module = "builtins" if module == "__builtin__" else module
         full_name = f"{module}.{name}"
         function = _REBUILDING.get(full_name)
         if function:
@@ -272,8 +278,9 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
-            # old files name a module's source so, whose class is foreign
-            return Beside()
+            # so old files say what the source of a module's class is
+            is_class = isinstance(pid, tuple) and pid[:1] == ("module",) and len(pid) > 1
+            return pid[1] if is_class else Beside()
         kind, key, size = pid[1], str(pid[2]), pid[4]
         if not isinstance(kind, _StorageType) or not _is_count(size):
             raise ValueError("a storage of an unknown kind")
