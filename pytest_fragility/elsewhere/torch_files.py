@@ -159,7 +159,8 @@ class _Parts:
                 "was compressed, which torch.save never does, and is not unpacked: nothing says "
                 "how large it is. Unpack it and save it with torch.save, or as safetensors"
             )
-        self._file.seek(member.header_offset)
+        # an offset that is damaged may lie before the file's beginning
+        self._file.seek(max(0, member.header_offset))
         header = self._file.read(_LOCAL_HEADER)
         skipped = sum(int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
         start = member.header_offset + _LOCAL_HEADER + skipped

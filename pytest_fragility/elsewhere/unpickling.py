@@ -268,7 +268,8 @@ class _Unpickler(pickle.Unpickler):
             return _PLAIN
         if name in _STORAGES and full_name.removesuffix(name) in _STORAGE_MODULES:
             return _StorageType(_STORAGES[name])
-        dtype = getattr(torch, name, None) if module == "torch" else None
+        # not by getattr, which imports parts of torch by their names
+        dtype = vars(torch).get(name) if module == "torch" else None
         if isinstance(dtype, torch.dtype):
             return dtype
         if full_name not in self.foreign:
