@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.networks.attachments import attached_to_forward
+from pytest_fragility.shape_checks import trace
 
 # by exact type: a subclass may do anything
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -40,7 +41,7 @@ def traced(structure: nn.Module) -> fx.Graph:
         graph.output(graph.call_module("", (graph.placeholder("input"),)))
         return graph
     try:
-        return fx.Tracer().trace(structure)
+        return trace(structure)
     except Exception as error:
         # a forward pass that is run on proxies may raise anything
         first_line = (str(error).splitlines() or ["no message"])[0]
@@ -102,7 +103,9 @@ def is_flattening(node: fx.Node, module: nn.Module | None) -> bool:
     """Return whether an operation flattens all but the samples."""
     if type(module) is nn.Flatten:
         return (module.start_dim, module.end_dim) == (1, -1)
-    return calls(node, torch.flatten, "flatten") and node.args[1:] == (1,) and not node.kwargs
+    dimensions = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
+    is_all = {"start_dim": 0, "end_dim": -1, **dimensions} == {"start_dim": 1, "end_dim": -1}
+    return calls(node, torch.flatten, "flatten") and is_all
 
 
 def calls(node: fx.Node, *targets: Callable[..., Any] | str) -> bool:

@@ -41,6 +41,7 @@ from pytest_fragility.elsewhere.origins import Origin
 from pytest_fragility.elsewhere.sample_files import read_samples
 from pytest_fragility.elsewhere.selecting import Asked, Selection, ladder_name, roles, select
 from pytest_fragility.elsewhere.table_curves import told
+from pytest_fragility.elsewhere.unusable import UnusableFileError
 from pytest_fragility.errors import SettingsError, TableError, TaskError
 from pytest_fragility.families import Family, FamilyPlan
 from pytest_fragility.perturbations import BASELINE
@@ -220,6 +221,8 @@ class Checkpoints(Mapping[Place, TrainedRun]):
                 continue
             try:
                 self._known[row.where] = trained_elsewhere(row, self._task)
+            except UnusableFileError as error:
+                problems.add(row.where, error.text, error.name)
             except ValueError as error:
                 problems.add(row.where, str(error))
         problems.raise_if_any()

@@ -81,19 +81,20 @@ class Problems:
     """
 
     name: str
-    texts: list[tuple[str, str]] = field(default_factory=list)
+    texts: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def add(self, where: str, text: str) -> None:
-        """Note what is wrong, and where."""
-        self.texts.append((where, text))
+    def add(self, where: str, text: str, subject: str = "") -> None:
+        """Note what is wrong, and where; with what, if the same may be wrong with others."""
+        self.texts.append((where, text, subject))
 
     def _lines(self) -> list[str]:
         """Return what is wrong, one text of each kind with the places that it is said of."""
-        places: dict[str, list[str]] = {}
-        for where, text in self.texts:
-            places.setdefault(text, []).append(where)
+        places: dict[str, list[tuple[str, str]]] = {}
+        for where, text, subject in self.texts:
+            places.setdefault(text, []).append((where, subject))
         return [
-            f"{found[0]}{f' and {len(found) - 1} more' if found[1:] else ''}: {text}"
+            f"{found[0][0]}{f' and {len(found) - 1} more' if found[1:] else ''}: "
+            f"{found[0][1]}{' ' if found[0][1] else ''}{text}"
             for text, found in places.items()
         ]
 

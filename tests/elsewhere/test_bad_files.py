@@ -308,6 +308,8 @@ def test_one_file_is_one_network_and_one_name_one_recipe(tmp_path: Path) -> None
         ("a\n", "expected whole numbers, one a line"),
         ("\n".join(["3"] * 16), "stands twice"),
         ("\n".join(["-1", *map(str, range(15))]), "a row is negative"),
+        ("\n".join(["1_0", *map(str, range(15))]), "expected whole numbers.*'1_0' is none"),
+        ("\n".join(["9" * 5000, *map(str, range(15))]), "expected whole numbers, one a line"),
     ],
 )
 def test_samples(
@@ -330,3 +332,37 @@ def test_samples_beyond_the_pool(read_rows: Any, tmp_path: Path) -> None:
     family = Family.from_checkpoints(rows, tasks=tasks)
     with pytest.raises(TableError, match=r"row 1015 of the training pool is among its samples"):
         next(iter(family))
+
+
+def array_file(descr: str, shape: str) -> bytes:
+    """Return 200 bytes of zeros behind a header of NumPy's that says what it likes."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode() + b"\n"
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + bytes(200)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (array_file("'<i8'", "(1000000000000,)"), "is 8,000,000,000,000 bytes, and the file has 2"),
+        (array_file("'<i8'", "(9223372036854775807,)"), "bytes, and the file has 200"),
+        (array_file("'<i8'", "(99999999999999999999999,)"), "bytes, and the file has 200"),
+        (array_file("'<i8'", "(1 << 40,)"), "its header is damaged"),
+        (array_file("'<i8'", "(-1,)"), r"an array of int64, of shape \(-1,\)"),
+        (array_file("'<i8'", "(True,)"), r"an array of int64, of shape \(True,\)"),
+        (array_file("'|O'", "(16,)"), "an array of object"),
+        (array_file("'<f8'", "(16,)"), "float64 of shape"),
+        (b"\x93NUMPY\x01\0\x05\0{'a'", "its header is damaged"),
+        (b"\x93NUMPY\x09\0" + bytes(90), "expected whole numbers, one a line, or a .npy file"),
+        (b"PK\3\4" + bytes(90), "it is an archive, as .npz is; save one array"),
+    ],
+)
+@pytest.mark.parametrize("name", ["samples.npy", "samples"])
+def test_samples_are_as_many_as_their_header_says(
+    content: bytes, message: str, name: str, read_rows: Any, tmp_path: Path
+) -> None:
+    """Before memory is asked for; the format is told by content."""
+    rows, tasks = read_rows
+    (tmp_path / name).write_bytes(content)
+    rows[0]["samples"] = str(tmp_path / name)
+    with pytest.raises(TableError, match=message):
+        list(Family.from_checkpoints(rows, tasks=tasks))
