@@ -13,7 +13,7 @@ from pytest_fragility.durations import STORE, TRAINING, WAITING, spent_on
 from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import TaskError
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.recipes import Recipe
+from pytest_fragility.recipes import Factory, Recipe
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.stacks_of_runs import StacksOfRuns
 
@@ -462,6 +462,8 @@ def train_families(
 
     Raises
     ------
+    SettingsError
+        If an architecture's function is no longer what it was when its code was read.
     TaskError
         If a pool is too small for the sizes asked.
     BudgetError
@@ -473,6 +475,8 @@ def train_families(
 
     asked = plans
     plans = [part for plan in asked for part in plan.parts]
+    for factory in _factories(plans):
+        factory.require_unchanged()
     environment = training_environment(device)
     _require_subsets(run for plan in plans for run in plan.runs.values())
     keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
@@ -501,6 +505,15 @@ def train_families(
         return Family(plan, trained, device, rungs, equivalents, executors, stacks=stacks)
 
     return [family(plan) for plan in asked]
+
+
+def _factories(plans: Sequence[FamilyPlan]) -> list[Factory]:
+    """Return the functions that networks will be made by, each once."""
+    found: list[Factory] = []
+    for architecture in (r.architecture for plan in plans for r in plan.recipes.values()):
+        if isinstance(architecture, Factory) and not any(f is architecture for f in found):
+            found.append(architecture)
+    return found
 
 
 def _require_subsets(runs: Iterable[Run]) -> None:
