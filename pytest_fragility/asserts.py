@@ -184,7 +184,7 @@ class FragilityAsserts:
         self.tolerances = settings.tolerances
         self._families = families
         self._settings_now = settings_now or (lambda: settings)
-        self._searches: dict[tuple[str, int, tuple[str, ...]], Search] = {}
+        self._searches: dict[tuple[str, GrowingFamily, tuple[str, ...]], Search] = {}
 
     def __repr__(self) -> str:
         return "fragility"
@@ -437,7 +437,7 @@ class FragilityAsserts:
 
         family = self._family_now()
         called = measure_name(measure, name)
-        place = (called, id(family), checks)
+        place = (called, family, checks)
         if place not in self._searches:
             kinds = checks or SEARCHED_KINDS
             self._searches[place] = Search(measure, family, kinds=kinds, name=called)

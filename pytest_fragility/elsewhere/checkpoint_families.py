@@ -122,7 +122,8 @@ class RunElsewhere(Run):
     @property
     def samples_id(self) -> Hashable:
         """Equal for runs of one task on the same samples."""
-        return None if self.samples is None else self.samples.tobytes()
+        # of samples that nobody knows, none are known to be the same
+        return self if self.samples is None else (self.task, self.samples.tobytes())
 
     def build_network(self) -> torch.nn.Module:
         """Return a module with the architecture; a function's own where the data are not known."""

@@ -109,8 +109,9 @@ class _Reader:
         # addresses of what is held here as long, in the order in which it was met
         self._places: dict[int, int] = {}
         self._kept_alive: list[Any] = []
-        self._modules: dict[str, types.ModuleType] = {}
+        # all names that code looks up, and of modules that code refers to, which are theirs
         self._names: set[str] = set()
+        self._modules: dict[str, tuple[types.ModuleType, set[str]]] = {}
 
     def read_all(self, function: Any) -> Any:
         """Return a description of a function and of what it uses of one's own modules."""
@@ -128,7 +129,7 @@ class _Reader:
         if kind in (str, bytes):
             return [kind.__name__, _short(value)]
         if isinstance(value, types.ModuleType):
-            return self._read_module(value)
+            return self._read_module(value, self._names)
         # what cannot change may be one object or several that are equal
         if kind is tuple:
             return ["tuple", [self.read(each) for each in value]]
@@ -182,7 +183,8 @@ class _Reader:
         self._places = places
         return sorted(found)
 
-    def _read_module(self, module: types.ModuleType) -> Any:
+    def _read_module(self, module: types.ModuleType, names: set[str]) -> Any:
+        """Read a module, of which code uses no more than what has these names."""
         name = module.__name__
         owner = owner_of(name)
         if owner is not None:
@@ -190,19 +192,22 @@ class _Reader:
         if is_compiled_module(name):
             content = Path(str(module.__file__)).read_bytes()
             return ["compiled module", hashlib.sha256(content).hexdigest()]
-        self._modules[name] = module
+        _, known = self._modules.get(name, (module, set()))
+        self._modules[name] = module, names if names is self._names else known | names
         return ["module", name]
 
     def _parts_of_modules(self) -> Iterator[Any]:
         """Yield what one's own modules hold under names that code looks up, until there is none."""
         known: set[tuple[str, str]] = set()
         while True:
-            asked = {(module, name) for module in self._modules for name in self._names - UNREAD}
+            found = self._modules.items()
+            asked = {(module, name) for module, (_, names) in found for name in names - UNREAD}
             if asked <= known:
                 return
-            for module, name in sorted(asked - known):
-                for part in part_of_module(self._modules[module], name):
-                    yield [module, name, self.read(part)]
+            for place, name in sorted(asked - known):
+                module, names = self._modules[place]
+                for part in part_of_module(module, name):
+                    yield [place, name, self._read_used(part, names)]
             known |= asked
 
     def _read_code(self, code: types.CodeType) -> Any:
@@ -263,23 +268,28 @@ class _Reader:
         ]
         if owner is None:
             names, values = names_in(code), function.__globals__
-            parts.append(self._read_attributes({n: values[n] for n in names & values.keys()}))
+            used = sorted(names & values.keys() - UNREAD)
+            parts.append({name: self._read_used(values[name], names) for name in used})
             imported = imports_in(code, values.get("__package__"))
-            parts.append([self._read_import(each) for each in imported])
+            parts.append([self._read_import(each, names) for each in imported])
         return parts
 
-    def _read_import(self, name: str) -> Any:
+    def _read_used(self, value: Any, names: set[str]) -> Any:
+        is_module = isinstance(value, types.ModuleType)
+        return self._read_module(value, names) if is_module else self.read(value)
+
+    def _read_import(self, name: str, names: set[str]) -> Any:
         """Read a module that a function imports when it is called."""
         owner = owner_of(name)
         if owner is not None:
             return ["installed module", owner, name]
         parts = name.split(".")
-        names = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
         try:
-            return [self.read(import_module(each)) for each in names]
+            found = [import_module(".".join(parts[: i + 1])) for i in range(len(parts))]
         # the function would raise it as well
         except Exception as error:
             return ["no module", name, type(error).__name__]
+        return [self._read_module(each, names) for each in found]
 
     def _read_attributes(self, values: Mapping[str, Any]) -> Any:
         return {name: self.read(values[name]) for name in sorted(values.keys() - UNREAD)}

@@ -13,8 +13,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 PYTHON = "Python"
-# what trains and stores networks is never one's own, even where it was copied without its metadata
-REQUIRED = ("numpy", "torch")
+# what trains networks is never one's own, even where it was copied without its metadata
+REQUIRED = ("numpy", "pytest_fragility", "torch")
 
 
 def is_installed_module(name: str | None) -> bool:
