@@ -55,6 +55,8 @@ UNREAD = frozenset(
         "__parameters__",
         "__path__",
         "__qualname__",
+        # written by pickling
+        "__slotnames__",
         "__spec__",
         "__static_attributes__",
         "__type_params__",
