@@ -6,7 +6,9 @@ import dis
 import sys
 import types
 from collections.abc import Iterator
+from functools import cached_property
 from importlib import util
+from inspect import getattr_static
 from typing import Any
 
 IMPORT = dis.opmap["IMPORT_NAME"]
@@ -62,13 +64,25 @@ def contents_of(cells: Any) -> list[Any]:
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
-    """Return an object's attributes, those in slots too."""
-    found = dict(getattr(value, "__dict__", {}))
+    """Return an object's attributes, those in slots too, without what it works out of them."""
+    kept = getattr(value, "__dict__", {})
+    found = {name: kept[name] for name in kept if not _is_worked_out(type(value), name)}
     for kind in type(value).__mro__:
         for name, slot in vars(kind).items():
             if isinstance(slot, types.MemberDescriptorType) and hasattr(value, name):
                 found.setdefault(name, getattr(value, name))
     return found
+
+
+def _is_worked_out(kind: type, name: Any) -> bool:
+    is_name = isinstance(name, str)
+    return is_name and isinstance(getattr_static(kind, name, None), cached_property)
+
+
+def reduces_by_itself(kind: type) -> bool:
+    """Return whether a class has something to say on how its objects are pickled."""
+    names = "__reduce_ex__", "__reduce__", "__getstate__"
+    return any(getattr(kind, name, None) is not getattr(object, name, None) for name in names)
 
 
 def part_of_module(module: types.ModuleType, name: str) -> list[Any]:

@@ -28,6 +28,7 @@ from pytest_fragility.recipes.code_parts import (
     is_of_module,
     names_in,
     part_of_module,
+    reduces_by_itself,
 )
 from pytest_fragility.recipes.installed import is_compiled_module, owner_of
 
@@ -316,8 +317,9 @@ class _Reader:
             raise _not_told(value, error_text(error)) from None
         if isinstance(found, str):
             return [*described, self._read_called(value, found)]
-        # the last two are iterators
-        parts = [*found[:3], *(list(each or ()) for each in found[3:5]), *found[5:]]
+        # attributes are read already; the last two are iterators
+        state = found[2:3] if len(described) == 1 or reduces_by_itself(kind) else ()
+        parts = [*found[:2], *state, *(list(each or ()) for each in found[3:5]), *found[5:]]
         return [*described, [self.read(part) for part in parts]]
 
     def _read_called(self, value: Any, name: str) -> Any:
