@@ -465,7 +465,7 @@ def train_families(
     SettingsError
         If an architecture's function is no longer what it was when its code was read.
     TaskError
-        If a pool is too small for the sizes asked.
+        If a pool is too small for the sizes asked, or two tasks of a plan have one name.
     BudgetError
         If more would be trained than the budget has left.
     StoreError
@@ -477,6 +477,8 @@ def train_families(
     plans = [part for plan in asked for part in plan.parts]
     for factory in _factories(plans):
         factory.require_unchanged()
+    for plan in asked:
+        _require_one_task_of_a_name(plan)
     environment = training_environment(device)
     _require_subsets(run for plan in plans for run in plan.runs.values())
     keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
@@ -514,6 +516,17 @@ def _factories(plans: Sequence[FamilyPlan]) -> list[Factory]:
         if isinstance(architecture, Factory) and not any(f is architecture for f in found):
             found.append(architecture)
     return found
+
+
+def _require_one_task_of_a_name(plan: FamilyPlan) -> None:
+    """Raise where networks, curves and tables of two tasks would be known by one name."""
+    own = plan.task
+    for task in plan.ladder.tasks if plan.ladder else ():
+        if task.name == own.name and task.data.fingerprint != own.data.fingerprint:
+            raise TaskError(
+                f"task {task.name!r} of the ladder is called as the audited one, and has other "
+                "data; give one of them another name"
+            )
 
 
 def _require_subsets(runs: Iterable[Run]) -> None:

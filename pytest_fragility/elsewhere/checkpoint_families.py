@@ -539,7 +539,14 @@ def _named_tasks(asked: Asked) -> tuple[tuple[str, Task], ...]:
     """Return the tasks that an audit hands over, by the names that the manifest gives them."""
     ladder = asked.ladder.tasks if isinstance(asked.ladder, Ladder) else asked.ladder
     given = [asked.task, *(ladder if isinstance(ladder, list | tuple) else ())]
-    return tuple((each.name, each) for each in given if isinstance(each, Task))
+    named: dict[str, Task] = {}
+    for each in given:
+        if isinstance(each, Task) and named.setdefault(each.name, each) is not each:
+            raise SettingsError(
+                f"two tasks are called {each.name!r}, and the manifest names one of them; hand "
+                "over one, or tell them apart by another name, there and here"
+            )
+    return tuple(named.items())
 
 
 @lru_cache(maxsize=8)

@@ -67,6 +67,13 @@ def test_checkpoints_that_are_written_anew_are_read_anew(
     assert level() != before
 
 
+def test_two_tasks_of_one_name_are_refused(exported: Path, blobs: Task, hard_blobs: Task) -> None:
+    """None of them is left out without a word."""
+    other = Task(blobs.name, lambda: hard_blobs.data)
+    with pytest.raises(SettingsError, match="two tasks are called 'blobs'"):
+        audit(path_norm, manifest=exported / "manifest.csv", task=blobs, ladder=[other, hard_blobs])
+
+
 def test_what_was_read_back_can_be_written_again(
     read_back: Callable[..., Family], exported: Path, tmp_path: Path
 ) -> None:
