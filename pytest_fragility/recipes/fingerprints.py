@@ -131,7 +131,7 @@ class _Reader:
             return [kind.__name__, repr(value)]
         if kind in (str, bytes):
             return [kind.__name__, _short(value)]
-        if isinstance(value, types.ModuleType):
+        if issubclass(kind, types.ModuleType):
             return self._read_module(value, self._names)
         # what cannot change may be one object or several that are equal
         if kind is tuple:
@@ -147,6 +147,7 @@ class _Reader:
         return self._read_once(value)
 
     def _read_once(self, value: Any) -> Any:
+        # an object may say that it is of another class
         kind = type(value)
         if kind is list:
             return ["list", [self.read(each) for each in value]]
@@ -158,22 +159,22 @@ class _Reader:
             return ["method", self.read(value.__func__), self.read(value.__self__)]
         if kind is types.CellType:
             return ["cell", self.read(contents_of([value]))]
-        if isinstance(value, staticmethod | classmethod):
+        if issubclass(kind, staticmethod | classmethod):
             return [kind.__name__, self.read(value.__func__)]
-        if isinstance(value, property):
+        if issubclass(kind, property):
             return ["property", *map(self.read, (value.fget, value.fset, value.fdel))]
-        if isinstance(value, functools.cached_property):
+        if issubclass(kind, functools.cached_property):
             return ["cached property", self.read(value.func)]
-        if isinstance(value, functools.partial):
+        if issubclass(kind, functools.partial):
             parts = value.func, value.args, value.keywords, vars(value)
             return [self.read(kind), *map(self.read, parts)]
-        if isinstance(value, COMPILED):
+        if issubclass(kind, COMPILED):
             return ["compiled", self.read(value.__objclass__), value.__name__]
-        if isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType):
+        if issubclass(kind, types.BuiltinFunctionType | types.MethodWrapperType):
             return self._read_builtin(value)
-        if isinstance(value, types.FunctionType):
+        if issubclass(kind, types.FunctionType):
             return self._read_function(value)
-        if isinstance(value, type):
+        if issubclass(kind, type):
             return self._read_class(value)
         return self._read_object(value)
 
@@ -278,7 +279,7 @@ class _Reader:
         return parts
 
     def _read_used(self, value: Any, names: set[str]) -> Any:
-        is_module = isinstance(value, types.ModuleType)
+        is_module = issubclass(type(value), types.ModuleType)
         return self._read_module(value, names) if is_module else self.read(value)
 
     def _read_import(self, name: str, names: set[str]) -> Any:
@@ -307,7 +308,7 @@ class _Reader:
         if wraps:
             # what keeps a function's results is pickled by its name
             return described
-        if isinstance(value, tensor):
+        if issubclass(kind, tensor):
             return [*described, self._read_tensor(value)]
         try:
             reduce = copyreg.dispatch_table.get(kind)

@@ -106,7 +106,7 @@ def _standard_folders() -> list[Path]:
         Path(sys.base_exec_prefix, "DLLs"),
     ]
     archive = "python{}{}.zip".format(*sys.version_info)
-    folders += [Path(entry) for entry in sys.path if Path(entry).name == archive]
+    folders += [Path(e) for e in sys.path if isinstance(e, str) and Path(e).name == archive]
     return [*folders, *(each.resolve() for each in folders)]
 
 
