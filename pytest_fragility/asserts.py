@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -184,7 +184,7 @@ class FragilityAsserts:
         self.tolerances = settings.tolerances
         self._families = families
         self._settings_now = settings_now or (lambda: settings)
-        self._searches: dict[tuple[str, int, tuple[str, ...]], Search] = {}
+        self._searches: dict[Hashable, Search] = {}
 
     def __repr__(self) -> str:
         return "fragility"
@@ -437,7 +437,8 @@ class FragilityAsserts:
 
         family = self._family_now()
         called = measure_name(measure, name)
-        place = (called, id(family), checks)
+        # what a test defines anew at each example has its code in common
+        place = called, family, checks, getattr(measure, "__code__", type(measure))
         if place not in self._searches:
             kinds = checks or SEARCHED_KINDS
             self._searches[place] = Search(measure, family, kinds=kinds, name=called)

@@ -13,7 +13,7 @@ from pytest_fragility.durations import STORE, TRAINING, WAITING, spent_on
 from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import TaskError
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.recipes import Recipe
+from pytest_fragility.recipes import Factory, Recipe
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.stacks_of_runs import StacksOfRuns
 
@@ -467,8 +467,10 @@ def train_families(
 
     Raises
     ------
+    SettingsError
+        If an architecture's function is no longer what it was when its code was read.
     TaskError
-        If a pool is too small for the sizes asked.
+        If a pool is too small for the sizes asked, or two tasks of a plan have one name.
     BudgetError
         If more would be trained than the budget has left.
     StoreError
@@ -478,6 +480,10 @@ def train_families(
 
     asked = plans
     plans = [part for plan in asked for part in plan.parts]
+    for factory in _factories(plans):
+        factory.require_unchanged()
+    for plan in asked:
+        _require_one_task_of_a_name(plan)
     environment = training_environment(device)
     _require_subsets(run for plan in plans for run in plan.runs.values())
     keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
@@ -506,6 +512,26 @@ def train_families(
         return Family(plan, trained, device, rungs, equivalents, executors, stacks=stacks)
 
     return [family(plan) for plan in asked]
+
+
+def _factories(plans: Sequence[FamilyPlan]) -> list[Factory]:
+    """Return the functions that networks will be made by, each once."""
+    found: list[Factory] = []
+    for architecture in (r.architecture for plan in plans for r in plan.recipes.values()):
+        if isinstance(architecture, Factory) and not any(f is architecture for f in found):
+            found.append(architecture)
+    return found
+
+
+def _require_one_task_of_a_name(plan: FamilyPlan) -> None:
+    """Raise where networks, curves and tables of two tasks would be known by one name."""
+    own = plan.task
+    for task in plan.ladder.tasks if plan.ladder else ():
+        if task.name == own.name and task.data.fingerprint != own.data.fingerprint:
+            raise TaskError(
+                f"task {task.name!r} of the ladder is called as the audited one, and has other "
+                "data; give one of them another name"
+            )
 
 
 def _require_subsets(runs: Iterable[Run]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +192,7 @@ class FamilySource:
         self._layers = layers
         self._executors = executors
         self._progress = progress
-        self._known: dict[str, GrowingFamily] = {}
+        self._known: dict[Hashable, GrowingFamily] = {}
         self._budget: TrainingBudget | None = None
 
     def family(self, options: Mapping[str, Any]) -> GrowingFamily:
@@ -208,14 +208,11 @@ class FamilySource:
         SettingsError
             If an option is unknown or its value cannot be used.
         """
-        key = repr(sorted((name, repr(value)) for name, value in options.items()))
-        if key not in self._known:
-            self._known[key] = self.family_of(resolve_settings(options, *self._layers))
-        return self._known[key]
+        return self.family_of(resolve_settings(options, *self._layers))
 
     def family_of(self, settings: AuditSettings) -> GrowingFamily:
-        """Return a family with settings that are resolved already, the same one each time."""
-        key = f"settings {id(settings)}"
+        """Return a family with settings that are resolved already, the same one for equal ones."""
+        key = _what_counts(settings)
         if key not in self._known:
             if self._budget is None:
                 self._budget = TrainingBudget(settings.budget)
@@ -224,3 +221,22 @@ class FamilySource:
                 settings, budget=self._budget, progress=progress, executors=self._executors
             )
         return self._known[key]
+
+
+def _what_counts(settings: AuditSettings) -> Hashable:
+    """Return what two families that grow have in common if they are one: a task is its object."""
+    sizes = {name: change.size for name, change in settings.perturbations.items()}
+    return (
+        settings.task,
+        tuple(settings.recipes().items()),
+        tuple(sizes.items()),
+        settings.sizes,
+        settings.seeds,
+        settings.tolerances,
+        settings.alpha,
+        settings.scale,
+        settings.fit,
+        settings.device,
+        settings.cache_dir,
+        settings.measure_timeout,
+    )

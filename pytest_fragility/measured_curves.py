@@ -76,22 +76,22 @@ def learning_curves(
     from pytest_fragility.measures.remote import begin
 
     chosen_name = measure_name(measure, name)
-    known: dict[tuple[int, str], LearningCurve] = {}
-    begun: dict[tuple[int, str], Callable[[str], np.ndarray]] = {}
+    known: dict[tuple[Family, str], LearningCurve] = {}
+    begun: dict[tuple[Family, str], Callable[[str], np.ndarray]] = {}
 
     def values(learned: Family, source: str) -> np.ndarray:
-        if (id(learned), source) not in begun:
+        if (learned, source) not in begun:
             recipes = learned.judged if ahead else [source]
             sources = list({_same_for_measure(measure, learned, each): None for each in recipes})
             waiting = begin(
                 measure, chosen_name, learned, sources, scale=scale, timeout=measure_timeout
             )
-            begun.update({(id(learned), each): waiting for each in sources})
-        return begun[id(learned), source](source)
+            begun.update({(learned, each): waiting for each in sources})
+        return begun[learned, source](source)
 
     def curve(learned: Family, recipe: str) -> LearningCurve:
         source = _same_for_measure(measure, learned, recipe)
-        place = (id(learned), source)
+        place = (learned, source)
         if place not in known:
             known[place] = LearningCurve(
                 chosen_name,

@@ -319,12 +319,11 @@ def _class_for(
 
 def _pool(data: TaskData, device: torch.device, shared: dict[Any, Any]) -> Samples:
     """Return a task's training pool on a device, where it stays for all stacks."""
-    # the data is held with it, so that no other gets its identity
-    key = ("pool", id(data))
+    key = ("pool", data)
     if key not in shared:
         samples = (data.train_inputs, data.train_labels)
-        shared[key] = data, tuple(torch.tensor(each, device=device) for each in samples)
-    found: Samples = shared[key][1]
+        shared[key] = tuple(torch.tensor(each, device=device) for each in samples)
+    found: Samples = shared[key]
     return found
 
 

@@ -7,7 +7,7 @@ being fooled is shared out over all such confirmations of a search.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from pytest_fragility.checks.judging import judge
@@ -95,15 +95,16 @@ class Search:
         own = family.settings.seeds
         first = max(FIRST_FRESH_SEED, max(own) + 1)
         self._fresh = family.with_seeds(range(first, first + FRESH_FOR_EACH * len(own)))
-        self._known: dict[str, Finding] = {}
-        self._verdicts: dict[str, tuple[Verdict, ...]] = {}
+        self._known: dict[Hashable, Finding] = {}
+        self._verdicts: dict[Hashable, tuple[Verdict, ...]] = {}
         self._confirmations = 0
 
     def finding(self, perturbation: Perturbation) -> Finding:
         """Return whether a perturbation breaks the measure; the same answer each time."""
-        if perturbation.name not in self._known:
-            self._known[perturbation.name] = self._find(perturbation)
-        return self._known[perturbation.name]
+        place = self._place(perturbation)
+        if place not in self._known:
+            self._known[place] = self._find(perturbation)
+        return self._known[place]
 
     def curves(self, perturbation: Perturbation) -> LearningCurves:
         """Return the measure's curves on the search's own seeds."""
@@ -136,13 +137,18 @@ class Search:
 
     def _judged(self, perturbation: Perturbation) -> tuple[Verdict, ...]:
         """Return the verdicts on the search's own seeds."""
-        if perturbation.name not in self._verdicts:
+        place = self._place(perturbation)
+        if place not in self._verdicts:
             curves = self.curves(perturbation)
             tolerances = self.family.settings.tolerances
-            self._verdicts[perturbation.name] = tuple(
+            self._verdicts[place] = tuple(
                 judge(Check(kind, perturbation.name), curves, tolerances) for kind in self._kinds
             )
-        return self._verdicts[perturbation.name]
+        return self._verdicts[place]
+
+    def _place(self, perturbation: Perturbation) -> Hashable:
+        """Return what a change is known by: two of one name are not the same."""
+        return perturbation.name, perturbation(self.family.settings.recipe)
 
     def _suspects(self, verdicts: Sequence[Verdict]) -> list[Check]:
         return [v.check for v in verdicts if v.status == BROKEN and v.is_applicable]

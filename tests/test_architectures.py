@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 import threading
+import types
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +19,7 @@ from torch import nn
 
 from pytest_fragility import measures
 from pytest_fragility.errors import SettingsError, TrainingError
+from pytest_fragility.executors.parcels import pack_runs
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.recipes import (
     CNN,
@@ -321,6 +325,24 @@ def test_a_factory_of_a_test_file_is_sent_to_worker_processes() -> None:
             torch.testing.assert_close(found.weights, expected.weights, rtol=0, atol=0)
     finally:
         worker.dismiss()
+
+
+def test_equal_factories_of_two_test_files_are_sent_both() -> None:
+    """Neither module can be imported where they arrive."""
+    recipes = []
+    for place in range(2):
+        module = types.ModuleType(f"user_tests_{place}")
+        sys.modules[module.__name__] = module
+        exec(
+            "from torch import nn\ndef build(): return nn.Flatten(), nn.Linear(4, 2)", vars(module)
+        )
+        recipes.append(Recipe(architecture=module.build, batch_size=place + 1))
+    assert recipes[0].architecture == recipes[1].architecture
+    packed = pack_runs([[Run(IMAGES, 20, recipe, 0) for recipe in recipes]])
+    for place in range(2):
+        del sys.modules[f"user_tests_{place}"]
+    ((first, second),) = pickle.loads(packed)
+    assert first.recipe == second.recipe.replace(batch_size=1)
 
 
 def test_what_cannot_be_sent_is_trained_in_this_process() -> None:

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import functools
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import threading
 import types
+import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.families import FamilyPlan, train_families
 from pytest_fragility.perturbations import get_perturbation
-from pytest_fragility.recipes import MLP, OWN, Factory, Recipe
+from pytest_fragility.recipes import (
+    MLP,
+    OWN,
+    SGD,
+    Factory,
+    Recipe,
+    Schedule,
+    StoppingRule,
+    fixed_steps,
+)
+from pytest_fragility.recipes.fingerprints import code_fingerprint
+from pytest_fragility.tasks import Task
 from tests.sample_architectures import Encoder, Tied
 
 CODE = """
@@ -94,6 +113,210 @@ def test_what_is_bound_counts() -> None:
     assert len({hash(each) for each in partials}) == 2
 
 
+class Sized:
+    """Makes networks; it says nothing of their size."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def __repr__(self) -> str:
+        return "Sized()"
+
+    def __call__(self) -> nn.Module:
+        """Return a network."""
+        return nn.Linear(3, self.width)
+
+    def build(self) -> nn.Module:
+        """Return a network."""
+        return self()
+
+
+class Slotted:
+    """Has no dict of attributes."""
+
+    __slots__ = ("width",)
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+
+class Named(NamedTuple):
+    """A tuple with a name."""
+
+    width: int
+
+
+class Listed(list[int]):
+    """A list that may know more."""
+
+
+class Silent(int):
+    """A number that does not show."""
+
+    def __repr__(self) -> str:
+        return "a number"
+
+
+@dataclasses.dataclass
+class Config:
+    """What is compared is not all that it holds."""
+
+    width: int = dataclasses.field(repr=False, compare=False)
+
+
+def holding(value: Any) -> Callable[[], Any]:
+    """Return a function that closes over a value."""
+
+    def build() -> Any:
+        return value
+
+    return build
+
+
+def called_as_torch_is(width: int) -> Callable[[], Any]:
+    """Return a function that takes its name from another."""
+    build: Callable[[], Any] = functools.wraps(nn.Linear)(lambda: nn.Linear(3, width))
+    return build
+
+
+def with_arguments(names: str) -> Any:
+    """Return a function whose arguments have these names, in this order."""
+    space: dict[str, Any] = {}
+    exec(f"def scaled({names}): return width / depth", space)
+    return space["scaled"]
+
+
+def long_array(last: float) -> np.ndarray:
+    """Return so many numbers that most of them are not shown."""
+    return np.append(np.zeros(5000), [last, 0.0, 0.0, 0.0, 0.0])
+
+
+def layer(seed: int) -> nn.Module:
+    """Return a trained layer, as it were."""
+    torch.manual_seed(seed)
+    return nn.Linear(3, 2)
+
+
+def with_attribute(width: int) -> Any:
+    """Return a function that knows a number."""
+    build = holding(None)
+    build.width = width  # type: ignore[attr-defined]
+    return build
+
+
+def nested(depth: int) -> list[Any]:
+    """Return a list in a list, and so on."""
+    inner: list[Any] = []
+    for _ in range(depth):
+        inner = [inner]
+    return inner
+
+
+DIFFERENT: dict[str, Callable[[int], Any]] = {
+    "array that is shown in part": lambda i: holding(long_array(i)),
+    "array of objects": lambda i: holding(np.array([str(i), None], dtype=object)),
+    "tensor that is shown rounded": lambda i: holding(torch.tensor([1 + i * 1e-7])),
+    "tensor in another precision": lambda i: holding(
+        torch.zeros(2, dtype=(torch.float32, torch.bfloat16)[i])
+    ),
+    "weights of a module": lambda i: holding(layer(i)),
+    "number": lambda i: holding((0.1, 0.1 + 2e-17)[i]),
+    "sign of zero": lambda i: holding((0.0, -0.0)[i]),
+    "type of a number": lambda i: holding((1, True)[i]),
+    "number of many digits": lambda i: holding(10**5000 + i),
+    "number that does not show": lambda i: holding(Silent(i)),
+    "callable object": Sized,
+    "method of an object": lambda i: Sized(i).build,
+    "method of a built-in object": lambda i: {"width": i}.get,
+    "object with slots": lambda i: holding(Slotted(i)),
+    "list of one's own": lambda i: holding(Listed([i])),
+    "dataclass": lambda i: holding(Config(i)),
+    "partial": lambda i: functools.partial(nn.Linear, 3, i),
+    "lambda of one line": lambda i: (lambda: 0, lambda: 1)[i],
+    "function that took another's name": called_as_torch_is,
+    "function that a library wraps": lambda i: torch.no_grad()(holding(i)),
+    "function whose results are kept": lambda i: functools.lru_cache(holding(i)),
+    "attribute of a function": with_attribute,
+    "names of arguments": lambda i: holding(with_arguments(("width, depth", "depth, width")[i])),
+    "class of a loop": lambda i: type("Net", (nn.Module,), {"width": i}),
+    "class that a library makes": lambda i: dataclasses.make_dataclass("C", [("w", int, i)]),
+    "tuple with names": lambda i: holding(Named(i)),
+    "pattern": lambda i: holding(re.compile(str(i))),
+    "path": lambda i: holding(Path(str(i))),
+    "generator of random numbers": lambda i: holding(np.random.default_rng(i)),
+    "default of a dict": lambda i: holding(collections.defaultdict((int, list)[i])),
+}
+
+
+@pytest.mark.parametrize("make", DIFFERENT.values(), ids=DIFFERENT)
+def test_content_tells_apart_what_is_called_and_shown_alike(make: Callable[[int], Any]) -> None:
+    """And nothing else does: the same content is the same architecture."""
+    found = [code_fingerprint(make(i)) for i in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_addresses_are_used_again(tmp_path: Path) -> None:
+    """What has gone is not taken for what stands in its place."""
+    found = {code_fingerprint(holding(Sized(width))) for width in range(50)}
+    assert len(found) == 50
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        holding(threading.Lock()),
+        holding(torch.eye(2).to_sparse()),
+        holding(weakref.ref(Sized)),
+        holding(nested(5000)),
+    ],
+)
+def test_what_cannot_be_read_needs_a_version(build: Any) -> None:
+    """It is never taken for another."""
+    with pytest.raises(SettingsError, match=r"rests on .* version of its own: Factory\(function"):
+        hash(Factory(build, name="net"))
+    assert Factory(build, name="net", version="1").fingerprint == "1"
+
+
+BY_MODULE = {
+    "attribute": "import user_models\ndef build(): return user_models.make()",
+    "import when called": "def build():\n    from user_models import make\n    return make()",
+    "another name": "import user_models as m\ndef build(): return m.make()",
+    "module among values": "import user_models\nALL = [user_models]\n"
+    "def build(): return ALL[0].make()",
+}
+
+
+@pytest.mark.parametrize("code", BY_MODULE.values(), ids=BY_MODULE)
+def test_modules_of_ones_own_are_read(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what is used of them, and by what that uses in turn."""
+    models = types.ModuleType("user_models")
+    monkeypatch.setitem(sys.modules, "user_models", models)
+
+    def found(source: str) -> str:
+        exec(source, vars(models))
+        return fingerprint(code, "build")
+
+    helper = "import threading\nlock = threading.Lock()\nWIDTH = 4\nunused = 1\n"
+    make = "def make(): return WIDTH\n"
+    first = found(helper + make)
+    assert found(helper.replace("unused = 1", "unused = 2") + make) == first
+    assert found(helper.replace("= 4", "= 32") + make) != first
+
+
+def test_what_changes_before_networks_are_made_is_noticed(blobs: Task) -> None:
+    """A notebook's global, or an object's state: networks would be kept under another's name."""
+    sized = Sized(2)
+    build = Factory(lambda: nn.Linear(6, sized.width), name="net")
+    recipe = Recipe(architecture=build, stopping=fixed_steps(1))
+    plan = FamilyPlan(blobs, {"baseline": recipe}, (8, 16), (0,))
+    # before it is first looked at it may be anything
+    sized.width = 3
+    train_families([plan], device=torch.device("cpu"))
+    sized.width = 4
+    with pytest.raises(SettingsError, match=r"has changed since .* make the recipe anew"):
+        train_families([plan], device=torch.device("cpu"))
+
+
 def test_what_is_bound_later_is_no_error() -> None:
     """A closure may still be empty where the architecture is made."""
 
@@ -154,7 +377,7 @@ def test_what_cannot_be_told_apart_is_an_error() -> None:
     """It says what to do."""
     generator = (number for number in range(3))
     with pytest.raises(SettingsError, match=r"generator object .* version of its own"):
-        Factory(lambda: nn.Linear(next(generator), 2))
+        hash(Factory(lambda: nn.Linear(next(generator), 2)))
 
 
 @pytest.mark.parametrize(
@@ -215,3 +438,21 @@ def test_width_and_depth_leave_a_factory_as_it_is() -> None:
     recipe = Recipe(architecture=Factory(Encoder))
     for name in ("width-x2", "depth-plus-1"):
         assert get_perturbation(name)(recipe) == recipe
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ("optimizer", SGD),
+        ("schedule", Schedule),
+        ("stopping", StoppingRule),
+        ("architecture", MLP),
+        ("architecture", Factory),
+    ],
+)
+def test_classes_of_ones_own_are_no_parts_of_recipes(part: str, kind: type) -> None:
+    """What their methods do would not be part of a run's identity."""
+    changed = type("Changed", (kind,), {"multiplier": lambda self, step: 0.0})
+    value = changed(Encoder) if kind is Factory else changed()
+    with pytest.raises(SettingsError, match=rf"Recipe.{part}=Changed|Recipe.{part}=Factory"):
+        Recipe(**{part: value})

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 import torch
 
+from pytest_fragility.errors import TaskError
 from pytest_fragility.families import Family, FamilyPlan, train_families
 from pytest_fragility.networks import build_network, initial_weights
 from pytest_fragility.recipes import Recipe, fixed_steps
 from pytest_fragility.runs import Run, TrainedRun
-from pytest_fragility.tasks import Task, with_label_noise
+from pytest_fragility.tasks import Ladder, Task, with_label_noise
 from pytest_fragility.trained_networks import TrainedNetwork
 from pytest_fragility.training import trainer
 from pytest_fragility.training.sampling import training_subset
@@ -268,3 +269,20 @@ def test_keys_tell_runs_apart(blobs: Task, small_recipe: Recipe) -> None:
     twin = Run(Task("another name", lambda: blobs.data), 16, dataclasses.replace(small_recipe), 0)
     assert twin.key(dict(reversed(environment.items()))) == keys[0]
     assert all(len(key) == 64 and set(key) <= set("0123456789abcdef") for key in keys)
+
+
+def test_a_ladder_s_task_is_not_taken_for_the_audited_one(
+    blobs: Task, small_recipe: Recipe
+) -> None:
+    """Where it has its name, and other data; one that has the same is the same."""
+    data = blobs.data
+    same = Task(blobs.name, lambda: data)
+    other = Task(blobs.name, lambda: dataclasses.replace(data, train_labels=2 - data.train_labels))
+    noisy, recipe = with_label_noise(blobs, 0.5), small_recipe.replace(stopping=fixed_steps(1))
+    for rung in (same, other):
+        plan = FamilyPlan(blobs, {"baseline": recipe}, (8, 16), (0,), Ladder("two", [rung, noisy]))
+        if rung is same:
+            train_families([plan], device=torch.device("cpu"))
+        else:
+            with pytest.raises(TaskError, match=r"'blobs' of the ladder .* another name"):
+                train_families([plan], device=torch.device("cpu"))

@@ -286,7 +286,8 @@ def test_a_source_knows_its_families(make_settings: MakeSettings, blobs: Task) -
     assert source.family({**options, "recipe": Recipe(batch_size=2)}) is not family
     settings = make_settings()
     assert source.family_of(settings) is source.family_of(settings)
-    assert source.family_of(make_settings()) is not source.family_of(settings)
+    assert source.family_of(make_settings()) is source.family_of(settings)
+    assert source.family_of(make_settings(alpha=0.1)) is not source.family_of(settings)
     assert source.family_of(family.settings) is family
 
 

@@ -33,7 +33,7 @@ from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.settings import resolve_settings
 from pytest_fragility.strategies.networks import DEFAULTS, use_source
 from pytest_fragility.symmetries import SYMMETRIES, Symmetry
-from pytest_fragility.tasks import Task
+from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.trained_networks import TrainedNetwork
 
 BASELINE_RECIPE = Recipe()
@@ -340,6 +340,74 @@ def test_another_measure_of_the_same_name_is_refused(tiny_source: dict[str, Any]
             with pytest.raises(SettingsError, match="measure: another one of this name"):
                 asserts.assert_withstands(measure, "adam")
             asserts.assert_withstands(measure, "adam", name="another")
+
+
+def test_measures_of_one_name_are_searched_apart(tiny_source: dict[str, Any]) -> None:
+    """Two tests may call theirs alike; what is found of one is not said of the other."""
+
+    def kept_and_broken(measures: list[Any]) -> None:
+        kept, broken = measures
+        asserts = FragilityAsserts(resolve_settings(tiny_source), FamilySource())
+        asserts.assert_withstands(kept, "lr-x4")
+        with pytest.raises(CheckBroken):
+            asserts.assert_withstands(broken, "lr-x4")
+
+    def breaks_at_x4(network: TrainedNetwork) -> float:
+        return float(network.n**-0.3)
+
+    kept_and_broken([breaks_at_x4, globals()["breaks_at_x4"]])
+
+
+def test_changes_of_one_name_are_not_taken_for_each_other(tiny_source: dict[str, Any]) -> None:
+    """The second is refused, and not answered with what was found of the first."""
+    asserts = FragilityAsserts(resolve_settings(tiny_source), FamilySource())
+    for factor in (2, 8):
+        mine = Perturbation(
+            "mine", lambda r, f=factor: r.replace(optimizer=SGD(lr=f * r.optimizer.lr))
+        )
+        if factor == 2:
+            asserts.assert_withstands(breaks_at_x4, mine)
+        else:
+            with pytest.raises(SettingsError, match="'mine': another change was trained under"):
+                asserts.assert_withstands(breaks_at_x4, mine)
+
+
+@pytest.mark.parametrize("what", ["architecture", "recipe", "task", "perturbation"])
+def test_strategies_are_told_apart_by_what_they_are_asked_for(
+    what: str, tiny_source: dict[str, Any]
+) -> None:
+    """Functions, tasks and changes of one name and one look have networks of their own."""
+
+    def asked(width: int) -> dict[str, Any]:
+        def build() -> torch.nn.Module:
+            return torch.nn.Sequential(torch.nn.Linear(6, width), torch.nn.Linear(width, 3))
+
+        def load() -> TaskData:
+            generator = np.random.default_rng(width)
+            inputs, labels = generator.normal(size=(90, 6)), np.arange(90) % 3
+            return TaskData(inputs, labels, inputs, labels)
+
+        def wide(recipe: Recipe) -> Recipe:
+            return recipe.replace(architecture=MLP(hidden=(width,)))
+
+        recipe = tiny_source["recipe"].replace(architecture=build)
+        return {
+            "architecture": {"architecture": build},
+            "recipe": {"recipe": recipe},
+            "task": {"task": Task("blobs", load)},
+            "perturbation": {"perturbations": [Perturbation("wide", wide)]},
+        }[what]
+
+    def seen(width: int) -> float:
+        name = "wide" if what == "perturbation" else "baseline"
+        drawing = strategies.trained_networks(**asked(width))
+        network = find(drawing, lambda each: each.recipe_name == name)
+        if what == "task":
+            return float(network.inputs.sum())
+        return float(next(network.model.parameters()).shape[0])
+
+    assert seen(8) != seen(32)
+    assert seen(8) == seen(8)
 
 
 def test_composed_changes_say_what_each_part_does(tiny_source: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from pytest_fragility.elsewhere.given import (
     NEEDS_TASKS,
     NEEDS_TRAINING,
     Given,
-    file_state,
+    file_content,
 )
 from pytest_fragility.elsewhere.grids import Grid, complete_grid
 from pytest_fragility.elsewhere.ladders import common_ground
@@ -129,7 +129,8 @@ class RunElsewhere(Run):
     @property
     def samples_id(self) -> Hashable:
         """Equal for runs of one task on the same samples."""
-        return None if self.samples is None else self.samples.tobytes()
+        # of samples that nobody knows, none are known to be the same
+        return self if self.samples is None else (self.task, self.samples.tobytes())
 
     def build_network(self) -> torch.nn.Module:
         """Return a module with the architecture; a function's own where the data are not known."""
@@ -331,6 +332,22 @@ class Source:
     tasks: Mapping[str, Task]
     device: torch.device
     _known: dict[str, TrainedRun] = field(default_factory=dict, repr=False)
+    _files: list[object] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_files", self._states_of_files())
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the files that the manifest lists are what they were when it was read."""
+        return self._files == self._states_of_files()
+
+    def _states_of_files(self) -> list[object]:
+        return [
+            path and _state_of_file(path)
+            for each in self.manifest.networks
+            for path in (each.checkpoint, each.initial_checkpoint, each.samples)
+        ]
 
     def family(self, asked: Asked) -> Family:
         """Return the family of what is audited.
@@ -441,11 +458,30 @@ def read_checkpoints(
     asked: Asked | None = None,
 ) -> Family:
     """Return the family of a manifest; see `Family.from_checkpoints`."""
+    source = _source(manifest, given, device, tasks, baseline)
+    return source.family(asked or Asked())
+
+
+def _source(
+    manifest: Any,
+    given: GivenArchitectures,
+    device: str,
+    tasks: Mapping[str, Task] | None,
+    baseline: str = BASELINE,
+) -> Source:
     read = read_manifest(manifest, given=given, baseline=baseline)
     names = dict.fromkeys(each.task for each in read.networks)
     known = _tasks(tasks)
-    source = Source(read, {name: _task(name, known) for name in names}, choose_device(device))
-    return source.family(asked or Asked())
+    return Source(read, {name: _task(name, known) for name in names}, choose_device(device))
+
+
+def _state_of_file(path: Path) -> object:
+    """Return what changes when a file does, of which a digest would take long."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _tasks(tasks: Any) -> Mapping[str, Task]:
@@ -517,28 +553,36 @@ def _trained_here(family: Family, asked: Asked) -> Family:
 
 
 def _family_of_manifest(value: Any, given: GivenArchitectures, device: str, asked: Asked) -> Family:
-    state, tasks = file_state(value), _named_tasks(asked)
-    if state is None:
+    content, tasks = file_content(value), _named_tasks(asked)
+    if content is None:
         return read_checkpoints(value, given, tasks=dict(tasks), device=device, asked=asked)
-    family = _known_family(state, given, device, tasks)
-    origin = family.origin
-    assert origin is not None
-    return origin.select(asked)
+    source = _known_source(content, given, device, tasks)
+    if not source.is_current:
+        _known_source.cache_clear()
+        source = _known_source(content, given, device, tasks)
+    return source.family(asked)
 
 
 def _named_tasks(asked: Asked) -> tuple[tuple[str, Task], ...]:
     """Return the tasks that an audit hands over, by the names that the manifest gives them."""
     ladder = asked.ladder.tasks if isinstance(asked.ladder, Ladder) else asked.ladder
     given = [asked.task, *(ladder if isinstance(ladder, list | tuple) else ())]
-    return tuple((each.name, each) for each in given if isinstance(each, Task))
+    named: dict[str, Task] = {}
+    for each in given:
+        if isinstance(each, Task) and named.setdefault(each.name, each) is not each:
+            raise SettingsError(
+                f"two tasks are called {each.name!r}, and the manifest names one of them; hand "
+                "over one, or tell them apart by another name, there and here"
+            )
+    return tuple(named.items())
 
 
 @lru_cache(maxsize=8)
-def _known_family(
-    state: tuple[Path, int, int],
+def _known_source(
+    content: tuple[Path, str],
     given: GivenArchitectures,
     device: str,
     tasks: tuple[tuple[str, Task], ...],
-) -> Family:
-    """Return a manifest's family, made once as long as the file stays as it is."""
-    return read_checkpoints(state[0], given, tasks=dict(tasks), device=device)
+) -> Source:
+    """Return what families are made of, once as long as the manifest holds the same."""
+    return _source(content[0], given, device, dict(tasks))

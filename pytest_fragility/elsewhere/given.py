@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ from pytest_fragility.names import require_name
 from pytest_fragility.quoting import shown
 from pytest_fragility.settings import MANIFEST, SOURCES, TABLE
 from pytest_fragility.tasks.task import Task
+from pytest_fragility.whole_files import read_plain
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurves
@@ -239,23 +241,22 @@ def possible_kinds(given: Given, scale: str, named: Sequence[str] | None) -> tup
 
 
 def known_table(source: Any) -> MeasuredFamily:
-    """Return a table, read once as long as its file stays as it is."""
-    state = file_state(source)
-    return _known_table(*state) if state else read_table(source, TABLE)
+    """Return a table, read once as long as its file holds the same."""
+    content = file_content(source)
+    return _known_table(*content) if content else read_table(source, TABLE)
 
 
 @lru_cache(maxsize=16)
-def _known_table(path: Path, changed: int, size: int) -> MeasuredFamily:
+def _known_table(path: Path, content: str) -> MeasuredFamily:
     return read_table(path, TABLE)
 
 
-def file_state(source: Any) -> tuple[Path, int, int] | None:
-    """Return a file's path with what changes when it does; None for what is no file."""
+def file_content(source: Any) -> tuple[Path, str] | None:
+    """Return a file's path with a digest of what it holds; None for what is no file."""
     if not isinstance(source, str | Path) or not str(source) or "\0" in str(source):
         return None
+    path = Path(source).absolute()
     try:
-        found = Path(source).stat()
-    # some names can be no file's
-    except (OSError, ValueError):
+        return path, hashlib.sha256(read_plain(path)).hexdigest()
+    except OSError:
         return None
-    return Path(source).absolute(), found.st_mtime_ns, found.st_size

@@ -81,8 +81,9 @@ def pack_runs(groups: Sequence[Sequence[Run]], *, with_test_data: bool = True) -
     runs = [run for group in groups for run in group]
     tasks = _portable_tasks(runs, with_test_data)
     portable = [[replace(run, task=tasks[id(run.task)]) for run in group] for group in groups]
-    factories = {run.recipe.architecture for run in runs}
-    return dump(portable, [each.build for each in factories if isinstance(each, Factory)])
+    # two that are equal may be of two modules
+    made_by = [run.recipe.architecture for run in runs]
+    return dump(portable, [each.build for each in made_by if isinstance(each, Factory)])
 
 
 def _portable_tasks(runs: Iterable[Run], with_test_data: bool) -> dict[int, Task]:

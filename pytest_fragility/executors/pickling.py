@@ -11,7 +11,7 @@ from typing import Any
 
 import cloudpickle
 
-from pytest_fragility.recipes.fingerprints import is_installed_module
+from pytest_fragility.recipes.installed import is_compiled_module, is_installed_module
 
 OWN_NAME = __name__.partition(".")[0]
 
@@ -82,4 +82,6 @@ def _home_of(value: Any) -> ModuleType | None:
 
 
 def _is_there(module: str) -> bool:
-    return module.partition(".")[0] == OWN_NAME or is_installed_module(module)
+    is_own = module.partition(".")[0] == OWN_NAME
+    # machine code cannot be sent
+    return is_own or is_installed_module(module) or is_compiled_module(module)

@@ -37,8 +37,10 @@ class Worker:
     """
 
     def __init__(self) -> None:
+        # of what else stands there, Python takes no notice
+        path = [entry for entry in sys.path if isinstance(entry, str)]
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
+            f"import sys; sys.path[:] = {path!r}; "
             "from pytest_fragility.executors.worker_process import serve; serve()"
         )
         try:

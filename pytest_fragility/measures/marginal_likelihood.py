@@ -276,7 +276,7 @@ def _negative_log_evidences(stack: NetworkStack, labelling: Labelling, link: str
     """
     import numpy as np
 
-    key = ("evidences", *_prior(stack), labelling.__name__, link)
+    key = ("evidences", *_prior(stack), labelling, link)
     find = _found_together if stack.device.type == "cuda" else _found_one_by_one
     return np.array(find(stack, labelling, link, key))
 

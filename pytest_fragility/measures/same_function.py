@@ -18,6 +18,7 @@ from pytest_fragility.measures.asking_stacks import ask_stack
 from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.measure import Measure, does_not_claim, is_oracle
 from pytest_fragility.measures.pairs import (
+    Pair,
     Pairs,
     StackedPairs,
     equivalence_pairs,
@@ -199,20 +200,20 @@ class _AskingOneByOne:
         """Return the values before and after, each of shape (pairs, draws)."""
         before, after = [], []
         try:
-            one, other = (self._value_before(pairs.pairs[0].before, draw) for draw in range(2))
+            one, other = (self._value_before(pairs.pairs[0], draw) for draw in range(2))
             draws = 1 if np.isclose(one, other, rtol=ROUNDING, atol=0) else DRAWS
             for pair in pairs.pairs:
-                before.append([self._value_before(pair.before, draw) for draw in range(draws)])
+                before.append([self._value_before(pair, draw) for draw in range(draws)])
                 after.append([self._value(pair.after, draw) for draw in range(draws)])
         except UndefinedMeasureError as error:
             raise _NotDefinedError(str(error)) from error
         return np.array(before), np.array(after)
 
-    def _value_before(self, network: TrainedNetwork, draw: int) -> float:
+    def _value_before(self, pair: Pair, draw: int) -> float:
         # equivalent trainings are looked at in float32, whatever the baseline's precision
-        place = network.recipe_name, network.n, network.seed, network.dtype, draw
+        place = pair.run, pair.before.dtype, draw
         if place not in self._before:
-            self._before[place] = self._value(network, draw)
+            self._before[place] = self._value(pair.before, draw)
         return self._before[place]
 
     def _value(self, network: TrainedNetwork, draw: int) -> float:

@@ -34,14 +34,15 @@ class Factory(Architecture):
         What reports call the architecture; the function's name by default.
     version
         Decides, where it is given, together with the name, whether a stored run is of this
-        architecture. By default the code does: that of the function, of the classes and functions
-        that it refers to, and their constants; of installed packages, name and version.
+        architecture. By default the code does: that of the function, of the classes, functions and
+        modules that it refers to, and what they hold; of installed packages, name and version. It
+        is read when it is first needed.
 
     Raises
     ------
     SettingsError
-        If it is no function, needs other arguments, or rests on an object that cannot be told
-        from another.
+        If it is no function or needs other arguments; when it is read, if it rests on an object
+        that cannot be told from another.
     """
 
     kind: ClassVar[str] = "factory"
@@ -60,8 +61,31 @@ class Factory(Architecture):
             raise SettingsError(
                 f"architecture {self.name}: version={shown(self.version)}, expected a text"
             )
-        set_field(self, "fingerprint", self.version or code_fingerprint(self.build))
         self._arguments((1,), 2)
+
+    def __getattr__(self, name: str) -> Any:
+        # once: two of them are compared often
+        if name != "fingerprint":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        found = self.version or code_fingerprint(self.build)
+        object.__setattr__(self, name, found)
+        return found
+
+    def require_unchanged(self) -> None:
+        """Raise where the function is no longer what it was, so that it makes other networks.
+
+        Raises
+        ------
+        SettingsError
+            If what it rests on has changed since its code was read.
+        """
+        if not self.version and code_fingerprint(self.build) != self.fingerprint:
+            raise SettingsError(
+                f"architecture {self.name}: what its function rests on (a global name, a closure, "
+                "an object's state) has changed since it was first asked for, so that networks "
+                "would be taken for those of another function; make the recipe anew, or, where it "
+                "makes the same networks all the same, say so: Factory(function, version='1')"
+            )
 
     def make(self, input_shape: tuple[int, ...], classes: int) -> Any:
         """Return what the function returns for data of this shape and number of classes."""

@@ -5,68 +5,141 @@ Read off the compiled code, of the function and of everything of the user's own 
 
 from __future__ import annotations
 
-import dataclasses
+import copyreg
 import functools
 import hashlib
+import inspect
 import json
 import sys
-import sysconfig
 import types
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.quoting import error_text, shown
+from pytest_fragility.recipes.code_parts import (
+    attributes_of,
+    contents_of,
+    homes_of,
+    imports_in,
+    is_called,
+    is_of_module,
+    names_in,
+    part_of_module,
+    reduces_by_itself,
+)
+from pytest_fragility.recipes.installed import is_compiled_module, owner_of
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
-# of no consequence for what a class does
+# longer values are written as their digest
+LONGEST = 64
+# of no consequence for what a class, function or module does
 UNREAD = frozenset(
     (
         "__annotate__",
+        "__annotate_func__",
         "__annotations__",
         "__annotations_cache__",
-        "__dict__",
-        "__doc__",
-        "__firstlineno__",
-        "__module__",
-        "__qualname__",
-        "__static_attributes__",
-        "__weakref__",
+        "__builtins__",
+        "__cached__",
         "__dataclass_fields__",
         "__dataclass_params__",
+        "__dict__",
+        "__doc__",
+        "__file__",
+        "__firstlineno__",
+        "__loader__",
+        "__module__",
+        "__name__",
+        "__orig_bases__",
+        "__parameters__",
+        "__path__",
+        "__qualname__",
+        # written by pickling
+        "__slotnames__",
+        "__spec__",
+        "__static_attributes__",
+        "__type_params__",
+        "__weakref__",
+        "_abc_impl",
     )
 )
-INSTALLED = tuple(
-    sysconfig.get_path(place) for place in ("stdlib", "platstdlib", "purelib", "platlib")
+# methods and attributes that are compiled: they are what they are called
+COMPILED = (
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
 )
 
 
 def code_fingerprint(function: Any) -> str:
     """Return a digest of a function's or a class's code, 64 hexadecimal digits.
 
-    Covers constants, defaults, closures, and the functions, classes and constants that the code
-    refers to by name; of installed packages, their names and versions alone.
+    Covers constants, defaults, closures, attributes, and the functions, classes, modules and values
+    that the code refers to by name, by what they hold; of installed packages, their names and
+    versions alone.
 
     Raises
     ------
     SettingsError
         If it rests on an object that cannot be told from another.
     """
-    text = json.dumps(_Reader().read(function), sort_keys=True)
+    try:
+        text = json.dumps(_Reader().read_all(function), sort_keys=True)
+    except SettingsError:
+        raise
+    # whatever objects of somebody else's raise where they are looked at, or nested too deeply
+    except Exception as error:
+        raise _not_told(function, error_text(error)) from error
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _not_told(value: Any, reason: str) -> SettingsError:
+    return SettingsError(
+        f"an architecture's function rests on {shown(value)}, of which it cannot be told whether "
+        f"it is the same the next time ({reason}); give the architecture a version of its own: "
+        "Factory(function, version='1')"
+    )
 
 
 class _Reader:
     """Puts everything that code rests on into plain JSON types."""
 
     def __init__(self) -> None:
+        # addresses of what is held here as long, in the order in which it was met
         self._places: dict[int, int] = {}
         self._kept_alive: list[Any] = []
+        # all names that code looks up, and of modules that code refers to, which are theirs
+        self._names: set[str] = set()
+        self._modules: dict[str, tuple[types.ModuleType, set[str]]] = {}
+
+    def read_all(self, function: Any) -> Any:
+        """Return a description of a function and of what it uses of one's own modules."""
+        return [self.read(function), list(self._parts_of_modules())]
 
     def read(self, value: Any) -> Any:
         """Return a description that equal values share."""
-        if isinstance(value, PLAIN):
-            return [type(value).__name__, repr(value)]
-        if isinstance(value, types.ModuleType):
-            return ["module", value.__name__]
+        if value is None or value is Ellipsis or value is NotImplemented:
+            return ["constant", str(value)]
+        kind = type(value)
+        if kind in (bool, int):
+            return [kind.__name__, hex(value)]
+        if kind in (float, complex):
+            return [kind.__name__, repr(value)]
+        if kind in (str, bytes):
+            return [kind.__name__, _short(value)]
+        if issubclass(kind, types.ModuleType):
+            return self._read_module(value, self._names)
+        # what cannot change may be one object or several that are equal
+        if kind is tuple:
+            return ["tuple", [self.read(each) for each in value]]
+        if kind is frozenset:
+            return ["frozenset", self._read_set(value)]
+        if kind is types.CodeType:
+            return self._read_code(value)
         if id(value) in self._places:
             return ["seen", self._places[id(value)]]
         self._places[id(value)] = len(self._places)
@@ -74,93 +147,207 @@ class _Reader:
         return self._read_once(value)
 
     def _read_once(self, value: Any) -> Any:
-        if isinstance(value, types.CodeType):
-            constants = [self.read(each) for each in value.co_consts]
-            return ["code", value.co_code.hex(), list(value.co_names), constants]
-        if isinstance(value, tuple | list):
-            return [type(value).__name__, [self.read(each) for each in value]]
-        if isinstance(value, set | frozenset):
-            return ["set", sorted(json.dumps(self.read(each)) for each in value)]
-        if isinstance(value, dict | types.MappingProxyType):
+        # an object may say that it is of another class
+        kind = type(value)
+        if kind is list:
+            return ["list", [self.read(each) for each in value]]
+        if kind is set:
+            return ["set", self._read_set(value)]
+        if kind in (dict, types.MappingProxyType):
             return ["dict", [[self.read(key), self.read(part)] for key, part in value.items()]]
-        if isinstance(value, functools.partial):
-            return ["partial", *map(self.read, (value.func, value.args, value.keywords))]
-        if isinstance(value, types.MethodType):
+        if kind is types.MethodType:
             return ["method", self.read(value.__func__), self.read(value.__self__)]
-        if isinstance(value, staticmethod | classmethod):
-            return [type(value).__name__, self.read(value.__func__)]
-        if isinstance(value, property):
-            return ["property", *map(self.read, (value.fget, value.fset))]
-        if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
-            return self._read_definition(value)
+        if kind is types.CellType:
+            return ["cell", self.read(contents_of([value]))]
+        if issubclass(kind, staticmethod | classmethod):
+            return [kind.__name__, self.read(value.__func__)]
+        if issubclass(kind, property):
+            return ["property", *map(self.read, (value.fget, value.fset, value.fdel))]
+        if issubclass(kind, functools.cached_property):
+            return ["cached property", self.read(value.func)]
+        if issubclass(kind, functools.partial):
+            parts = value.func, value.args, value.keywords, vars(value)
+            return [self.read(kind), *map(self.read, parts)]
+        if issubclass(kind, COMPILED):
+            return ["compiled", self.read(value.__objclass__), value.__name__]
+        if issubclass(kind, types.BuiltinFunctionType | types.MethodWrapperType):
+            return self._read_builtin(value)
+        if issubclass(kind, types.FunctionType):
+            return self._read_function(value)
+        if issubclass(kind, type):
+            return self._read_class(value)
         return self._read_object(value)
 
-    def _read_definition(self, value: Any) -> Any:
-        if is_installed(value):
-            return ["installed", *_package(value), value.__qualname__]
-        if isinstance(value, type):
-            parts = {k: self.read(v) for k, v in sorted(vars(value).items()) if k not in UNREAD}
-            return ["class", [self.read(base) for base in value.__bases__], parts]
-        return self._read_function(value)
+    def _read_set(self, value: set[Any] | frozenset[Any]) -> list[str]:
+        """Read each element as if it were the first, since sets have no order."""
+        places, found = self._places, []
+        for each in value:
+            self._places = dict(places)
+            found.append(json.dumps(self.read(each), sort_keys=True))
+        self._places = places
+        return sorted(found)
 
-    def _read_function(self, function: types.FunctionType) -> Any:
-        names = sorted(_names_in(function.__code__) & function.__globals__.keys())
-        cells = [content for cell in function.__closure__ or () for content in _contents(cell)]
+    def _read_module(self, module: types.ModuleType, names: set[str]) -> Any:
+        """Read a module, of which code uses no more than what has these names."""
+        name = module.__name__
+        owner = owner_of(name)
+        if owner is not None:
+            return ["installed module", owner, name]
+        if is_compiled_module(name):
+            content = Path(str(module.__file__)).read_bytes()
+            return ["compiled module", hashlib.sha256(content).hexdigest()]
+        _, known = self._modules.get(name, (module, set()))
+        self._modules[name] = module, names if names is self._names else known | names
+        return ["module", name]
+
+    def _parts_of_modules(self) -> Iterator[Any]:
+        """Yield what one's own modules hold under names that code looks up, until there is none."""
+        known: set[tuple[str, str]] = set()
+        while True:
+            found = self._modules.items()
+            asked = {(module, name) for module, (_, names) in found for name in names - UNREAD}
+            if asked <= known:
+                return
+            for place, name in sorted(asked - known):
+                module, names = self._modules[place]
+                for part in part_of_module(module, name):
+                    yield [place, name, self._read_used(part, names)]
+            known |= asked
+
+    def _read_code(self, code: types.CodeType) -> Any:
+        self._names.update(code.co_names)
+        arguments = code.co_argcount + code.co_kwonlyargcount
         return [
-            "function",
-            self.read(function.__code__),
-            self.read(function.__defaults__),
-            self.read(function.__kwdefaults__),
-            [self.read(content) for content in cells],
-            {name: self.read(function.__globals__[name]) for name in names},
+            "code",
+            _short(code.co_code),
+            _short(getattr(code, "co_exceptiontable", b"")),
+            list(code.co_names),
+            [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount],
+            code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS),
+            # an argument can be handed over by its name
+            list(code.co_varnames[:arguments]),
+            [self.read(each) for each in code.co_consts],
         ]
 
+    def _read_builtin(self, value: Any) -> Any:
+        """Read a built-in function, which is what it is called, and what it is bound to."""
+        module, bound = getattr(value, "__module__", None), value.__self__
+        if isinstance(bound, types.ModuleType):
+            module, bound = bound.__name__, None
+        owner = owner_of(module)
+        home = self.read(sys.modules.get(module or "")) if owner is None else owner
+        return ["built-in", home, module, value.__qualname__, self.read(bound)]
+
+    def _read_class(self, value: type) -> Any:
+        module = value.__module__
+        if is_called(value, module, value.__qualname__):
+            owner = owner_of(module)
+            if owner is not None:
+                return ["installed", owner, module, value.__qualname__]
+            if is_compiled_module(module):
+                return [self.read(sys.modules[module]), value.__qualname__]
+        return [
+            "class",
+            self.read(type(value)),
+            [self.read(base) for base in value.__bases__],
+            self._read_attributes(vars(value)),
+        ]
+
+    def _read_function(self, function: types.FunctionType) -> Any:
+        # not the module that it says it is of: whoever wraps a function has its name
+        home = function.__globals__.get("__name__")
+        owner = owner_of(home) if is_of_module(function, home) else None
+        module, name = function.__module__, function.__qualname__
+        if owner is not None and is_called(function, module, name):
+            return ["installed", owner, module, name]
+        code = function.__code__
+        parts = [
+            "function",
+            owner,
+            self.read(code),
+            self.read(function.__defaults__),
+            self.read(function.__kwdefaults__),
+            [self.read(content) for content in contents_of(function.__closure__)],
+            self._read_attributes(vars(function)),
+        ]
+        if owner is None:
+            names, values = names_in(code), function.__globals__
+            used = sorted(names & values.keys() - UNREAD)
+            parts.append({name: self._read_used(values[name], names) for name in used})
+            imported = imports_in(code, values.get("__package__"))
+            parts.append([self._read_import(each, names) for each in imported])
+        return parts
+
+    def _read_used(self, value: Any, names: set[str]) -> Any:
+        is_module = issubclass(type(value), types.ModuleType)
+        return self._read_module(value, names) if is_module else self.read(value)
+
+    def _read_import(self, name: str, names: set[str]) -> Any:
+        """Read a module that a function imports when it is called."""
+        owner = owner_of(name)
+        if owner is not None:
+            return ["installed module", owner, name]
+        parts = name.split(".")
+        try:
+            found = [import_module(".".join(parts[: i + 1])) for i in range(len(parts))]
+        # the function would raise it as well
+        except Exception as error:
+            return ["no module", name, type(error).__name__]
+        return [self._read_module(each, names) for each in found]
+
+    def _read_attributes(self, values: Mapping[str, Any]) -> Any:
+        return {name: self.read(values[name]) for name in sorted(values.keys() - UNREAD)}
+
     def _read_object(self, value: Any) -> Any:
-        kind = self.read(type(value))
-        if dataclasses.is_dataclass(value):
-            return [kind, [self.read(getattr(value, f.name)) for f in dataclasses.fields(value)]]
-        if hasattr(value, "numpy") or hasattr(value, "tobytes"):
-            array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-            content = hashlib.sha256(array.tobytes()).hexdigest()
-            return [kind, str(array.dtype), list(array.shape), content]
-        if not is_installed(type(value)):
-            return [kind, self.read(getattr(value, "__dict__", {}))]
-        if " at 0x" in repr(value) or f"{id(value):x}" in repr(value):
-            raise SettingsError(
-                f"an architecture's function rests on {value!r}, of which it cannot be told "
-                "whether it is the same the next time; give the architecture a version of its "
-                "own: Factory(function, version='1')"
-            )
-        return [kind, repr(value)]
+        """Read an object by what pickling would keep of it, and all attributes of one's own."""
+        kind, tensor = type(value), getattr(sys.modules.get("torch"), "Tensor", ())
+        described = [self.read(kind)]
+        wraps = "__wrapped__" in getattr(value, "__dict__", {})
+        if wraps or owner_of(kind.__module__) is None:
+            described.append(self._read_attributes(attributes_of(value)))
+        if wraps:
+            # what keeps a function's results is pickled by its name
+            return described
+        if issubclass(kind, tensor):
+            return [*described, self._read_tensor(value)]
+        try:
+            reduce = copyreg.dispatch_table.get(kind)
+            found = reduce(value) if reduce else value.__reduce_ex__(4)
+        # whatever an object raises that cannot be pickled
+        except Exception as error:
+            raise _not_told(value, error_text(error)) from None
+        if isinstance(found, str):
+            return [*described, self._read_called(value, found)]
+        # attributes are read already; the last two are iterators
+        state = found[2:3] if len(described) == 1 or reduces_by_itself(kind) else ()
+        parts = [*found[:2], *state, *(list(each or ()) for each in found[3:5]), *found[5:]]
+        return [*described, [self.read(part) for part in parts]]
+
+    def _read_called(self, value: Any, name: str) -> Any:
+        """Read an object that is what it is called."""
+        module = getattr(value, "__module__", None) or type(value).__module__
+        homes = [module] if is_called(value, module, name) else homes_of(value, name)
+        if not homes:
+            raise _not_told(value, f"it is called {shown(name)}, which no module holds")
+        return ["called", next(filter(None, map(owner_of, homes)), None), name]
+
+    def _read_tensor(self, tensor: Any) -> Any:
+        import torch
+
+        if tensor.is_quantized or tensor.layout is not torch.strided:
+            raise _not_told(tensor, "it is no plain tensor")
+        described = [str(tensor.dtype), list(tensor.shape), tensor.device.type]
+        if tensor.is_meta:
+            return described
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        content = plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+        attributes = self._read_attributes({**vars(tensor), "requires_grad": tensor.requires_grad})
+        return [*described, attributes, hashlib.sha256(content).hexdigest()]
 
 
-def _names_in(code: types.CodeType) -> set[str]:
-    """Return the names that code, and functions defined inside it, may look up."""
-    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return set(code.co_names).union(*map(_names_in, inner))
-
-
-def _contents(cell: types.CellType) -> list[Any]:
-    """Return what a closure holds; nothing where it is given its value later."""
-    try:
-        return [cell.cell_contents]
-    except ValueError:
-        return []
-
-
-def is_installed(value: Any) -> bool:
-    """Return whether a function or class is of an installed package, or of Python itself."""
-    return is_installed_module(value.__module__)
-
-
-def is_installed_module(name: str | None) -> bool:
-    """Return whether a module, by name, is of an installed package, or of Python itself."""
-    file = getattr(sys.modules.get(name or "builtins"), "__file__", None)
-    is_built_in = file is None and name in (None, *sys.builtin_module_names)
-    return is_built_in or (file is not None and file.startswith(INSTALLED))
-
-
-def _package(value: Any) -> tuple[str, str]:
-    module = str(value.__module__)
-    package = sys.modules.get(module.partition(".")[0])
-    return module, str(getattr(package, "__version__", ""))
+def _short(value: str | bytes) -> str:
+    """Return a text, or bytes in hexadecimal digits; of long ones, a digest."""
+    if len(value) <= LONGEST:
+        return value if isinstance(value, str) else value.hex()
+    content = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    return f"sha256 {hashlib.sha256(content).hexdigest()}"

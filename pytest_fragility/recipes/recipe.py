@@ -164,8 +164,14 @@ class Recipe(ShortRepr):
 
 
 def _as_architecture(value: Any) -> Architecture:
+    if type(value) in (*ARCHITECTURES.values(), Factory):
+        return value  # type: ignore[no-any-return]
     if isinstance(value, Architecture):
-        return value
+        raise SettingsError(
+            f"Recipe.architecture={shown(value)}: {type(value).__name__} is a class of one's own, "
+            "and what it changes would not be part of a run's identity; expected one of the "
+            "package's own, or a function that returns a new torch.nn.Module"
+        )
     if isinstance(value, str) and value in ARCHITECTURES:
         return ARCHITECTURES[value]()
     if not callable(value):

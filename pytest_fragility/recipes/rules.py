@@ -87,10 +87,12 @@ WHOLE = Rule(
 
 
 def one_of(*kinds: type) -> Rule:
-    """Return the rule that a value is of one of these types."""
-    return Rule(
-        lambda value: isinstance(value, kinds), " or ".join(kind.__name__ for kind in kinds)
-    )
+    """Return the rule that a value is of one of these types.
+
+    Of a subclass, which may do something else, a run's identity would not tell.
+    """
+    names = " or ".join(kind.__name__ for kind in kinds)
+    return Rule(lambda value: type(value) in kinds, f"{names}, and no subclass")
 
 
 def named(*names: str) -> Rule:

@@ -38,7 +38,7 @@ class TaskData:
     ----------
     train_inputs
         Training pool, shape (pool size, *input shape), float32. Runs train on subsets of it.
-        Arrays, tensors and nested lists are converted.
+        Arrays, tensors and nested lists are converted, and copied: they may change afterwards.
     train_labels
         Shape (pool size,), int64, classes counted from 0.
     test_inputs
@@ -212,7 +212,21 @@ def _finite_numbers(inputs: Any, name: str) -> Inputs:
         raise TaskError(f"{name}: expected numbers, got values of type {array.dtype}")
     require_room(array.size, name)
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype=np.float32)
+        kept = np.ascontiguousarray(array, dtype=np.float32)
+    return kept if _is_kept(kept) else _kept(kept.copy() if kept is array else kept)
+
+
+def _kept(array: Inputs) -> Inputs:
+    """Return a view of an array that nobody else writes to; by its owner it is known as such."""
+    view = array.view()
+    array.flags.writeable = False
+    return view
+
+
+def _is_kept(array: Inputs) -> bool:
+    import numpy as np
+
+    return isinstance(array.base, np.ndarray) and not array.base.flags.writeable
 
 
 def require_room(entries: int, name: str) -> None:

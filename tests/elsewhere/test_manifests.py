@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,35 @@ def test_a_family_that_is_read_back_gives_the_same_verdicts(
     there = by_check(audit(measure, family=read_back(), **LENIENT))
     assert there == here
     assert {"exponent-adam", "complexity-level", "symmetry-permutation", "controls"} <= set(here)
+
+
+def test_checkpoints_that_are_written_anew_are_read_anew(
+    exported: Path, tmp_path: Path, blobs: Task, hard_blobs: Task
+) -> None:
+    """Though the manifest that lists them stays as it is."""
+    folder = tmp_path / "networks"
+    shutil.copytree(exported, folder)
+
+    def level() -> float:
+        tasks = [blobs, hard_blobs]
+        found = audit(
+            path_norm, manifest=folder / "manifest.csv", task=blobs, ladder=tasks, checks="trend"
+        )
+        return float(found.curves.measure["baseline"].values.mean())
+
+    before = level()
+    assert level() == before
+    for path in folder.rglob("*.safetensors"):
+        tensors = load_file(path)
+        save_file({name: 2 * each for name, each in tensors.items()}, path)
+    assert level() != before
+
+
+def test_two_tasks_of_one_name_are_refused(exported: Path, blobs: Task, hard_blobs: Task) -> None:
+    """None of them is left out without a word."""
+    other = Task(blobs.name, lambda: hard_blobs.data)
+    with pytest.raises(SettingsError, match="two tasks are called 'blobs'"):
+        audit(path_norm, manifest=exported / "manifest.csv", task=blobs, ladder=[other, hard_blobs])
 
 
 def test_what_was_read_back_can_be_written_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from pytest_fragility.audit_result import AuditResult
 from pytest_fragility.curves import PARAMETER_COUNT, UnpairedEstimate
 from pytest_fragility.families import Family
 from pytest_fragility.measures import path_norm, product_of_frobenius_norms
+from pytest_fragility.perturbations import BASELINE
 from tests.elsewhere.conftest import SEEDS, Row, table_rows
 
 LENIENT = {"error_margin": 10}
@@ -79,6 +81,16 @@ def test_a_table_is_read_from_many_things(tmp_path: Path) -> None:
     assert expected["trend-adam"]["verdict"] == "broken"
     for source in (marked, str(marked), tmp_path / "values.json", Frame()):
         assert by_check(audit("fragile", table=source)) == expected
+
+
+def test_a_table_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    """Though it has the size and the time of the old one."""
+    path, found = tmp_path / "values.csv", []
+    for recipes in ((BASELINE, "lion"), (BASELINE, "adax")):
+        write(path, table_rows(recipes))
+        os.utime(path, (1, 1))
+        found.append(list(audit("steady", table=path, checks="trend").curves.recipes))
+    assert found == [[BASELINE, "lion"], [BASELINE, "adax"]]
 
 
 def test_a_data_frame_of_pandas_has_nothing_where_it_says_nan() -> None:

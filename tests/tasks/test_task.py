@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -276,6 +277,21 @@ def test_fingerprint_is_that_of_the_contents() -> None:
     reshaped = {name: parts()[name][..., None] for name in ("train_inputs", "test_inputs")}
     prints.add(TaskData(**parts(**reshaped)).fingerprint)
     assert len(prints) == 6
+
+
+@pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy])
+def test_data_stay_what_they_are_where_the_given_arrays_change(as_given: Any) -> None:
+    """What was trained on one is not taken for what is trained on the other."""
+    mine = {name: array.astype("float32") for name, array in parts().items()}
+    given = {name: as_given(array) for name, array in mine.items()}
+    data = TaskData(**given)
+    before = {name: getattr(data, name).copy() for name in given}
+    for array in mine.values():
+        array[:] = array[::-1] if array.ndim == 1 else array + 1
+    assert all(np.array_equal(getattr(data, name), before[name]) for name in given)
+    assert TaskData(**given).fingerprint != data.fingerprint
+    relabelled = replace(data, train_labels=data.train_labels[::-1])
+    assert np.shares_memory(relabelled.train_inputs, data.train_inputs)
 
 
 def test_fingerprint_is_that_of_the_rules_too() -> None:
