@@ -144,7 +144,8 @@ def audit(
     ladder
         Tasks of different complexity, for the check of that name: a `Ladder`, a list of tasks, or
         ``label-noise`` (the default: the task with 0, 20 and 50 % random training labels),
-        ``teacher-depth``, ``mnist-to-fashion`` or ``none``.
+        ``teacher-depth``, ``mnist-to-fashion`` or ``none``. Those that are named undergo the task's
+        operations.
     checks
         Of ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity``, ``symmetry`` and
         ``equivalence``; all by default.
