@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 from pytest_fragility.audit_result import AuditResult
 from pytest_fragility.checks.planning import LOCATE
 from pytest_fragility.durations import timing
-from pytest_fragility.errors import MeasureError
+from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.incomplete import told_of_the_rest
 from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures.naming import name_in_audit
-from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
+from pytest_fragility.settings import (
+    DEFAULT_FOLDER,
+    AuditSettings,
+    require_use,
+    resolve_settings,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -214,37 +219,43 @@ def audit(
     StoreError
         If the cache folder cannot be used.
     """
-    settings = resolve_settings(
-        {
-            "family": family,
-            "manifest": manifest,
-            "table": table,
-            "task": task,
-            "recipe": recipe,
-            "architecture": architecture,
-            "sizes": sizes,
-            "seeds": seeds,
-            "perturbations": perturbations,
-            "checkpoints": checkpoints,
-            "ladder": ladder,
-            "checks": checks,
-            "locate": locate,
-            "trend": trend,
-            "exponent_tolerance": exponent_tolerance,
-            "spread_tolerance": spread_tolerance,
-            "error_margin": error_margin,
-            "least_sensitivity": least_sensitivity,
-            "invariance_tolerance": invariance_tolerance,
-            "alpha": alpha,
-            "scale": scale,
-            "fit": fit,
-            "profile": profile,
-            "budget": budget,
-            "measure_timeout": measure_timeout,
-            "device": device,
-            "cache_dir": cache_dir,
-        }
-    )
+    asked = {
+        "family": family,
+        "manifest": manifest,
+        "table": table,
+        "task": task,
+        "recipe": recipe,
+        "architecture": architecture,
+        "sizes": sizes,
+        "seeds": seeds,
+        "perturbations": perturbations,
+        "checkpoints": checkpoints,
+        "ladder": ladder,
+        "checks": checks,
+        "locate": locate,
+        "trend": trend,
+        "exponent_tolerance": exponent_tolerance,
+        "spread_tolerance": spread_tolerance,
+        "error_margin": error_margin,
+        "least_sensitivity": least_sensitivity,
+        "invariance_tolerance": invariance_tolerance,
+        "alpha": alpha,
+        "scale": scale,
+        "fit": fit,
+        "profile": profile,
+        "budget": budget,
+        "measure_timeout": measure_timeout,
+        "device": device,
+        # the default stands in the signature, where it can be read
+        **({} if cache_dir == DEFAULT_FOLDER else {"cache_dir": cache_dir}),
+    }
+    settings = resolve_settings(asked)
+    require_use(asked, settings)
+    if settings.given and executor is not None:
+        raise SettingsError(
+            "executor= trains and measures, and what exists already is audited in this process; "
+            "leave it out"
+        )
     chosen_name = name_in_audit(measure, name, settings)
     with timing() as stopwatch, _executors(executor) as executors:
         result = _audit(measure, chosen_name, settings, progress, executors)

@@ -52,7 +52,7 @@ def perturbed(perturbation: Perturbation, recipe: Recipe, sizes: Sequence[int] =
 
 
 def train_alike(one: Recipe, other: Recipe, sizes: Sequence[int] = ()) -> bool:
-    """Return whether two recipes are one and the same, at all of some sizes where these are known."""
+    """Return whether two recipes train alike, at all of some sizes where these are known."""
     if one == other or not sizes:
         return one == other
     return all(one.at_size(n) == other.at_size(n) for n in sizes)

@@ -68,7 +68,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(DurationsSummary(config), "fragility-durations")
     if not is_enabled(config):
-        _refuse_options_without_effect(config)
         return
     from pytest_fragility.errors import SettingsError
     from pytest_fragility.plugin.interruption import InterruptionNote
@@ -130,6 +129,9 @@ def _divide_machine(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
     """Manage the trained runs or write a starter, in the place of running tests."""
+    from pytest_fragility.plugin.idle_options import refuse_idle_options
+
+    refuse_idle_options(config)
     if is_init_command(config):
         from pytest_fragility.plugin.starter import write_starter
 
@@ -172,10 +174,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if mark is None:
         return
     from pytest_fragility.errors import AuditFailure, SettingsError, TaskError
+    from pytest_fragility.plugin.marked import require_one_marker
     from pytest_fragility.plugin.session import fragility_session
 
     try:
         session = fragility_session(metafunc.config)
+        require_one_marker(metafunc.definition)
         audit = session.audit_of_mark(mark, metafunc.definition.path.parent)
         reasons = audit.xfail_reasons
     except (SettingsError, TaskError, pytest.UsageError) as error:
@@ -259,12 +263,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from pytest_fragility.plugin.session import fragility_session
 
         fragility_session(item.config).starts(item)
-
-
-def _refuse_options_without_effect(config: pytest.Config) -> None:
-    for option in ("measure", "table", "manifest", "save", "compare"):
-        if config.getoption(f"fragility_{option}"):
-            raise pytest.UsageError(f"--fragility-{option} needs --fragility, which runs audits")
 
 
 def _is_skipped(item: pytest.Item) -> bool:

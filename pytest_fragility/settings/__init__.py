@@ -1,6 +1,7 @@
 """An audit's settings: profiles, defaults, and where each value may come from."""
 
 from pytest_fragility.settings.audit_settings import AuditSettings
+from pytest_fragility.settings.idle import require_use
 from pytest_fragility.settings.options import (
     DEFAULT_FOLDER,
     DEFAULTS,
@@ -25,5 +26,6 @@ __all__ = [
     "TABLE",
     "AuditSettings",
     "require_known_options",
+    "require_use",
     "resolve_settings",
 ]
