@@ -44,8 +44,7 @@ def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
     """
     named = {name: value for name, value in asked.items() if value is not None}
     for option, kinds in SERVES.items():
-        is_none = option == "ladder" and named.get(option) == NO_LADDER
-        if option in named and not is_none and not set(kinds) & set(settings.kinds):
+        if asks(option, named.get(option)) and not set(kinds) & set(settings.kinds):
             _refuse(
                 option,
                 named[option],
@@ -60,6 +59,11 @@ def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
             named["budget"],
             "it limits what is trained to locate breaking points; ask for them with locate=True",
         )
+
+
+def asks(option: str, value: Any) -> bool:
+    """Return whether an option's value asks for anything: no ladder is nothing."""
+    return value is not None and not (option == "ladder" and value == NO_LADDER)
 
 
 def _require_use_of_given(named: Mapping[str, Any], settings: AuditSettings) -> None:
