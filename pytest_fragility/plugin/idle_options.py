@@ -20,7 +20,7 @@ from pytest_fragility.plugin.options import (
 )
 from pytest_fragility.plugin.workers import is_worker
 
-OF_STORE = ("", "store", "store-max-age", "store-max-size", "cache-dir")
+OF_STORE = ("store", "store-max-age", "store-max-size", "cache-dir")
 # not even where configuration adds them
 NEVER_IDLE = ("measure", "table", "manifest", "save", "compare")
 # what only audits use; the others are for property-based tests too, which run without --fragility
