@@ -230,6 +230,19 @@ def pytest_collection_modifyitems(
         items += collect_measures(session, places)
 
 
+def _require_usable_marker(item: pytest.Item) -> None:
+    """Raise a UsageError where a marker cannot be used that came with a test's parameters."""
+    from pytest_fragility.errors import SettingsError, TaskError
+    from pytest_fragility.plugin.marked import require_one_marker
+    from pytest_fragility.plugin.session import fragility_session
+
+    try:
+        require_one_marker(item)
+        fragility_session(item.config).audit_of(item)
+    except (SettingsError, TaskError) as error:
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.fragility: {error}") from error
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Note which networks the selected tests need, so that all are trained together."""
     if not is_enabled(session.config):
@@ -239,6 +252,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     state = fragility_session(session.config)
     for item in session.items:
+        if item.get_closest_marker(MARKER):
+            _require_usable_marker(item)
         if _is_skipped(item):
             continue
         if isinstance(item, MeasureItem):

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_fragility.plugin.baselines import COMPARE_KEY, SAVE_KEY
 from pytest_fragility.plugin.options import (
+    MEASURE_KEY,
     PREFIX,
     is_enabled,
     is_init_command,
@@ -45,6 +46,10 @@ def refuse_idle_options(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"{PREFIX}-{option} is given twice, and only the last would count; name all in one"
             )
+    measures = config.getoption(MEASURE_KEY) or config.getini(MEASURE_KEY)
+    for measure in measures:
+        if measures.count(measure) > 1:
+            raise pytest.UsageError(f"{PREFIX}-measure={measure} is given twice")
     if is_init_command(config):
         _refuse_all_but(["init"], typed, "--fragility-init")
         if config.args_source is pytest.Config.ArgsSource.ARGS:

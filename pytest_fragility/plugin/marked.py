@@ -90,7 +90,7 @@ class MarkedAudit:
         return needs_of(self.checks[check_id])
 
 
-def require_one_marker(test: pytest.Function) -> None:
+def require_one_marker(test: pytest.Item) -> None:
     """Raise a SettingsError where a test has several markers, and one says what is left out.
 
     The nearest goes before those of its class and module, as for any marker of pytest's.

@@ -34,6 +34,7 @@ TYPED: list[tuple[Sequence[str], str]] = [
         [ON, "--fragility-perturbations=adam", "--fragility-perturbations", "lr-x3"],
         "--fragility-perturbations is given twice",
     ),
+    ([ON, TABLE, "--fragility-measure=steady", "--fragility-measure=steady"], "is given twice"),
     ([ON, TABLE, "--fragility-dask=tcp://x:1"], "--fragility-dask says who trains and measures"),
     ([ON, TABLE, "--fragility-device=cpu"], "device='cpu' would change nothing: a table holds"),
     ([ON, TABLE, "--fragility-measure-timeout=3"], "measure_timeout=3.0 would change nothing"),
@@ -113,6 +114,27 @@ def test_two_markers_in_one_place_are_refused(project: Project, source: str) -> 
     result = project.run(ON)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines("*two fragility markers on *, of which only one would count*")
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "message"),
+    [
+        ("@pytest.mark.fragility(**SMALL)\n", "seeds=2", "two fragility markers on test_one[1]"),
+        ("", "sizes=(16,)", "needs at least two sizes"),
+    ],
+)
+def test_a_marker_among_a_test_s_parameters(
+    project: Project, outer: str, inner: str, message: str
+) -> None:
+    """It is left out beside another one; a bad one is an error in words."""
+    project.write(
+        f"CASE = pytest.param(1, marks=pytest.mark.fragility({inner}))\n"
+        f"{outer}@pytest.mark.parametrize('x', [CASE])\n"
+        "def test_one(trained_family, x): pass\n"
+    )
+    result = project.run(ON)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in result.stderr.str() and "test_one[1]" in result.stderr.str()
 
 
 @pytest.mark.parametrize(
