@@ -433,15 +433,14 @@ class FragilityAsserts:
     ) -> Search:
         """Return the search for this measure, the same one each time."""
         from pytest_fragility.measures.measure import measure_name
-        from pytest_fragility.searching import SEARCHED_KINDS, Search
+        from pytest_fragility.searching import Search
 
         family = self._family_now()
         called = measure_name(measure, name)
         # what a test defines anew at each example has its code in common
         place = called, family, checks, getattr(measure, "__code__", type(measure))
         if place not in self._searches:
-            kinds = checks or SEARCHED_KINDS
-            self._searches[place] = Search(measure, family, kinds=kinds, name=called)
+            self._searches[place] = Search(measure, family, kinds=checks or None, name=called)
         if self._searches[place].measure is not measure:
             raise SettingsError(
                 f"measure {called}: another one of this name was asked about in this test. Define "

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pytest_fragility.audit_result import AuditResult
 from pytest_fragility.checks.planning import LOCATE
 from pytest_fragility.durations import timing
-from pytest_fragility.errors import MeasureError
+from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.incomplete import told_of_the_rest
 from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures.naming import name_in_audit
 from pytest_fragility.settings import (
     DEFAULT_FOLDER,
     AuditSettings,
-    require_manifest_for_architectures,
+    require_use,
     resolve_settings,
 )
 
@@ -152,7 +152,8 @@ def audit(
     ladder
         Tasks of different complexity, for the check of that name: a `Ladder`, a list of tasks, or
         ``label-noise`` (the default: the task with 0, 20 and 50 % random training labels),
-        ``teacher-depth``, ``mnist-to-fashion`` or ``none``.
+        ``teacher-depth``, ``mnist-to-fashion`` or ``none``. Those that are named undergo the task's
+        operations.
     checks
         Of ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity``, ``symmetry`` and
         ``equivalence``; all by default.
@@ -221,41 +222,44 @@ def audit(
     StoreError
         If the cache folder cannot be used.
     """
-    settings = resolve_settings(
-        {
-            "family": family,
-            "manifest": manifest,
-            "table": table,
-            "task": task,
-            "recipe": recipe,
-            "architecture": architecture,
-            "architectures": architectures,
-            "sizes": sizes,
-            "seeds": seeds,
-            "perturbations": perturbations,
-            "checkpoints": checkpoints,
-            "ladder": ladder,
-            "checks": checks,
-            "locate": locate,
-            "trend": trend,
-            "exponent_tolerance": exponent_tolerance,
-            "spread_tolerance": spread_tolerance,
-            "error_margin": error_margin,
-            "least_sensitivity": least_sensitivity,
-            "invariance_tolerance": invariance_tolerance,
-            "alpha": alpha,
-            "scale": scale,
-            "fit": fit,
-            "profile": profile,
-            "budget": budget,
-            "measure_timeout": measure_timeout,
-            "device": device,
-            "cache_dir": cache_dir,
-        }
-    )
-    require_manifest_for_architectures(
-        {"architectures": architectures}, is_trained=settings.given is None
-    )
+    asked = {
+        "family": family,
+        "manifest": manifest,
+        "table": table,
+        "task": task,
+        "recipe": recipe,
+        "architecture": architecture,
+        "architectures": architectures,
+        "sizes": sizes,
+        "seeds": seeds,
+        "perturbations": perturbations,
+        "checkpoints": checkpoints,
+        "ladder": ladder,
+        "checks": checks,
+        "locate": locate,
+        "trend": trend,
+        "exponent_tolerance": exponent_tolerance,
+        "spread_tolerance": spread_tolerance,
+        "error_margin": error_margin,
+        "least_sensitivity": least_sensitivity,
+        "invariance_tolerance": invariance_tolerance,
+        "alpha": alpha,
+        "scale": scale,
+        "fit": fit,
+        "profile": profile,
+        "budget": budget,
+        "measure_timeout": measure_timeout,
+        "device": device,
+        # the default stands in the signature, where it can be read
+        **({} if cache_dir == DEFAULT_FOLDER else {"cache_dir": cache_dir}),
+    }
+    settings = resolve_settings(asked)
+    require_use(asked, settings)
+    if settings.given and executor is not None:
+        raise SettingsError(
+            "executor= trains and measures, and what exists already is audited in this process; "
+            "leave it out"
+        )
     chosen_name = name_in_audit(measure, name, settings)
     with timing() as stopwatch, _executors(executor) as executors:
         result = _audit(measure, chosen_name, settings, progress, executors)

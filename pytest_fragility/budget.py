@@ -12,10 +12,13 @@ class TrainingBudget:
     ----------
     networks
         How many may be trained in all; what a store has is free.
+    within
+        Another limit, which counts them too.
     """
 
-    def __init__(self, networks: int) -> None:
+    def __init__(self, networks: int, within: TrainingBudget | None = None) -> None:
         self.networks = networks
+        self._within = within
         self.spent = 0
 
     def spend(self, networks: int) -> None:
@@ -34,4 +37,6 @@ class TrainingBudget:
                 f"(--fragility-budget={enough}), ask for fewer examples, sizes or "
                 "seeds, or run again: what is trained already comes from the store"
             )
+        if self._within:
+            self._within.spend(networks)
         self.spent += networks

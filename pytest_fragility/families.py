@@ -354,19 +354,40 @@ class Family:
     def select(
         self, *, recipe: str | None = None, n: int | None = None, seed: int | None = None
     ) -> Iterator[TrainedNetwork]:
-        """Yield the networks with this recipe, size and seed; None takes all."""
-        for (name, size, run_seed), trained in self._trained.items():
-            if recipe in (None, name) and n in (None, size) and seed in (None, run_seed):
-                yield self._network(trained, name)
+        """Return an iterator over the networks with this recipe, size and seed; None takes all.
+
+        Raises
+        ------
+        KeyError
+            If the family has no recipe of this name.
+        """
+        self._require_recipes([] if recipe is None else [recipe])
+        return (
+            self._network(trained, name)
+            for (name, size, run_seed), trained in self._trained.items()
+            if recipe in (None, name) and n in (None, size) and seed in (None, run_seed)
+        )
 
     def with_recipes(self, names: Sequence[str]) -> Family:
-        """Return the family without its other recipes; itself where it has no others."""
+        """Return the family without its other recipes; itself where it has no others.
+
+        Raises
+        ------
+        KeyError
+            If it has no recipe of one of the names.
+        """
+        self._require_recipes(names)
         if set(names) == set(self.recipes):
             return self
         recipes = {name: self.recipes[name] for name in self.recipes if name in names}
         trained = {place: run for place, run in self._trained.items() if place[0] in recipes}
         plan = replace(self.plan, recipes=recipes)
         return self._with(plan, trained, self.rungs, self.origin)
+
+    def _require_recipes(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.recipes:
+                raise KeyError(f"recipe {name!r}: this family has {', '.join(self.recipes)}")
 
     def without_seeds(self, seeds: Collection[int]) -> Family:
         """Return the family without some seeds; networks with the same function stay."""

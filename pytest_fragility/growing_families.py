@@ -35,6 +35,11 @@ class GrowingFamily:
         Called as ``progress(runs done, runs to train, share of the work done)``.
     executors
         Who else may train, and measure; None has all done on this machine.
+
+    Raises
+    ------
+    SettingsError
+        If the settings name networks or values that exist already.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class GrowingFamily:
         progress: Progress | None = None,
         executors: Executors | None = None,
     ) -> None:
+        _require_nothing_given(settings)
         self.settings = settings
         self._executors = executors
         self._budget = budget
@@ -173,6 +179,8 @@ class GrowingFamily:
 class FamilySource:
     """Growing families by what they are asked for: one for the same settings, one budget for all.
 
+    The budget is that of the first settings; a smaller one counts beside it.
+
     Parameters
     ----------
     layers
@@ -193,7 +201,7 @@ class FamilySource:
         self._executors = executors
         self._progress = progress
         self._known: dict[Hashable, GrowingFamily] = {}
-        self._budget: TrainingBudget | None = None
+        self._budgets: dict[int, TrainingBudget] = {}
 
     def family(self, options: Mapping[str, Any]) -> GrowingFamily:
         """Return the family with these settings, the same one each time.
@@ -212,15 +220,33 @@ class FamilySource:
 
     def family_of(self, settings: AuditSettings) -> GrowingFamily:
         """Return a family with settings that are resolved already, the same one for equal ones."""
-        key = _what_counts(settings)
+        _require_nothing_given(settings)
+        budget = self._budget_of(settings)
+        key = budget, _what_counts(settings)
         if key not in self._known:
-            if self._budget is None:
-                self._budget = TrainingBudget(settings.budget)
             progress = self._progress() if self._progress else None
             self._known[key] = GrowingFamily(
-                settings, budget=self._budget, progress=progress, executors=self._executors
+                settings, budget=budget, progress=progress, executors=self._executors
             )
         return self._known[key]
+
+    def _budget_of(self, settings: AuditSettings) -> TrainingBudget:
+        if not self._budgets:
+            self._budgets[settings.budget] = TrainingBudget(settings.budget)
+        first = next(iter(self._budgets.values()))
+        if settings.budget >= first.networks:
+            return first
+        if settings.budget not in self._budgets:
+            self._budgets[settings.budget] = TrainingBudget(settings.budget, within=first)
+        return self._budgets[settings.budget]
+
+
+def _require_nothing_given(settings: AuditSettings) -> None:
+    if settings.given:
+        raise SettingsError(
+            f"networks are trained on demand here, and {settings.given.source or 'family='} names "
+            "what exists already; leave it out"
+        )
 
 
 def _what_counts(settings: AuditSettings) -> Hashable:

@@ -64,14 +64,15 @@ class Search:
     family
         Where networks are trained.
     kinds
-        Kinds of checks, of ``trend``, ``exponent`` and ``spread``.
+        Kinds of checks, of ``trend``, ``exponent`` and ``spread``; None for all that the scale of
+        the family's settings has.
     name
         What messages call the measure; its ``__name__`` by default.
 
     Raises
     ------
     SettingsError
-        If a kind is none of these.
+        If a kind is none of these, or needs another scale.
     """
 
     def __init__(
@@ -79,19 +80,25 @@ class Search:
         measure: Measure,
         family: GrowingFamily,
         *,
-        kinds: Sequence[str] = SEARCHED_KINDS,
+        kinds: Sequence[str] | None = None,
         name: str | None = None,
     ) -> None:
         self.measure = measure
         self._name = name
         self.family = family
-        for kind in kinds:
+        is_linear = family.settings.scale == "linear"
+        possible = [kind for kind in SEARCHED_KINDS if not is_linear or kind in LINEAR_KINDS]
+        self._kinds = possible if kinds is None else list(kinds)
+        for kind in self._kinds:
             if kind not in SEARCHED_KINDS:
                 raise SettingsError(
                     f"unknown check {kind!r}: a search makes {', '.join(SEARCHED_KINDS)}"
                 )
-        is_linear = family.settings.scale == "linear"
-        self._kinds = [kind for kind in kinds if not is_linear or kind in LINEAR_KINDS]
+            if kind not in possible:
+                raise SettingsError(
+                    f"check {kind!r} needs scale='log'; on a linear scale a search makes "
+                    f"{', '.join(possible)}"
+                )
         own = family.settings.seeds
         first = max(FIRST_FRESH_SEED, max(own) + 1)
         self._fresh = family.with_seeds(range(first, first + FRESH_FOR_EACH * len(own)))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks.initialization import InitialStates
 from pytest_fragility.perturbations import get_perturbation
 from pytest_fragility.recipes import INITIALIZATIONS, MLP, SGD, Adam, Recipe, ScaleInvariantMLP
 
@@ -220,3 +223,33 @@ def test_what_is_not_trained_is_not_drawn(scheme: str) -> None:
         *trained, classifier = matrices(recipe, seed)
         assert torch.equal(classifier, fixed)
         assert not any(weight.shape == fixed.shape for weight in trained)
+
+
+class OwnProduct(nn.Module):
+    """A linear map that is no linear layer: its weights are a plain parameter."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width, classes))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        return inputs @ self.weight
+
+
+def own_product(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Return a network of which a recipe draws no weights."""
+    return OwnProduct(input_shape[0], classes)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"initialization": "orthogonal"}, {"initialization_scale": 2.0}]
+)
+def test_an_initialization_that_nothing_takes_is_refused(changes: dict[str, Any]) -> None:
+    """Where no weights are drawn, another way to draw them would be left out."""
+    plain = Recipe(architecture=own_product)
+    network = build_network(plain.architecture, (4,), 3)
+    drawn = InitialStates(network, input_shape=(4,), classes=3)
+    assert set(drawn.draw(plain, 0).weights) == {"weight"}
+    with pytest.raises(SettingsError, match=r"architecture own_product: .* change nothing"):
+        drawn.draw(plain.replace(**changes), 0)

@@ -48,6 +48,7 @@ from pytest_fragility.recipes import (
     full_train_accuracy,
     step_decay,
 )
+from pytest_fragility.settings import resolve_settings
 
 BASELINE = Recipe()
 DOUBLE_BATCH = Perturbation("double", lambda recipe: recipe.replace(batch_size=32), "batch 32")
@@ -329,7 +330,7 @@ def test_changes_start_from_the_recipe_they_are_given() -> None:
         optimizer=Adam(lr=0.2, weight_decay=0.3)
     )
     assert get_perturbation("batch-x4")(recipe) == recipe.replace(batch_size=8)
-    assert get_perturbation("batch-div4")(recipe) == recipe.replace(batch_size=1)
+    assert get_perturbation("batch-div2")(recipe) == recipe.replace(batch_size=1)
     assert get_perturbation("init-x2")(recipe) == recipe.replace(initialization_scale=6.0)
     later = recipe.replace(stopping=cross_entropy_below(0.2, step_limit=77))
     assert get_perturbation("stop-later")(recipe) == later
@@ -347,7 +348,7 @@ def test_changes_keep_what_the_recipe_has_beside() -> None:
         hidden=(10, 20, 40, 40, 40)
     )
     assert get_perturbation("depth-minus-1")(UNUSUAL).architecture == MLP(hidden=(10, 20))
-    invariant = Recipe(architecture=ScaleInvariantMLP(hidden=(4, 4)))
+    invariant = Recipe(architecture=ScaleInvariantMLP(hidden=(6, 6)))
     assert get_perturbation("width-div2")(invariant).architecture == ScaleInvariantMLP(
         hidden=(3, 3)
     )
@@ -375,6 +376,114 @@ def test_momentum_keeps_the_effective_rate(name: str) -> None:
     assert isinstance(optimizer, SGD)
     assert optimizer.lr / (1 - optimizer.momentum) == pytest.approx(0.3)
     assert optimizer.nesterov is (name == "nesterov")
+
+
+@pytest.mark.parametrize("name", ["momentum-0.5", "nesterov"])
+def test_momentum_keeps_what_plain_sgd_has_beside(name: str) -> None:
+    """Weight decay stays, and of an SGD that has momentum already, the effective rate."""
+    own = SGD(lr=0.03, momentum=0.8, weight_decay=0.01, decoupled=True)
+    optimizer = get_perturbation(name)(Recipe(optimizer=own)).optimizer
+    assert isinstance(optimizer, SGD)
+    assert optimizer.lr / (1 - optimizer.momentum) == pytest.approx(0.15)
+    assert (optimizer.weight_decay, optimizer.decoupled) == (0.01, True)
+
+
+@pytest.mark.parametrize("name", ["stop-accuracy", "stop-loss-0.02", "stop-later"])
+def test_another_target_keeps_the_overtime(name: str) -> None:
+    """Who trains on past a target does so past another one."""
+    recipe = Recipe(stopping=StoppingRule(step_limit=300, overtime=4))
+    stopping = get_perturbation(name)(recipe).stopping
+    assert (stopping.overtime, stopping.step_limit) == (4, 300)
+    assert stopping != recipe.stopping
+
+
+# what is asked for, and on what, with the part that would be left out
+DROPPED = [
+    ("lr-x3+adam", Recipe(), "lr-x3 makes no difference"),
+    ("sgd+adam", Recipe(), "sgd makes no difference"),
+    ("weight-decay+adam", Recipe(), "weight-decay makes no difference"),
+    ("momentum+rmsprop", Recipe(), "momentum makes no difference"),
+    ("adam+batch-x4+sgd", Recipe(), "adam makes no difference"),
+    ("batch-x4+lr-x3+adam+init-x2", Recipe(), "lr-x3 makes no difference"),
+    ("adam+stop-later", Recipe(stopping=fixed_steps(9)), "stop-later makes no difference"),
+    ("stop-accuracy+stop-loss-0.01", Recipe(), "stop-accuracy makes no difference"),
+    ("cosine-100+step-decay-100", Recipe(), "cosine-100 makes no difference"),
+    ("warmup-100+warmup-400", Recipe(), "warmup-100 makes no difference"),
+    ("clip-1+clip-2", Recipe(), "clip-1 makes no difference"),
+    ("data-order-1+data-order-2", Recipe(), "data-order-1 makes no difference"),
+    ("init-orthogonal+init-he-uniform", Recipe(), "init-orthogonal makes no difference"),
+    ("label-smoothing-0.1+label-smoothing-0.2", Recipe(), "label-smoothing-0.1 makes no diff"),
+    ("adam+adam", Recipe(), "adam makes no difference"),
+    ("adam+width-x2", Recipe(architecture=MLP(hidden=())), "width-x2 makes no difference"),
+    ("lr-x3+lr-div3", Recipe(optimizer=SGD(lr=1.0)), "leaves the baseline recipe as it is"),
+    ("momentum-0.8", Recipe(optimizer=SGD(lr=0.01, momentum=0.8)), "leaves the baseline recipe"),
+    ("batch-div100", Recipe(), "batch size 16 x 0.01: expected a batch of at least 1"),
+    ("batch-div4", Recipe(batch_size=2), "batch size 2 x 0.25: expected a batch of at least 1"),
+    ("width-div100", Recipe(), "hidden layer of width 64 x 0.01: expected at least 3 units"),
+    ("width-div2", Recipe(architecture=MLP(hidden=(9, 2))), "hidden layer of width 2 x 0.5"),
+    ("width-div100", Recipe(architecture="vit"), "at least one value for each of the 4 heads"),
+    ("depth-minus-2", Recipe(), "2 fewer hidden layers: mlp 64-64 has not so many"),
+    ("depth-minus-3", Recipe(architecture="resnet"), "3 fewer hidden layers: resnet-8"),
+]
+
+
+@pytest.mark.parametrize(("name", "baseline", "message"), DROPPED)
+def test_no_part_of_a_change_is_left_out(name: str, baseline: Recipe, message: str) -> None:
+    """Where a recipe cannot be changed by all that a name says, the error says by what not."""
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        resolve_perturbations([name], baseline)
+    assert not changes_recipe(get_perturbation(name), baseline)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("adam+lr-x3", Recipe(optimizer=Adam(lr=0.001 * 3))),
+        ("lr-x2+lr-x2", Recipe(optimizer=SGD(lr=0.2))),
+        (
+            "weight-decay+momentum-0.5",
+            Recipe(optimizer=SGD(lr=0.025, momentum=0.5, weight_decay=5e-4)),
+        ),
+        ("past-x2+stop-accuracy", Recipe(stopping=full_train_accuracy().with_overtime(2))),
+        ("warmup-100+step-decay-4000", Recipe(schedule=step_decay(4000).with_warmup(100))),
+        ("batch-div4+batch-div4", Recipe(batch_size=1)),
+    ],
+)
+def test_compositions_whose_parts_all_count_are_made(name: str, changed: Recipe) -> None:
+    """Whatever the order in which they are named."""
+    (made,) = resolve_perturbations([name], BASELINE).values()
+    assert made(BASELINE) == changed
+
+
+@pytest.mark.parametrize(
+    "choices", [["momentum", "momentum-0.9"], ["adam", "lr-x3", "adam-x1"], ["lr-x2", "lr-div0.5"]]
+)
+def test_one_change_under_two_names_is_refused(choices: list[str]) -> None:
+    """It would be one change, counted twice."""
+    with pytest.raises(SettingsError, match=f"'{choices[0]}' and '{choices[-1]}' change the base"):
+        resolve_perturbations(choices, BASELINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "message"),
+    [
+        ("batch-x4", [8, 16], "'batch-x4' leaves .* at sizes 8, 16, where a batch is the whole"),
+        ("data-order", [16], "'data-order' leaves .* at sizes 16, where a batch is the whole"),
+        ("adam+batch-x2", [8, 12], "'adam\\+batch-x2': batch-x2 makes no difference to it"),
+    ],
+)
+def test_batches_beyond_all_training_sets_are_no_change(
+    name: str, sizes: list[int], message: str
+) -> None:
+    """A batch that is larger than the training set is the whole of it; one size more decides."""
+    with pytest.raises(SettingsError, match=message):
+        resolve_perturbations([name], BASELINE, sizes)
+    with pytest.raises(SettingsError, match=f"perturbation '{re.escape(name)}'"):
+        resolve_settings({"perturbations": [name], "sizes": [7, 8]})
+    assert name in resolve_perturbations([name], BASELINE, [*sizes, 64])
+    assert (
+        "batch-x4" not in resolve_settings({"sizes": (8, 16), "profile": "standard"}).perturbations
+    )
 
 
 def test_compositions_do_one_change_after_the_other() -> None:
@@ -412,7 +521,7 @@ def test_parts_of_compositions_are_single_changes() -> None:
         ("lr-div8", Recipe(optimizer=SGD(lr=0.00625))),
         ("lr-x30", Recipe(optimizer=SGD(lr=1.5))),
         ("batch-x1.5", Recipe(batch_size=24)),
-        ("batch-div100", Recipe(batch_size=1)),
+        ("batch-div16", Recipe(batch_size=1)),
         ("momentum-0.8", Recipe(optimizer=SGD(lr=0.01, momentum=0.8))),
         ("adam-x0.5", Recipe(optimizer=Adam(lr=0.0005))),
         ("weight-decay-0.1", Recipe(optimizer=SGD(weight_decay=0.1))),
@@ -432,9 +541,8 @@ def test_parts_of_compositions_are_single_changes() -> None:
         ("clip-0.1", Recipe(gradient_clipping=0.1)),
         ("data-order-3", Recipe(sample_order=3)),
         ("width-x1.5", Recipe(architecture=MLP(hidden=(96, 96)))),
-        ("width-div100", Recipe(architecture=MLP(hidden=(3, 3)))),
+        ("width-div21", Recipe(architecture=MLP(hidden=(3, 3)))),
         ("depth-plus-2", Recipe(architecture=MLP(hidden=(64, 64, 64, 64)))),
-        ("depth-minus-5", Recipe(architecture=MLP(hidden=(64,)))),
     ],
 )
 def test_names_are_made_up_from_numbers(name: str, changed: Recipe) -> None:
@@ -547,7 +655,8 @@ def test_choices_are_resolved_in_order() -> None:
         ("sgd", Recipe()),
         ("adam", Recipe(optimizer=Adam())),
         ("stop-later", Recipe(stopping=fixed_steps(9))),
-        ("batch-div4", Recipe(batch_size=1)),
+        ("batch-x1.01", Recipe(batch_size=1)),
+        ("depth-minus-1", Recipe(architecture=MLP(hidden=(64,)))),
     ],
 )
 def test_a_change_that_changes_nothing_is_refused(name: str, baseline: Recipe) -> None:
@@ -726,17 +835,23 @@ some_momentum = st.floats(0.01, 0.99)
 def optimizers() -> st.SearchStrategy[Optimizer]:
     """Return optimizers of every kind, with any hyperparameters."""
     decay = st.floats(0, 1e6)
-    of_sgd = {"lr": positive, "weight_decay": decay, "decoupled": st.booleans()}
-    plain: st.SearchStrategy[Optimizer] = st.builds(SGD, momentum=fractions, **of_sgd)
-    nesterov: st.SearchStrategy[Optimizer] = st.builds(
-        SGD, momentum=some_momentum, nesterov=st.just(True), **of_sgd
+    decays = st.one_of(
+        st.fixed_dictionaries({"weight_decay": decay}),
+        st.fixed_dictionaries({"weight_decay": positive, "decoupled": st.just(True)}),
+    )
+    memories = st.one_of(
+        st.fixed_dictionaries({"momentum": fractions}),
+        st.fixed_dictionaries({"momentum": some_momentum, "nesterov": st.just(True)}),
+    )
+    plain: st.SearchStrategy[Optimizer] = st.builds(
+        lambda lr, decayed, memory: SGD(lr=lr, **decayed, **memory), positive, decays, memories
     )
     pair = st.tuples(fractions, fractions)
     adams = st.sampled_from([Adam, AdamW]).flatmap(
         lambda kind: st.builds(kind, lr=positive, betas=pair, eps=positive, weight_decay=decay)
     )
     others = st.builds(RMSprop, lr=positive, alpha=fractions, eps=positive, weight_decay=decay)
-    return plain | nesterov | adams | others
+    return plain | adams | others
 
 
 def any_recipe() -> st.SearchStrategy[Recipe]:
@@ -745,17 +860,17 @@ def any_recipe() -> st.SearchStrategy[Recipe]:
     architectures: st.SearchStrategy[Architecture] = st.one_of(
         st.builds(MLP, hidden=layers | st.just(())), st.builds(ScaleInvariantMLP, hidden=layers)
     )
-    rates = st.builds(
+    warm_ups = st.integers(0, 10**6)
+    rates = st.builds(Schedule, warmup=warm_ups) | st.builds(
         Schedule,
-        kind=st.sampled_from(["constant", "cosine", "step", "exponential"]),
+        kind=st.sampled_from(["cosine", "step", "exponential"]),
         steps=counts,
-        factor=positive,
-        warmup=st.integers(0, 10**6),
+        factor=positive.filter(lambda factor: factor != 1),
+        warmup=warm_ups,
     )
     stops = st.builds(
         StoppingRule,
         kind=st.sampled_from(["cross_entropy", "accuracy", "steps"]),
-        target=positive,
         step_limit=counts,
         overtime=st.floats(1, 100),
     )

@@ -78,6 +78,8 @@ DIFFERENT: list[Recipe] = [
         (lambda: SGD(momentum=-0.1), r"SGD\.momentum=-0\.1"),
         (lambda: SGD(weight_decay=-1), r"SGD\.weight_decay=-1: expected zero or more"),
         (lambda: SGD(nesterov=True), r"SGD\.nesterov=True needs momentum > 0"),
+        (lambda: SGD(nesterov=1, momentum=0.9), r"SGD\.nesterov=1: expected True or False"),  # type: ignore[arg-type]
+        (lambda: SGD(decoupled=True), r"SGD\.decoupled=True needs weight_decay > 0"),
         (lambda: Adam(lr=-0.5), r"Adam\.lr=-0\.5"),
         (lambda: Adam(eps=0), r"Adam\.eps=0: expected a positive number"),
         (lambda: Adam(betas=(0.9, 1.0)), r"Adam\.betas=\(0\.9, 1\.0\): expected two numbers"),
@@ -90,6 +92,11 @@ DIFFERENT: list[Recipe] = [
         (lambda: RMSprop(eps=-1), r"RMSprop\.eps=-1"),
         (lambda: RMSprop(weight_decay=-1), r"RMSprop\.weight_decay=-1"),
         (lambda: StoppingRule(kind="mood"), r"StoppingRule\.kind='mood': expected one of"),
+        (lambda: StoppingRule(kind="accuracy", target=1.1), r"target=1\.1: expected an accuracy"),
+        (
+            lambda: StoppingRule(kind="steps", target=0.5),
+            r"target=0\.5: fixed steps have no target",
+        ),
         (lambda: cross_entropy_below(0), r"StoppingRule\.target=0: expected a positive number"),
         (lambda: fixed_steps(0), r"StoppingRule\.step_limit=0: expected a whole number"),
         (lambda: MLP(hidden=(8, 0)), r"MLP\.hidden=\(8, 0\): expected a tuple of positive"),

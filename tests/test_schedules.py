@@ -146,6 +146,13 @@ def test_only_a_constant_rate_is_constant() -> None:
         (lambda: step_decay(5, factor=-0.5), r"Schedule\.factor=-0\.5"),
         (lambda: exponential(5, factor=float("inf")), r"Schedule\.factor=inf"),
         (lambda: exponential(5, factor=float("nan")), r"Schedule\.factor=nan"),
+        (lambda: Schedule(steps=100), r"kind='constant', steps=100, factor=1\): expected a factor"),
+        (
+            lambda: Schedule(factor=0.5),
+            r"kind='constant', steps=1, factor=0\.5\): expected a factor",
+        ),
+        (lambda: Schedule(kind="cosine", steps=9), r"steps=9, factor=1\): expected a factor other"),
+        (lambda: exponential(5, factor=1), r"factor=1\): expected a factor other than 1"),
         (lambda: Schedule(warmup=-1), r"Schedule\.warmup=-1: expected a whole number, zero or"),
         (lambda: Schedule(warmup=1.5), r"Schedule\.warmup=1\.5"),  # type: ignore[arg-type]
         (lambda: Schedule(warmup=True), r"Schedule\.warmup=True"),

@@ -16,7 +16,7 @@ from pytest_fragility.budget import TrainingBudget
 from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LearningCurve, LearningCurves
-from pytest_fragility.errors import BudgetError
+from pytest_fragility.errors import BudgetError, SettingsError
 from pytest_fragility.growing_families import GrowingFamily
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
@@ -183,10 +183,13 @@ def test_a_linear_scale_has_a_trend_alone(make_family: MakeFamily) -> None:
     assert finding.status == BROKEN and search.finding(LR_X2).status == KEPT
 
 
-def test_without_a_check_nothing_is_kept(make_family: MakeFamily) -> None:
-    """An exponent on a linear scale: there is nothing to judge, and nothing to certify."""
-    search = Search(Ruler(is_fast), make_family(scale="linear"), kinds=(EXPONENT, SPREAD))
-    assert search.finding(LR_X4).status != KEPT
+@pytest.mark.parametrize("kinds", [[EXPONENT], [TREND, SPREAD]])
+def test_a_check_that_the_scale_has_not_is_refused(
+    make_family: MakeFamily, kinds: list[str]
+) -> None:
+    """An exponent on a linear scale would be nothing to judge, and seem to withstand."""
+    with pytest.raises(SettingsError, match=rf"check '{kinds[-1]}' needs scale='log'.* trend"):
+        Search(Ruler(is_fast), make_family(scale="linear"), kinds=kinds)
 
 
 def test_a_change_that_is_not_small_convicts_nobody(make_family: MakeFamily) -> None:

@@ -99,9 +99,9 @@ def test_a_profile_gives_grid_and_perturbations(
 
 def test_a_profile_fills_only_what_is_not_given() -> None:
     """Sizes, seeds and perturbations that are given stay."""
-    found = resolve_settings({"profile": "quick", "seeds": 7, "perturbations": ["sgd+adam"]})
+    found = resolve_settings({"profile": "quick", "seeds": 7, "perturbations": ["adam+lr-x3"]})
     assert found.sizes == PROFILES["quick"].sizes
-    assert len(found.seeds) == 7 and list(found.perturbations) == ["sgd+adam"]
+    assert len(found.seeds) == 7 and list(found.perturbations) == ["adam+lr-x3"]
 
 
 def test_the_first_source_wins() -> None:

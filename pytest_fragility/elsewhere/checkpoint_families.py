@@ -514,6 +514,7 @@ def given_networks(
             "returns, or a trained Family"
         )
     elif value.origin:
+        _require_own_tasks(value, asked)
         family = value if asked == Asked() else value.origin.select(asked)
     else:
         family = _trained_here(value, asked)
@@ -538,6 +539,20 @@ def given_networks(
         ladder=ladder.name if ladder else None,
         unavailable=unavailable,
     )
+
+
+def _require_own_tasks(family: Family, asked: Asked) -> None:
+    """Raise a SettingsError where a task is handed over whose data would be left out."""
+    own = {each.task.name: each.task for each in (family, *family.rungs)}
+    for name, task in _named_tasks(asked):
+        known = own.get(name, task)
+        is_known = not isinstance(known, TaskWithoutData)
+        if known is task or (is_known and known.data.fingerprint == task.data.fingerprint):
+            continue
+        raise SettingsError(
+            f"task {name!r}: family= has one of this name, with other data; hand yours over where "
+            f"the family is made: Family.from_checkpoints(..., tasks={{{name!r}: ...}})"
+        )
 
 
 def _trained_here(family: Family, asked: Asked) -> Family:

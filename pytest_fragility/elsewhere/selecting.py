@@ -171,6 +171,7 @@ def _names(name: str, option: str, asked: Any, there: Sequence[str]) -> list[str
         return None
     named = [asked] if isinstance(asked, str) else asked
     names = list(named) if isinstance(named, Iterable) else [named]
+    _require_once(name, option, names, asked)
     for each in names:
         if each not in there:
             raise TableError(
@@ -189,7 +190,13 @@ def _numbers(name: str, option: str, asked: Any, there: set[int]) -> tuple[int, 
         raise TableError(
             f"{name}: {option}={shown(asked)}: it has {', '.join(map(str, sorted(there)))}"
         )
-    return tuple(sorted({int(each) for each in numbers}))
+    _require_once(name, option, numbers, asked)
+    return tuple(sorted(int(each) for each in numbers))
+
+
+def _require_once(name: str, option: str, values: Sequence[Any], asked: Any) -> None:
+    if any(values.count(each) > 1 for each in values):
+        raise TableError(f"{name}: {option}={shown(asked)}: a value is given twice")
 
 
 def _seeds(name: str, asked: Any, there: set[int]) -> tuple[int, ...]:

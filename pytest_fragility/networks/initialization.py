@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks.building import make_network
 from pytest_fragility.networks.states import NetworkState, state_of
 from pytest_fragility.randomness import derive_seed
@@ -82,6 +83,7 @@ class InitialStates:
             own_seed = derive_seed("own initial weights", self._shapes, seed)
             own = make_network(recipe.architecture, *self._called_with, seed=own_seed)
             template = _Template.of(own)
+        _require_layers(recipe, template)
         generator = torch.Generator(device="cpu")
         generator.manual_seed(derive_seed("initial weights", self._shapes, seed))
         state = template.state.copy(torch.float32)
@@ -107,6 +109,18 @@ class _Template:
     @classmethod
     def of(cls, network: nn.Module) -> _Template:
         return cls(state_of(network), *_layer_parameters(network))
+
+
+def _require_layers(recipe: Recipe, template: _Template) -> None:
+    """Raise a SettingsError where a recipe says how to draw weights, and none are drawn."""
+    says_how = recipe.initialization != recipe.architecture.default_initialization
+    if not template.drawn and (says_how or recipe.initialization_scale != 1):
+        raise SettingsError(
+            f"architecture {recipe.architecture}: it has no trained weights of linear layers or "
+            f"convolutions, so that initialization={recipe.initialization!r} and "
+            f"initialization_scale={recipe.initialization_scale:g} change nothing; leave them, and "
+            "perturbations such as init-x2, out"
+        )
 
 
 def _layer_parameters(network: nn.Module) -> tuple[set[str], set[str]]:

@@ -6,7 +6,6 @@ from pytest_fragility.perturbations.axes import (
     Axis,
     along_axis,
     between,
-    changes_recipe,
     smaller_changes,
 )
 from pytest_fragility.perturbations.catalogue import (
@@ -16,6 +15,7 @@ from pytest_fragility.perturbations.catalogue import (
     register_perturbation,
     resolve_perturbations,
 )
+from pytest_fragility.perturbations.effects import changes_recipe, perturbed
 from pytest_fragility.perturbations.perturbation import BASELINE, Perturbation
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "between",
     "changes_recipe",
     "get_perturbation",
+    "perturbed",
     "register_perturbation",
     "resolve_perturbations",
     "smaller_changes",

@@ -14,7 +14,6 @@ from pytest_fragility.recipes import (
     SGD,
     Adam,
     AdamW,
-    Recipe,
     RMSprop,
     cosine,
     exponential,
@@ -388,14 +387,6 @@ def along_axis(perturbation: Perturbation) -> list[Perturbation]:
     axis = AXES.get(perturbation.axis)
     others = axis.perturbations if axis else ()
     return [perturbation, *(each for each in others if each.name != perturbation.name)]
-
-
-def changes_recipe(perturbation: Perturbation, recipe: Recipe) -> bool:
-    """Return whether a perturbation can be applied to a recipe, and changes it."""
-    try:
-        return perturbation(recipe) != recipe
-    except SettingsError:
-        return False
 
 
 def between(smaller: Perturbation | None, larger: Perturbation) -> Perturbation | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.names import require_name
 from pytest_fragility.perturbations.axes import AXES, PLAIN, Axis, name_patterns, parse
+from pytest_fragility.perturbations.effects import perturbed, train_alike
 from pytest_fragility.perturbations.perturbation import Perturbation
 from pytest_fragility.recipes import Recipe
 
@@ -111,14 +112,17 @@ def _parsed(name: str) -> Perturbation | None:
 
 
 def resolve_perturbations(
-    chosen: Iterable[str | Perturbation | Callable[[Recipe], Recipe]], baseline: Recipe
+    chosen: Iterable[str | Perturbation | Callable[[Recipe], Recipe]],
+    baseline: Recipe,
+    sizes: Sequence[int] = (),
 ) -> dict[str, Perturbation]:
-    """Return the chosen perturbations by name, each checked to change the baseline.
+    """Return the chosen perturbations by name, each checked to change the baseline as it says.
 
     Raises
     ------
     SettingsError
-        If a name is unknown or given twice, or a perturbation leaves the baseline as it is.
+        If a name is unknown or given twice, a perturbation or a part of it leaves the baseline as
+        it is, or two change it alike.
     """
     resolved: dict[str, Perturbation] = {}
     for choice in chosen:
@@ -132,10 +136,12 @@ def resolve_perturbations(
         )
         if perturbation.name in resolved:
             raise SettingsError(f"perturbation {perturbation.name!r} is given twice")
-        if perturbation(baseline) == baseline:
-            raise SettingsError(
-                f"perturbation {perturbation.name!r} leaves the baseline recipe as it is "
-                f"({baseline}); leave it out or replace the baseline"
-            )
+        changed = perturbed(perturbation, baseline, sizes)
+        for other, known in resolved.items():
+            if train_alike(known(baseline), changed, sizes):
+                raise SettingsError(
+                    f"perturbations {other!r} and {perturbation.name!r} change the baseline recipe "
+                    "alike; leave one of them out"
+                )
         resolved[perturbation.name] = perturbation
     return resolved

@@ -29,8 +29,17 @@ def scale_lr(factor: float) -> Change:
 
 
 def scale_batch(factor: float) -> Change:
-    """Multiply the batch size; it stays at least 1."""
-    return lambda recipe: recipe.replace(batch_size=max(1, round(recipe.batch_size * factor)))
+    """Multiply the batch size; what is less than 1 is an error."""
+
+    def change(recipe: Recipe) -> Recipe:
+        size = recipe.batch_size * factor
+        if size < 1:
+            raise SettingsError(
+                f"batch size {recipe.batch_size} x {factor:g}: expected a batch of at least 1"
+            )
+        return recipe.replace(batch_size=round(size))
+
+    return change
 
 
 def scale_initialization(factor: float) -> Change:
@@ -44,13 +53,21 @@ def initialize(scheme: str) -> Change:
 
 
 def scale_width(factor: float) -> Change:
-    """Multiply the width of every hidden layer; it stays at least 3."""
+    """Multiply the width of every hidden layer; less than 3 is an error."""
     return lambda recipe: recipe.replace(architecture=recipe.architecture.with_width(factor))
 
 
 def change_depth(layers: int) -> Change:
     """Repeat the last hidden layer so many times more, or take so many away; one stays."""
-    return lambda recipe: recipe.replace(architecture=recipe.architecture.with_depth(layers))
+
+    def change(recipe: Recipe) -> Recipe:
+        architecture = recipe.architecture
+        changed = architecture.with_depth(layers)
+        if layers < -1 and changed == architecture.with_depth(layers + 1):
+            raise SettingsError(f"{-layers} fewer hidden layers: {architecture} has not so many")
+        return recipe.replace(architecture=changed)
+
+    return change
 
 
 def use(optimizer: Optimizer) -> Change:
@@ -62,11 +79,13 @@ def use_momentum(momentum: float, *, nesterov: bool = False) -> Change:
     """Train by SGD with momentum at the same effective learning rate, lr / (1 - momentum)."""
 
     def change(recipe: Recipe) -> Recipe:
-        is_plain_sgd = isinstance(recipe.optimizer, SGD) and recipe.optimizer.momentum == 0
-        lr = recipe.optimizer.lr if is_plain_sgd else SGD().lr
-        return recipe.replace(
-            optimizer=SGD(lr=lr * (1 - momentum), momentum=momentum, nesterov=nesterov)
-        )
+        # another optimizer's rate means nothing here
+        own = recipe.optimizer if isinstance(recipe.optimizer, SGD) else SGD()
+        lr = own.lr
+        if momentum != own.momentum:
+            lr *= (1 - momentum) / (1 - own.momentum)
+        optimizer = dataclasses.replace(own, lr=lr, momentum=momentum, nesterov=nesterov)
+        return recipe.replace(optimizer=optimizer)
 
     return change
 
@@ -118,14 +137,18 @@ def warm_up(steps: int) -> Change:
 
 def stop_at_full_accuracy(recipe: Recipe) -> Recipe:
     """Stop once every training sample is classified as labelled."""
-    return recipe.replace(stopping=full_train_accuracy(step_limit=recipe.stopping.step_limit))
+    rule = full_train_accuracy(step_limit=recipe.stopping.step_limit)
+    return recipe.replace(stopping=rule.with_overtime(recipe.stopping.overtime))
 
 
 def stop_at_loss(target: float) -> Change:
     """Stop once the train cross-entropy is below a target."""
-    return lambda recipe: recipe.replace(
-        stopping=cross_entropy_below(target, step_limit=recipe.stopping.step_limit)
-    )
+
+    def change(recipe: Recipe) -> Recipe:
+        rule = cross_entropy_below(target, step_limit=recipe.stopping.step_limit)
+        return recipe.replace(stopping=rule.with_overtime(recipe.stopping.overtime))
+
+    return change
 
 
 def scale_target(factor: float) -> Change:

@@ -70,7 +70,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(DurationsSummary(config), "fragility-durations")
     if not is_enabled(config):
-        _refuse_options_without_effect(config)
         return
     from pytest_fragility.errors import SettingsError
     from pytest_fragility.plugin.interruption import InterruptionNote
@@ -136,6 +135,9 @@ def _divide_machine(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
     """Manage the trained runs or write a starter, in the place of running tests."""
+    from pytest_fragility.plugin.idle_options import refuse_idle_options
+
+    refuse_idle_options(config)
     if is_init_command(config):
         from pytest_fragility.plugin.starter import write_starter
 
@@ -211,9 +213,11 @@ def _audit_and_reasons(item: pytest.Item) -> tuple[MarkedAudit, Mapping[str, str
         If the marker cannot be used.
     """
     from pytest_fragility.errors import SettingsError, TaskError
+    from pytest_fragility.plugin.marked import require_one_marker
     from pytest_fragility.plugin.session import fragility_session
 
     try:
+        require_one_marker(item)
         audit = fragility_session(item.config).audit_of(item)
         return audit, audit.xfail_reasons
     except (SettingsError, TaskError, pytest.UsageError) as error:
@@ -232,11 +236,10 @@ def pytest_make_collect_report(
         if isinstance(node, pytest.Item) and node.get_closest_marker(MARKER)
     ]
     if report.passed and marked:
-        from pytest_fragility.plugin.taken_fixtures import require_one_marker, require_usable
+        from pytest_fragility.plugin.taken_fixtures import require_usable
 
         try:
             for item in marked:
-                require_one_marker(item)
                 require_usable(item, _audit_and_reasons(item)[0])
         except pytest.fail.Exception as error:
             report.outcome, report.longrepr = "failed", str(error)
@@ -309,12 +312,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from pytest_fragility.plugin.session import fragility_session
 
         fragility_session(item.config).starts(item)
-
-
-def _refuse_options_without_effect(config: pytest.Config) -> None:
-    for option in ("measure", "table", "manifest", "save", "compare"):
-        if config.getoption(f"fragility_{option}"):
-            raise pytest.UsageError(f"--fragility-{option} needs --fragility, which runs audits")
 
 
 def _is_skipped(item: pytest.Item) -> bool:

@@ -13,13 +13,15 @@ from pytest_fragility.checks.planning import LOCATE, Check, match_expected_failu
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.naming import name_in_audit
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.quoting import shown
 from pytest_fragility.settings import (
     MANIFEST,
+    SOURCES,
     TABLE,
     AuditSettings,
     require_known_options,
-    require_manifest_for_architectures,
+    require_use,
     resolve_settings,
 )
 
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     import pytest
 
 ALSO = ("measure", "name", "xfail")
+# what a marker may say for the tests of a class, and means nothing to one that names a table
+OF_TRAINED = (
+    *("task", "recipe", "architecture", "profile", "sizes", "seeds", "perturbations"),
+    *("checkpoints", "ladder", "locate", "budget", "device", "cache_dir", "measure_timeout"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +90,38 @@ class MarkedAudit:
         return needs_of(self.checks[check_id])
 
 
+def require_one_marker(test: pytest.Item) -> None:
+    """Raise a SettingsError where a test has several markers, and one says what is left out.
+
+    The nearest goes before those of its class and module, as for any marker of pytest's.
+    """
+    (nearest_owner, nearest), *others = test.iter_markers_with_node(MARKER)
+    said, has_measure = set(nearest.kwargs), bool(nearest.args) or "measure" in nearest.kwargs
+    bound = {"name", "xfail"} if has_measure else set()
+    if said & set(SOURCES):
+        bound |= {*SOURCES, *OF_TRAINED}
+    for owner, mark in others:
+        if owner is nearest_owner:
+            raise SettingsError(
+                f"two fragility markers on {owner.name}, of which only one would count; say all in "
+                "one, and mark one test per measure"
+            )
+        if not nearest.args and not nearest.kwargs:
+            # a bare marker takes a test out of what its class or module asks for
+            continue
+        if (mark.args or "measure" in mark.kwargs) and not has_measure:
+            raise SettingsError(
+                f"the marker of {owner.name} names a measure, and this test's own marker, which "
+                "goes before it, names none; name it there too"
+            )
+        dropped = [name for name in mark.kwargs if name not in {"measure", *said, *bound}]
+        if dropped:
+            raise SettingsError(
+                f"the marker of {owner.name} says {dropped[0]}=, and this test's own marker, which "
+                "goes before it, does not; say it there too"
+            )
+
+
 def read_marker(
     mark: pytest.Mark | None, *layers: Mapping[str, Any], folder: Path | None = None
 ) -> MarkedAudit:
@@ -122,7 +161,12 @@ def read_marker(
     ):
         raise SettingsError(f"xfail={shown(expected)}: expected a dict from check ids to reasons")
     settings = resolve_settings(options, *layers)
-    require_manifest_for_architectures(options, is_trained=settings.given is None)
+    require_use(options, settings)
     if measure is not None:
         name = name_in_audit(measure, name, settings)
+    elif name is not None or expected:
+        raise SettingsError(
+            f"{'name' if name is not None else 'xfail'}= is about a measure, and the marker names "
+            "none"
+        )
     return MarkedAudit(measure, name, settings, expected)

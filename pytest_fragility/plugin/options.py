@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pytest
 
 GROUP = "fragility"
+PREFIX = "--fragility"
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -306,6 +307,24 @@ def table_to_audit(config: pytest.Config) -> Path | None:
 def dask_address(config: pytest.Config) -> str | None:
     """Return the address of the Dask cluster to work on; None where there is none."""
     return config.getoption(DASK_KEY) or config.getini(DASK_KEY) or None
+
+
+def typed_options(config: pytest.Config) -> list[str]:
+    """Return the names of the options that were typed: not of those that configuration adds."""
+    arguments = map(str, config.invocation_params.args)
+    return [
+        argument.partition("=")[0].removeprefix(PREFIX).removeprefix("-")
+        for argument in arguments
+        if argument.startswith(PREFIX)
+    ]
+
+
+def typed_settings(config: pytest.Config) -> dict[str, Any]:
+    """Return what was typed of what the command line says."""
+    typed = typed_options(config)
+    settings = command_line_settings(config)
+    names = [option.setting for option in OPTIONS if option.name.replace("_", "-") in typed]
+    return {name: settings[name] for name in names if name in settings}
 
 
 def command_line_settings(config: pytest.Config) -> dict[str, Any]:

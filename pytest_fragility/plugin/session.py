@@ -34,11 +34,19 @@ from pytest_fragility.plugin.options import (
     given_flags,
     ini_settings,
     table_to_audit,
+    typed_settings,
 )
 from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.plugin.tested_check import TestedCheck
 from pytest_fragility.plugin.workers import is_worker
-from pytest_fragility.settings import DEFAULT_FOLDER, TABLE, AuditSettings, resolve_settings
+from pytest_fragility.settings import (
+    DEFAULT_FOLDER,
+    MANIFEST,
+    TABLE,
+    AuditSettings,
+    require_use,
+    resolve_settings,
+)
 
 if TYPE_CHECKING:
     from pytest_fragility.asserts import FragilityAsserts
@@ -103,6 +111,8 @@ class FragilitySession:
         self._curves: dict[str, LearningCurves] = {}
         self._searches: dict[str, Search] = {}
         self.settings: AuditSettings = resolve_settings(*self._layers)
+        if self._layers[0].get(MANIFEST):
+            require_use(typed_settings(config), self.settings)
         self._running: pytest.Item | None = None
         self.training: tuple[int, int] | None = None
         require_dask_for(config)
@@ -147,6 +157,7 @@ class FragilitySession:
         first, *others = self._layers
         settings = resolve_settings({**first, TABLE: table}, *others)
         assert settings.given
+        require_use(typed_settings(self._config), settings)
         return MarkedAudit(column, settings.given.name_of(column, None), settings, {})
 
     def need(

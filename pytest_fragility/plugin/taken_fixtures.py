@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_fragility.plugin.asked import asked_check
-from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.mark import FIXTURES
 from pytest_fragility.quoting import one_line, shown
 
@@ -73,23 +72,6 @@ def require_usable(item: pytest.Item, audit: MarkedAudit) -> None:
         "none",
         pytrace=False,
     )
-
-
-def require_one_marker(item: pytest.Item) -> None:
-    """Fail where a test has several markers, of which all but one would be left out.
-
-    Raises
-    ------
-    pytest.fail.Exception
-        It says what to do.
-    """
-    count = sum(mark.name == MARKER for mark in item.own_markers)
-    if count > 1:
-        raise pytest.fail.Exception(
-            f"@pytest.mark.fragility: {item.name} has {count} of these markers, and only one would "
-            "be judged; mark one test per measure",
-            pytrace=False,
-        )
 
 
 def require_free_check(metafunc: pytest.Metafunc) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes.rules import (
     COUNT,
     COUNTS,
@@ -18,6 +19,7 @@ from pytest_fragility.recipes.rules import (
 )
 
 HE_NORMAL = "he-normal"
+LEAST_WIDTH = 3
 NORMALIZATIONS = ("batch", "group", "layer", "none")
 
 ODD = Rule(lambda value: COUNT.holds(value) and value % 2 == 1, "an odd number, at least 1")
@@ -61,7 +63,7 @@ class MLP(Architecture):
         check(self, hidden=COUNTS)
 
     def with_width(self, factor: float) -> Architecture:
-        """Return it with other widths, at least 3."""
+        """Return it with other widths; less than 3 is an error."""
         return dataclasses.replace(self, hidden=_scaled(self.hidden, factor))
 
     def with_depth(self, layers: int) -> Architecture:
@@ -106,7 +108,7 @@ class ScaleInvariantMLP(Architecture):
         check(self, hidden=at_least_three)
 
     def with_width(self, factor: float) -> Architecture:
-        """Return it with other widths, at least 3."""
+        """Return it with other widths; less than 3 is an error."""
         return dataclasses.replace(self, hidden=_scaled(self.hidden, factor))
 
     def with_depth(self, layers: int) -> Architecture:
@@ -153,7 +155,7 @@ class CNN(Architecture):
         check(self, channels=some, kernel_size=ODD, hidden=COUNTS)
 
     def with_width(self, factor: float) -> Architecture:
-        """Return it with other widths, at least 3."""
+        """Return it with other widths; less than 3 is an error."""
         channels, hidden = _scaled(self.channels, factor), _scaled(self.hidden, factor)
         return dataclasses.replace(self, channels=channels, hidden=hidden)
 
@@ -205,7 +207,7 @@ class ResNet(Architecture):
         check(self, blocks=DEPTH, width=COUNT, normalization=named(*NORMALIZATIONS))
 
     def with_width(self, factor: float) -> Architecture:
-        """Return it with another width, at least 3."""
+        """Return it with another width; less than 3 is an error."""
         return dataclasses.replace(self, width=_scaled((self.width,), factor)[0])
 
     def with_depth(self, layers: int) -> Architecture:
@@ -264,8 +266,13 @@ class ViT(Architecture):
 
     def with_width(self, factor: float) -> Architecture:
         """Return it with another width, a multiple of its heads."""
-        heads = self.heads
-        return dataclasses.replace(self, width=heads * max(1, round(self.width * factor / heads)))
+        each = round(self.width * factor / self.heads)
+        if each < 1:
+            raise SettingsError(
+                f"width {self.width} x {factor:g}: expected at least one value for each of the "
+                f"{self.heads} heads"
+            )
+        return dataclasses.replace(self, width=self.heads * each)
 
     def with_depth(self, layers: int) -> Architecture:
         """Return it with so many blocks more; one stays."""
@@ -289,7 +296,13 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
 
 
 def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
-    return tuple(max(3, round(width * factor)) for width in widths)
+    scaled = tuple(round(width * factor) for width in widths)
+    narrow = [width for width, new in zip(widths, scaled, strict=True) if new < LEAST_WIDTH]
+    if narrow:
+        raise SettingsError(
+            f"hidden layer of width {narrow[0]} x {factor:g}: expected at least {LEAST_WIDTH} units"
+        )
+    return scaled
 
 
 def _deepened(widths: tuple[int, ...], layers: int) -> tuple[int, ...]:

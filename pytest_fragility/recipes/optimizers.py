@@ -33,7 +33,7 @@ class SGD(ShortRepr):
         Coefficient of the L2 penalty added to the gradient.
     decoupled
         Whether weight decay shrinks the weights themselves, by lr * weight_decay a step
-        (Loshchilov & Hutter 2019), and stays out of the momentum.
+        (Loshchilov & Hutter 2019), and stays out of the momentum; needs ``weight_decay > 0``.
 
     Raises
     ------
@@ -51,6 +51,8 @@ class SGD(ShortRepr):
     def __post_init__(self) -> None:
         check(self, lr=POSITIVE, momentum=FRACTION, weight_decay=NOT_NEGATIVE)
         check(self, nesterov=FLAG, decoupled=FLAG)
+        if self.decoupled and self.weight_decay == 0:
+            raise SettingsError("SGD.decoupled=True needs weight_decay > 0, got weight_decay=0.0")
         if self.nesterov and self.momentum == 0:
             raise SettingsError("SGD.nesterov=True needs momentum > 0, got momentum=0.0")
 

@@ -134,6 +134,15 @@ class Recipe(ShortRepr):
             changes = {"initialization": "", **changes}
         return dataclasses.replace(self, **changes)
 
+    def at_size(self, n: int) -> Recipe:
+        """Return what the recipe comes to on `n` samples: equal where two of them train alike.
+
+        A batch is no larger than the training set, and has no order where it is all of it.
+        """
+        if self.batch_size < n:
+            return self
+        return dataclasses.replace(self, batch_size=n, sample_order=0)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types, kinds included; equal recipes give equal dicts."""
         return copy.deepcopy(self._as_dict)

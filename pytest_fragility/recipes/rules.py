@@ -80,6 +80,7 @@ COUNTS = Rule(
 )
 
 
+FLAG = Rule(lambda value: isinstance(value, bool), "True or False")
 WHOLE = Rule(
     lambda value: _is_plain_whole(value, 0),
     "a whole number, zero or more and at most 1,000,000,000",

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes.rules import COUNT, POSITIVE, WHOLE, ShortRepr, check, named
 
 CONSTANT, COSINE, STEP, EXPONENTIAL = "constant", "cosine", "step", "exponential"
@@ -23,7 +24,7 @@ class Schedule(ShortRepr):
         ``"constant"``, ``"cosine"``, ``"step"`` or ``"exponential"``.
     steps
         ``cosine``: steps until the end of the half wave. ``step`` and ``exponential``: steps in
-        which the rate changes by `factor` once. Unused where the rate is constant.
+        which the rate changes by `factor` once. Not for a constant rate, nor is `factor`.
     factor
         ``cosine``: the rate at the end and from there on, over the rate at the start. ``step``,
         ``exponential``: by what the rate is multiplied every `steps` steps, at once or gradually;
@@ -50,6 +51,14 @@ class Schedule(ShortRepr):
             factor=POSITIVE,
             warmup=WHOLE,
         )
+        says_how = self.kind == CONSTANT and (self.steps, self.factor) != (1, 1)
+        if says_how or (self.kind != CONSTANT and self.factor == 1):
+            raise SettingsError(
+                f"Schedule(kind={self.kind!r}, steps={self.steps}, factor={self.factor:g}): "
+                "expected a factor other than 1 for a kind that changes the rate, and neither "
+                "steps nor factor for a constant one; cosine(steps), step_decay(every) and "
+                "exponential(every, factor=...) make schedules"
+            )
 
     @property
     def is_constant(self) -> bool:

@@ -6,7 +6,11 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes.rules import COUNT, POSITIVE, Rule, ShortRepr, check, is_number, named
+
+# by kind; fixed steps have none, and a number in its place
+DEFAULT_TARGETS = {"cross_entropy": 0.1, "accuracy": 1.0, "steps": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -20,7 +24,8 @@ class StoppingRule(ShortRepr):
     kind
         ``"cross_entropy"``, ``"accuracy"`` or ``"steps"``.
     target
-        Mean train cross-entropy in nats, or train accuracy; unused for ``"steps"``.
+        Mean train cross-entropy in nats, 0.1 by default, or train accuracy, at most 1 and 1 by
+        default. Not for ``"steps"``.
     step_limit
         The target must be reached by then. A run that has not reached it ends here, says so, and
         does not count as one that did.
@@ -35,21 +40,29 @@ class StoppingRule(ShortRepr):
     """
 
     kind: str = "cross_entropy"
-    target: float = 0.1
+    target: float = None  # type: ignore[assignment]
     step_limit: int = 20_000
     overtime: float = 1.0
 
     def __post_init__(self) -> None:
-        kinds = ("cross_entropy", "accuracy", "steps")
+        check(self, kind=named(*DEFAULT_TARGETS))
+        own = DEFAULT_TARGETS[self.kind]
+        if self.target is None:
+            object.__setattr__(self, "target", own)
         check(
             self,
-            kind=named(*kinds),
             target=POSITIVE,
             step_limit=COUNT,
             overtime=POSITIVE,
         )
         at_least_one = Rule(lambda value: 1 <= value <= 10_000, "a number from 1 to 10,000")
         check(self, overtime=at_least_one)
+        if self.kind == "accuracy":
+            check(self, target=Rule(lambda value: value <= 1, "an accuracy, at most 1"))
+        if self.kind == "steps" and self.target != own:
+            raise SettingsError(
+                f"StoppingRule.target={self.target:g}: fixed steps have no target; leave it out"
+            )
 
     def with_overtime(self, times: float) -> StoppingRule:
         """Return the rule that goes on for so many times the steps that this one takes."""
@@ -69,7 +82,7 @@ class StoppingRule(ShortRepr):
         if self.kind == "steps":
             return f"{self.last_step(self.step_limit)} steps"
         if self.kind == "accuracy":
-            target = "100 % train accuracy"
+            target = f"{100 * self.target:g} % train accuracy"
         else:
             target = f"train cross-entropy < {self.target:g}"
         return target if self.overtime == 1 else f"{target} and on to x{self.overtime:g} the steps"

@@ -1,6 +1,7 @@
 """An audit's settings: profiles, defaults, and where each value may come from."""
 
 from pytest_fragility.settings.audit_settings import AuditSettings
+from pytest_fragility.settings.idle import require_use
 from pytest_fragility.settings.options import (
     DEFAULT_FOLDER,
     DEFAULTS,
@@ -9,7 +10,6 @@ from pytest_fragility.settings.options import (
     SOURCES,
     TABLE,
     require_known_options,
-    require_manifest_for_architectures,
 )
 from pytest_fragility.settings.profiles import PROFILES
 from pytest_fragility.settings.resolving import resolve_settings
@@ -26,6 +26,6 @@ __all__ = [
     "TABLE",
     "AuditSettings",
     "require_known_options",
-    "require_manifest_for_architectures",
+    "require_use",
     "resolve_settings",
 ]

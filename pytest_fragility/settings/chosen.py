@@ -64,14 +64,23 @@ def loaded_architecture(value: Any) -> Any:
     return load(value, "architecture") if is_place else value
 
 
-def checked_perturbations(value: Any, profile: Profile, recipe: Recipe) -> dict[str, Perturbation]:
+def checked_perturbations(
+    value: Any, profile: Profile, recipe: Recipe, sizes: Sequence[int]
+) -> dict[str, Perturbation]:
     """Return perturbations by name; the profile's where none are named."""
     if value is None:
-        standard = [get_perturbation(name) for name in profile.perturbations]
-        return {change.name: change for change in standard if change(recipe) != recipe}
+        return _those_that_change(recipe, profile.perturbations, sizes)
     if isinstance(value, str) or callable(value):
         value = [value]
-    return resolve_perturbations(listed("perturbations", value), recipe)
+    return resolve_perturbations(listed("perturbations", value), recipe, sizes)
+
+
+def _those_that_change(
+    recipe: Recipe, names: Iterable[str], sizes: Sequence[int] = ()
+) -> dict[str, Perturbation]:
+    """Return the perturbations of a profile that change a recipe: the others nobody asked for."""
+    standard = map(get_perturbation, names)
+    return {change.name: change for change in standard if changes_recipe(change, recipe, sizes)}
 
 
 def checked_checkpoints(
@@ -81,8 +90,7 @@ def checked_checkpoints(
     if STOPPING not in kinds:
         return {}
     if value is None:
-        standard = [get_perturbation(name) for name in profile.checkpoints]
-        return {change.name: change for change in standard if change(recipe) != recipe}
+        return _those_that_change(recipe, profile.checkpoints)
     named = [value] if isinstance(value, str) or callable(value) else value
     chosen = resolve_perturbations(listed("checkpoints", named), recipe)
     for name, change in chosen.items():

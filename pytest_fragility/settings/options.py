@@ -61,12 +61,3 @@ def require_known_options(options: Mapping[str, Any], also: Sequence[str] = ()) 
             raise SettingsError(
                 f"unknown argument {shown(name)}{nearest(name, known)}; expected {', '.join(known)}"
             )
-
-
-def require_manifest_for_architectures(options: Mapping[str, Any], is_trained: bool) -> None:
-    """Raise a SettingsError where an audit that trains is told what a manifest's names mean."""
-    if is_trained and options.get("architectures"):
-        raise SettingsError(
-            f"architectures={shown(options['architectures'])} says what the names in a manifest "
-            "stand for, and there is none; architecture= says what is trained"
-        )

@@ -87,14 +87,15 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     task = checked_task(chosen["task"])
     ladder = checked_ladder(chosen["ladder"], task)
     kinds = checked_kinds(chosen["checks"], common["scale"], ladder)
-    perturbations = checked_perturbations(chosen["perturbations"], profile, recipe)
+    sizes = checked_sizes(profile.sizes if chosen["sizes"] is None else chosen["sizes"])
+    perturbations = checked_perturbations(chosen["perturbations"], profile, recipe, sizes)
     checkpoints = checked_checkpoints(chosen["checkpoints"], profile, recipe, kinds)
     require_one_meaning(perturbations, checkpoints, recipe)
     looks = checked_looks(chosen["seeds"])
     return AuditSettings(
         task=task,
         recipe=recipe,
-        sizes=checked_sizes(profile.sizes if chosen["sizes"] is None else chosen["sizes"]),
+        sizes=sizes,
         seeds=checked_seeds(profile.seeds if looks or chosen["seeds"] is None else chosen["seeds"]),
         looks=looks,
         perturbations=perturbations,

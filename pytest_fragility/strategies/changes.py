@@ -42,10 +42,10 @@ def perturbations(
     Raises
     ------
     SettingsError
-        If there is no such axis, or none of its changes changes the baseline.
+        If there is no such axis, it is named twice, or none of its changes changes the baseline.
     """
     recipe = Recipe() if baseline is None else baseline
-    chosen = _usable(_named_axes(axes), recipe)
+    chosen = _usable(_named_axes(axes), recipe, is_named=axes is not None)
     if not 1 <= max_axes <= len(chosen):
         raise SettingsError(f"max_axes={max_axes!r}: expected from 1 to {len(chosen)}, the axes")
     strategy = _perturbations(chosen, recipe, max_axes)
@@ -88,11 +88,13 @@ def _named_axes(names: Iterable[str] | None) -> list[Axis]:
     for name in wanted:
         if name not in AXES:
             raise SettingsError(f"unknown axis {name!r}: expected some of {', '.join(AXES)}")
+        if wanted.count(name) > 1:
+            raise SettingsError(f"axis {name!r} is given twice")
     return [AXES[name] for name in wanted]
 
 
-def _usable(axes: list[Axis], baseline: Recipe) -> list[Axis]:
-    """Return the axes with those changes alone that change the baseline."""
+def _usable(axes: list[Axis], baseline: Recipe, *, is_named: bool) -> list[Axis]:
+    """Return the axes with those changes alone that change the baseline: some on each named one."""
     usable = []
     for axis in axes:
         directions = [
@@ -101,8 +103,10 @@ def _usable(axes: list[Axis], baseline: Recipe) -> list[Axis]:
         ]
         if any(directions):
             usable.append(Axis(axis.name, tuple(filter(None, directions))))
+        elif is_named:
+            raise SettingsError(f"no change along {axis.name} changes the baseline ({baseline})")
     if not usable:
-        raise SettingsError(f"no change along {', '.join(axis.name for axis in axes)} changes it")
+        raise SettingsError("no axis to draw from is named")
     return usable
 
 
@@ -125,7 +129,7 @@ def recipes(
     Raises
     ------
     SettingsError
-        If there is no such axis, or none of its changes changes the baseline.
+        If there is no such axis, it is named twice, or none of its changes changes the baseline.
     """
     recipe = Recipe() if baseline is None else baseline
     changes = perturbations(axes, baseline=recipe, max_axes=max_axes)

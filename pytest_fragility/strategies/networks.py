@@ -9,12 +9,18 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pytest_fragility.curves import LearningCurves
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.growing_families import FamilySource, GrowingFamily
 from pytest_fragility.measures.measure import Measure, measure_name
 from pytest_fragility.perturbations import Perturbation
+from pytest_fragility.quoting import shown
+from pytest_fragility.settings import SOURCES, require_known_options
+from pytest_fragility.settings.idle import SERVES, asks
 from pytest_fragility.strategies.lattices import lattice_of, remember_preparation
 from pytest_fragility.trained_networks import TrainedNetwork
 
+# what is about certain checks, or about what exists already
+WITHOUT_USE = (*SOURCES, *SERVES, "locate")
 DEFAULTS: Mapping[str, Any] = {"profile": "quick"}
 
 
@@ -47,7 +53,7 @@ def trained_networks(
     Raises
     ------
     SettingsError
-        When a network is drawn and an option cannot be used.
+        If an option is unknown or has no use here, or, when a network is drawn, cannot be used.
     BudgetError
         When a network is drawn and more would be trained than the budget has left.
     """
@@ -90,7 +96,8 @@ def learning_curves(
     Raises
     ------
     SettingsError
-        If the measure has no usable name, or, when curves are drawn, an option cannot be used.
+        If the measure has no usable name, an option is unknown or has no use here, or, when curves
+        are drawn, one cannot be used.
     BudgetError
         When curves are drawn and more would be trained than the budget has left.
     """
@@ -118,7 +125,24 @@ def curves_under(measure: Measure, *changes: Perturbation, **options: Any) -> Le
     **options
         Settings as `pytest_fragility.audit` takes them.
     """
+    _require_use(changes or None, options)
     return _Session.source.family(options).curves(measure, *changes)
+
+
+def _require_use(changes: object, options: Mapping[str, Any]) -> None:
+    """Raise a SettingsError where an option says nothing about the networks that are drawn."""
+    require_known_options(options)
+    for name, value in options.items():
+        if name in WITHOUT_USE and asks(name, value):
+            raise SettingsError(
+                f"{name}={shown(value)} would change nothing: it is about some of an audit's "
+                "checks, or about what exists already, and networks are drawn here; leave it out"
+            )
+    if changes is not None and options.get("perturbations") is not None:
+        raise SettingsError(
+            f"perturbations={shown(options['perturbations'])} would change nothing: the changes "
+            "that are given are drawn; leave one of the two out"
+        )
 
 
 def _drawn_from_family(
@@ -127,6 +151,7 @@ def _drawn_from_family(
     options: dict[str, Any],
 ) -> st.SearchStrategy[Any]:
     """Return a strategy whose settings are read, and networks trained, when they are needed."""
+    _require_use(changes, options)
     strategy = st.deferred(lambda: draw_from(_Session.source.family(options)))
 
     def prepare() -> None:

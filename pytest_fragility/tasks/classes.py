@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
@@ -59,10 +60,14 @@ def with_classes(task: Task, classes: Sequence[int]) -> Task:
             test_inputs=data.test_inputs[test],
             test_labels=numbers[data.test_labels[test]],
             classes=len(classes),
-            strata=None,
+            strata=None if _are_labels(data) else data.strata[train],
         )
 
-    return task.changed(f"classes-{'-'.join(map(str, classes))}", change)
+    return task.changed(
+        f"classes-{'-'.join(map(str, classes))}",
+        change,
+        again=partial(with_classes, classes=tuple(classes)),
+    )
 
 
 def with_binary_split(task: Task, positive: Iterable[int] | None = None) -> Task:
@@ -104,11 +109,22 @@ def with_binary_split(task: Task, positive: Iterable[int] | None = None) -> Task
                 f"{data.classes - 1}, and not all"
             )
         return dataclasses.replace(
-            data, train_labels=train, test_labels=test, classes=2, strata=None
+            data,
+            train_labels=train,
+            test_labels=test,
+            classes=2,
+            strata=None if _are_labels(data) else data.strata,
         )
 
     name = "binary" if chosen is None else f"binary-{'-'.join(map(str, chosen))}"
-    return task.changed(name, change)
+    return task.changed(name, change, again=partial(with_binary_split, positive=chosen))
+
+
+def _are_labels(data: TaskData) -> bool:
+    """Return whether subsets are balanced by the labels, which change, and by nothing else."""
+    import numpy as np
+
+    return np.array_equal(data.strata, data.train_labels)
 
 
 def _require_class_numbers(classes: Iterable[Any]) -> None:

@@ -45,7 +45,7 @@ def from_dataset(
     test_size
         In its place: how many of the samples to hold out, drawn once, in the classes' shares.
     input_key, label_key
-        Where a dict has input and label; by default under the usual names.
+        Where a dict has input and label; by default under the usual names. For pairs, neither.
     subsets, allow_missing_classes
         How training subsets are drawn; see `TaskData`.
 
@@ -136,6 +136,11 @@ def _parts(
         label_key = _key(name, item, keys[1], LABEL_KEYS, "label")
         return item[input_key], item[label_key]
     if isinstance(item, tuple | list) and len(item) == 2:
+        if any(keys):
+            raise TaskError(
+                f"task {name!r}: item {place} is a pair of input and label, which has no keys; "
+                "leave out input_key and label_key"
+            )
         return item[0], item[1]
     raise TaskError(
         f"task {name!r}: item {place} is a {type(item).__name__}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
@@ -38,7 +39,7 @@ def with_permuted_pixels(task: Task) -> Task:
             data, _flat(data.train_inputs)[:, order], _flat(data.test_inputs)[:, order]
         )
 
-    return task.changed("permuted-pixels", change)
+    return task.changed("permuted-pixels", change, again=with_permuted_pixels)
 
 
 def with_shuffled_pixels(task: Task, *, test: bool = False) -> Task:
@@ -62,7 +63,8 @@ def with_shuffled_pixels(task: Task, *, test: bool = False) -> Task:
             _shuffled(data.test_inputs, "test") if test else data.test_inputs,
         )
 
-    return task.changed("shuffled-pixels" + ("-test" if test else ""), change)
+    name = "shuffled-pixels" + ("-test" if test else "")
+    return task.changed(name, change, again=partial(with_shuffled_pixels, test=test))
 
 
 def _shuffled(inputs: Floats, part: str) -> Floats:
@@ -77,7 +79,8 @@ def _shuffled(inputs: Floats, part: str) -> Floats:
 def with_input_noise(task: Task, deviation: float, *, test: bool = False) -> Task:
     """Return `task` with Gaussian noise added to its training inputs.
 
-    The noise of one sample is the same under every deviation, but for its size.
+    The noise of one sample is the same under every deviation, but for its size. A second noise is
+    drawn anew.
 
     Parameters
     ----------
@@ -99,24 +102,29 @@ def with_input_noise(task: Task, deviation: float, *, test: bool = False) -> Tas
         )
     if deviation == 0:
         return task
+    before = task.times_done(with_input_noise)
 
     def change(data: TaskData) -> TaskData:
         return _with_inputs(
             data,
-            data.train_inputs + deviation * _normal(data.train_inputs, "train"),
-            data.test_inputs + deviation * _normal(data.test_inputs, "test")
+            data.train_inputs + deviation * _normal(data.train_inputs, "train", before),
+            data.test_inputs + deviation * _normal(data.test_inputs, "test", before)
             if test
             else data.test_inputs,
         )
 
     name = f"input-noise-{number_in_name(deviation)}" + ("-test" if test else "")
-    return task.changed(name, change)
+    return task.changed(
+        name, change, again=partial(with_input_noise, deviation=deviation, test=test)
+    )
 
 
-def _normal(inputs: Floats, part: str) -> Any:
+def _normal(inputs: Floats, part: str, before: int) -> Any:
     from pytest_fragility.randomness import derive_generator
 
-    return derive_generator("input noise", part, list(inputs.shape)).standard_normal(inputs.shape)
+    which = [before] if before else []
+    generator = derive_generator("input noise", part, list(inputs.shape), *which)
+    return generator.standard_normal(inputs.shape)
 
 
 def with_fewer_dimensions(task: Task, dimensions: int) -> Task:
@@ -155,7 +163,11 @@ def with_fewer_dimensions(task: Task, dimensions: int) -> Task:
             test_inputs=_flat(data.test_inputs)[:, kept],
         )
 
-    return task.changed(f"dimensions-{dimensions}", change)
+    return task.changed(
+        f"dimensions-{dimensions}",
+        change,
+        again=partial(with_fewer_dimensions, dimensions=dimensions),
+    )
 
 
 def standardized(task: Task, *, each_feature: bool = False) -> Task:
@@ -193,7 +205,8 @@ def standardized(task: Task, *, each_feature: bool = False) -> Task:
             test_inputs=(data.test_inputs - mean) / deviation,
         )
 
-    return task.changed("standardized" + ("-features" if each_feature else ""), change)
+    name = "standardized" + ("-features" if each_feature else "")
+    return task.changed(name, change, again=partial(standardized, each_feature=each_feature))
 
 
 def _flat(inputs: Floats) -> Floats:

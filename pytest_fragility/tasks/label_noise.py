@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.quoting import shown
@@ -17,7 +18,8 @@ def with_label_noise(task: Task, fraction: float) -> Task:
     section 2.1), so that about ``fraction * (1 - 1 / classes)`` of the labels end up wrong.
     Which samples are chosen depends on the pool's size alone; a larger fraction changes a
     superset of them. Test labels stay clean. Training subsets are balanced by the labels before
-    the noise, so that every fraction trains on the same samples.
+    the noise, so that every fraction trains on the same samples. A second noise is drawn anew, and
+    comes on top of the first.
 
     Parameters
     ----------
@@ -35,11 +37,14 @@ def with_label_noise(task: Task, fraction: float) -> Task:
         raise TaskError(f"label noise {shown(fraction)}: expected a fraction in [0, 1]")
     if fraction == 0:
         return task
+    before = task.times_done(with_label_noise)
 
     def change(data: TaskData) -> TaskData:
         from pytest_fragility.randomness import derive_generator
 
-        generator = derive_generator("label noise", len(data.train_labels))
+        # a second noise that chose the same samples would be no more than the larger of the two
+        which = [before] if before else []
+        generator = derive_generator("label noise", len(data.train_labels), *which)
         order = generator.permutation(len(data.train_labels))
         random_labels = generator.integers(data.classes, size=len(data.train_labels))
         chosen = order[: round(fraction * len(order))]
@@ -47,4 +52,9 @@ def with_label_noise(task: Task, fraction: float) -> Task:
         labels[chosen] = random_labels[chosen]
         return dataclasses.replace(data, train_labels=labels)
 
-    return task.changed(f"label-noise-{number_in_name(fraction)}", change, clean=task.clean or task)
+    return task.changed(
+        f"label-noise-{number_in_name(fraction)}",
+        change,
+        clean=task.clean or task,
+        again=partial(with_label_noise, fraction=fraction),
+    )

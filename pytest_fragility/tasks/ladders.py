@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from pytest_fragility.quoting import shown
 from pytest_fragility.tasks.label_noise import with_label_noise
 from pytest_fragility.tasks.named import get_task
 from pytest_fragility.tasks.task import Task
+from pytest_fragility.tasks.teachers import DIMENSIONS, dimension_suffix
 
 LABEL_NOISE = "label-noise"
 NOISE_FRACTIONS = (0.0, 0.2, 0.5)
@@ -77,9 +79,16 @@ def label_noise_ladder(task: Task, fractions: Sequence[float] = NOISE_FRACTIONS)
     return Ladder(f"{clean.name}-{LABEL_NOISE}", rungs)
 
 
-def teacher_depth_ladder() -> Ladder:
-    """Return a linear teacher and random ReLU teachers of 1, 2 and 4 hidden layers."""
-    return Ladder("teacher-depth", [get_task(name) for name in TEACHERS])
+def teacher_depth_ladder(*, dimensions: int = DIMENSIONS) -> Ladder:
+    """Return a linear teacher and random ReLU teachers of 1, 2 and 4 hidden layers.
+
+    Parameters
+    ----------
+    dimensions
+        Number of inputs.
+    """
+    inputs = dimension_suffix(dimensions)
+    return Ladder("teacher-depth", [get_task(f"{name}{inputs}") for name in TEACHERS])
 
 
 def mnist_to_fashion_ladder() -> Ladder:
@@ -87,10 +96,24 @@ def mnist_to_fashion_ladder() -> Ladder:
     return Ladder("mnist-to-fashion", [get_task("mnist-5k"), get_task("fashion-mnist")])
 
 
+def _with_operations_of(task: Task, ladder: Ladder) -> Ladder:
+    """Return the ladder with its tasks changed as a task is."""
+    rungs = list(ladder.tasks)
+    for operation in task.operations:
+        rungs = [operation(rung) for rung in rungs]
+    return Ladder(ladder.name, rungs)
+
+
+def _teachers_beside(task: Task) -> Ladder:
+    """Return the ladder of teachers, with as many inputs as a task that is a teacher has."""
+    found = re.match(r"teacher-(?:linear|relu-[0-9]+)-in-([0-9]+)(?:\+|$)", task.name)
+    return teacher_depth_ladder(dimensions=int(found[1])) if found else teacher_depth_ladder()
+
+
 LADDERS: dict[str, Callable[[Task], Ladder]] = {
     LABEL_NOISE: label_noise_ladder,
-    "teacher-depth": lambda _: teacher_depth_ladder(),
-    "mnist-to-fashion": lambda _: mnist_to_fashion_ladder(),
+    "teacher-depth": lambda task: _with_operations_of(task, _teachers_beside(task)),
+    "mnist-to-fashion": lambda task: _with_operations_of(task, mnist_to_fashion_ladder()),
 }
 
 
@@ -102,7 +125,8 @@ def get_ladder(name: str, task: Task) -> Ladder:
     name
         ``label-noise``, of `task`; ``teacher-depth``; ``mnist-to-fashion``.
     task
-        What the audit's baseline learns.
+        What the audit's baseline learns. The ladder's tasks undergo the operations that it has
+        undergone.
 
     Raises
     ------

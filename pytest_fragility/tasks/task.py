@@ -288,6 +288,8 @@ class Task(PrintsItsRepr):
         The same task without label noise; None where it has none.
     code
         Code that makes it, which its repr shows; filled in for tasks that have a name of their own.
+    operations
+        What it has undergone, as functions from task to task; filled in by `changed`.
 
     Raises
     ------
@@ -303,6 +305,7 @@ class Task(PrintsItsRepr):
     load: Callable[[], TaskData]
     clean: Task | None = None
     code: str = ""
+    operations: tuple[Callable[[Task], Task], ...] = ()
 
     def __post_init__(self) -> None:
         require_name(self.name, "task", TaskError)
@@ -331,7 +334,12 @@ class Task(PrintsItsRepr):
         return data
 
     def changed(
-        self, operation: str, change: Callable[[TaskData], TaskData], *, clean: Task | None = None
+        self,
+        operation: str,
+        change: Callable[[TaskData], TaskData],
+        *,
+        clean: Task | None = None,
+        again: Callable[[Task], Task] | None = None,
     ) -> Task:
         """Return the task after an operation on its data, whose name is added to its own.
 
@@ -345,10 +353,23 @@ class Task(PrintsItsRepr):
             Maps the data to the changed data; called when they are first needed.
         clean
             The task without label noise, where the operation adds some.
+        again
+            Does the operation to another task, as to those of a ladder; by default, `change` does.
         """
+        if again is None:
+            again = lambda other: other.changed(operation, change)  # noqa: E731
         if clean is None and self.clean is not None:
-            clean = self.clean.changed(operation, change)
-        return Task(f"{self.name}+{operation}", lambda: change(self.data), clean)
+            clean = again(self.clean)
+        return Task(
+            f"{self.name}+{operation}",
+            lambda: change(self.data),
+            clean,
+            operations=(*self.operations, again),
+        )
+
+    def times_done(self, operation: Callable[..., Task]) -> int:
+        """Return how often the task has undergone an operation, whatever its numbers."""
+        return sum(getattr(each, "func", each) is operation for each in self.operations)
 
 
 def number_in_name(value: float) -> str:

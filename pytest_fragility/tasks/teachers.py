@@ -43,7 +43,7 @@ def linear_teacher(*, dimensions: int = DIMENSIONS) -> Task:
     TaskError
         If there are none.
     """
-    return _teacher(f"teacher-linear{_suffix(dimensions)}", dimensions, 0)
+    return _teacher(f"teacher-linear{dimension_suffix(dimensions)}", dimensions, 0)
 
 
 def relu_teacher(depth: int, *, dimensions: int = DIMENSIONS) -> Task:
@@ -69,7 +69,7 @@ def relu_teacher(depth: int, *, dimensions: int = DIMENSIONS) -> Task:
         raise TaskError(
             f"depth {shown(depth)}: expected at least one hidden layer and at most {MOST_LAYERS:,}"
         )
-    return _teacher(f"teacher-relu-{depth}{_suffix(dimensions)}", dimensions, depth)
+    return _teacher(f"teacher-relu-{depth}{dimension_suffix(dimensions)}", dimensions, depth)
 
 
 def sparse_parity(relevant: int, *, dimensions: int = DIMENSIONS) -> Task:
@@ -99,7 +99,7 @@ def sparse_parity(relevant: int, *, dimensions: int = DIMENSIONS) -> Task:
         inputs = _generator("signs", dimensions).choice([-1.0, 1.0], size=_shape(dimensions))
         return _task_data(inputs, inputs[:, :relevant].prod(axis=1) < 0)
 
-    return Task(f"parity-{relevant}{_suffix(dimensions)}", load)
+    return Task(f"parity-{relevant}{dimension_suffix(dimensions)}", load)
 
 
 def _require_dimensions(dimensions: int) -> None:
@@ -154,5 +154,6 @@ def _shape(dimensions: int) -> tuple[int, int]:
     return POOL_SIZE + TEST_SIZE, dimensions
 
 
-def _suffix(dimensions: int) -> str:
+def dimension_suffix(dimensions: int) -> str:
+    """Return how names spell a number of inputs; empty for the usual one."""
     return "" if dimensions == DIMENSIONS else f"-in-{dimensions}"

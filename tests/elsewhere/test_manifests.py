@@ -57,9 +57,7 @@ def test_checkpoints_that_are_written_anew_are_read_anew(
 
     def level() -> float:
         tasks = [blobs, hard_blobs]
-        found = audit(
-            path_norm, manifest=folder / "manifest.csv", task=blobs, ladder=tasks, checks="trend"
-        )
+        found = audit(path_norm, manifest=folder / "manifest.csv", task=blobs, ladder=tasks)
         return float(found.curves.measure["baseline"].values.mean())
 
     before = level()
@@ -415,3 +413,20 @@ def eight_hidden() -> torch.nn.Module:
     from pytest_fragility.recipes import MLP
 
     return build_network(MLP(hidden=(8,)), (6,), 3)
+
+
+def test_a_task_is_not_taken_by_its_name_alone(
+    read_back: Callable[..., Family], blobs: Task, hard_blobs: Task
+) -> None:
+    """A family has read its tasks: other data of the same name would be left out."""
+    family = read_back()
+    asked: dict[str, Any] = {"family": family, "checks": "trend", "error_margin": 9}
+    same = Task(blobs.name, lambda: blobs.data)
+    assert audit(lambda network: 1 / network.n, name="m", task=same, **asked).verdicts
+    others: list[dict[str, Any]] = [
+        {"task": Task(blobs.name, lambda: hard_blobs.data)},
+        {"ladder": [blobs, Task(hard_blobs.name, lambda: blobs.data)]},
+    ]
+    for other in others:
+        with pytest.raises(SettingsError, match="family= has one of this name, with other data"):
+            audit(lambda network: 1 / network.n, name="m", **asked, **other)

@@ -93,6 +93,15 @@ def test_rules_for_subsets_are_kept() -> None:
         assert changed.data.subsets == "random" and changed.data.allow_missing_classes
 
 
+def test_strata_of_one_s_own_are_kept() -> None:
+    """Subsets that are balanced by something else than the labels stay so."""
+    groups = [5, 5, 6, 6, 7, 7]
+    data = TaskData(np.ones((6, 1)), [0, 1, 2, 0, 1, 2], np.ones((3, 1)), [0, 1, 2], strata=groups)
+    task = Task("grouped", lambda: data)
+    assert with_binary_split(task).data.strata.tolist() == groups
+    assert with_classes(task, [2, 0]).data.strata.tolist() == [5, 6, 6, 7]
+
+
 @pytest.mark.parametrize("classes", [2, 3, 4, 5, 9])
 def test_a_binary_split_is_the_upper_half(classes: int) -> None:
     """Labels of at least half the number of classes become 1: the middle one of an odd number 0."""

@@ -149,6 +149,13 @@ def test_dicts_are_read_under_the_usual_keys(input_key: str, label_key: str) -> 
     assert data.train_labels.tolist() == [y for _, y in DATA]
 
 
+@pytest.mark.parametrize("keys", [{"input_key": "x"}, {"label_key": "y"}])
+def test_keys_of_pairs_are_refused(keys: dict[str, str]) -> None:
+    """A pair has no keys, and what was asked for by one would not be what is taken."""
+    with pytest.raises(TaskError, match="item 0 is a pair of input and label, which has no keys"):
+        pool_of(DATA, **keys)
+
+
 def test_dicts_are_read_under_the_keys_that_are_said() -> None:
     """`input_key` and `label_key` win over the usual names, in pool and test set."""
     items = [{"image": 0, "label": 9, "features": x, "species": y} for x, y in DATA]

@@ -13,6 +13,8 @@ from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import (
     Task,
     TaskData,
+    digits,
+    get_task,
     standardized,
     with_fewer_dimensions,
     with_input_noise,
@@ -192,6 +194,15 @@ def test_input_noise_is_proportional_to_its_deviation(shape: tuple[int, ...]) ->
         few, many = getattr(small, field) - before, getattr(large, field) - before
         np.testing.assert_allclose(many, 4 * few, atol=1e-5)
         assert np.abs(few).min() > 0
+
+
+def test_a_second_input_noise_is_drawn_anew() -> None:
+    """Two of one size are sqrt(2) times as large as one, not twice."""
+    plain = digits()
+    twice = with_input_noise(with_input_noise(plain, 0.5), 0.5)
+    noise = twice.data.train_inputs - plain.data.train_inputs
+    assert noise.std() == pytest.approx(0.5 * 2**0.5, rel=0.02)
+    assert twice.data.fingerprint == get_task(twice.name).data.fingerprint
 
 
 def test_no_input_noise_is_the_task_itself() -> None:

@@ -60,6 +60,18 @@ def test_more_label_noise_redraws_a_superset(plain_zeros: Task) -> None:
     )
 
 
+@pytest.mark.parametrize("fractions", [(0.2, 0.5), (0.5, 0.2), (0.3, 0.3)])
+def test_a_second_noise_comes_on_top(plain_zeros: Task, fractions: tuple[float, float]) -> None:
+    """Neither is left out: both redraw their share, independently of one another."""
+    first, second = fractions
+    once = with_label_noise(plain_zeros, first)
+    twice = with_label_noise(once, second)
+    union = 200 * (first + second - first * second)
+    assert max(200 * first, 200 * second) < len(redrawn(twice)) == pytest.approx(union, abs=20)
+    again = twice.data.train_labels != once.data.train_labels
+    assert again.sum() == 200 * second
+
+
 def test_label_noise_touches_nothing_else() -> None:
     """Inputs, test labels and the clean task are as they were."""
     clean = digits()

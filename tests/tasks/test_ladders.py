@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,9 +13,11 @@ from pytest_fragility.tasks import (
     Task,
     TaskData,
     get_ladder,
+    get_task,
     label_noise_ladder,
     standardized,
     teacher_depth_ladder,
+    with_classes,
     with_label_noise,
 )
 from tests.tasks.sample_tasks import sample_data, sample_task
@@ -128,6 +131,67 @@ def test_teacher_depth_ladder() -> None:
     ladder = get_ladder("teacher-depth", sample_task(3))
     assert (ladder.name, names(ladder)) == ("teacher-depth", expected)
     assert len({task.data.fingerprint for task in ladder.tasks}) == 4
+
+
+OPERATIONS = ("binary", "label-noise-0.2", "permuted-pixels", "input-noise-0.5", "standardized")
+
+
+@pytest.mark.parametrize(
+    "operations", [OPERATIONS[:1], OPERATIONS[1:2], OPERATIONS[2:], OPERATIONS]
+)
+@pytest.mark.parametrize("ladder", ["teacher-depth", "mnist-to-fashion"])
+@pytest.mark.parametrize("base", ["mnist-5k", "teacher-relu-1", "digits"])
+def test_what_the_task_has_undergone_its_ladder_undergoes(
+    base: str, ladder: str, operations: Sequence[str]
+) -> None:
+    """A named ladder of a task with operations is of tasks with the same ones, in their order."""
+    asked = "+".join([base, *operations])
+    plain, changed = (get_ladder(ladder, get_task(name)) for name in (base, asked))
+    assert changed.name == ladder
+    assert names(changed) == ["+".join([name, *operations]) for name in names(plain)]
+    noisy = "label-noise-0.2" in operations
+    assert all((task.clean is not None) == noisy for task in changed.tasks)
+
+
+@pytest.mark.parametrize(
+    "operations", ["binary", "dimensions-5+standardized", "label-noise-0.5+label-noise-0.2"]
+)
+def test_a_ladder_s_data_have_undergone_it_too(operations: str) -> None:
+    """Each rung has the data that its own name stands for, and the audited task is one of them."""
+    task = get_task(f"teacher-relu-2+{operations}")
+    ladder = get_ladder("teacher-depth", task)
+    for rung in ladder.tasks:
+        assert rung.data.fingerprint == get_task(rung.name).data.fingerprint
+    assert task.data.fingerprint in {rung.data.fingerprint for rung in ladder.tasks}
+
+
+def test_operations_of_one_s_own_are_undergone_too() -> None:
+    """What `Task.changed` did to the task, it does to the ladder's tasks."""
+    task = sample_task(20).changed(
+        "fewer", lambda data: replace(data, test_labels=data.test_labels * 0)
+    )
+    ladder = get_ladder("teacher-depth", task)
+    assert names(ladder)[1] == "teacher-relu-1+fewer"
+    assert all(not rung.data.test_labels.any() for rung in ladder.tasks)
+
+
+@pytest.mark.parametrize("task", ["teacher-linear-in-50", "teacher-relu-4-in-50+binary"])
+def test_teachers_have_as_many_inputs_as_the_audited_one(task: str) -> None:
+    """So that the audited teacher is a rung of its own ladder."""
+    ladder = get_ladder("teacher-depth", get_task(task))
+    assert task in names(ladder)
+    assert {rung.data.input_shape for rung in ladder.tasks} == {(50,)}
+    assert names(ladder) == [
+        rung.name + task.removeprefix("teacher-linear-in-50").removeprefix("teacher-relu-4-in-50")
+        for rung in teacher_depth_ladder(dimensions=50).tasks
+    ]
+
+
+def test_an_operation_that_a_ladder_s_tasks_cannot_undergo_is_an_error() -> None:
+    """Teachers have two classes: the error names the one that is not there, and the task."""
+    ladder = get_ladder("teacher-depth", with_classes(sample_task(3), [0, 2]))
+    with pytest.raises(TaskError, match="class 2: task 'teacher-linear' has classes 0, 1"):
+        _ = ladder.tasks[0].data
 
 
 def test_ladders_by_name() -> None:

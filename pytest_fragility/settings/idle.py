@@ -1,0 +1,94 @@
+"""What an audit is asked for and has no use for: an error, so that nothing is left out unsaid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_fragility.checks.planning import (
+    COMPLEXITY,
+    EQUIVALENCE,
+    EXPONENT,
+    SPREAD,
+    STOPPING,
+    SYMMETRY,
+    TREND,
+)
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.quoting import shown
+from pytest_fragility.settings.audit_settings import AuditSettings
+from pytest_fragility.settings.options import NO_LADDER
+
+# which kinds of checks an option is for; trend and error_margin say what a measure is like and what
+# a small change is, whatever is checked
+SERVES = {
+    "ladder": (COMPLEXITY,),
+    "checkpoints": (STOPPING,),
+    "exponent_tolerance": (TREND, EXPONENT, STOPPING, COMPLEXITY),
+    "spread_tolerance": (SPREAD,),
+    "least_sensitivity": (COMPLEXITY,),
+    "invariance_tolerance": (SYMMETRY, EQUIVALENCE),
+}
+
+
+def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
+    """Raise a SettingsError where something is asked of an audit that does nothing there.
+
+    Parameters
+    ----------
+    asked
+        Options that were given for this very audit, by name: what a configuration file says is
+        for all audits, and need not be of use to each.
+    settings
+        What came of it.
+    """
+    named = {name: value for name, value in asked.items() if value is not None}
+    for option, kinds in SERVES.items():
+        if asks(option, named.get(option)) and not set(kinds) & set(settings.kinds):
+            _refuse(
+                option,
+                named[option],
+                f"it is for the checks {', '.join(kinds)}, and this audit makes only "
+                f"{', '.join(settings.kinds)}",
+            )
+    if settings.given:
+        _require_use_of_given(named, settings)
+    elif named.get("architectures"):
+        _refuse(
+            "architectures",
+            named["architectures"],
+            "it says what the names in a manifest stand for, and there is none; architecture= says "
+            "what is trained",
+        )
+    elif "budget" in named and not settings.axes:
+        _refuse(
+            "budget",
+            named["budget"],
+            "it limits what is trained to locate breaking points; ask for them with locate=True",
+        )
+
+
+def asks(option: str, value: Any) -> bool:
+    """Return whether an option's value asks for anything: no ladder is nothing."""
+    return value is not None and not (option == "ladder" and value == NO_LADDER)
+
+
+def _require_use_of_given(named: Mapping[str, Any], settings: AuditSettings) -> None:
+    given = settings.given
+    assert given
+    if "cache_dir" in named:
+        _refuse("cache_dir", named["cache_dir"], "nothing is trained that could be kept there")
+    if given.is_table:
+        for option in ("device", "measure_timeout"):
+            if named.get(option, "auto") != "auto":
+                _refuse(option, named[option], "a table holds values, and no measure is called")
+    elif "family" in named and named.get("device", "auto") != "auto":
+        from pytest_fragility.training.devices import choose_device
+
+        device = given.require_networks().device
+        if choose_device(named["device"]) != device:
+            _refuse("device", named["device"], f"the family's networks are on {device} already")
+
+
+def _refuse(option: str, value: Any, reason: str) -> None:
+    raise SettingsError(f"{option}={shown(value)} would change nothing: {reason}; leave it out")
