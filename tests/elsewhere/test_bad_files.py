@@ -107,7 +107,11 @@ def test_a_number_that_cannot_be_read_makes_no_row_another(column: str) -> None:
 FILES: list[tuple[str, bytes, str]] = [
     ("empty", b"", "it has no rows; expected one for each network"),
     ("no text", b"\xff\xfe\x00", "it is no text in UTF-8"),
-    ("semicolons", b"recipe;n;seed\n", "separated by commas"),
+    (
+        "semicolons",
+        b"recipe;n;seed\na;1;2\n",
+        "no column 'test_error'. Its columns are recipe, n, seed",
+    ),
     ("one name twice", b"recipe,n,n\n", "two columns are called 'n'"),
     (
         "too many values",
@@ -139,12 +143,14 @@ def test_files(content: bytes, message: str, tmp_path: Path) -> None:
         audit("m", table=path)
 
 
-@pytest.mark.parametrize("content", ["{", '{"rows": 3}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["{", '{"rows":\n3}', "[" * 100_000])
 def test_json_that_is_none(content: str, tmp_path: Path) -> None:
     """Or is no list."""
     path = tmp_path / "values.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(TableError, match=r"values.json: (it is no JSON|expected a list)"):
+    with pytest.raises(
+        TableError, match=r"values.json: (it is no JSON|'rows' holds 3; expected a list)"
+    ):
         audit("m", table=path)
 
 
