@@ -5,9 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 
-from pytest_fragility.tasks.files import read_at_most
+from pytest_fragility.tasks.files import GZIP, read_at_most
 
-_GZIP = b"\x1f\x8b"
 # what one unpacks to may be a thousand times as large
 LARGEST_TEXT = 1 << 30
 _KINDS = {
@@ -34,7 +33,7 @@ def unpacked(content: bytes) -> bytes:
     OSError, EOFError, zlib.error
         If it is damaged, or more than 1 GiB.
     """
-    if not content.startswith(_GZIP):
+    if not content.startswith(GZIP):
         return content
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         found = read_at_most(file, LARGEST_TEXT + 1)  # type: ignore[arg-type]
