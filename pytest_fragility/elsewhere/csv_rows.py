@@ -37,15 +37,17 @@ def lines_of_csv(text: str, name: str) -> list[Line]:
     said = _SEPARATOR.match(text)
     skipped = 1 if said else 0
     text = text[said.end() :] if said else text
-    delimiter = said[1] if said else _delimiter(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     lines: list[Line] = []
+    number = 1
     try:
+        delimiter = said[1] if said else _delimiter(text)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         for cells in reader:
-            if any(cell.strip() for cell in cells) or not lines:
+            if any(cell.strip() for cell in cells):
                 lines.append((skipped + reader.line_num, [_as_written(cell) for cell in cells]))
+            number = reader.line_num + 1
     except csv.Error as error:
-        raise TableError(f"{name}, line {skipped + reader.line_num}: {error}") from None
+        raise TableError(f"{name}, line {skipped + number}: {error}") from None
     return lines if delimiter == "," else _with_points(lines, name)
 
 
@@ -55,7 +57,7 @@ def _as_written(cell: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    header = text.lstrip("\r\n").partition("\n")[0]
+    header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
     return max(DELIMITERS, key=lambda mark: _columns(header, mark))
 
 

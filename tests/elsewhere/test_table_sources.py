@@ -446,3 +446,18 @@ def test_rows_of_epochs_are_told_at_once(rows: list[Row], hint: str) -> None:
     message = str(raised.value)
     assert "\n" not in message and hint in message
     assert "task toy, recipe baseline, n=32, seed 0 stands in row 0 too, and 90 of 120" in message
+
+
+def test_manifests_are_read_alike(exported: Path, blobs: Any, hard_blobs: Any) -> None:
+    """With an index, as a frame, and with rows that are of one network told at once."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    tasks = {blobs.name: blobs, hard_blobs.name: hard_blobs}
+    rows = pandas.read_csv(exported / "manifest.csv")
+    for column in ("checkpoint", "initial_checkpoint", "samples"):
+        rows[column] = [str(exported / path) for path in rows[column]]
+    family = Family.from_checkpoints(rows.reset_index(), tasks=tasks)
+    expected = Family.from_checkpoints(exported / "manifest.csv", tasks=tasks)
+    assert len(family) == len(expected)
+    thrice = pandas.concat([rows, rows, rows])
+    with pytest.raises(TableError, match=r"54 of 81 rows are of a network of another row.*twice"):
+        Family.from_checkpoints(thrice, tasks=tasks)
