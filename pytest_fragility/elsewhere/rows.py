@@ -261,7 +261,7 @@ def _checked(rows: Rows) -> Rows:
 def _require_unique(name: str, columns: list[str]) -> None:
     twice = [column for column, count in Counter(columns).items() if count > 1]
     if twice:
-        raise TableError(f"{name}: two columns are called {twice[0]!r}; rename one")
+        raise TableError(f"{name}: two columns are called {shown(twice[0])}; rename one")
 
 
 def _is_known(column: str, cell: Any) -> bool:

@@ -29,7 +29,7 @@ from pytest_fragility.elsewhere.counted_errors import (
 from pytest_fragility.elsewhere.index_columns import counts_every_row
 from pytest_fragility.elsewhere.numerals import is_not_finite, number_of
 from pytest_fragility.elsewhere.repeated_rows import NOT_READ, note_repeats
-from pytest_fragility.elsewhere.rows import Problems, Row, Rows, read_rows
+from pytest_fragility.elsewhere.rows import MOST_SHOWN, Problems, Row, Rows, read_rows
 from pytest_fragility.elsewhere.selecting import Asked, FullPlace, Selection, select
 from pytest_fragility.errors import MeasureError, TableError
 from pytest_fragility.perturbations import BASELINE
@@ -124,21 +124,23 @@ def _require_measures(rows: Rows, measures: Sequence[str]) -> None:
     for name in measures:
         if name not in MEASURE_WORDS and get_close_matches(name, free, n=1, cutoff=CLOSE):
             raise TableError(
-                f"{rows.name}: unknown column {name!r}{nearest(name, free)}; rename it, or begin "
-                "its name with '_' to have it left out"
+                f"{rows.name}: unknown column {shown(name)}{nearest(name, free)}; rename it, or "
+                "begin its name with '_' to have it left out"
             )
     cells = {name: [row.cells.get(name) for row in rows.rows] for name in measures}
     for name in measures:
         if counts_every_row(cells[name]):
             raise TableError(
-                f"{rows.name}: column {name!r} counts the rows, which no measure does; leave it "
-                "out, or begin its name with '_'"
+                f"{rows.name}: column {shown(name)} counts the rows, which no measure does; leave "
+                "it out, or begin its name with '_'"
             )
     texts = {name: _first_text(cells[name]) for name in measures}
-    told = [f"{name!r} ({text})" for name, text in texts.items() if text]
+    told = [f"{shown(name, 60)} ({text})" for name, text in texts.items() if text]
     if told:
+        listed = ", ".join(told[:MOST_SHOWN])
+        more = f" and {len(told) - MOST_SHOWN} more" if len(told) > MOST_SHOWN else ""
         raise TableError(
-            f"{rows.name}: no numbers in {'columns' if told[1:] else 'column'} {', '.join(told)}; "
+            f"{rows.name}: no numbers in {'columns' if told[1:] else 'column'} {listed}{more}; "
             "a column that has no meaning of its own holds a measure's values. Leave out what is "
             "none, or begin its name with '_'"
         )
