@@ -266,10 +266,10 @@ class Family:
         """Return networks that were trained elsewhere, from a list of their checkpoints.
 
         A manifest has one row for each network, and the columns ``checkpoint`` (a file of
-        safetensors, or a state dict that `torch.load` reads with ``weights_only=True``; relative to
-        the manifest), ``recipe``, ``n``, ``seed`` and ``test_error``. The further columns may be
-        left out, and what they would say is then not known: a measure that asks for it is told
-        which column to add.
+        safetensors, one of `torch.save` with a state dict in it, or the index of several; told by
+        content, relative to the manifest), ``recipe``, ``n``, ``seed`` and ``test_error``. The
+        further columns may be left out, and what they would say is then not known: a measure that
+        asks for it is told which column to add.
 
         ``initial_checkpoint`` holds the weights before training; ``samples`` names a file (text,
         one number a line, or ``.npy``) with the rows of the task's training pool that the network

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.networks import NetworkState
+from pytest_fragility.networks.attachments import shared_with_copies
+from pytest_fragility.networks.states import compute_again
 from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.reprs import PrintsItsRepr
@@ -97,8 +100,24 @@ class TrainedNetwork(PrintsItsRepr):
         return replaced(self, rng=generator.manual_seed(drawn_seed(self.rng.initial_seed(), draw)))
 
     def in_precision(self, dtype: torch.dtype) -> Self:
-        """Return a copy whose weights and inputs have another dtype."""
+        """Return a copy whose weights and inputs have another dtype.
+
+        Raises
+        ------
+        UndefinedMeasureError
+            If the copy would share modules with the network.
+        """
+        for each in self.models:
+            shared = shared_with_copies(each)
+            if shared:
+                raise UndefinedMeasureError(
+                    f"the network cannot be copied: {shared} holds on to the network it was made "
+                    "for, and would do so in a copy. Use what it is called with instead, or bind "
+                    "it by types.MethodType"
+                )
         model, initial_model = (copy.deepcopy(each).to(dtype) for each in self.models)
+        for each in (model, initial_model):
+            compute_again(each)
         return replaced(
             self, model=model, initial_model=initial_model, inputs=self.inputs.to(dtype)
         )

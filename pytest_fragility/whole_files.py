@@ -1,9 +1,74 @@
-"""Texts on disk that are written whole or not at all."""
+"""Files that are written whole or not at all, and read where they are plain files."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+
+# far above any table or baseline, and below what would fill a machine
+LARGEST_FILE = 2**30
+
+
+def read_plain(path: Path) -> bytes:
+    """Return what a plain file holds.
+
+    Nobody waits for a pipe, and a device that never ends is not read.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is no plain file, or is larger than 1 GiB.
+    """
+
+    def without_waiting(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    try:
+        with open(path, "rb", opener=without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is no plain file")
+            if found.st_size > LARGEST_FILE:
+                raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, which is too much")
+            content: bytes | None = file.read(LARGEST_FILE)
+            if content is None:
+                raise OSError(errno.EAGAIN, "it has to be waited for")
+            return content
+    except ValueError as error:
+        # a null character, or one that no file's name can have
+        raise OSError(errno.EINVAL, "its name cannot be that of a file") from error
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is something of this name; no name is too long for an answer."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file has; none where it cannot be looked at."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether there is a plain file.
+
+    Raises
+    ------
+    OSError
+        If that cannot be found out.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name cannot be that of a file") from error
 
 
 def write_whole(path: Path, text: str) -> None:

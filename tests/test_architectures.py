@@ -145,7 +145,7 @@ def test_first_steps_in_single_precision(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", MAPPED)
 def test_what_vmap_takes_is_mapped(architecture: str) -> None:
     """Without a warning."""
-    form = stacked_form(Recipe(architecture=MAPPED[architecture]), (1, 4, 4), 4)
+    form = stacked_form(Recipe(architecture=MAPPED[architecture]), IMAGES.data)
     written_out = {"mlp": "perceptron", "cnn": "convolutional"}
     assert (form.kind, form.reason) == (written_out.get(architecture, "mapped"), "")
 
@@ -376,12 +376,17 @@ def test_networks_that_do_not_fit_the_data_are_named(
 def test_flat_inputs_of_square_length_are_images(architecture: Architecture) -> None:
     """As digits are; others are an error."""
     recipe = Recipe(architecture=architecture)
-    expected = stacked_form(recipe, (1, 4, 4), 4).kind
+
+    def reshaped(*shape: int) -> TaskData:
+        inputs, labels = np.resize(IMAGES.data.train_inputs, (40, *shape)), np.arange(40) % 4
+        return TaskData(inputs, labels, inputs, labels)
+
+    expected = stacked_form(recipe, IMAGES.data).kind
     assert expected != "one at a time"
     for shape in ((16,), (4, 4)):
-        assert stacked_form(recipe, shape, 4).kind == expected
+        assert stacked_form(recipe, reshaped(*shape)).kind == expected
     with pytest.raises(SettingsError, match=r"inputs of shape \(15,\) are no images"):
-        stacked_form(recipe, (15,), 4)
+        stacked_form(recipe, reshaped(15))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -20,11 +21,11 @@ from pytest_fragility.recipes import (
     fixed_steps,
 )
 from pytest_fragility.runs import Run, TrainedRun
-from pytest_fragility.tasks import Task
+from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.trained_networks import TrainedNetwork
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.sinks import Sink
-from pytest_fragility.training.stacking import examine
+from pytest_fragility.training.stacking import stacked_form
 from pytest_fragility.training.trainer import train
 from tests.reference_training import train_alone
 
@@ -164,7 +165,8 @@ def test_the_classifier_is_not_trained(blobs: Task, optimizer: SGD | Adam, preci
 def test_it_is_trained_through_autograd_with_its_trained_parameters_alone() -> None:
     """The stacked form takes the two trained matrices, and equals autograd network by network."""
     network = build_network(LAYERS, (6,), 4).double()
-    form = examine(network, "scale-invariant", (6,), 4)
+    samples = np.random.default_rng(0).normal(size=(20, 6)), np.arange(20) % 4
+    form = stacked_form(RECIPE, TaskData(*samples, *samples))
     assert (form.kind, form.is_same_in_training) == ("mapped", True)
     stacked = form.stack(network, label_smoothing=0.2)
     fixed = torch.stack([network.get_parameter(CLASSIFIER).detach()] * 3)

@@ -182,6 +182,48 @@ def normalized_convolutions(
     )
 
 
+class Checking(nn.Module):
+    """A forward pass that checks the shape of its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3)
+        self.second = nn.Linear(100, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        if x.dim() != 4 or x.shape[-2:] != (7, 7):
+            raise ValueError("expected images of 7 x 7")
+        hidden = torch.relu(self.first(x))
+        assert x.size(1) == 1
+        return self.second(hidden.flatten(start_dim=1))  # type: ignore[no-any-return]
+
+
+class CheckingInside(Checking):
+    """It checks how many neurons it has, too, of which a changed network has more."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        hidden = torch.relu(self.first(x))
+        assert hidden.size(1) == 4
+        return self.second(hidden.flatten(start_dim=1))  # type: ignore[no-any-return]
+
+
+class TwoPaths(nn.Module):
+    """A forward pass that goes on in either case, one of which breaks off while it is traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        hidden = torch.relu(self.first(x))
+        if x.shape[1] == 4:
+            hidden = hidden + torch.arange(int(x.shape[1])).sum()
+        return self.second(hidden)  # type: ignore[no-any-return]
+
+
 Build = Callable[[], nn.Module]
 
 # network, input shape, the symmetries that it has
@@ -197,6 +239,9 @@ MODELS: dict[str, tuple[Build, tuple[int, ...], set[str]]] = {
         EVERYWHERE - {"logit-shift"} | RESCALING,
     ),
     "functional": (Functional, (1, 7, 7), EVERYWHERE | RESCALING | {"dead-neurons"}),
+    "checking shapes": (Checking, (1, 7, 7), EVERYWHERE | RESCALING | {"dead-neurons"}),
+    "checking inside": (CheckingInside, (1, 7, 7), set()),
+    "of two paths": (TwoPaths, (4,), set()),
     "convolutional": (
         convolutional,
         (1, 6, 6),

@@ -13,7 +13,7 @@ from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.quoting import error_text, one_line, shown
 from pytest_fragility.report.findings import NOT_APPLICABLE
-from pytest_fragility.whole_files import write_whole
+from pytest_fragility.whole_files import read_plain, write_whole
 
 FORMAT = 1
 VERDICTS = (KEPT, INCONCLUSIVE, BROKEN, NOT_APPLICABLE)
@@ -49,15 +49,15 @@ def read_baseline(path: Path) -> Baseline:
     """
     how = f"save one with pytest --fragility --fragility-save={path.stem}"
     where = one_line(str(path))
-    if not path.exists():
-        raise SettingsError(f"no baseline {where}: {how}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_plain(path).decode("utf-8"))
         _require(isinstance(found, dict), "expected an object")
         _require(found.get("format") == FORMAT, f"format {shown(found.get('format'))}: expected 1")
         _require(isinstance(found.get("audits"), dict), "audits: expected an object")
         for name, audit in found["audits"].items():
             _require_audit(name, audit)
+    except FileNotFoundError:
+        raise SettingsError(f"no baseline {where}: {how}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(
             f"{where} is no baseline ({error_text(error)}): take it from version control again, or "

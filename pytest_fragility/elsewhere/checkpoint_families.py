@@ -41,6 +41,7 @@ from pytest_fragility.elsewhere.origins import Origin
 from pytest_fragility.elsewhere.sample_files import read_samples
 from pytest_fragility.elsewhere.selecting import Asked, Selection, ladder_name, roles, select
 from pytest_fragility.elsewhere.table_curves import told
+from pytest_fragility.elsewhere.unusable import UnusableFileError
 from pytest_fragility.errors import SettingsError, TableError, TaskError
 from pytest_fragility.families import Family, FamilyPlan
 from pytest_fragility.perturbations import BASELINE
@@ -51,11 +52,15 @@ from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.settings import FAMILY, MANIFEST
 from pytest_fragility.tasks import Ladder, Task, get_task
 from pytest_fragility.training.devices import choose_device
+from pytest_fragility.whole_files import size_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 Place = tuple[str, int, int]
+
+# 100 MB of them
+MANY_WEIGHTS = 25_000_000
 
 
 class TaskWithoutData(Task):
@@ -216,6 +221,8 @@ class Checkpoints(Mapping[Place, TrainedRun]):
                 continue
             try:
                 self._known[row.where] = trained_elsewhere(row, self._task)
+            except UnusableFileError as error:
+                problems.add(row.where, error.text, error.name)
             except ValueError as error:
                 problems.add(row.where, str(error))
         problems.raise_if_any()
@@ -234,6 +241,7 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
     run = RunElsewhere(
         task, row.n, row.recipe, row.seed, row.recipe_name, row.is_described, samples
     )
+    _require_room(run, row.checkpoint)
     network, dtype = run.build_network(), getattr(torch, row.recipe.precision)
     state = read_state(row.checkpoint, network, dtype)
     initial = state
@@ -257,6 +265,23 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
         torch.zeros(0, dtype=torch.bool) if mask is None else torch.from_numpy(mask),
         _unknown(row, is_label=is_label),
     )
+
+
+def _require_room(run: RunElsewhere, checkpoint: Path) -> None:
+    """Raise where a manifest names a network that is far larger than its checkpoint."""
+    from pytest_fragility.networks.building import count_weights
+
+    architecture = run.recipe.architecture
+    if isinstance(architecture, Factory) or isinstance(run.task, TaskWithoutData):
+        return
+    data = run.task.data
+    count = count_weights(architecture, data.input_shape, data.classes)
+    # a small file may be a list of others, or of another architecture, which is told better later
+    if count > MANY_WEIGHTS and count > (size := size_of(checkpoint)):
+        raise TableError(
+            f"architecture {architecture} has {count:,} weights, and {checkpoint.name} "
+            f"{size:,} bytes"
+        )
 
 
 def _unknown(row: ListedNetwork, *, is_label: bool) -> dict[str, str]:

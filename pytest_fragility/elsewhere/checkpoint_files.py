@@ -1,28 +1,20 @@
-"""Checkpoint files: tensors by name, from safetensors or from a state dict; no code is ever run."""
+"""Checkpoint files: a network's tensors from whatever file holds them; no code is ever run."""
 
 from __future__ import annotations
 
-import pickle
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from pytest_fragility.elsewhere.file_formats import ARCHIVE, INDEX, LEGACY, format_of
+from pytest_fragility.elsewhere.fitting_names import fitting_tensors
+from pytest_fragility.elsewhere.leaves import Leaf
+from pytest_fragility.elsewhere.shards import read_shards
+from pytest_fragility.elsewhere.torch_files import read_archive, read_legacy
+from pytest_fragility.elsewhere.unusable import UnusableFileError
 from pytest_fragility.networks import NetworkState, state_of
 from pytest_fragility.quoting import error_text, one_line
-
-if TYPE_CHECKING:
-    Tensors = Mapping[str, torch.Tensor]
-
-SAFETENSORS = ".safetensors"
-# under which training loops keep the state dict beside other things
-NESTED = ("state_dict", "model_state_dict", "model")
-# what wrappers put before each name
-PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def read_state(path: Path, network: torch.nn.Module, dtype: torch.dtype) -> NetworkState:
@@ -31,9 +23,9 @@ def read_state(path: Path, network: torch.nn.Module, dtype: torch.dtype) -> Netw
     Parameters
     ----------
     path
-        A file of safetensors, where its name ends so, or one that `torch.save` has written.
+        A file of safetensors, one that `torch.save` has written, or the index of several.
     network
-        Of the architecture that it must be of; it takes the values on.
+        Of the architecture that it must be of; it is left as it is.
     dtype
         Of the floating-point values that are returned.
 
@@ -41,109 +33,65 @@ def read_state(path: Path, network: torch.nn.Module, dtype: torch.dtype) -> Netw
     ------
     ValueError
         In words, if there is no such file, it is damaged or holds code, or it is of another
-        network.
+        network; an `UnusableFileError` where the file is at fault, whatever the network.
     """
-    tensors = _unwrapped(_read(path), network)
-    own, names = state_of(network), _names(network)
-    extra = [name for name in tensors if name not in names]
-    if extra:
-        raise ValueError(f"it is of another architecture, which has {one_line(extra[0])} too")
-    # a parameter that layers share may stand under any of its names
-    found = {names[name]: tensor for name, tensor in tensors.items()}
-    saved = {names[name] for name in network.state_dict()}
-    _require_same_network(found, {**own.weights, **own.buffers}, saved)
+    found = fitting_tensors(_read(path), network)
+    own = state_of(network)
+    counted = {name: torch.zeros_like(each) for name, each in own.buffers.items()}
+    saved = network.state_dict().keys()
     return NetworkState(
-        {name: found[name] for name in own.weights},
-        {name: found.get(name, buffer) for name, buffer in own.buffers.items()},
+        {name: _plain(name, found[name], each) for name, each in own.weights.items()},
+        {
+            # what is never saved is as it is made; a counter that was left out is zero
+            name: _plain(name, found[name], each)
+            if name in found
+            else (counted[name] if name in saved else each)
+            for name, each in own.buffers.items()
+        },
     ).copy(dtype)
 
 
-def _names(network: torch.nn.Module) -> dict[str, str]:
-    """Return by each name that a tensor of the network has the first of them."""
-    own = state_of(network)
-    first = {tensor.data_ptr(): name for name, tensor in own.weights.items() if tensor.numel()}
-    names = {
-        name: first.get(tensor.data_ptr(), name) for name, tensor in network.state_dict().items()
-    }
-    return {**names, **{name: name for name in (*own.weights, *own.buffers)}}
+def _plain(name: str, tensor: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Return a tensor that is of the same kind of numbers as a network's own."""
+    if own.is_floating_point() and tensor.is_floating_point() and tensor.dtype.itemsize > 1:
+        return tensor
+    if not tensor.is_complex() and tensor.is_floating_point() >= own.is_floating_point():
+        try:
+            # what is rarer may not be copied into anything but this
+            plain = tensor.to(torch.float32 if own.is_floating_point() else own.dtype)
+            if torch.equal(plain.to(torch.float64), tensor.to(torch.float64)):
+                return plain
+        # of kinds that torch only stores
+        except RuntimeError:
+            pass
+    raise ValueError(f"{one_line(name)} is {tensor.dtype}; expected plain numbers, {own.dtype}")
 
 
-def _read(path: Path) -> Tensors:
-    if not path.exists():
-        raise ValueError(f"there is no file {one_line(str(path))}")
-    if not path.is_file():
-        raise ValueError(f"{one_line(str(path))} is no plain file")
+def _read(path: Path, *, is_shard: bool = False) -> list[Leaf]:
     try:
-        if path.suffix == SAFETENSORS:
-            return load_file(path)
-        with warnings.catch_warnings():
-            # of formats that are read all the same
-            warnings.simplefilter("ignore")
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path.name} is refused: it holds more than tensors, and a pickle can run any code "
-            f"({_first_line(error)}). Save the state dict alone: "
-            "torch.save(model.state_dict(), ...), or as safetensors"
-        ) from None
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} is damaged, or no safetensors ({error})") from None
+        if not path.exists():
+            raise UnusableFileError("is not there")
+        if not path.is_file():
+            raise UnusableFileError("is no plain file")
+        kind = format_of(path)
+        if kind == ARCHIVE:
+            return read_archive(path)
+        if kind == LEGACY:
+            return read_legacy(path)
+        if kind == INDEX and is_shard:
+            raise UnusableFileError("is text, and no part of a checkpoint")
+        if kind == INDEX:
+            return read_shards(path, lambda shard: _read(shard, is_shard=True))
+        return [Leaf((name,), 0, tensor) for name, tensor in load_file(path).items()]
+    except UnusableFileError as error:
+        raise UnusableFileError(error.text, error.name or one_line(path.name, 80)) from None
     except OSError as error:
-        raise ValueError(f"{path.name} cannot be read: {error.strerror or error}") from None
-    # whatever a damaged archive makes torch raise
-    except Exception as error:
-        raise ValueError(
-            f"{path.name} is damaged, or no checkpoint ({_first_line(error)})"
+        raise UnusableFileError(
+            f"cannot be read: {error.strerror or error}", one_line(path.name, 80)
         ) from None
-    return _state_dict(found, path)
-
-
-def _first_line(error: Exception) -> str:
-    return one_line(error_text(error).strip().split("\n")[0], 120)
-
-
-def _state_dict(found: Any, path: Path) -> Tensors:
-    for name in NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-            break
-    is_state = isinstance(found, Mapping) and all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()
-    )
-    if not is_state or not found:
-        raise ValueError(
-            f"{path.name} holds {type(found).__name__}; expected a state dict, tensors by name, "
-            f"or one under {', '.join(NESTED)}"
-        )
-    return dict(found)
-
-
-def _unwrapped(tensors: Tensors, network: torch.nn.Module) -> Tensors:
-    """Return tensors without the prefix that a wrapper gave all names."""
-    expected = network.state_dict()
-    for prefix in PREFIXES:
-        if (
-            all(name.startswith(prefix) for name in tensors)
-            and not expected.keys() & tensors.keys()
-        ):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def _require_same_network(found: Tensors, own: Tensors, saved: set[str]) -> None:
-    lacking = [name for name in own if name in saved and name not in found]
-    if lacking:
-        has = one_line(", ".join(list(found)[:4]))
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise ValueError(
-            f"it is of another architecture: no {lacking[0]}{more}; it holds {has or 'nothing'}"
-            + (", ..." if len(found) > 4 else "")
-        )
-    for name, tensor in found.items():
-        if tensor.shape != own[name].shape:
-            raise ValueError(
-                f"it is of another architecture: {name} has shape {tuple(tensor.shape)}, expected "
-                f"{tuple(own[name].shape)}"
-            )
-        if tensor.is_complex() or tensor.is_sparse or tensor.is_quantized:
-            raise ValueError(f"{name} is {tensor.dtype}; expected plain real numbers")
+    # whatever damage makes its format's own reader raise
+    except Exception as error:
+        reason = one_line(error_text(error).strip().split("\n")[0], 120)
+        raise UnusableFileError(
+            f"is damaged, or of a kind that is not read ({reason})", one_line(path.name, 80)
+        ) from None

@@ -58,11 +58,8 @@ def _as_written(cell: str) -> str:
 
 def _delimiter(text: str) -> str:
     header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
-    return max(DELIMITERS, key=lambda mark: _columns(header, mark))
-
-
-def _columns(header: str, delimiter: str) -> int:
-    return len(next(csv.reader([header], delimiter=delimiter), []))
+    unquoted = re.sub(r'"[^"]*"', "", header)
+    return max(DELIMITERS, key=unquoted.count)
 
 
 def _with_points(lines: Sequence[Line], name: str) -> list[Line]:

@@ -28,6 +28,7 @@ from pytest_fragility.elsewhere.tables import DIVERGED, REACHED, RECIPE, SEED, T
 from pytest_fragility.errors import TableError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
+from pytest_fragility.whole_files import is_there
 
 if TYPE_CHECKING:
     from pytest_fragility.families import Family
@@ -43,7 +44,7 @@ Exported = tuple[str, str, "TrainedRun"]
 
 def export(family: Family, folder: Path, *, overwrite: bool) -> None:
     """Write a family to a folder, whole or not at all; see `Family.export`."""
-    if folder.exists():
+    if is_there(folder):
         if not overwrite:
             raise TableError(f"{folder} is there already; say overwrite=True to have it replaced")
         if not (folder / MANIFEST_FILE).is_file():
@@ -55,16 +56,16 @@ def export(family: Family, folder: Path, *, overwrite: bool) -> None:
     try:
         unfinished.mkdir()
         _write(family, unfinished)
-        if folder.exists():
+        if is_there(folder):
             folder.rename(replaced)
         unfinished.rename(folder)
     except OSError as error:
-        if replaced.exists() and not folder.exists():
+        if replaced.exists() and not is_there(folder):
             replaced.rename(folder)
         raise TableError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        if folder.exists():
+        if is_there(folder):
             shutil.rmtree(replaced, ignore_errors=True)
 
 

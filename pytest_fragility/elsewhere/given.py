@@ -255,6 +255,7 @@ def file_state(source: Any) -> tuple[Path, int, int] | None:
         return None
     try:
         found = Path(source).stat()
-    except OSError:
+    # some names can be no file's
+    except (OSError, ValueError):
         return None
     return Path(source).absolute(), found.st_mtime_ns, found.st_size

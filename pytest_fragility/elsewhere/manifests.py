@@ -44,6 +44,7 @@ from pytest_fragility.places import load
 from pytest_fragility.quoting import one_line, shown
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.recipes.reading import OPTIMIZERS, architecture_from_dict, recipe_from_dict
+from pytest_fragility.whole_files import is_plain
 
 CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"
 ARCHITECTURE = "architecture"
@@ -271,8 +272,14 @@ class _Reader:
         if not isinstance(value, str | Path) or "\0" in str(value):
             raise ValueError("expected a path")
         path = self._rows.folder / value
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
+        where = one_line(str(path))
+        try:
+            if not is_plain(path):
+                raise ValueError(f"{where} is no plain file")
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"there is no file {where}") from None
+        except OSError as error:
+            raise ValueError(f"{where} cannot be read: {error.strerror or error}") from None
         return path
 
     def _recipe(self, row: Row, cells: Cells) -> tuple[Recipe, bool]:

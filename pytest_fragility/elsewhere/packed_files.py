@@ -6,9 +6,10 @@ import gzip
 import io
 
 from pytest_fragility.tasks.files import GZIP, read_at_most
+from pytest_fragility.whole_files import LARGEST_FILE
 
-# what one unpacks to may be a thousand times as large
-LARGEST_TEXT = 1 << 30
+# gzip makes a thousandth of zeros, and a tenth of tables
+MOST_UNPACKED, MOST_UNCHECKED = 100, 1 << 24
 _KINDS = {
     b"PAR1": "a Parquet file",
     b"ARROW1": "an Arrow file",
@@ -31,14 +32,15 @@ def unpacked(content: bytes) -> bytes:
     Raises
     ------
     OSError, EOFError, zlib.error
-        If it is damaged, or more than 1 GiB.
+        If it is damaged, or becomes far larger than a table does, or than a file may be.
     """
     if not content.startswith(GZIP):
         return content
+    most = min(LARGEST_FILE, max(MOST_UNPACKED * len(content), MOST_UNCHECKED))
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-        found = read_at_most(file, LARGEST_TEXT + 1)  # type: ignore[arg-type]
-    if len(found) > LARGEST_TEXT:
-        raise OSError(f"it unpacks to more than {LARGEST_TEXT >> 30} GiB")
+        found = read_at_most(file, most + 1)  # type: ignore[arg-type]
+    if len(found) > most:
+        raise OSError(f"its {len(content):,} bytes unpack to more than {most:,}")
     return found
 
 

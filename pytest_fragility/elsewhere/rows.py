@@ -21,12 +21,14 @@ from pytest_fragility.elsewhere.numerals import says_nothing
 from pytest_fragility.elsewhere.packed_files import told_kind, unpacked
 from pytest_fragility.errors import TableError
 from pytest_fragility.quoting import one_line, shown
+from pytest_fragility.whole_files import read_plain
 
 # what begins so is a comment
 COMMENT = "_"
 # columns of names, in which NA may be one
 NAMES = ("task", "recipe", "description")
 MOST_SHOWN = 12
+MOST_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -91,19 +93,20 @@ class Problems:
     """
 
     name: str
-    texts: list[tuple[str, str]] = field(default_factory=list)
+    texts: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def add(self, where: str, text: str) -> None:
-        """Note what is wrong, and where."""
-        self.texts.append((where, text))
+    def add(self, where: str, text: str, subject: str = "") -> None:
+        """Note what is wrong, and where; with what, if the same may be wrong with others."""
+        self.texts.append((where, text, subject))
 
     def _lines(self) -> list[str]:
         """Return what is wrong, one text of each kind with the places that it is said of."""
-        places: dict[str, list[str]] = {}
-        for where, text in self.texts:
-            places.setdefault(text, []).append(where)
+        places: dict[str, list[tuple[str, str]]] = {}
+        for where, text, subject in self.texts:
+            places.setdefault(text, []).append((where, subject))
         return [
-            f"{found[0]}{f' and {len(found) - 1} more' if found[1:] else ''}: {text}"
+            f"{found[0][0]}{f' and {len(found) - 1} more' if found[1:] else ''}: "
+            f"{found[0][1]}{' ' if found[0][1] else ''}{text}"
             for text, found in places.items()
         ]
 
@@ -170,7 +173,7 @@ def _of_file(path: Path, option: str) -> Rows:
 def _read_text(path: Path, option: str) -> str:
     where = f"{option}={one_line(str(path))}"
     try:
-        content = unpacked(path.read_bytes())
+        content = unpacked(read_plain(path))
         return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise TableError(f"{where}: there is no such file") from None
@@ -253,6 +256,11 @@ def _rows(
 
 
 def _checked(rows: Rows) -> Rows:
+    if len(rows.columns) > MOST_COLUMNS:
+        raise TableError(
+            f"{rows.name}: it has {len(rows.columns):,} columns; expected at most "
+            f"{MOST_COLUMNS:,}, and one row for each network"
+        )
     if not rows.rows:
         raise TableError(f"{rows.name}: it has no rows; expected one for each network")
     return rows

@@ -21,7 +21,7 @@ from pytest_fragility.elsewhere.tables import (
 )
 from pytest_fragility.errors import TableError
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.whole_files import write_whole
+from pytest_fragility.whole_files import is_there, write_whole
 
 if TYPE_CHECKING:
     from pytest_fragility.csv_texts import csv_text
@@ -30,7 +30,7 @@ from pytest_fragility.curves import LearningCurve, LearningCurves
 
 def write_table(path: Path, curves: Sequence[LearningCurves], *, overwrite: bool) -> None:
     """Write the values of measures over the same networks; see `LearningCurves.to_table`."""
-    if path.exists() and not overwrite:
+    if is_there(path) and not overwrite:
         raise TableError(f"{path} is there already; say overwrite=True to have it replaced")
     _require_same_networks(curves)
     rows = [row for place in _places(curves[0]) for row in _rows_of(curves, *place)]

@@ -7,8 +7,7 @@ from typing import Protocol
 
 import torch
 
-from pytest_fragility.measures.layers import relu_chain_of
-from pytest_fragility.measures.outputs import logits_of
+from pytest_fragility.measures.outputs import logits_of, relu_chain_of
 from pytest_fragility.network_stacks import NetworkStack, Tensors
 
 Buffers = dict[tuple[str, int], torch.Tensor]
@@ -45,7 +44,7 @@ class _AnyNetwork:
     def __init__(
         self, stack: NetworkStack, place: int, inputs: torch.Tensor, labels: torch.Tensor
     ) -> None:
-        self._structure = stack.structure
+        self._stack = stack
         self._buffers = {
             name: buffer[place].float() if buffer.is_floating_point() else buffer[place]
             for name, buffer in stack.buffers.items()
@@ -58,7 +57,7 @@ class _AnyNetwork:
         draws = len(next(iter(weights.values())))
         buffers = {name: b.expand(draws, *b.shape) for name, b in self._buffers.items()}
         inputs = self._inputs.expand(draws, *self._inputs.shape)
-        logits = logits_of(self._structure, weights, buffers, inputs)
+        logits = logits_of(self._stack, weights, buffers, inputs)
         return self._labels.fractions_right(logits.mT)
 
     def along(self, weights: Tensors, noise: Tensors, sigma: float) -> torch.Tensor:

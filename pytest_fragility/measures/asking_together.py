@@ -80,8 +80,7 @@ def _shape(asking: Asking) -> Hashable:
 def _bytes(asking: Asking, n: int) -> int:
     """Return about how much memory a network takes while a measure looks at it."""
     run = asking.runs(n)[0]
-    data = run.run.task.data
-    of_sample = stacked_form(run.run.recipe, data.input_shape, data.classes).sample_bytes
+    of_sample = stacked_form(run.run.recipe, run.run.task.data).sample_bytes
     weights = sum(each.numel() * each.element_size() for each in run.weights.values())
     return n * of_sample + weights
 

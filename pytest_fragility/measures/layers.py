@@ -12,7 +12,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.tracing import WEIGHT_LAYERS, relu_chain, traced
+from pytest_fragility.networks.attachments import attached_to_forward
+from pytest_fragility.tracing import BATCH_NORMALIZATIONS, WEIGHT_LAYERS, called, traced
 
 SAMPLE_NORMALIZATIONS = (
     nn.LayerNorm,
@@ -60,11 +61,6 @@ def weight_layers(stack: NetworkStack) -> list[WeightLayer]:
     return stack.once_for_structure("weight layers", lambda: find_weight_layers(stack.structure))
 
 
-def relu_chain_of(stack: NetworkStack) -> list[str] | None:
-    """Return the linear layers of a stack of ReLU perceptrons; None for anything else."""
-    return stack.once_for_structure("ReLU chain", lambda: relu_chain(stack.structure))
-
-
 def find_weight_layers(structure: nn.Module) -> list[WeightLayer]:
     """Return the weight layers of one module; see `weight_layers`."""
     modules = dict(structure.named_modules())
@@ -78,7 +74,7 @@ def find_weight_layers(structure: nn.Module) -> list[WeightLayer]:
     ]
     if not layers:
         raise UndefinedMeasureError(
-            f"{_called('', structure)} has no linear layer and no convolution, so no weight matrix"
+            f"{called('', structure)} has no linear layer and no convolution, so no weight matrix"
         )
     return layers
 
@@ -92,19 +88,31 @@ def _require_known(name: str, module: nn.Module) -> None:
     """Refuse a module whose weights or statistics no weight matrix holds."""
     if isinstance(module, SAMPLE_NORMALIZATIONS):
         raise UndefinedMeasureError(
-            f"{_called(name, module)} divides by a statistic of each sample, which cannot be "
+            f"{called(name, module)} divides by a statistic of each sample, which cannot be "
             "folded into a weight; norms of weights say nothing about such a network's function"
         )
     own = [key for key, _ in module.named_parameters(recurse=False)]
-    is_plain = _is_weight_layer(module) or isinstance(module, _BatchNorm)
+    attached = attached_to_forward(module)
+    if attached and (own or isinstance(module, nn.Linear | _ConvNd | _BatchNorm)):
+        raise UndefinedMeasureError(
+            f"{called(name, module)} has {attached}, so that its parameters do not say what it "
+            "computes; this measure reads layers that do as their type says. Measures that read "
+            "functions or whole parameter vectors still apply"
+        )
+    if isinstance(module, _BatchNorm) and type(module) not in BATCH_NORMALIZATIONS:
+        raise UndefinedMeasureError(
+            f"{called(name, module)} is a batch normalization of its own kind, which cannot be "
+            "folded into a weight; this measure folds those of torch.nn"
+        )
+    is_plain = _is_weight_layer(module) or type(module) in BATCH_NORMALIZATIONS
     if _is_weight_layer(module) and "weight" not in own:
         raise UndefinedMeasureError(
-            f"{_called(name, module)} has a weight that is made from other tensors at each pass "
+            f"{called(name, module)} has a weight that is made from other tensors at each pass "
             f"({', '.join(own)}); this measure reads weights that are parameters"
         )
     if own and not (is_plain and set(own) <= {"weight", "bias"}):
         raise UndefinedMeasureError(
-            f"{_called(name, module)} has parameters ({', '.join(own)}) of a kind that this "
+            f"{called(name, module)} has parameters ({', '.join(own)}) of a kind that this "
             "measure does not know; it reads linear layers, convolutions and batch normalization"
         )
 
@@ -119,7 +127,7 @@ def _foldable(structure: nn.Module, modules: dict[str, nn.Module]) -> dict[str, 
     odd = [name for name in waiting if calls.count(name) != 1]
     if odd:
         raise UndefinedMeasureError(
-            f"{_called(odd[0], modules[odd[0]])} is used {calls.count(odd[0])} times, so that it "
+            f"{called(odd[0], modules[odd[0]])} is used {calls.count(odd[0])} times, so that it "
             "cannot be folded into one weight"
         )
     for node in traced(structure).nodes:
@@ -130,13 +138,13 @@ def _foldable(structure: nn.Module, modules: dict[str, nn.Module]) -> dict[str, 
         assert isinstance(module, _BatchNorm)
         if module.running_mean is None:
             raise UndefinedMeasureError(
-                f"{_called(name, module)} has no running statistics: it uses those of the batch, "
+                f"{called(name, module)} has no running statistics: it uses those of the batch, "
                 "which cannot be folded into a weight"
             )
         before = node.all_input_nodes[0]
         if not _is_sole_use_of_a_weight_layer(before, modules):
             raise UndefinedMeasureError(
-                f"{_called(name, module)} does not directly follow a linear layer or convolution "
+                f"{called(name, module)} does not directly follow a linear layer or convolution "
                 f"of its own (it follows {before}), so that it cannot be folded into a weight; "
                 "measures that read functions or whole parameter vectors still apply"
             )
@@ -151,7 +159,3 @@ def _is_sole_use_of_a_weight_layer(node: fx.Node, modules: dict[str, nn.Module])
         return False
     uses = [other for other in node.graph.nodes if other.target == node.target]
     return len(uses) == 1
-
-
-def _called(name: str, module: nn.Module) -> str:
-    return f"layer {name} ({type(module).__name__})" if name else type(module).__name__

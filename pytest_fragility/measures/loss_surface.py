@@ -8,12 +8,17 @@ from functools import cached_property
 import torch
 from torch.nn import functional
 
-from pytest_fragility.measures.layers import relu_chain_of
-from pytest_fragility.measures.outputs import in_precision, logits_of
+from pytest_fragility.measures.outputs import (
+    in_precision,
+    logits_of,
+    perceptron_of,
+    relu_chain_of,
+    require_own_gradients,
+)
 from pytest_fragility.measures.second_order import SecondOrder
 from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.training.perceptrons import Perceptron, as_perceptron
+from pytest_fragility.training.perceptrons import Perceptron
 
 HessianProducts = Callable[[torch.Tensor], torch.Tensor]
 
@@ -33,6 +38,7 @@ class LossSurface:
     """
 
     def __init__(self, stack: NetworkStack, dtype: torch.dtype = torch.float64) -> None:
+        require_own_gradients(stack)
         self._stack = stack
         self._buffers = in_precision(stack.buffers, dtype)
         self._inputs = stack.inputs.to(dtype)
@@ -42,7 +48,7 @@ class LossSurface:
     def sample_losses(self, weights: torch.Tensor) -> torch.Tensor:
         """Return each sample's cross-entropy at weights of shape (K, P), shape (K, n)."""
         parts = split_vectors(self._stack, weights)
-        logits = logits_of(self._stack.structure, parts, self._buffers, self._inputs)
+        logits = logits_of(self._stack, parts, self._buffers, self._inputs)
         losses = functional.cross_entropy(
             logits.flatten(0, 1), self._labels.flatten(), reduction="none"
         )
@@ -144,7 +150,7 @@ class LossSurface:
     @cached_property
     def _passes(self) -> _PerceptronPasses | None:
         """Forward and backward pass written out, for a perceptron."""
-        perceptron = as_perceptron(self._stack.structure)
+        perceptron = perceptron_of(self._stack)
         if perceptron is None:
             return None
         return _PerceptronPasses(self._stack, perceptron, self._inputs, self._labels)

@@ -216,8 +216,8 @@ def prior_kernel(network: TrainedNetwork) -> Kernel:
 
 def _kernel(stack: NetworkStack, place: int) -> Kernel:
     """Return the prior's kernel, worked out once for all networks with these samples."""
-    from pytest_fragility.measures.kernels import network_kernel, perceptron_kernel
-    from pytest_fragility.measures.layers import relu_chain_of
+    from pytest_fragility.measures.kernels import monte_carlo_kernel, perceptron_kernel
+    from pytest_fragility.measures.outputs import relu_chain_of
 
     key = ("prior kernel", *_prior(stack))
     weight_variance = _weight_variance(stack.recipe)
@@ -227,11 +227,10 @@ def _kernel(stack: NetworkStack, place: int) -> Kernel:
     def compute() -> Kernel:
         inputs = stack.inputs[place]
         if chain is not None:
-            # network_kernel would trace the structure, which threads must not do
             return perceptron_kernel(
                 inputs, hidden_layers=len(chain) - 1, weight_variance=weight_variance
             )
-        return network_kernel(
+        return monte_carlo_kernel(
             stack.structure,
             inputs,
             generator=stack.generator(place, "prior kernel"),

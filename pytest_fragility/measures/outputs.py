@@ -2,55 +2,186 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch.func import functional_call, vmap
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.network_stacks import NetworkStack, Tensors
+from pytest_fragility.tracing import relu_chain
 from pytest_fragility.training.mapped import plain_attention
-from pytest_fragility.training.perceptrons import as_perceptron
+from pytest_fragility.training.one_at_a_time import holding
+from pytest_fragility.training.perceptrons import Perceptron, as_perceptron
+from pytest_fragility.training.probe import AT_KINKS, ROUNDING, agree
 
 SMALLEST_FOR_MARGIN = 10
+# of those that ways to the outputs are compared on
+SAMPLES = 8
 
 
 def logits_of(
-    structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
+    stack: NetworkStack, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
 ) -> torch.Tensor:
     """Return the outputs of S networks, shape (S, samples, classes).
 
     Parameters
     ----------
-    structure
+    stack
         Gives the layers.
     weights, buffers
         By name, each of shape (S, *shape).
     inputs
         Shape (S, samples, *input shape).
     """
-    perceptron = as_perceptron(structure)
-    if perceptron is not None:
+    if (perceptron := perceptron_of(stack)) is not None:
         return perceptron.outputs(list(weights.values()), inputs)
+    # for a single network it gains nothing
+    if len(inputs) > 1 and _can_be_mapped(stack):
+        return _all_at_once(stack.structure, weights, buffers, inputs)
+    return each_alone(stack.structure, weights, buffers, inputs)
 
-    def one(weights: Tensors, buffers: Tensors, inputs: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = functional_call(structure, {**weights, **buffers}, (inputs,))
-        return outputs
 
-    def each_alone() -> torch.Tensor:
-        return torch.stack(
-            [
-                one(_at(weights, place), _at(buffers, place), inputs[place])
-                for place in range(len(inputs))
-            ]
+def perceptron_of(stack: NetworkStack) -> Perceptron | None:
+    """Return the written out form of a stack of perceptrons; None for anything else."""
+
+    def find() -> Perceptron | None:
+        perceptron = as_perceptron(stack.structure)
+        if perceptron is None:
+            return None
+        agrees = does_the_same(
+            stack, lambda weights, _, inputs: perceptron.outputs(list(weights.values()), inputs)
+        )
+        return perceptron if agrees else None
+
+    return stack.once_for_structure("perceptron", find)
+
+
+def relu_chain_of(stack: NetworkStack) -> list[str] | None:
+    """Return the linear layers of a stack of ReLU perceptrons; None for anything else."""
+
+    def find() -> list[str] | None:
+        chain = relu_chain(stack.structure)
+        if chain is None:
+            return None
+        agrees = does_the_same(
+            stack, lambda weights, _, inputs: _through_chain(chain, weights, inputs)
+        )
+        return chain if agrees else None
+
+    return stack.once_for_structure("ReLU chain", find)
+
+
+def _through_chain(chain: list[str], weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+    """Return the outputs of ReLU perceptrons, given their linear layers."""
+    outputs = inputs.flatten(2)
+    for name in chain:
+        prefix = f"{name}." if name else ""
+        below = outputs if name == chain[0] else outputs.relu()
+        outputs = below @ weights[f"{prefix}weight"].mT
+        if f"{prefix}bias" in weights:
+            outputs = outputs + weights[f"{prefix}bias"].unsqueeze(1)
+    return outputs
+
+
+def require_own_gradients(stack: NetworkStack) -> None:
+    """Refuse networks whose gradients, taken after their forward pass has ended, are others'.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If a network computes parts again for its backward pass, as `torch.utils.checkpoint` does.
+    """
+
+    def find() -> bool:
+        return does_the_same(stack, partial(each_alone, stack.structure))
+
+    if perceptron_of(stack) is None and not stack.once_for_structure("own gradients", find):
+        raise UndefinedMeasureError(
+            f"the gradients of {type(stack.structure).__name__} are not those of its forward pass: "
+            "it computes parts again for its backward pass, as torch.utils.checkpoint does. Build "
+            "it without that for measures of gradients"
         )
 
-    with plain_attention():
-        if len(inputs) == 1:
-            return each_alone()
+
+def _can_be_mapped(stack: NetworkStack) -> bool:
+    return stack.once_for_structure(
+        "can be mapped",
+        lambda: does_the_same(stack, partial(_all_at_once, stack.structure)),
+    )
+
+
+def does_the_same(
+    stack: NetworkStack, outputs: Callable[[Tensors, Tensors, torch.Tensor], torch.Tensor]
+) -> bool:
+    """Return whether a way to the outputs leads where the module itself does; gradients too.
+
+    It is tried once, on training samples of the first network, with its weights and with others.
+    """
+    try:
+        samples = stack.inputs[0, :SAMPLES]
+    except UndefinedMeasureError:
+        # networks trained elsewhere, on samples that are not known: there is nothing to compare
+        return True
+    own, held = (in_precision(each, samples.dtype) for each in (stack.weights, stack.buffers))
+    weights = {name: torch.stack([each[0], 0.9 * each[0]]) for name, each in own.items()}
+    buffers = {name: torch.stack([each[0]] * 2) for name, each in held.items()}
+    inputs = torch.stack([samples, samples])
+    with torch.enable_grad():
+        leaves = {name: weight.requires_grad_() for name, weight in weights.items()}
+        expected, slopes = [], []
+        for place in range(2):
+            with holding(stack.structure, {**_at(leaves, place), **_at(buffers, place)}):
+                expected.append(stack.structure(inputs[place]))
+                slopes.append(_slopes(expected[place], leaves))
         try:
-            outputs: torch.Tensor = vmap(one)(weights, buffers, inputs)
-        except RuntimeError:
-            # what vmap cannot take works for each by itself, or raises there in its own words
-            outputs = each_alone()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message=".*performance drop.*")
+                found = outputs(leaves, buffers, inputs)
+        except (RuntimeError, UserWarning):
+            # what vmap does not take, or takes no faster than a loop
+            return False
+        together = [one + other for one, other in zip(*slopes, strict=True)]
+        rounding = ROUNDING[found.dtype]
+        return agree([found], [torch.stack(expected)], rounding) and agree(
+            _slopes(found, leaves), together, AT_KINKS * rounding
+        )
+
+
+def _slopes(logits: torch.Tensor, leaves: Tensors) -> list[torch.Tensor]:
+    """Return the gradients of what a loss depends on, as one number."""
+    if not logits.requires_grad:
+        return [torch.zeros_like(each) for each in leaves.values()]
+    objective = logits.log_softmax(dim=-1)[..., 0].sum()
+    return [*torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)]
+
+
+def _all_at_once(
+    structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
+) -> torch.Tensor:
+    with plain_attention():
+        outputs: torch.Tensor = vmap(partial(_outputs, structure))(weights, buffers, inputs)
+    return outputs
+
+
+def each_alone(
+    structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
+) -> torch.Tensor:
+    """Return the outputs of S networks, passed through one after the other; see `logits_of`."""
+    logits = []
+    with plain_attention():
+        for place, samples in enumerate(inputs):
+            with holding(structure, {**_at(weights, place), **_at(buffers, place)}):
+                logits.append(structure(samples))
+    return torch.stack(logits)
+
+
+def _outputs(
+    structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
+) -> torch.Tensor:
+    outputs: torch.Tensor = functional_call(structure, {**weights, **buffers}, (inputs,))
     return outputs
 
 
@@ -75,7 +206,7 @@ def train_logits(stack: NetworkStack) -> torch.Tensor:
                 in_precision(stack.weights, torch.float64),
                 in_precision(stack.buffers, torch.float64),
             )
-            return logits_of(stack.structure, weights, buffers, stack.inputs.double())
+            return logits_of(stack, weights, buffers, stack.inputs.double())
 
     return stack.once("train logits", compute)
 
@@ -92,7 +223,7 @@ def number_of_outputs(stack: NetworkStack) -> int:
         }
         with torch.no_grad():
             sample = stack.inputs[:1, :1].double()
-            return logits_of(stack.structure, weights, buffers, sample).shape[2]
+            return logits_of(stack, weights, buffers, sample).shape[2]
 
     return stack.once_for_structure("number of outputs", compute)
 

@@ -9,7 +9,7 @@ import torch
 
 from pytest_fragility.checks.planning import NORMALIZATION_SCALE
 from pytest_fragility.equivalences import EQUIVALENCES
-from pytest_fragility.errors import TrainingError
+from pytest_fragility.errors import TrainingError, UndefinedMeasureError
 from pytest_fragility.families import Family, middle_size
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.perturbations import BASELINE
@@ -112,16 +112,19 @@ def symmetry_pairs(family: Family, symmetry: str, network_of: NetworkOf) -> Pair
         seeds = source.seeds_of(recipe)[:NETWORKS]
         if any(source.trained_run(recipe, n, seed).record.diverged for seed in seeds):
             return f"the training of a network diverged ({source.describe(recipe, n, *seeds)})"
-        pairs = [
-            Pair(
-                network.in_precision(dtype),
-                changed.in_precision(dtype),
-                source.trained_run(recipe, n, seed),
-            )
-            for seed in seeds
-            for network in [network_of(source, recipe, n, seed)]
-            if (changed := change(in_double(network))) is not None
-        ]
+        try:
+            pairs = [
+                Pair(
+                    network.in_precision(dtype),
+                    changed.in_precision(dtype),
+                    source.trained_run(recipe, n, seed),
+                )
+                for seed in seeds
+                for network in [network_of(source, recipe, n, seed)]
+                if (changed := change(in_double(network))) is not None
+            ]
+        except UndefinedMeasureError as error:
+            return str(error)
         if pairs:
             return Pairs(change.summary, pairs)
     return f"the network has no symmetry of the kind {symmetry}"

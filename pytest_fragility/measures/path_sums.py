@@ -6,24 +6,38 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.func import vmap
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.folding import folded_parameters
 from pytest_fragility.measures.layers import weight_layers
+from pytest_fragility.measures.outputs import does_the_same, each_alone, perceptron_of
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.tracing import traced
+from pytest_fragility.networks.attachments import attached_to_forward
+from pytest_fragility.tracing import BATCH_NORMALIZATIONS, WEIGHT_LAYERS, called, traced
 
 Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
-TRANSPARENT = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+# by exact type: a subclass may do anything
+TRANSPARENT = (
+    nn.ReLU,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    *BATCH_NORMALIZATIONS,
+)
+AVERAGE_POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+MAX_POOLINGS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+ADAPTIVE_POOLINGS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 RESHAPING = (nn.Flatten, nn.Unflatten)
 TRANSPARENT_CALLS = (torch.relu, functional.relu, "relu", "relu_", "contiguous")
 RESHAPING_CALLS = (torch.flatten, torch.squeeze, "flatten", "view", "reshape", "squeeze")
@@ -96,7 +110,7 @@ def log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
 
 def _log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
     layers = weight_layers(stack)
-    graph = stack.once_for_structure("graph", lambda: traced(stack.structure))
+    graph = stack.once_for_structure("graph", lambda: _graph_of(stack))
     input_shape = stack.once_for_structure("input shape", lambda: stack.inputs.shape[2:])
 
     def one(tensors: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
@@ -115,6 +129,19 @@ def _log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
     return sums
 
 
+def _graph_of(stack: NetworkStack) -> fx.Graph:
+    """Return the operations of a stack's networks, which give what the networks themselves do."""
+    graph = traced(stack.structure)
+    if type(stack.structure) not in WEIGHT_LAYERS and perceptron_of(stack) is None:
+        in_order = fx.GraphModule(stack.structure, graph)
+        if not does_the_same(stack, partial(each_alone, in_order)):
+            raise UndefinedMeasureError(
+                f"{type(stack.structure).__name__} has other outputs than what its forward pass "
+                "shows to torch.fx; this measure needs to know what follows what"
+            )
+    return graph
+
+
 class _Walk:
     """One pass over a network's operations, with sums over paths in the place of activations."""
 
@@ -131,8 +158,12 @@ class _Walk:
         known: dict[fx.Node, Any] = {}
         for node in self._graph.nodes:
             arguments: Any = fx.node.map_arg(node.args, lambda used: known[used])
+            if node.op == "call_module":
+                named: Any = fx.node.map_arg(node.kwargs, lambda used: known[used])
+                arguments = (*arguments, *named.values())
             if node.op == "placeholder":
-                known[node] = start
+                # further arguments of the forward pass have their defaults
+                known[node] = arguments[0] if known and arguments else start
             elif node.op == "output":
                 result = arguments[0]
                 assert isinstance(result, PathSum)
@@ -165,13 +196,15 @@ class _Walk:
         module = self._modules[name]
         if name in self._parameters:
             return self._through_weights(module, *self._parameters[name], before)
-        if isinstance(module, (*TRANSPARENT, _BatchNorm)):
+        if attached := attached_to_forward(module):
+            raise _unknown(f"{called(name, module)}, which has {attached}")
+        if type(module) in TRANSPARENT:
             return before
-        if isinstance(module, RESHAPING):
+        if type(module) in RESHAPING:
             return PathSum(module(before.values), before.log_scale)
         pooled = self._pooled(module, before.values)
         if pooled is None:
-            raise _unknown(f"layer {name} ({type(module).__name__})")
+            raise _unknown(called(name, module))
         return PathSum(pooled, before.log_scale)
 
     def _through_weights(
@@ -199,13 +232,13 @@ class _Walk:
     def _pooled(self, module: nn.Module, values: torch.Tensor) -> torch.Tensor | None:
         """Return the sums behind a pooling layer, or None where it is something else."""
         dimensions = values.dim() - 2
-        if isinstance(module, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d | nn.AdaptiveAvgPool3d):
+        if type(module) in ADAPTIVE_POOLINGS:
             window, mean = _adaptive_mean(module, values, dimensions)
             return mean * _count(window) ** (1 - self._power)
-        if isinstance(module, nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d):
+        if type(module) in AVERAGE_POOLINGS:
             window, mean = _window_mean(module, values, dimensions)
             return mean * _count(window) ** (1 - self._power)
-        if isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
+        if type(module) in MAX_POOLINGS:
             if _each(module.dilation, dimensions) != (1,) * dimensions:
                 raise _unknown("max-pooling with dilation")
             window, mean = _window_mean(module, values, dimensions)

@@ -109,10 +109,9 @@ def path_norm_bound(stack: NetworkStack) -> torch.Tensor:
     """
     import torch
 
-    from pytest_fragility.measures.outputs import train_margins
-    from pytest_fragility.tracing import relu_chain
+    from pytest_fragility.measures.outputs import relu_chain_of, train_margins
 
-    layers = relu_chain(stack.structure)
+    layers = relu_chain_of(stack)
     if layers is None:
         raise UndefinedMeasureError(
             "path_norm_bound is a theorem about fully connected networks: linear layers with a "

@@ -13,10 +13,9 @@ import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.cores import thread_libraries
-from pytest_fragility.measures.layers import relu_chain_of
+from pytest_fragility.measures.outputs import perceptron_of, relu_chain_of
 from pytest_fragility.measures.parts import part_of
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.training.perceptrons import as_perceptron
 
 # with fewer samples, threads of one interpreter hold each other up
 FEWEST_SAMPLES = 128
@@ -86,7 +85,7 @@ def leave_if_unwanted() -> None:
 
 def _is_written_out(stack: NetworkStack) -> bool:
     """Return whether outputs and derivatives are matrix products, with no call of the module."""
-    return relu_chain_of(stack) is not None and as_perceptron(stack.structure) is not None
+    return relu_chain_of(stack) is not None and perceptron_of(stack) is not None
 
 
 @contextmanager

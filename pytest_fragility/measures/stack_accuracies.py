@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from pytest_fragility.measures.layers import relu_chain_of
+from pytest_fragility.measures.outputs import relu_chain_of
 from pytest_fragility.measures.vectors import split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 

@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks.convolutional import plain_convolutional
+from pytest_fragility.networks.layers import weights_of
 from pytest_fragility.networks.perceptrons import perceptron, scale_invariant_perceptron
 from pytest_fragility.networks.residual import residual
 from pytest_fragility.networks.transformers import vision_transformer
@@ -129,7 +130,21 @@ def _require_trainable(factory: Factory, network: torch.nn.Module) -> None:
 def _template(
     architecture: Architecture, input_shape: tuple[int, ...], classes: int
 ) -> torch.nn.Module:
+    count_weights(architecture, input_shape, classes)
     return BUILDERS[type(architecture)](architecture, input_shape, classes)
+
+
+@lru_cache(maxsize=32)
+def count_weights(architecture: Architecture, input_shape: tuple[int, ...], classes: int) -> int:
+    """Return how many weights a built-in architecture has, before any memory is asked for.
+
+    Raises
+    ------
+    SettingsError
+        If these are too many, or inputs of this shape do not fit.
+    """
+    build = BUILDERS[type(architecture)]
+    return weights_of(lambda: build(architecture, input_shape, classes))
 
 
 def _clone(module: torch.nn.Module) -> torch.nn.Module:

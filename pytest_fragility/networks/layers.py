@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -10,7 +12,47 @@ from torch import nn
 
 from pytest_fragility.errors import SettingsError
 
-LARGEST_LAYER = 10**9
+LARGEST_NETWORK = 10**9
+
+# how many weights a network has so far that is built to be counted, without memory
+_count: ContextVar[int | None] = ContextVar("count", default=None)
+
+
+def weights_of(build: Callable[[], nn.Module]) -> int:
+    """Return how many weights a network would have, before any memory is asked for.
+
+    Parameters
+    ----------
+    build
+        Makes it of the layers below.
+
+    Raises
+    ------
+    SettingsError
+        If it would be too large; what is built may be what a file names.
+    """
+    token = _count.set(0)
+    try:
+        build()
+        return _count.get() or 0
+    finally:
+        _count.reset(token)
+
+
+def device_of(*sizes: int) -> str:
+    """Return where weights of these sizes are made; they are counted where that is asked for."""
+    count = _count.get()
+    if count is None:
+        return "cpu"
+    count += math.prod(sizes)
+    if count > LARGEST_NETWORK:
+        raise SettingsError(
+            f"a layer of {' x '.join(map(str, sizes))} weights: expected at most "
+            f"{LARGEST_NETWORK:,} of them in a network, which take 4 GB; choose a smaller "
+            "architecture"
+        )
+    _count.set(count)
+    return "meta"
 
 
 def linear(fan_in: int, fan_out: int, *, bias: bool = True) -> nn.Linear:
@@ -32,15 +74,12 @@ def convolution(
 
 
 def _undrawn(kind: Any, *sizes: int, **settings: Any) -> nn.Module:
-    if math.prod(sizes) > LARGEST_LAYER:
-        raise SettingsError(
-            f"a layer of {' x '.join(map(str, sizes))} weights: expected at most "
-            f"{LARGEST_LAYER:,} of them, which take 4 GB; choose a smaller architecture"
-        )
+    # a kernel has two sides
+    device = device_of(*sizes, *sizes[2:])
     # on the meta device nothing is drawn; torch's own way from there to the CPU imports SymPy
     layer: nn.Module = kind(*sizes, **settings, device="meta", dtype=torch.float32)
     for name, parameter in list(layer.named_parameters()):
         layer.register_parameter(
-            name, nn.Parameter(torch.zeros(parameter.shape, dtype=parameter.dtype))
+            name, nn.Parameter(torch.zeros(parameter.shape, dtype=parameter.dtype, device=device))
         )
     return layer

@@ -39,7 +39,9 @@ def scale_invariant_perceptron(
         )
         layers += [linear(fan_in, fan_out, bias=False), normalization, torch.nn.ReLU()]
     classifier = linear(widths[-2], widths[-1], bias=False)
-    classifier.weight = Parameter(_fixed_classifier(widths[-1], widths[-2]), requires_grad=False)
+    if not classifier.weight.is_meta:
+        fixed = _fixed_classifier(widths[-1], widths[-2])
+        classifier.weight = Parameter(fixed, requires_grad=False)
     return Sequential(torch.nn.Flatten(), *layers, classifier)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pytest_fragility.networks.images import as_image, image_layers
-from pytest_fragility.networks.layers import convolution, linear
+from pytest_fragility.networks.layers import convolution, device_of, linear
 from pytest_fragility.recipes import ResNet
 
 GROUP = 4
@@ -65,9 +65,10 @@ def residual(architecture: ResNet, input_shape: tuple[int, ...], classes: int) -
 
 
 def _normalization(kind: str, channels: int) -> nn.Module:
-    if kind == "batch":
-        return nn.BatchNorm2d(channels, device="cpu", dtype=torch.float32)
     if kind == "none":
         return nn.Identity()
+    device = device_of(2, channels)
+    if kind == "batch":
+        return nn.BatchNorm2d(channels, device=device, dtype=torch.float32)
     groups = channels // math.gcd(channels, GROUP) if kind == "group" else 1
-    return nn.GroupNorm(groups, channels, device="cpu", dtype=torch.float32)
+    return nn.GroupNorm(groups, channels, device=device, dtype=torch.float32)

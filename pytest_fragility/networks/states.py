@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 Tensors = dict[str, torch.Tensor]
 
@@ -47,6 +51,7 @@ class NetworkState:
                         f"{tuple(tensor.shape)}"
                     )
                 tensor.copy_(given[name])
+        compute_again(network)
 
     def copy(self, dtype: torch.dtype | None = None) -> NetworkState:
         """Return a copy on the CPU; floating-point tensors in another dtype, where one is named."""
@@ -59,6 +64,23 @@ class NetworkState:
             {name: copied(tensor) for name, tensor in self.weights.items()},
             {name: copied(tensor) for name, tensor in self.buffers.items()},
         )
+
+
+@torch.no_grad()
+def compute_again(network: torch.nn.Module) -> None:
+    """Have layers whose weight torch computes in front of each pass compute it now.
+
+    Those are pruned ones, and those of the older `weight_norm` and `spectral_norm`. What reads
+    such a weight would find the one before; and a weight with a graph behind it cannot be copied.
+    """
+    for layer in network.modules():
+        hooks: dict[int, Any] = layer._forward_pre_hooks
+        for hook in hooks.values():
+            if isinstance(hook, SpectralNorm):
+                weight = hook.compute_weight(layer, do_power_iteration=False)
+                setattr(layer, hook.name, weight)
+            elif isinstance(hook, BasePruningMethod | WeightNorm):
+                hook(layer, ())
 
 
 def state_of(network: torch.nn.Module) -> NetworkState:

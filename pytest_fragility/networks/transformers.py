@@ -7,7 +7,7 @@ from torch import nn
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks.images import Image, as_image, image_layers
-from pytest_fragility.networks.layers import linear
+from pytest_fragility.networks.layers import device_of, linear
 from pytest_fragility.recipes import ViT
 
 
@@ -20,8 +20,9 @@ class Patches(nn.Module):
         self.grid = (height // patch, breadth // patch)
         self.patch = patch
         self.embedding = linear(channels * patch * patch, width)
+        patches = self.grid[0] * self.grid[1]
         self.positions = nn.Parameter(
-            torch.zeros(self.grid[0] * self.grid[1], width, device="cpu", dtype=torch.float32)
+            torch.zeros(patches, width, device=device_of(patches, width), dtype=torch.float32)
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -118,4 +119,4 @@ def vision_transformer(
 
 
 def _layer_norm(width: int) -> nn.LayerNorm:
-    return nn.LayerNorm(width, device="cpu", dtype=torch.float32)
+    return nn.LayerNorm(width, device=device_of(2, width), dtype=torch.float32)

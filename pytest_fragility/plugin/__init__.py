@@ -6,7 +6,7 @@ where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_fragility.plugin import hookspecs
+from pytest_fragility.plugin.asked import AskedCheck, asked_check, key_of, place_of
 from pytest_fragility.plugin.help import MARKER, MARKER_HELP
 from pytest_fragility.plugin.mark import heeds_marks, install_mark
 from pytest_fragility.plugin.options import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pytest_fragility.asserts import FragilityAsserts
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families import Family
+    from pytest_fragility.plugin.marked import MarkedAudit
     from pytest_fragility.settings import AuditSettings
 
 SKIP_REASON = "a fragility audit: run pytest with --fragility"
@@ -77,12 +79,14 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from pytest_fragility.errors import SettingsError
     from pytest_fragility.plugin.interruption import InterruptionNote
+    from pytest_fragility.plugin.judged import JudgedTests
     from pytest_fragility.plugin.measure_items import require_measure
     from pytest_fragility.plugin.session import fragility_session
 
     fragility_session(config)
     _register_reports(config)
     config.pluginmanager.register(InterruptionNote(config), "fragility-interruption")
+    config.pluginmanager.register(JudgedTests(), "fragility-judged")
     try:
         for place in measures_to_audit(config):
             require_measure(place, config)
@@ -112,7 +116,7 @@ def _register_reports(config: pytest.Config) -> None:
     if is_worker(config):
         return
     if config.getoption("xmlpath", None):
-        plugins.register(JunitProperties(), "fragility-junit")
+        plugins.register(JunitProperties(gathering), "fragility-junit")
     if uses_baselines(config):
         try:
             plugins.register(BaselineKeeper(config, gathering), "fragility-baselines")
@@ -178,19 +182,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker(MARKER)
     if mark is None:
         return
-    from pytest_fragility.errors import AuditFailure, SettingsError, TaskError
-    from pytest_fragility.plugin.session import fragility_session
+    from pytest_fragility.errors import AuditFailure
+    from pytest_fragility.plugin.taken_fixtures import require_free_check, takes_own
 
-    try:
-        session = fragility_session(metafunc.config)
-        audit = session.audit_of_mark(mark, metafunc.definition.path.parent)
-        reasons = audit.xfail_reasons
-    except (SettingsError, TaskError, pytest.UsageError) as error:
-        raise pytest.fail.Exception(f"@pytest.mark.fragility: {error}", pytrace=False) from None
+    audit, reasons = _audit_and_reasons(metafunc.definition)
     if "check" not in metafunc.fixturenames:
         return
     if audit.measure is None:
-        pytest.fail("@pytest.mark.fragility: the check fixture needs a measure", pytrace=False)
+        if takes_own(metafunc.definition, "check"):
+            pytest.fail("@pytest.mark.fragility: the check fixture needs a measure", pytrace=False)
+        return
+    require_free_check(metafunc)
     marks = {
         check_id: pytest.mark.xfail(reason=reason, strict=True, raises=AuditFailure)
         for check_id, reason in reasons.items()
@@ -199,11 +201,52 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(
         "check",
         [
-            pytest.param(check_id, id=check_id, marks=marks.get(check_id, ()))
+            pytest.param(AskedCheck(audit, check_id), id=check_id, marks=marks.get(check_id, ()))
             for check_id in audit.checks
         ],
         indirect=True,
     )
+
+
+def _audit_and_reasons(item: pytest.Item) -> tuple[MarkedAudit, Mapping[str, str]]:
+    """Return what a test's marker asks for, and which failures it expects.
+
+    Raises
+    ------
+    pytest.fail.Exception
+        If the marker cannot be used.
+    """
+    from pytest_fragility.errors import SettingsError, TaskError
+    from pytest_fragility.plugin.session import fragility_session
+
+    try:
+        audit = fragility_session(item.config).audit_of(item)
+        return audit, audit.xfail_reasons
+    except (SettingsError, TaskError, pytest.UsageError) as error:
+        raise pytest.fail.Exception(f"@pytest.mark.fragility: {error}", pytrace=False) from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse marked tests that nothing would judge, whatever collects them."""
+    report = yield
+    marked = [
+        node
+        for node in report.result or ()
+        if isinstance(node, pytest.Item) and node.get_closest_marker(MARKER)
+    ]
+    if report.passed and marked:
+        from pytest_fragility.plugin.taken_fixtures import require_one_marker, require_usable
+
+        try:
+            for item in marked:
+                require_one_marker(item)
+                require_usable(item, _audit_and_reasons(item)[0])
+        except pytest.fail.Exception as error:
+            report.outcome, report.longrepr = "failed", str(error)
+    return report
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -248,7 +291,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if isinstance(item, MeasureItem):
             note_need(item, state)
         elif isinstance(item, pytest.Function) and _uses_networks(item):
-            state.need(_key(item), state.audit_of(item), _check_id(item))
+            place = place_of(item)
+            state.need(key_of(item), state.audit_of(item), place.check if place else None)
     if not session.config.option.collectonly:
         state.require_cluster()
 
@@ -274,7 +318,11 @@ def pytest_skip_audit(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Train ahead what a property-based test can draw."""
+    """Train ahead what a property-based test can draw; refuse what was marked after collection."""
+    if is_enabled(item.config) and item.get_closest_marker(MARKER):
+        from pytest_fragility.plugin.taken_fixtures import require_usable
+
+        require_usable(item, _audit_and_reasons(item)[0])
     draws_networks = bool(given_strategies(item))
     if (is_enabled(item.config) or draws_networks) and not _is_skipped(item):
         from pytest_fragility.plugin.session import fragility_session
@@ -299,17 +347,6 @@ def _uses_networks(item: pytest.Function) -> bool:
     return bool({"check", "trained_family", "learning_curves"} & set(item.fixturenames))
 
 
-def _key(item: pytest.Function) -> str:
-    """Return what the session calls the audit of a test: the test without its parameters."""
-    parent = item.parent.nodeid if item.parent else ""
-    return f"{parent}::{item.originalname}"
-
-
-def _check_id(item: pytest.Function) -> str | None:
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("check") if callspec else None
-
-
 def _require_enabled(request: pytest.FixtureRequest) -> None:
     if not is_enabled(request.config):
         pytest.skip(SKIP_REASON)
@@ -320,14 +357,15 @@ def check(request: pytest.FixtureRequest) -> Callable[[], None]:
     """One check of the measure that ``@pytest.mark.fragility`` names: call it to assert it."""
     from pytest_fragility.plugin.session import fragility_session
 
-    if not hasattr(request, "param"):
+    item = request.node
+    asked = asked_check(item)
+    if asked is None:
         pytest.fail("the check fixture needs @pytest.mark.fragility(measure)", pytrace=False)
     session = fragility_session(request.config)
-    item = request.node
 
     def run() -> None:
         __tracebackhide__ = True
-        session.run_check(item, _key(item), session.audit_of(item), request.param)
+        session.run_check(item, asked.audit)
 
     return run
 
@@ -342,9 +380,9 @@ def trained_family(request: pytest.FixtureRequest) -> Family:
     given = session.audit_of(item).settings.given
     if given:
         return given.require_networks()
-    if not session.knows(_key(item)):
-        session.need(_key(item), session.audit_of(item), None)
-    return session.family(_key(item)).with_recipes(session.audit_of(item).own_recipes)
+    if not session.knows(key_of(item)):
+        session.need(key_of(item), session.audit_of(item), None)
+    return session.family(key_of(item)).with_recipes(session.audit_of(item).own_recipes)
 
 
 @pytest.fixture

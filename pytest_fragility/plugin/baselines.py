@@ -109,12 +109,13 @@ class BaselineKeeper:
 
     def __init__(self, config: pytest.Config, gathering: Gathering) -> None:
         from pytest_fragility.baselines import read_baseline
+        from pytest_fragility.whole_files import is_there
 
         self._gathering = gathering
         self._compared = compared_baseline(config)
         self._path = path_of(config, SAVE_KEY)
         self._saved: Baseline = {}
-        if self._path and self._path.exists():
+        if self._path and is_there(self._path):
             self._saved = read_baseline(self._path)
         self._lines: list[str] = []
         self._failure = ""

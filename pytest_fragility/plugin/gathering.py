@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from pytest_fragility.plugin.asked import ASKED
 from pytest_fragility.plugin.tested_check import CURVES, PROPERTY
 from pytest_fragility.report.documents import AuditedMeasure
 from pytest_fragility.report.records import SCHEMA, Record
+from pytest_fragility.report.unjudged import Unjudged
 
 
 def records_of(report: pytest.TestReport) -> list[Record]:
@@ -27,26 +29,45 @@ def records_of(report: pytest.TestReport) -> list[Record]:
     return records
 
 
-def audit_of(nodeid: str) -> str:
-    """Return which audit a test belongs to: the test without its parameters."""
-    return nodeid.partition("[")[0]
+def asked_of(report: pytest.TestReport) -> Mapping[str, str]:
+    """Return which check a test stands for, as a `CheckPlace` has it; empty where for none."""
+    asked: Mapping[str, str] = getattr(report, ASKED, {})
+    return asked
 
 
 class Gathering:
-    """Audits, and their checks, in the order in which tests were collected."""
+    """Audits, and their checks, in the order in which tests were collected.
+
+    Of a test that is run again the last run counts.
+    """
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
-        self._reports: list[pytest.TestReport] = []
+        # by worker and test: which check it stands for, and the report that it ended with
+        self._asked: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._ended: dict[tuple[str, str], pytest.TestReport] = {}
 
     @property
     def audits(self) -> list[AuditedMeasure]:
         """What the reports so far say of each audit of which some check found something."""
         audits: dict[str, AuditedMeasure] = {}
-        for report in sorted(self._reports, key=self._place):
-            key = audit_of(report.nodeid)
-            _add(report, audits.setdefault(key, AuditedMeasure(key)))
+        for asked, report in self._in_order():
+            audit = audits.setdefault(asked["audit"], AuditedMeasure(asked["audit"]))
+            found = records_of(report)
+            audit.records += found
+            audit.curves += getattr(report, CURVES, [])
+            if report.failed and not found:
+                audit.errors[asked["case"]] = message_of(report)
         return [audit for audit in audits.values() if audit.records]
+
+    @property
+    def unjudged(self) -> list[Unjudged]:
+        """The tests that have ended without a verdict so far."""
+        return [
+            Unjudged(asked["audit"], asked["case"], message_of(report))
+            for asked, report in self._in_order()
+            if not records_of(report)
+        ]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note the order of this process's own tests."""
@@ -58,28 +79,37 @@ class Gathering:
         self._note_order(ids)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test found, or that it crashed before it found anything."""
-        if report.when != "teardown" and (report.failed or records_of(report)):
-            self._reports.append(report)
+        """Keep what a test ended with; one whose process crashed tells no more of itself."""
+        test = getattr(report, "worker_id", ""), report.nodeid
+        if asked_of(report):
+            self._asked[test] = asked_of(report)
+        if report.when == "setup":
+            # as well where an earlier run of it took its worker along
+            for earlier in (test, ("", report.nodeid)):
+                self._ended.pop(earlier, None)
+        is_end = report.when != "teardown" and not (report.when == "setup" and report.passed)
+        if is_end:
+            self._ended[test] = report
 
     def _note_order(self, ids: Sequence[str]) -> None:
         for nodeid in ids:
             self._places.setdefault(nodeid, len(self._places))
 
+    def _in_order(self) -> Iterator[tuple[Mapping[str, str], pytest.TestReport]]:
+        asked = {nodeid: place for (_, nodeid), place in self._asked.items()}
+        for report in sorted(self._ended.values(), key=self._place):
+            if report.nodeid in asked:
+                yield asked[report.nodeid], report
+
     def _place(self, report: pytest.TestReport) -> int:
         return self._places.get(report.nodeid, len(self._places))
 
 
-def _add(report: pytest.TestReport, audit: AuditedMeasure) -> None:
-    found = records_of(report)
-    audit.records += found
-    audit.curves += getattr(report, CURVES, [])
-    if report.failed and not found:
-        check = report.nodeid.partition("[")[2].removesuffix("]")
-        audit.errors[check or report.nodeid] = _message_of(report)
-
-
-def _message_of(report: pytest.TestReport) -> str:
+def message_of(report: pytest.TestReport) -> str:
+    """Return what a test ended with: its error, or the reason why it was skipped."""
     longrepr: Any = report.longrepr
     crash = getattr(longrepr, "reprcrash", None)
+    if isinstance(longrepr, tuple):
+        # a skip: path, line and reason
+        return str(longrepr[2])
     return str(crash.message if crash else longrepr)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
-from pytest_fragility.plugin.gathering import Gathering, records_of
+from pytest_fragility.plugin.gathering import Gathering, asked_of, message_of, records_of
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.quoting import error_text, printable
 from pytest_fragility.report.markdown import markdown_summary
 from pytest_fragility.report.messages import failure_message, headline
 from pytest_fragility.report.records import Record
+from pytest_fragility.report.unjudged import unjudged_note
 
 # GitHub takes no longer summary of a step
 MOST_BYTES = 1024 * 1024 - 1
@@ -44,25 +45,29 @@ class GitHubOutput:
         self._failure = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note a check that is not kept, and was not expected to fail."""
+        """Note a check that is not kept and was not expected to fail, or that was not judged."""
         if report.when == "teardown" or not report.failed:
             return
-        for record in records_of(report):
+        records, place = records_of(report), self._place(report)
+        for record in records:
             if record["verdict"] != KEPT:
-                self._annotations.append(annotation(record, self._place(report)))
+                self._annotations.append(annotation(record, place))
+        if asked_of(report) and not records:
+            title = f"{asked_of(report)['check']} reached no verdict"
+            self._annotations.append(_command("error", place, title, message_of(report)))
 
     def pytest_sessionfinish(self) -> None:
         """Append the audits to the job's summary."""
         path = os.environ.get("GITHUB_STEP_SUMMARY")
-        audits = self._gathering.audits
-        if not path or not audits:
+        audits, note = self._gathering.audits, unjudged_note(self._gathering.unjudged)
+        if not path or not (audits or note):
             return
         records, errors = [a.records for a in audits], [len(a.errors) for a in audits]
         try:
             with Path(path).open("a", encoding="utf-8") as file:
-                text = markdown_summary(records, errors)
+                text = markdown_summary(records, errors, note=note)
                 if file.tell() + len(text.encode()) > MOST_BYTES:
-                    text = markdown_summary(records, errors, details=False)
+                    text = markdown_summary(records, errors, note=note, details=False)
                 file.write(text)
         except OSError as error:
             self._failure = f"fragility: cannot append to the job's summary: {error_text(error)}"
@@ -97,9 +102,13 @@ def annotation(record: Record, place: Mapping[str, str]) -> str:
         The command's ``file`` and ``line``; may be empty.
     """
     level = "error" if record["verdict"] == BROKEN else "warning"
-    properties = {**place, "title": headline(record)}
+    return _command(level, place, headline(record), failure_message(record))
+
+
+def _command(level: str, place: Mapping[str, str], title: str, text: str) -> str:
+    properties = {**place, "title": title}
     named = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{level} {named}::{_data(failure_message(record))}"
+    return f"::{level} {named}::{_data(text)}"
 
 
 def _data(text: str) -> str:

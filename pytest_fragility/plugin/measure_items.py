@@ -10,6 +10,7 @@ import pytest
 
 from pytest_fragility.errors import AuditFailure, FragilityError, StoreError
 from pytest_fragility.places import load, require_module
+from pytest_fragility.plugin.asked import PLACE_KEY, CheckPlace
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.marked import MarkedAudit
 from pytest_fragility.plugin.options import TABLE_KEY, table_to_audit
@@ -57,7 +58,12 @@ class MeasureCollector(pytest.Collector):
             item: MeasureItem = MeasureItem.from_parent(
                 self, name=one_line(f"{function}[{check_id}]")
             )
-            item.check_id = check_id
+            item.stash[PLACE_KEY] = CheckPlace(
+                f"{self.place} in {Path(table).name}" if table else f"measure {self.place}",
+                f"{self.nodeid}::{function}",
+                check_id,
+                check_id,
+            )
             of_table = [f"--fragility-table={table}"] if table else []
             arguments = _rerun_arguments(self.place, check_id, list(checks))
             item.rerun_arguments = [*of_table, *arguments]
@@ -91,7 +97,6 @@ def _rerun_arguments(place: str, check_id: str, all_ids: list[str]) -> list[str]
 class MeasureItem(pytest.Item):
     """One check of a measure that the command line names."""
 
-    check_id: str
     rerun_arguments: list[str]
 
     @property
@@ -99,12 +104,6 @@ class MeasureItem(pytest.Item):
         """``module:function``."""
         assert isinstance(self.parent, MeasureCollector)
         return self.parent.place
-
-    @property
-    def key(self) -> str:
-        """What the session calls the audit."""
-        table = table_to_audit(self.config)
-        return f"{self.place} in {table.name}" if table else f"measure {self.place}"
 
     def audit(self) -> MarkedAudit:
         """Return the audit, with the measure imported."""
@@ -117,8 +116,7 @@ class MeasureItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the check."""
-        session = fragility_session(self.config)
-        session.run_check(self, self.key, self.audit(), self.check_id)
+        fragility_session(self.config).run_check(self, self.audit())
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show the audit's message alone; a crash keeps its traceback."""
@@ -129,7 +127,7 @@ class MeasureItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return what the report's headline shows; a skipped test must have a line."""
-        return self.path, 0, one_line(f"{self.place}[{self.check_id}]")
+        return self.path, 0, one_line(f"{self.place}[{self.stash[PLACE_KEY].check}]")
 
 
 def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator[pytest.Item]:
@@ -148,4 +146,5 @@ def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator
 def note_need(item: MeasureItem, session: FragilitySession) -> None:
     """Tell the session what it must train for an item; the measure is not imported yet."""
     audit = planned_audit(item.config, item.place)
-    session.need(item.key, audit, item.check_id, item.audit)
+    place = item.stash[PLACE_KEY]
+    session.need(place.key, audit, place.check, item.audit)

@@ -50,9 +50,9 @@ class ReportFolder:
         from pytest_fragility.report.documents import document
         from pytest_fragility.report.folders import write_page, write_report
 
-        found = document(self._gathering.audits)
-        if not found["audits"]:
-            self._note = "no audit found anything; no report is written"
+        found = document(self._gathering.audits, self._gathering.unjudged)
+        if not found["audits"] and not found["unjudged"]:
+            self._note = "no audit was run; no report is written"
             return
         try:
             write_report(self._folder, found)

@@ -22,6 +22,8 @@ from pytest_fragility.errors import (
     StoreError,
     TaskError,
 )
+from pytest_fragility.plugin.asked import asked_check, place_of
+from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.baselines import compared_baseline
 from pytest_fragility.plugin.executors import require_dask_for
 from pytest_fragility.plugin.help import MARKER
@@ -70,6 +72,10 @@ class _Failure:
         return self.error.with_traceback(self.traceback)
 
 
+# the marker that was read last, and what it asks for
+_READ_KEY = pytest.StashKey[tuple[pytest.Mark | None, MarkedAudit]]()
+
+
 class FragilitySession:
     """What all audits of a session share.
 
@@ -88,8 +94,6 @@ class FragilitySession:
         self._config = config
         root = {"cache_dir": config.rootpath / DEFAULT_FOLDER}
         self._layers = (command_line_settings(config), ini_settings(config), root)
-        self._audits: dict[int, MarkedAudit] = {}
-        self._marks: list[pytest.Mark | None] = []
         self._needed: dict[str, tuple[MarkedAudit, Needs]] = {}
         self._staged: dict[str, _Staged] = {}
         self._outcomes: dict[str, StagedAudit] = {}
@@ -111,17 +115,21 @@ class FragilitySession:
 
             known_table(table)
 
-    def audit_of_mark(self, mark: pytest.Mark | None, folder: Path) -> MarkedAudit:
-        """Return what a marker asks for, read once; the folder is that of its file."""
-        if id(mark) not in self._audits:
-            audit = read_marker(mark, *self._layers, folder=folder)
-            self._audits[id(mark)] = self._below_rootdir(audit)
-            self._marks.append(mark)
-        return self._audits[id(mark)]
+    def read(self, mark: pytest.Mark | None, folder: Path) -> MarkedAudit:
+        """Return what a marker asks for; the folder is that of the test's file."""
+        return self._below_rootdir(read_marker(mark, *self._layers, folder=folder))
 
     def audit_of(self, item: pytest.Item) -> MarkedAudit:
-        """Return what a test's marker asks for."""
-        return self.audit_of_mark(item.get_closest_marker(MARKER), item.path.parent)
+        """Return what a test's marker asks for; all checks of a test share one audit."""
+        asked = asked_check(item)
+        if asked:
+            return asked.audit
+        mark = item.get_closest_marker(MARKER)
+        known = item.stash.get(_READ_KEY, None)
+        if known is None or known[0] is not mark:
+            known = mark, self.read(mark, item.path.parent)
+            item.stash[_READ_KEY] = known
+        return known[1]
 
     def audit_of_measure(self, measure: Callable[..., Any], name: str) -> MarkedAudit:
         """Return the audit of a measure that the command line names."""
@@ -290,8 +298,8 @@ class FragilitySession:
             if lattice and "fragility" in getattr(item, "fixturenames", ()):
                 self.asserts.train_ahead(lattice)
 
-    def run_check(self, item: pytest.Item, key: str, audit: MarkedAudit, check_id: str) -> None:
-        """Judge one check; what it found goes on the test's report.
+    def run_check(self, item: pytest.Item, audit: MarkedAudit) -> None:
+        """Judge the check that a test stands for; what it found goes on the test's report.
 
         Raises
         ------
@@ -299,13 +307,20 @@ class FragilitySession:
             If it is not kept.
         """
         __tracebackhide__ = True
+        attempt_of(item).run(item, partial(self._judge, item, audit))
+
+    def _judge(self, item: pytest.Item, audit: MarkedAudit) -> None:
+        __tracebackhide__ = True
         from pytest_fragility.asserts import assert_kept, require_kept
         from pytest_fragility.breaking_points import locate
 
+        place = place_of(item)
+        assert place
+        key, check_id = place.key, place.check
         chosen = audit.checks[check_id]
         rerun = self._rerun_command(item)
         try:
-            tested = TestedCheck(item, key, audit, chosen, rerun, self._compared)
+            tested = TestedCheck(item, place, audit, chosen, rerun, self._compared)
             on_verdict = tested.on_verdict
             if chosen.kind == LOCATE:
                 on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))

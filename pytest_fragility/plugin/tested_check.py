@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.mark import heeds_marks
 from pytest_fragility.plugin.options import report_folder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_fragility.checks.planning import Check
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.plugin.asked import CheckPlace
     from pytest_fragility.plugin.marked import MarkedAudit
 
 PROPERTY = "fragility"
@@ -35,8 +37,8 @@ class TestedCheck:
     ----------
     item
         The test.
-    key
-        What the session calls the audit.
+    place
+        Where its check belongs.
     audit
         What is asked.
     check
@@ -64,7 +66,7 @@ class TestedCheck:
     def __init__(
         self,
         item: pytest.Item,
-        key: str,
+        place: CheckPlace,
         audit: MarkedAudit,
         check: Check,
         rerun: str,
@@ -76,8 +78,8 @@ class TestedCheck:
         self._settings = audited_settings(audit.settings)
         mark = item.get_closest_marker(MARKER)
         self._test: dict[str, Any] = {
-            "audit": key,
-            "case": item.name.partition("[")[2].removesuffix("]"),
+            "audit": place.key,
+            "case": place.case,
             "rerun": rerun,
             "marks_seeds": bool(mark and mark.kwargs.get("seeds") is not None),
         }
@@ -113,10 +115,13 @@ class TestedCheck:
             without expected failures.
         """
         __tracebackhide__ = True
+        attempt = attempt_of(self._item)
+        attempt.require_running(self._item)
         record = {**check_record(curves, verdict), "settings": self._settings}
         excuse = self._excuse(record)
         record["test"] = {**self._test, "expected": _reason_of_mark(self._item) or excuse}
         self._item.user_properties.append((PROPERTY, to_json(record)))
+        attempt.is_judged = True
         if report_folder(self._item.config):
             self._item.stash[CURVES_KEY] = curves_of_check(curves, verdict.check)
         if not verdict.is_applicable:
@@ -136,6 +141,13 @@ class TestedCheck:
         if self._expectation is None or is_left_alone or not record["applicable"]:
             return None
         return self._expectation.excuse(record)
+
+
+def forget_findings(item: pytest.Item) -> None:
+    """Take off a test what an earlier run of it has put there."""
+    item.user_properties[:] = [each for each in item.user_properties if each[0] != PROPERTY]
+    if CURVES_KEY in item.stash:
+        del item.stash[CURVES_KEY]
 
 
 def _reason_of_mark(item: pytest.Item) -> str | None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pytest_fragility.recipes.rules import (
     COUNT,
     COUNTS,
+    DEPTH,
     FRACTION,
     Rule,
     ShortRepr,
@@ -201,7 +202,7 @@ class ResNet(Architecture):
     normalization: str = "batch"
 
     def __post_init__(self) -> None:
-        check(self, blocks=COUNT, width=COUNT, normalization=named(*NORMALIZATIONS))
+        check(self, blocks=DEPTH, width=COUNT, normalization=named(*NORMALIZATIONS))
 
     def with_width(self, factor: float) -> Architecture:
         """Return it with another width, at least 3."""
@@ -255,7 +256,7 @@ class ViT(Architecture):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check(self, patch=COUNT, width=COUNT, depth=COUNT, heads=COUNT, dropout=FRACTION)
+        check(self, patch=COUNT, width=COUNT, depth=DEPTH, heads=COUNT, dropout=FRACTION)
         check(
             self,
             width=Rule(lambda value: value % self.heads == 0, f"a multiple of heads={self.heads}"),

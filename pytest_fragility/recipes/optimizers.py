@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes.rules import (
+    FLAG,
     FRACTION,
     FRACTIONS,
     NOT_NEGATIVE,
@@ -49,6 +50,7 @@ class SGD(ShortRepr):
 
     def __post_init__(self) -> None:
         check(self, lr=POSITIVE, momentum=FRACTION, weight_decay=NOT_NEGATIVE)
+        check(self, nesterov=FLAG, decoupled=FLAG)
         if self.nesterov and self.momentum == 0:
             raise SettingsError("SGD.nesterov=True needs momentum > 0, got momentum=0.0")
 

@@ -71,13 +71,14 @@ def _read(name: str, value: Any) -> Any:
 
 def _of_kind(name: str, value: Any, kinds: Mapping[str, Any]) -> Any:
     parts = {"kind": value} if isinstance(value, str) else value
-    if not isinstance(parts, Mapping) or parts.get("kind") not in kinds:
+    kind = parts.get("kind") if isinstance(parts, Mapping) else None
+    if not isinstance(parts, Mapping) or not isinstance(kind, str) or kind not in kinds:
         raise SettingsError(
             f"{name}={shown(value)}: expected one of {', '.join(kinds)}, or a dict with one of "
             "them as its kind, and its parameters"
         )
     own = {key: part for key, part in parts.items() if key != "kind"}
-    return _made(name, kinds[parts["kind"]], own)
+    return _made(name, kinds[kind], own)
 
 
 def _made(name: str, kind: Any, parts: Any) -> Any:

@@ -104,7 +104,7 @@ class Recipe(ShortRepr):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "architecture", _as_architecture(self.architecture))
-        if not self.initialization:
+        if isinstance(self.initialization, str) and not self.initialization:
             own = self.architecture.default_initialization
             object.__setattr__(self, "initialization", own)
         is_own = isinstance(self.architecture, Factory)

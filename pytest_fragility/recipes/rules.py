@@ -22,6 +22,7 @@ class Rule(NamedTuple):
 
 # far above what can be trained, and far below what overflows somewhere inside
 LARGEST_COUNT = 10**9
+MOST_LAYERS = 1_000
 
 
 def is_number(value: Any) -> bool:
@@ -65,10 +66,17 @@ FRACTIONS = Rule(
     lambda value: isinstance(value, tuple) and len(value) == 2 and all(map(_is_fraction, value)),
     "two numbers in [0, 1)",
 )
+FLAG = Rule(lambda value: isinstance(value, bool), "True or False")
+DEPTH = Rule(
+    lambda value: _is_count(value) and value <= MOST_LAYERS,
+    f"a whole number from 1 to {MOST_LAYERS:,}",
+)
 COUNT = Rule(_is_count, "a whole number, at least 1 and at most 1,000,000,000")
 COUNTS = Rule(
-    lambda value: isinstance(value, tuple) and all(map(_is_count, value)),
-    "a tuple of positive integers up to 1,000,000,000, such as (64, 64)",
+    lambda value: (
+        isinstance(value, tuple) and len(value) <= MOST_LAYERS and all(map(_is_count, value))
+    ),
+    f"a tuple of positive integers up to 1,000,000,000, such as (64, 64), at most {MOST_LAYERS:,}",
 )
 
 
@@ -87,7 +95,9 @@ def one_of(*kinds: type) -> Rule:
 
 def named(*names: str) -> Rule:
     """Return the rule that a value is one of these names."""
-    return Rule(lambda value: value in names, f"one of {', '.join(names)}")
+    return Rule(
+        lambda value: isinstance(value, str) and value in names, f"one of {', '.join(names)}"
+    )
 
 
 def check(part: object, **rules: Rule) -> None:

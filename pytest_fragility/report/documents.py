@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any
 
 from pytest_fragility.report.curves import Curve, widest
 from pytest_fragility.report.records import CONTEXT, Record
 from pytest_fragility.report.table import audit_verdict
+from pytest_fragility.report.unjudged import Unjudged
 
 # of audit.json; described by audit.schema.json
 DOCUMENT_SCHEMA = 1
@@ -42,12 +43,21 @@ class AuditedMeasure:
     curves: list[Curve] = field(default_factory=list)
 
 
-def document(audits: Sequence[AuditedMeasure]) -> Document:
-    """Return what ``audit.json`` holds: plain JSON types, in the order of the audits."""
+def document(audits: Sequence[AuditedMeasure], unjudged: Sequence[Unjudged] = ()) -> Document:
+    """Return what ``audit.json`` holds: plain JSON types, in the order of the audits.
+
+    Parameters
+    ----------
+    audits
+        What checks found; an audit of which none found anything has no place of its own.
+    unjudged
+        All tests that reached no verdict, those of such audits too.
+    """
     return {
         "schema": DOCUMENT_SCHEMA,
         "generator": f"pytest-fragility {metadata.version('pytest-fragility')}",
         "audits": [_audit(audit) for audit in audits if audit.records],
+        "unjudged": [asdict(each) for each in unjudged],
     }
 
 

@@ -11,7 +11,8 @@ from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.markdown import markdown_summary
 from pytest_fragility.report.page import render_page
 from pytest_fragility.report.tables import curves_csv
-from pytest_fragility.whole_files import write_whole
+from pytest_fragility.report.unjudged import Unjudged, unjudged_note
+from pytest_fragility.whole_files import is_there, read_plain, write_whole
 
 DOCUMENT_FILE, PAGE_FILE = "audit.json", "index.html"
 OPTION = "--fragility-report"
@@ -53,7 +54,9 @@ def write_report(folder: Path, document: Document) -> list[Path]:
 def _summary(document: Document) -> str:
     audits = document["audits"]
     return markdown_summary(
-        [records_of(audit) for audit in audits], [len(audit["errors"]) for audit in audits]
+        [records_of(audit) for audit in audits],
+        [len(audit["errors"]) for audit in audits],
+        note=unjudged_note([Unjudged(**each) for each in document["unjudged"]]),
     )
 
 
@@ -75,11 +78,11 @@ def write_page(folder: Path, document: Document) -> Path:
 
 def require_report_folder(folder: Path) -> None:
     """Raise a SettingsError where a report would replace somebody else's files."""
-    if folder.exists() and not folder.is_dir():
+    if is_there(folder) and not folder.is_dir():
         raise SettingsError(f"{OPTION}={folder}: it is no folder; name another one")
     if is_report(folder / DOCUMENT_FILE):
         return
-    own = [name for name in FILES if (folder / name).exists()]
+    own = [name for name in FILES if is_there(folder / name)]
     if own:
         raise SettingsError(
             f"{OPTION}={folder}: it holds a file {own[0]} that is not of a report; name a folder "
@@ -90,10 +93,10 @@ def require_report_folder(folder: Path) -> None:
 def is_report(path: Path) -> bool:
     """Return whether a file is a document of ours, by its first lines."""
     try:
-        start = path.read_text(encoding="utf-8")[:200]
-    except (OSError, ValueError):
+        start = read_plain(path)[:200]
+    except OSError:
         return False
-    return '"generator": "pytest-fragility' in start
+    return b'"generator": "pytest-fragility' in start
 
 
 def _write(folder: Path, name: str, text: str) -> Path:

@@ -20,7 +20,11 @@ _PLAIN = re.compile(r"[\w .,:/+=-]+")
 
 
 def markdown_summary(
-    audits: Sequence[Sequence[Record]], errors: Sequence[int] = (), *, details: bool = True
+    audits: Sequence[Sequence[Record]],
+    errors: Sequence[int] = (),
+    *,
+    note: str = "",
+    details: bool = True,
 ) -> str:
     """Return a table of measures and verdicts, and behind it the text of each audit.
 
@@ -30,11 +34,17 @@ def markdown_summary(
         One sequence of records per audit, from `pytest_fragility.report.records.check_record`.
     errors
         How many checks of each audit ended in an error and left no record; none by default.
+    note
+        From `pytest_fragility.report.unjudged.unjudged_note`.
     details
         Whether the texts are there too.
     """
     counts = list(errors) or [0] * len(audits)
-    lines = ["## Fragility", "", _row(HEADER), _row(["---"] * len(HEADER))]
+    lines = ["## Fragility"]
+    if note:
+        lines += ["", fenced(note)]
+    if audits:
+        lines += ["", _row(HEADER), _row(["---"] * len(HEADER))]
     for records, failed in zip(audits, counts, strict=True):
         lines.append(_row(_cells(records, failed)))
     if details:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import Parameter
@@ -157,10 +159,11 @@ def _scale_statistics(normalization: _BatchNorm) -> None:
 
 def _scale_eps(normalization: nn.Module, dtype: torch.dtype) -> None:
     """Let eps grow as the squares of inputs times 4 do, from which statistics are taken."""
-    assert isinstance(normalization, NORMALIZATIONS)
+    assert type(normalization) in NORMALIZATIONS
+    own: Any = normalization
     # RMSNorm without an eps adds the rounding of its inputs' type
-    eps = torch.finfo(dtype).eps if normalization.eps is None else normalization.eps
-    normalization.eps = LAYER_FACTOR**2 * eps
+    eps = torch.finfo(dtype).eps if own.eps is None else own.eps
+    own.eps = LAYER_FACTOR**2 * eps
 
 
 def _keep_outputs(model: nn.Module, link: Link, order: torch.Tensor) -> None:

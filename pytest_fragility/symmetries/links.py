@@ -11,14 +11,31 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AvgPoolNd, _MaxPoolNd
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.tracing import is_flattening, is_relu, traced
+from pytest_fragility.tracing import (
+    BATCH_NORMALIZATIONS,
+    WEIGHT_LAYERS,
+    as_written,
+    calls,
+    is_flattening,
+    is_relu,
+    traced,
+)
 
+# by exact type: a subclass may do anything
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Dropout)
-POOLING = (_MaxPoolNd, _AvgPoolNd, _AdaptiveAvgPoolNd)
-NORMALIZATIONS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+POOLING = (
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+)
+NORMALIZATIONS = (
+    *BATCH_NORMALIZATIONS,
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm),
+)
 ELEMENTWISE = (nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Softplus)
 ELEMENTWISE_CALLS = (torch.tanh, functional.gelu, functional.silu, "tanh")
 
@@ -96,7 +113,7 @@ def last_layer(module: nn.Module) -> str | None:
 
 @dataclass(frozen=True)
 class _Graph:
-    """The operations of a forward pass, with the modules that they call."""
+    """The operations of a forward pass, with the modules that they call as these are written."""
 
     nodes: list[fx.Node]
     modules: dict[str, nn.Module]
@@ -110,10 +127,10 @@ class _Graph:
             nodes = []
         names = [id(p) for _, p in module.named_parameters(remove_duplicate=False)]
         shared = {each for each in names if names.count(each) > 1}
-        return cls(nodes, dict(module.named_modules()), shared)
+        return cls(nodes, as_written(module), shared)
 
     def module(self, node: fx.Node) -> nn.Module | None:
-        """Return the module that an operation calls; None for a function."""
+        """Return the module that an operation calls; None for what is not known."""
         return self.modules.get(str(node.target)) if node.op == "call_module" else None
 
     def is_own(self, node: fx.Node) -> bool:
@@ -131,7 +148,7 @@ class _Graph:
 
     def is_layer(self, node: fx.Node) -> bool:
         """Return whether it is a linear layer or convolution of its own parameters."""
-        return isinstance(self.module(node), nn.Linear | _ConvNd) and self.is_own(node)
+        return type(self.module(node)) in (*WEIGHT_LAYERS, *TRANSPOSED) and self.is_own(node)
 
     def is_own_layer(self, node: fx.Node) -> bool:
         """Return whether it is such a layer, each output of which may depend on every input."""
@@ -146,7 +163,7 @@ class _Graph:
         # tracked statistics are only known to be rescaled for batch normalization
         if isinstance(module, _InstanceNorm) and module.track_running_stats:
             return False
-        return isinstance(module, NORMALIZATIONS) and self.is_own(node)
+        return type(module) in NORMALIZATIONS and self.is_own(node)
 
     def link(self, start: fx.Node) -> Link | None:
         """Return the link that starts at a layer, where there is one."""
@@ -182,10 +199,10 @@ class _Graph:
                 is_homogeneous = bool(list(self.modules[normalization].parameters()))
             elif is_convolution and is_flattening(node, module):
                 is_flat = True
-            elif isinstance(module, ELEMENTWISE) or node.target in ELEMENTWISE_CALLS:
+            elif type(module) in ELEMENTWISE or calls(node, *ELEMENTWISE_CALLS):
                 is_homogeneous = False
-            elif not isinstance(module, HOMOGENEOUS) and not (
-                is_convolution and isinstance(module, POOLING)
+            elif type(module) not in HOMOGENEOUS and not (
+                is_convolution and type(module) in POOLING
             ):
                 return None
             node = _only_user(node)

@@ -24,6 +24,9 @@ UNSIGNED_BYTES = 0x08
 MOST_DIMENSIONS = 4
 # as 32-bit numbers, four times as much: what a task may have
 LARGEST_BYTES = 1 << 32
+# gzip makes a thousandth of zeros, and a tenth of images
+MOST_UNPACKED = 100
+MOST_UNCHECKED = 1 << 24
 
 MOST_SHOWN = 8
 _IDX = {"images": "idx3", "labels": "idx1"}
@@ -297,6 +300,12 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
             raise TaskError(
                 f"{path}: says it has shape {shape}, which is {size / 1e9:,.0f} GB; expected at "
                 f"most {LARGEST_BYTES / 1e9:.0f} GB"
+            )
+        packed = path.stat().st_size
+        if size > max(packed * MOST_UNPACKED, MOST_UNCHECKED):
+            raise TaskError(
+                f"{path}: says it has shape {shape} and has {packed:,} bytes, which no images "
+                "become so many of; get the file again"
             )
         # one more than it says, so that a longer file shows
         content = read_at_most(file, size + 1)

@@ -14,9 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from pytest_fragility.networks.attachments import plain_layers
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.cross_entropies import cross_entropies_and_slopes
-from pytest_fragility.training.perceptrons import Losses, flattens_each_sample
+from pytest_fragility.training.perceptrons import (
+    Losses,
+    flattens_each_sample,
+    has_no_tensors_but,
+)
 from pytest_fragility.training.sinks import Sink, Tensors
 
 # of a network's samples that are evaluated together
@@ -50,11 +55,10 @@ def convolutional_structure(network: nn.Module, input_shape: tuple[int, ...]) ->
     sides, a flattening, and linear layers with ReLU between them; all with bias and trained. In
     front there may be what gives inputs the shape of an image.
     """
-    if not isinstance(network, nn.Sequential):
+    children = plain_layers(network)
+    if children is None or not all(each.requires_grad for each in network.parameters()):
         return None
-    if not all(each.requires_grad for each in network.parameters()):
-        return None
-    modules: list[nn.Module] = list(network)
+    modules = list(children.values())
     image = tuple(input_shape)
     if modules and type(modules[0]) is nn.Unflatten and modules[0].dim == 1:
         inner: Any = modules.pop(0)
@@ -79,8 +83,9 @@ def convolutional_structure(network: nn.Module, input_shape: tuple[int, ...]) ->
         return None
     if any(kind is not nn.Linear for kind in linear):
         return None
-    biased = [module for module in network if isinstance(module, nn.Linear | nn.Conv2d)]
-    if len(list(network.parameters())) != 2 * len(biased):
+    biased = [name for name, each in children.items() if type(each) in (nn.Linear, nn.Conv2d)]
+    own = [f"{name}.{kind}" for name in biased for kind in ("weight", "bias")]
+    if not has_no_tensors_but(network, own):
         return None
     return Structure(image, convolutions, len(linear))
 

@@ -36,15 +36,18 @@ class OneAtATime:
     def __init__(self, network: nn.Module, label_smoothing: float = 0.0) -> None:
         self._network = network
         self._names = trained_names(network)
+        parameters = dict(network.named_parameters())
+        self._parameters = [parameters[name] for name in self._names]
         self._label_smoothing = label_smoothing
 
     def logits(self, weights: Tensors, carried: Carried, inputs: torch.Tensor) -> torch.Tensor:
         """See `StackedNetwork.logits`."""
+        logits = []
         with mode(self._network, training=False):
-            logits = [
-                self._pass([weight[place] for weight in weights], carried, place, each)
-                for place, each in enumerate(inputs)
-            ]
+            for place, each in enumerate(inputs):
+                own = [weight[place] for weight in weights]
+                with self._holding(own, carried, place):
+                    logits.append(self._network(each))
         return torch.stack(logits)
 
     def bind(
@@ -57,16 +60,21 @@ class OneAtATime:
             found = weights[0].new_empty(len(inputs))
             with torch.enable_grad(), mode(self._network, training=True):
                 for place in range(len(inputs)):
-                    leaves = [weight[place].detach().requires_grad_() for weight in weights]
-                    with seeded(carried.seeds[place], carried.steps):
-                        logits = self._pass(leaves, carried, place, inputs[place])
-                    (loss,), objective = cross_entropies(
-                        logits.unsqueeze(0), labels[place].unsqueeze(0), self._label_smoothing
-                    )
+                    leaves = [
+                        _like(parameter, weight[place])
+                        for parameter, weight in zip(self._parameters, weights, strict=True)
+                    ]
+                    # what a network computes again for its backward pass, it computes there
+                    with self._holding(leaves, carried, place):
+                        with seeded(carried.seeds[place], carried.steps):
+                            logits = self._network(inputs[place])
+                        (loss,), objective = cross_entropies(
+                            logits.unsqueeze(0), labels[place].unsqueeze(0), self._label_smoothing
+                        )
+                        slopes = torch.autograd.grad(
+                            objective.sum() * scale[place], leaves, materialize_grads=True
+                        )
                     found[place] = loss.detach()
-                    slopes = torch.autograd.grad(
-                        objective.sum() * scale[place], leaves, materialize_grads=True
-                    )
                     for gradient, value in zip(gradients, slopes, strict=True):
                         gradient[place] = value
             for sink in sinks:
@@ -77,22 +85,29 @@ class OneAtATime:
 
         return losses
 
-    def _pass(
-        self, weights: Tensors, carried: Carried, place: int, inputs: torch.Tensor
-    ) -> torch.Tensor:
-        """Return one network's logits; buffers that it sets anew are carried on."""
+    @contextmanager
+    def _holding(self, weights: Tensors, carried: Carried, place: int) -> Iterator[None]:
+        """Put one network's tensors into the module; buffers that it sets anew are carried on."""
         own = {name: tensor[place] for name, tensor in carried.tensors.items()}
-        tensors = {**dict(zip(self._names, weights, strict=True)), **own}
-        with _holding(self._network, tensors):
-            logits: torch.Tensor = self._network(inputs)
+        with holding(self._network, {**dict(zip(self._names, weights, strict=True)), **own}):
+            yield
             for name, buffer in self._network.named_buffers():
                 if buffer is not own[name]:
                     own[name].copy_(buffer.detach())
-        return logits
+
+
+def _like(parameter: nn.Parameter, values: torch.Tensor) -> torch.Tensor:
+    """Return a leaf with other values, whose gradient the parameter's hooks see."""
+    leaf: Any = values.detach().requires_grad_()
+    hooks: dict[int, Any] = parameter._backward_hooks or {}
+    for hook in hooks.values():
+        leaf.register_hook(hook)
+    made: torch.Tensor = leaf
+    return made
 
 
 @contextmanager
-def _holding(network: nn.Module, tensors: dict[str, torch.Tensor]) -> Iterator[None]:
+def holding(network: nn.Module, tensors: dict[str, torch.Tensor]) -> Iterator[None]:
     """Put tensors in the place of a network's own, also where several layers share one."""
     first_names = {
         id(tensor): name for name, tensor in (*network.named_parameters(), *network.named_buffers())

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from pytest_fragility.networks.attachments import plain_layers
 from pytest_fragility.training.carried import Carried
 from pytest_fragility.training.cross_entropies import cross_entropies_and_slopes
 from pytest_fragility.training.sinks import Sink, Tensors
@@ -59,20 +60,25 @@ class Layer:
 
 def _perceptron_layers(network: nn.Module) -> list[Layer] | None:
     """Return the layers of a perceptron, or None where the network is something else."""
-    has_frozen = not all(each.requires_grad for each in network.parameters())
-    if has_frozen or not isinstance(network, nn.Sequential):
+    children = plain_layers(network)
+    if children is None or not all(each.requires_grad for each in network.parameters()):
         return None
     layers: list[Layer] = []
-    for place, module in enumerate(network):
+    own: list[str] = []
+    for place, (name, module) in enumerate(children.items()):
         if type(module) is nn.Linear:
             layers.append(Layer(module.bias is not None, has_relu=False))
+            own += [f"{name}.{kind}" for kind in ("weight", "bias")[: 1 + layers[-1].has_bias]]
         elif type(module) is nn.ReLU and layers:
             layers[-1] = Layer(layers[-1].has_bias, has_relu=True)
         elif not (place == 0 and flattens_each_sample(module)):
             return None
-    own = sum(1 + layer.has_bias for layer in layers)
-    # layers that share a parameter are something else
-    return layers if layers and own == len(list(network.parameters())) else None
+    return layers if layers and has_no_tensors_but(network, own) else None
+
+
+def has_no_tensors_but(network: nn.Module, parameters: list[str]) -> bool:
+    """Return whether a network has these parameters, each once, and no buffer."""
+    return [n for n, _ in network.named_parameters()] == parameters and not [*network.buffers()]
 
 
 def flattens_each_sample(module: nn.Module) -> bool:

@@ -79,7 +79,7 @@ class Shard:
         network = build_network(recipe.architecture, shape, classes)
         self._trained_names = trained_names(network)
         self._initial = _initial_states(network, runs, shape, classes)
-        self._form = stacked_form(recipe, shape, classes)
+        self._form = stacked_form(recipe, first.task.data)
         network.to(device, self._pools.dtype)
         self._stacked = self._form.stack(network, label_smoothing=recipe.label_smoothing)
         rows = [[state.weights[name] for name in self._trained_names] for state in self._initial]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import nn
 
 from pytest_fragility.errors import FragilityWarning, TrainingError
-from pytest_fragility.networks import build_network, state_of
+from pytest_fragility.networks import build_network
 from pytest_fragility.recipes import Architecture, Recipe
-from pytest_fragility.training.carried import Carried
+from pytest_fragility.tasks.task import TaskData
 from pytest_fragility.training.convolutions import (
     ConvolutionalNetwork,
     Structure,
@@ -24,16 +24,24 @@ from pytest_fragility.training.convolutions import (
 from pytest_fragility.training.mapped import MappedNetwork
 from pytest_fragility.training.one_at_a_time import OneAtATime
 from pytest_fragility.training.perceptrons import StackedNetwork, as_perceptron
-from pytest_fragility.training.sinks import Sink, Tensors
+from pytest_fragility.training.probe import BATCH, Passed, Probe, ProbeSamples
 
 PERCEPTRON, CONVOLUTIONAL = "perceptron", "convolutional"
 MAPPED, ONE_AT_A_TIME = "mapped", "one at a time"
-PROBE_NETWORKS, PROBE_BATCH = 2, 8
-# how far a value may lie off, as a share of the largest
-PROBE_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
+
+_DISAGREEMENTS = {
+    PERCEPTRON: "written out as a perceptron, it has other results than by itself",
+    CONVOLUTIONAL: "written out as convolutions, it has other results than by itself",
+    MAPPED: "many networks at once have other results than each alone",
+    ONE_AT_A_TIME: "with the weights of several networks in turn, it has other results than each",
+}
 
 
-class OneAtATimeWarning(FragilityWarning):
+class SlowerFormWarning(FragilityWarning):
+    """Networks of some architecture are trained in a slower form than it seemed they could be."""
+
+
+class OneAtATimeWarning(SlowerFormWarning):
     """Networks of some architecture cannot be trained together, and are trained one by one."""
 
 
@@ -46,7 +54,7 @@ class StackedForm:
     kind
         ``perceptron``, ``convolutional``, ``mapped`` or ``one at a time``.
     reason
-        Why it is one at a time; names the module.
+        Why it is not a faster one that was tried; names the module. Empty where there was none.
     sample_bytes
         What a network keeps of each sample of a batch until the backward pass.
     is_same_in_training
@@ -74,152 +82,109 @@ class StackedForm:
         return perceptron
 
 
-def stacked_form(recipe: Recipe, input_shape: tuple[int, ...], classes: int) -> StackedForm:
+def stacked_form(recipe: Recipe, data: TaskData) -> StackedForm:
     """Return how networks of a recipe's architecture are passed through together.
+
+    Parameters
+    ----------
+    recipe
+        Gives the architecture and the precision.
+    data
+        What they are trained on; they are tried on samples of it.
 
     Raises
     ------
     TrainingError
-        If the architecture's network fails on such inputs, or does not return logits.
+        See `examine`.
     """
     dtype = getattr(torch, recipe.precision)
-    return _examine(recipe.architecture, input_shape, classes, dtype)
+    return _examine(recipe.architecture, dtype, ProbeSamples.of(data))
 
 
 @lru_cache(maxsize=64)
-def _examine(
-    architecture: Architecture, input_shape: tuple[int, ...], classes: int, dtype: torch.dtype
-) -> StackedForm:
+def _examine(architecture: Architecture, dtype: torch.dtype, samples: ProbeSamples) -> StackedForm:
+    def make() -> nn.Module:
+        return build_network(architecture, samples.input_shape, samples.classes).to(dtype)
+
     # the caller may be in a mode whose tensors could never take part in a derivative
     with torch.inference_mode(False):
-        network = build_network(architecture, input_shape, classes).to(dtype)
-        return examine(network, str(architecture), input_shape, classes)
+        return examine(make, str(architecture), samples)
 
 
-def examine(
-    network: nn.Module, name: str, input_shape: tuple[int, ...], classes: int
-) -> StackedForm:
-    """Return how a network is passed through in stacks; `name` is what messages call it.
+def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> StackedForm:
+    """Return how networks are passed through in stacks: the fastest form that computes the same.
 
-    It is passed through alone and mapped, and mapped only where both agree.
+    Each form is compared with the networks themselves, on samples of the task: their logits and,
+    in training mode and with the same random numbers, the loss, the gradients and what becomes of
+    the buffers.
+
+    Parameters
+    ----------
+    make
+        Returns a network of the architecture, a new one each time.
+    name
+        What messages call it.
+    samples
+        What the networks are tried on.
 
     Raises
     ------
     TrainingError
-        If it fails on inputs of this shape, or does not return logits.
+        If the networks fail on the samples, do not return logits, or depend on more than their
+        parameters and buffers.
     """
-    probe = _Probe(network, input_shape, classes)
+    network = make()
     sizes: list[int] = []
     try:
+        probe = Probe(network, samples)
         with _counting_kept(sizes):
-            alone = probe.run(OneAtATime(network))
+            expected = probe.run_each(make)
     except Exception as error:
         raise TrainingError(
-            f"architecture {name}: its network fails on inputs of shape {input_shape}, in batches "
-            f"of {PROBE_BATCH}: {_in_words(error)}"
+            f"architecture {name}: its network fails on inputs of shape {samples.input_shape}, in "
+            f"batches of {BATCH}: {_in_words(error)}"
         ) from error
-    if as_perceptron(network) is not None:
-        return StackedForm(PERCEPTRON, sample_bytes=_perceptron_bytes(network, input_shape))
+    is_same = expected.is_same_in_training(samples.labels)
+    objection = ""
+    for form in _candidates(network, samples.input_shape, sum(sizes) // samples.labels.numel()):
+        reason, objection = objection, _objection(probe, form, make(), expected)
+        if not objection:
+            return replace(form, reason=reason, is_same_in_training=is_same)
+    advice = ""
+    if objection.endswith(_DISAGREEMENTS[ONE_AT_A_TIME]):
+        advice = (
+            ". What it computes depends on more than its parameters, its buffers and torch's "
+            "global random numbers: on a counter, a generator of its own, or a hook that changes "
+            "weights, for instance. Register such state as a buffer, or leave it out"
+        )
+    raise TrainingError(f"architecture {name} cannot be trained: {objection}{advice}")
+
+
+def _candidates(
+    network: nn.Module, input_shape: tuple[int, ...], sample_bytes: int
+) -> Iterator[StackedForm]:
+    """Yield the forms that a network may take, the fastest first."""
     structure = convolutional_structure(network, input_shape)
-    if structure is not None:
+    if as_perceptron(network) is not None:
+        yield StackedForm(PERCEPTRON, sample_bytes=_perceptron_bytes(network, input_shape))
+    elif structure is not None:
         kept = convolutional_bytes(structure, network)
-        return StackedForm(CONVOLUTIONAL, sample_bytes=kept, convolutional=structure)
-    return StackedForm(
-        *_mapped_or_not(probe, network, alone),
-        sample_bytes=sum(sizes) // (PROBE_NETWORKS * PROBE_BATCH),
-        is_same_in_training=alone.is_same_in_training,
-    )
+        yield StackedForm(CONVOLUTIONAL, sample_bytes=kept, convolutional=structure)
+    yield StackedForm(MAPPED, sample_bytes=sample_bytes)
+    yield StackedForm(ONE_AT_A_TIME, sample_bytes=sample_bytes)
 
 
-@dataclass(frozen=True)
-class _Passed:
-    """What came out of a probe."""
-
-    logits: torch.Tensor
-    gradients: Tensors
-    carried: Tensors
-    is_same_in_training: bool
-
-    def agrees_with(self, other: _Passed, tolerance: float) -> bool:
-        """Return whether all values do, each to a share of the largest of its kind."""
-        kinds = (
-            ([self.logits], [other.logits]),
-            (self.gradients, other.gradients),
-            (self.carried, other.carried),
-        )
-        return all(_agree(ours, theirs, tolerance) for ours, theirs in kinds)
-
-
-def _agree(ours: Tensors, theirs: Tensors, tolerance: float) -> bool:
-    one, other = (
-        torch.cat([t.double().flatten() for t in [*each, torch.zeros(1)]])
-        for each in (ours, theirs)
-    )
-    largest = float(other.nan_to_num().abs().max())
-    return torch.allclose(one, other, rtol=0, atol=tolerance * largest, equal_nan=True)
-
-
-class _Probe:
-    """A small stack with random weights and samples, for a forward and a backward pass."""
-
-    def __init__(self, network: nn.Module, input_shape: tuple[int, ...], classes: int) -> None:
-        self._generator = torch.Generator(device="cpu").manual_seed(0)
-        self.classes = classes
-        self._trained = [n for n, each in network.named_parameters() if each.requires_grad]
-        self._state = state_of(network).copy()
-        self.dtype = self._state.weights[self._trained[0]].dtype
-        shape = (PROBE_NETWORKS, PROBE_BATCH, *input_shape)
-        self.inputs = self._normal(*shape)
-        self._labels = torch.randint(classes, shape[:2], generator=self._generator)
-        self._weights = [self._near(self._state.weights[name]) for name in self._trained]
-
-    def run(self, stacked: StackedNetwork) -> _Passed:
-        """Return logits, gradients and what is carried after one step."""
-        states = [self._state.copy() for _ in range(PROBE_NETWORKS)]
-        carried = Carried.of_states(states, self._trained, [1, 2], torch.device("cpu"))
-        gradients = [torch.zeros_like(weight) for weight in self._weights]
-        with torch.no_grad():
-            before = stacked.logits(self._weights, carried, self.inputs)
-        self._require_logits(before)
-        sink = Sink(0, PROBE_NETWORKS, gradients, keep=0)
-        scale = torch.ones(PROBE_NETWORKS, dtype=self.dtype)
-        losses = stacked.bind(self._weights, [sink], scale, carried)(self.inputs, self._labels)
-        logs = before.double().log_softmax(dim=-1)
-        found = -logs.gather(-1, self._labels.unsqueeze(-1)).mean(dim=(1, 2))
-        return _Passed(
-            before,
-            gradients,
-            list(carried.tensors.values()),
-            torch.allclose(found, losses.double(), rtol=1e-5, atol=1e-6),
-        )
-
-    def _require_logits(self, logits: torch.Tensor) -> None:
-        expected = (PROBE_BATCH, self.classes)
-        if tuple(logits.shape[1:]) != expected:
-            raise ValueError(
-                f"it returned shape {tuple(logits.shape[1:])}; expected logits of shape {expected}"
-            )
-
-    def _near(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return weights of a stack: built-in networks have none yet, and zeros hide much."""
-        return weight + 0.1 * self._normal(PROBE_NETWORKS, *weight.shape)
-
-    def _normal(self, *shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=self._generator, dtype=self.dtype, device="cpu")
-
-
-def _mapped_or_not(probe: _Probe, network: nn.Module, alone: _Passed) -> tuple[str, str]:
-    """Return the kind of form, and the reason where it is one at a time."""
+def _objection(probe: Probe, form: StackedForm, network: nn.Module, expected: Passed) -> str:
+    """Return why a network does not take a form, naming the module; empty where it does."""
+    stacked = form.stack(network)
     with _watching(network) as where:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message=".*performance drop.*")
-                together = probe.run(MappedNetwork(network))
+                found = probe.run(stacked)
         except Exception as error:
-            return ONE_AT_A_TIME, f"{where()}: {_first_sentence(error)}"
-    if not together.agrees_with(alone, PROBE_TOLERANCE[probe.dtype]):
-        return ONE_AT_A_TIME, f"{where()}: many networks at once have other results than each alone"
-    return MAPPED, ""
+            return f"{where()}: {_first_sentence(error)}"
+    return "" if found.agrees_with(expected) else f"{where()}: {_DISAGREEMENTS[form.kind]}"
 
 
 @contextmanager
@@ -242,6 +207,8 @@ def _watching(network: nn.Module) -> Iterator[Callable[[], str]]:
     handles = [
         handle
         for module in network.modules()
+        # torch lets nobody watch these
+        if not isinstance(module, torch.jit.ScriptModule)
         for handle in (
             module.register_forward_pre_hook(enter),
             module.register_forward_hook(leave),

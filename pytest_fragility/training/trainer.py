@@ -26,6 +26,7 @@ from pytest_fragility.training.optimizers import adds_alone, optimizer_group
 from pytest_fragility.training.stacking import (
     ONE_AT_A_TIME,
     OneAtATimeWarning,
+    SlowerFormWarning,
     StackedForm,
     stacked_form,
 )
@@ -77,6 +78,8 @@ def train(
     -----
     OneAtATimeWarning
         Where networks of some architecture cannot be trained together; it names the module.
+    SlowerFormWarning
+        Where they can, but in a slower form than what they look like; it names the module.
     InOneProcessWarning
         Where an architecture's function cannot be sent to other processes.
     LostWorkerWarning
@@ -99,16 +102,19 @@ def train(
 
 
 def _warn_of_slow_architectures(runs: Sequence[Run]) -> None:
-    """Say which networks are trained one at a time, and why."""
+    """Say which networks are trained in a slower form than was tried first, and why."""
     for run in {_what_a_shard_shares(run): run for run in runs}.values():
         form = _form_of(run)
-        if form.kind == ONE_AT_A_TIME:
-            warnings.warn(
-                f"networks with the architecture {run.recipe.architecture} are trained one at a "
-                f"time, which takes longer, since {printable(form.reason)}",
-                OneAtATimeWarning,
-                stacklevel=3,
-            )
+        if not form.reason:
+            continue
+        is_alone = form.kind == ONE_AT_A_TIME
+        warnings.warn(
+            f"networks with the architecture {run.recipe.architecture} are trained "
+            f"{'one at a time' if is_alone else 'by torch.func.vmap'}, which takes longer, since "
+            f"{printable(form.reason)}",
+            OneAtATimeWarning if is_alone else SlowerFormWarning,
+            stacklevel=3,
+        )
 
 
 def _can_be_sent(runs: Sequence[Run]) -> bool:
@@ -137,8 +143,7 @@ def _in_flight(runs: Sequence[Run], device: torch.device) -> int:
 
 
 def _form_of(run: Run) -> StackedForm:
-    data = run.task.data
-    return stacked_form(run.recipe, data.input_shape, data.classes)
+    return stacked_form(run.recipe, run.task.data)
 
 
 def find_trajectories(runs: Sequence[Run]) -> list[Trajectory]:
@@ -216,6 +221,8 @@ def _what_a_shard_shares(run: Run) -> Hashable:
         min(recipe.batch_size, run.n),
         data.input_shape,
         data.classes,
+        # networks are tried on their own task
+        _form_of(run).kind,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from pytest_fragility.families import Family
 from tests.elsewhere.conftest import Row, table_rows
 
 HEADER = "recipe,n,seed,test_error,m\n"
+LONG = "x" * 5000
 
 
 def changed(change: Callable[[Row], Any]) -> list[Row]:
@@ -104,7 +107,17 @@ def test_a_number_that_cannot_be_read_makes_no_row_another(column: str) -> None:
     assert "keep one of them" not in str(raised.value)
 
 
+MANY = ",".join(f"tst_size{place}" for place in range(100_000))
 FILES: list[tuple[str, bytes, str]] = [
+    ("UTF-16", HEADER.encode("utf-16"), "it is no text in UTF-8 (byte 0)"),
+    ("nulls", HEADER.encode("utf-16-le"), "values.csv"),
+    (
+        "a long field",
+        HEADER.encode() + b"baseline,1,0,.1," + b"1" * 200_000,
+        "line 2: field larger",
+    ),
+    ("many columns", f"{HEADER.strip()},{MANY}\na,1,0,.1,1\n".encode(), "it has 100,005 columns"),
+    ("digits", HEADER.encode() + b"baseline," + b"9" * 5000 + b",0,.1,1\n", "n='999"),
     ("empty", b"", "it has no rows; expected one for each network"),
     ("no text", b"\xff\xfe\x00", "it is no text in UTF-8"),
     (
@@ -141,6 +154,60 @@ def test_files(content: bytes, message: str, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(TableError, match=re.escape(message)):
         audit("m", table=path)
+
+
+@pytest.fixture
+def odd_files(tmp_path: Path) -> Path:
+    """A folder with what is no plain file, or is larger than any table."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    with (tmp_path / "sparse.csv").open("wb") as file:
+        file.truncate(2**40)
+    return tmp_path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("option", ["table", "manifest"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pipe", "it is no plain file"),
+        ("/dev/zero", "it is no plain file"),
+        ("folder", "Is a directory|it is no plain file"),
+        ("loop", "symbolic links"),
+        ("sparse.csv", "it has 1,099,511,627,776 bytes"),
+        (LONG, "File name too long"),
+        ("\ud800", "its name cannot be that of a file"),
+    ],
+)
+def test_files_that_are_none(option: str, name: str, message: str, odd_files: Path) -> None:
+    """Nobody waits for a pipe, and no memory is asked for."""
+    source: dict[str, Any] = {option: str(odd_files / name)}
+    with pytest.raises(TableError, match=rf"{option}=.*cannot be read: .*({message})"):
+        audit("m", **source)
+    if name != "sparse.csv":
+        cells = {"checkpoint": str(odd_files / name)}
+        with pytest.raises(TableError, match=r"row 0: checkpoint="):
+            Family.from_checkpoints([manifest_row(odd_files, **cells)])
+
+
+def test_a_network_that_a_manifest_makes_large_is_not_built(tmp_path: Path) -> None:
+    """Its weights are counted before any memory is asked for."""
+    rows = []
+    for n in (10, 20):
+        for seed in (0, 1):
+            torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / f"{n}-{seed}.pt")
+            own = {"n": n, "seed": seed, "checkpoint": str(tmp_path / f"{n}-{seed}.pt")}
+            rows.append(manifest_row(tmp_path, task="digits", **own))
+    for architecture, message in (
+        ({"kind": "mlp", "hidden": [30_000] * 40}, "expected at most 1,000,000,000 of them in a n"),
+        ({"kind": "vit", "patch": 1, "heads": 1, "width": 10**9}, "a layer of 2 x 1000000000 weig"),
+        ({"kind": "mlp", "hidden": [1_000_000]}, "has 74,000,000 weights, and 10-0.pt"),
+    ):
+        named = [{**row, "architecture": json.dumps(architecture)} for row in rows]
+        with pytest.raises(TableError, match=re.escape(message)):
+            list(Family.from_checkpoints(named))
 
 
 @pytest.mark.parametrize("content", ["{", '{"rows":\n3}', "[" * 100_000])
@@ -180,6 +247,24 @@ def manifest_row(folder: Path, **cells: Any) -> Row:
 
 
 MANIFESTS: list[tuple[str, Row, str]] = [
+    ("a long path", {"checkpoint": LONG}, "cannot be read: File name too long"),
+    ("a deep path", {"samples": "a/" * 5000}, "cannot be read: File name too long"),
+    ("a null character", {"checkpoint": "a\0b"}, "checkpoint='a\\x00b': expected a path"),
+    ("a surrogate", {"checkpoint": "\ud800"}, "its name cannot be that of a file"),
+    ("a folder", {"initial_checkpoint": "."}, "is no plain file"),
+    ("a device", {"checkpoint": "/dev/zero"}, "/dev/zero is no plain file"),
+    ("below a file", {"checkpoint": __file__ + "/x"}, "there is no file"),
+    ("a list of kinds", {"architecture": '{"kind": ["mlp"]}'}, "expected one of mlp, cnn"),
+    ("a kind of kinds", {"optimizer": {"kind": {"a": 1}}}, "optimizer={'kind': {'a': 1}}: exp"),
+    ("too deep", {"architecture": '{"kind": "vit", "depth": 1000000000}'}, "a whole number from 1"),
+    ("too many", {"architecture": {"kind": "mlp", "hidden": [1] * 2000}}, "at most 1,000"),
+    (
+        "a word for a flag",
+        {"momentum": 0.9, "nesterov": "False"},
+        "SGD.nesterov='False': expected T",
+    ),
+    ("long digits", {"architecture": '{"hidden": ' + "9" * 5000 + "}"}, "expected one of mlp"),
+    ("an array", {"initialization": torch.ones(2)}, "Recipe.initialization=tensor([1., 1.]): exp"),
     ("an unknown column", {"sede": 1}, "unknown column 'sede' (did you mean 'seed'?)"),
     ("a missing file", {"checkpoint": "gone.pt"}, "checkpoint='gone.pt': there is no file"),
     ("no file", {"checkpoint": None}, "row 0: checkpoint is empty"),
@@ -229,6 +314,8 @@ def test_one_file_is_one_network_and_one_name_one_recipe(tmp_path: Path) -> None
         ("a\n", "expected whole numbers, one a line"),
         ("\n".join(["3"] * 16), "stands twice"),
         ("\n".join(["-1", *map(str, range(15))]), "a row is negative"),
+        ("\n".join(["1_0", *map(str, range(15))]), "expected whole numbers.*'1_0' is none"),
+        ("\n".join(["9" * 5000, *map(str, range(15))]), "expected whole numbers, one a line"),
     ],
 )
 def test_samples(
@@ -251,3 +338,37 @@ def test_samples_beyond_the_pool(read_rows: Any, tmp_path: Path) -> None:
     family = Family.from_checkpoints(rows, tasks=tasks)
     with pytest.raises(TableError, match=r"row 1015 of the training pool is among its samples"):
         next(iter(family))
+
+
+def array_file(descr: str, shape: str) -> bytes:
+    """Return 200 bytes of zeros behind a header of NumPy's that says what it likes."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode() + b"\n"
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + bytes(200)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (array_file("'<i8'", "(1000000000000,)"), "is 8,000,000,000,000 bytes, and the file has 2"),
+        (array_file("'<i8'", "(9223372036854775807,)"), "bytes, and the file has 200"),
+        (array_file("'<i8'", "(99999999999999999999999,)"), "bytes, and the file has 200"),
+        (array_file("'<i8'", "(1 << 40,)"), "its header is damaged"),
+        (array_file("'<i8'", "(-1,)"), r"an array of int64, of shape \(-1,\)"),
+        (array_file("'<i8'", "(True,)"), r"an array of int64, of shape \(True,\)"),
+        (array_file("'|O'", "(16,)"), "an array of object"),
+        (array_file("'<f8'", "(16,)"), "float64 of shape"),
+        (b"\x93NUMPY\x01\0\x05\0{'a'", "its header is damaged"),
+        (b"\x93NUMPY\x09\0" + bytes(90), "expected whole numbers, one a line, or a .npy file"),
+        (b"PK\3\4" + bytes(90), "it is an archive, as .npz is; save one array"),
+    ],
+)
+@pytest.mark.parametrize("name", ["samples.npy", "samples"])
+def test_samples_are_as_many_as_their_header_says(
+    content: bytes, message: str, name: str, read_rows: Any, tmp_path: Path
+) -> None:
+    """Before memory is asked for; the format is told by content."""
+    rows, tasks = read_rows
+    (tmp_path / name).write_bytes(content)
+    rows[0]["samples"] = str(tmp_path / name)
+    with pytest.raises(TableError, match=message):
+        list(Family.from_checkpoints(rows, tasks=tasks))

@@ -101,6 +101,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("lines of lists", b'{"n": 1}\n[2]\n', "line 2: [2]: expected values by column name"),
     ("columns of two lengths", b'{"n": [1, 2], "m": [1]}', "column 'm' has other rows"),
     ("a damaged archive", gzip.compress(b"recipe,n\n" * 99)[:-20], "cannot be read: "),
+    ("zeros", gzip.compress(bytes(1 << 25)), "bytes unpack to more than 16,777,216"),
     ("Parquet", b"PAR1\x15\x04\xff", "no text in UTF-8 (byte 6) but a Parquet file; save it"),
     ("a workbook", b"PK\x03\x04\xff", "but a workbook of Excel or another archive"),
     ("UTF-16", "recipe,n\n".encode("utf-16"), "but text in UTF-16"),

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from pytest_fragility.measures import second_order
-from pytest_fragility.measures.layers import relu_chain_of
 from pytest_fragility.measures.loss_surface import LossSurface
+from pytest_fragility.measures.outputs import relu_chain_of
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.trained_networks import TrainedNetwork
 from tests.measures.test_curvature import hessian_of, normalized, smooth

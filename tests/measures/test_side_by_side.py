@@ -22,6 +22,7 @@ from pytest_fragility.measures import (
     pac_bayes_flatness_as_published,
     worst_case_sharpness,
 )
+from pytest_fragility.measures.outputs import perceptron_of, relu_chain_of
 from pytest_fragility.measures.side_by_side import (
     _UNWANTED,
     FEWEST_SAMPLES,
@@ -121,6 +122,8 @@ def test_small_work_is_not_divided(n: int) -> None:
 def test_work_of_numpy_takes_the_cores_wherever_networks_are() -> None:
     """It is done on the CPU whatever the device."""
     stack = stack_of()
+    # what the networks are is found out where their samples are
+    assert relu_chain_of(stack) and perceptron_of(stack)
     away = replace(stack, weights={name: each.to("meta") for name, each in stack.weights.items()})
     calls = []
 

@@ -79,7 +79,7 @@ COUNTED_SAVES = (
 )
 
 # a process with torch in it takes a second to end, in which it is searched for garbage
-RUN_APART = ["-p", "no:cacheprovider", "-p", "quick_end"]
+RUN_APART = ["-p", "no:cacheprovider", "-p", "no:check", "-p", "quick_end"]
 QUICK_END = "import gc\ndef pytest_unconfigure():\n    gc.freeze()\n"
 
 # no cache, and none of the other plugins around, which take long to start
@@ -89,6 +89,8 @@ ALONE = [
         "cacheprovider",
         "hypothesispytest",
         "benchmark",
+        # has a fixture of our name
+        "check",
         "randomly",
         "xdist",
         "xdist.looponfail",

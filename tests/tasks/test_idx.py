@@ -209,6 +209,17 @@ def test_shapes_of_any_size_are_compared_exactly(tmp_path: Path) -> None:
         read_idx(write(tmp_path / "huge-ubyte", header))
 
 
+def test_a_gzip_becomes_no_thousand_times_as_large(tmp_path: Path) -> None:
+    """Images never do; what says so is not unpacked."""
+    header = struct.pack(">HBB3I", 0, 8, 3, 1 << 5, 1 << 10, 1 << 10)
+    path = write(tmp_path / "zeros-ubyte.gz", header + bytes(1 << 25))
+    assert path.stat().st_size < 1 << 16
+    with pytest.raises(
+        TaskError, match=r"zeros-ubyte\.gz: says it has shape .* get the file again"
+    ):
+        read_idx(path)
+
+
 def test_a_gzip_cut_short_is_refused(tmp_path: Path) -> None:
     """Wherever the compressed file ends, the error names it."""
     whole = gzip.compress(idx_bytes(ARRAY))

@@ -14,6 +14,7 @@ from pytest_fragility.report.documents import Document
 from pytest_fragility.report.page.answers import capitalized
 from pytest_fragility.report.page.comparing import comparison_rows
 from pytest_fragility.report.page.side_by_side import sections_of
+from pytest_fragility.report.unjudged import Unjudged, unjudged_note
 
 
 def rendered(document: Document) -> str:
@@ -34,6 +35,7 @@ def rendered(document: Document) -> str:
     return environment.get_template("page.html").render(
         generator=shown["generator"],
         sections=sections,
+        unjudged=unjudged_note([Unjudged(**each) for each in shown["unjudged"]]),
         kinds=kinds,
         comparison=rows,
         tasks=list(dict.fromkeys(audit["task"] for audit in shown["audits"])),
