@@ -67,8 +67,9 @@ def let_fixtures_last(item: pytest.Item) -> None:
 
 
 def _lasts(definition: Any) -> bool:
-    is_own = definition.func.__module__ == "pytest_fragility.plugin"
-    return is_own and definition.argname in LASTING
+    from pytest_fragility.plugin.taken_fixtures import is_own
+
+    return definition.argname in LASTING and is_own(definition, definition.argname)
 
 
 def _handle(item: pytest.Item) -> Any:
