@@ -228,7 +228,9 @@ class Family:
         Parameters
         ----------
         table
-            A CSV or JSON file's path, a pandas data frame, or a list of dicts.
+            The path of a file of CSV, JSON or JSON Lines, gzipped or not; a data frame of pandas,
+            polars, Arrow or another library that narwhals knows; a list of dicts, or a dict of
+            columns. Columns that count the rows are left out.
         baseline
             The name of the recipe that is the baseline.
 
@@ -287,7 +289,9 @@ class Family:
         Parameters
         ----------
         manifest
-            A CSV or JSON file's path, a pandas data frame, or a list of dicts.
+            The path of a file of CSV, JSON or JSON Lines, gzipped or not; a data frame of pandas,
+            polars, Arrow or another library that narwhals knows; a list of dicts, or a dict of
+            columns. Columns that count the rows are left out.
         architecture
             The networks of rows that do not say: an architecture, a name, a function that returns a
             new module, or ``module:function``, which rows may then call so, too.

@@ -728,7 +728,7 @@ FILES = rows(
     ("4 GB that are not there", "x", lambda: idx((2**31,)), r"\(2147483648,\) and has 0 entries"),
     ("too few", "x", lambda: idx((4,), b"123"), r"\(4,\) and has 3 entries"),
     ("too many", "x", lambda: idx((4,), b"12345"), r"\(4,\) and has more than 4 entries"),
-    ("no gzip", "x.gz", lambda: idx((4,), b"1234"), "cannot be read"),
+    ("a page, gzipped", "x", lambda: gzip.compress(b"<html>not found</html>"), "not an IDX file"),
     ("gzip cut short", "x.gz", lambda: gzip.compress(idx((4,), b"1234"))[:-4], "cannot be read"),
     (
         "gzip bomb",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pytest_fragility.elsewhere.numerals import number_of, whole_of
 from pytest_fragility.elsewhere.rows import Problems, Row
 from pytest_fragility.names import require_name
 from pytest_fragility.quoting import shown
@@ -17,7 +17,9 @@ Value = TypeVar("Value")
 
 MOST = 2**63 - 1
 _RECIPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_=-]*")
-_FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+# a column of flags of which one is missing is one of 1.0 and 0.0
+_FLAGS = {"true": True, "1": True, "1.0": True, "yes": True}
+_FLAGS |= {"false": False, "0": False, "0.0": False, "no": False}
 
 
 class Cells:
@@ -61,13 +63,10 @@ def whole(least: int) -> Callable[[Any], int]:
     """Return what reads whole numbers from `least` up."""
 
     def read(value: Any) -> int:
-        try:
-            # as spreadsheets write them
-            number = float(value) if isinstance(value, str) else value
-            exact = int(value) if isinstance(value, str) and value.isdecimal() else int(number)
-        except (TypeError, ValueError, OverflowError):
-            exact, number = least - 1, math.nan
-        if isinstance(value, bool) or exact != number or not is_whole(exact, least, MOST):
+        found: Any = whole_of(value) if isinstance(value, str) else value
+        # spreadsheets write 32.0
+        exact = int(found) if is_number(found) and found == found // 1 else least - 1
+        if not is_whole(exact, least, MOST):
             raise ValueError(f"expected a whole number from {least} up")
         return exact
 
@@ -76,12 +75,7 @@ def whole(least: int) -> Callable[[Any], int]:
 
 def number(value: Any) -> float:
     """Return a finite number."""
-    found: Any = value
-    if isinstance(value, str):
-        try:
-            found = float(value)
-        except ValueError:
-            raise ValueError("expected a number") from None
+    found: Any = number_of(value) if isinstance(value, str) else value
     if is_number(found):
         return float(found)
     if isinstance(found, float):

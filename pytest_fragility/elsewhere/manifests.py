@@ -27,10 +27,11 @@ from pytest_fragility.elsewhere.counted_errors import (
     read_error,
     require_one_test_set,
 )
+from pytest_fragility.elsewhere.repeated_rows import NOT_READ, note_repeats
 from pytest_fragility.elsewhere.rows import Problems, Row, Rows, read_rows
+from pytest_fragility.elsewhere.selecting import FullPlace
 from pytest_fragility.elsewhere.tables import (
     DIVERGED,
-    NOT_READ,
     REACHED,
     RECIPE,
     SEED,
@@ -98,6 +99,16 @@ class ListedNetwork:
     train_error: float | None
     reached_target: bool
     diverged: bool
+
+    @property
+    def place(self) -> FullPlace:
+        """Which network it is."""
+        return self.task, self.recipe_name, self.n, self.seed
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """Where it is kept, and when it was."""
+        return {CHECKPOINT: self.checkpoint, STEPS: self.steps}
 
 
 @dataclass(frozen=True)
@@ -239,7 +250,7 @@ class _Reader:
             counted = read_error(cells, row.where, self.problems)
         found = ListedNetwork(
             row.where,
-            cells.read(TASK, text, Path(self._rows.name).stem),
+            cells.read(TASK, text, self._rows.stem),
             BASELINE if name == self._baseline else name,
             cells.need(N, whole(1), NOT_READ),
             cells.need(SEED, whole(0), NOT_READ),
@@ -318,24 +329,16 @@ class _Reader:
 
     def require_once(self, networks: Sequence[ListedNetwork]) -> None:
         """Note rows that list the same network, or the same file."""
-        places: dict[tuple[str, str, int, int], str] = {}
-        files: dict[Path, str] = {}
+        note_repeats([(each.where, each.place, each.files) for each in networks], self.problems)
+        first: dict[Path, ListedNetwork] = {}
         for each in networks:
-            place = (each.task, each.recipe_name, each.n, each.seed)
-            if place in places and NOT_READ not in (each.n, each.seed):
+            other = first.setdefault(each.checkpoint, each)
+            if other.place != each.place:
                 self.problems.add(
                     each.where,
-                    f"task {each.task}, recipe {each.recipe_name}, n={each.n}, seed {each.seed} "
-                    f"stands in {places[place]} too; keep one of them",
+                    f"checkpoint {each.checkpoint.name} stands in {other.where} too, for another "
+                    "network",
                 )
-            elif each.checkpoint in files:
-                self.problems.add(
-                    each.where,
-                    f"checkpoint {each.checkpoint.name} stands in {files[each.checkpoint]} too, "
-                    "for another network",
-                )
-            places.setdefault(place, each.where)
-            files.setdefault(each.checkpoint, each.where)
 
     def require_one_recipe(self, networks: Sequence[ListedNetwork]) -> None:
         """Note rows whose recipe has a name that stands for another recipe."""

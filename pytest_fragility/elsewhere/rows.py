@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
+import sys
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from pytest_fragility.checks.planning import nearest
-from pytest_fragility.csv_texts import unmarked
+from pytest_fragility.elsewhere.csv_rows import lines_of_csv
+from pytest_fragility.elsewhere.frames import columns_of_frame, columns_of_mapping
+from pytest_fragility.elsewhere.index_columns import is_index, nameless
+from pytest_fragility.elsewhere.json_rows import STARTS as JSON_STARTS
+from pytest_fragility.elsewhere.json_rows import records_of_json
+from pytest_fragility.elsewhere.numerals import says_nothing
+from pytest_fragility.elsewhere.packed_files import told_kind, unpacked
 from pytest_fragility.errors import TableError
 from pytest_fragility.quoting import one_line, shown
 from pytest_fragility.whole_files import read_plain
 
 # what begins so is a comment
 COMMENT = "_"
+# columns of names, in which NA may be one
+NAMES = ("task", "recipe", "description")
 MOST_SHOWN = 12
 MOST_COLUMNS = 10_000
 
@@ -60,6 +67,11 @@ class Rows:
     folder: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def stem(self) -> str:
+        """The file's name without endings, which its task is called by where no column says."""
+        return Path(self.name.removesuffix(".gz")).stem
 
     def require_columns(self, needed: Iterable[str]) -> None:
         """Raise a TableError that names the column which is probably meant, where one lacks."""
@@ -113,13 +125,16 @@ class Problems:
 
 
 def read_rows(source: Any, option: str) -> Rows:
-    """Return the rows of a CSV or JSON file, of a data frame, or of a list of dicts.
+    """Return the rows of a file, of a data frame, of a list of dicts, or of a dict of columns.
+
+    Columns that count the rows, as an index that was written along does, are left out.
 
     Parameters
     ----------
     source
-        The file's path (``.json`` is read as JSON, a list of objects; all else as CSV with a line
-        of column names), a pandas data frame, or a list of dicts.
+        The path of a file of separated values with a line of column names, of JSON or JSON Lines,
+        each gzipped or not, which is told by its content; a data frame of a library that narwhals
+        knows, a list of dicts, or a dict of columns.
     option
         What named it, for messages.
 
@@ -128,98 +143,116 @@ def read_rows(source: Any, option: str) -> Rows:
     TableError
         If it cannot be read.
     """
-    if hasattr(source, "to_dict") and hasattr(source, "columns"):
-        columns = [str(column) for column in source.columns]
-        _require_unique("the data frame", columns)
-        records = source.to_dict("records")
-        return _of_records(records, "the data frame", Path(), "row", is_frame=True)
+    if isinstance(source, str | Path) and str(source) and "\0" not in str(source):
+        return _of_file(Path(source), option)
     if isinstance(source, list | tuple):
-        return _of_records(source, "the list", Path(), "row")
-    if not isinstance(source, str | Path) or not str(source) or "\0" in str(source):
+        records = [(f"row {place}", record) for place, record in enumerate(source)]
+        return _of_records(records, "the list", Path())
+    if isinstance(source, Mapping):
+        columns = columns_of_mapping(source, "the dict")
+        return _of_columns(columns, "the dict", Path(), "row")
+    frame = None if isinstance(source, str | Path) else columns_of_frame(source)
+    if frame is None:
         raise TableError(
-            f"{option}={shown(source)}: expected the path of a CSV or JSON file, a data frame, or "
-            "a list of dicts"
+            f"{option}={shown(source)}: expected the path of a CSV or JSON file, a data frame, a "
+            "list of dicts, or a dict of columns"
         )
-    path = Path(source)
+    return _of_columns(frame, "the data frame", Path(), "row")
+
+
+def _of_file(path: Path, option: str) -> Rows:
     text = _read_text(path, option)
-    if path.suffix.lower() == ".json":
-        return _of_records(_json(text, path), path.name, path.parent, "entry")
-    return _of_csv(text, path)
+    if not text.lstrip().startswith(JSON_STARTS):
+        return _of_csv(text, path)
+    found = records_of_json(text, path.name)
+    if isinstance(found, dict):
+        return _of_columns(columns_of_mapping(found, path.name), path.name, path.parent, "entry")
+    return _of_records(found, path.name, path.parent)
 
 
 def _read_text(path: Path, option: str) -> str:
+    where = f"{option}={one_line(str(path))}"
     try:
-        return read_plain(path).decode("utf-8-sig")
+        content = unpacked(read_plain(path))
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
-        raise TableError(f"{option}={one_line(str(path))}: there is no such file") from None
+        raise TableError(f"{where}: there is no such file") from None
     except UnicodeDecodeError as error:
         raise TableError(
-            f"{option}={one_line(str(path))}: it is no text in UTF-8 (byte {error.start}); "
-            "save it as CSV, or as JSON with a name that ends in .json"
+            f"{where}: it is no text in UTF-8 (byte {error.start}){told_kind(content)}; save it as "
+            "CSV or JSON, or hand over a data frame"
         ) from None
-    except OSError as error:
-        reason = error.strerror or error
-        raise TableError(f"{option}={one_line(str(path))}: cannot be read: {reason}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TableError(f"{where}: cannot be read: {reason}") from error
 
 
-def _json(text: str, path: Path) -> Any:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise TableError(f"{path.name}: it is no JSON ({error})") from None
-    if not isinstance(found, list):
-        raise TableError(
-            f"{path.name}: expected a list of objects, one for each network, got "
-            f"{type(found).__name__}"
-        )
-    return found
-
-
-def _of_records(
-    records: Any, name: str, folder: Path, counted: str, *, is_frame: bool = False
-) -> Rows:
+def _of_records(records: Iterable[tuple[str, Any]], name: str, folder: Path) -> Rows:
     problems, rows = Problems(name), []
     columns: dict[str, None] = {}
-    for place, record in enumerate(records):
-        where = f"{counted} {place}"
+    for where, record in records:
         if not isinstance(record, Mapping) or not all(isinstance(key, str) for key in record):
             problems.add(where, f"{shown(record, 60)}: expected values by column name")
             continue
-        cells = {key: _plain(value, is_frame) for key, value in record.items()}
-        columns |= dict.fromkeys(key for key in cells if not key.startswith(COMMENT))
-        rows.append(Row(where, _known(cells)))
+        cells = {key.strip(): _plain(value) for key, value in record.items()}
+        if len(cells) < len(record):
+            _require_unique(name, [key.strip() for key in record])
+        columns |= dict.fromkeys(cells)
+        rows.append((where, cells))
     problems.raise_if_any()
-    return _checked(Rows(name, folder, tuple(columns), tuple(rows)))
+    return _rows(name, folder, list(columns), rows)
+
+
+def _of_columns(
+    columns: Iterable[tuple[Any, Sequence[Any]]], name: str, folder: Path, counted: str
+) -> Rows:
+    named = [(str(column).strip(), list(map(_plain, cells))) for column, cells in columns]
+    names = [column for column, _ in named]
+    _require_unique(name, names)
+    by_row = zip(*(cells for _, cells in named), strict=True)
+    rows = [
+        (f"{counted} {place}", dict(zip(names, row, strict=True)))
+        for place, row in enumerate(by_row)
+    ]
+    return _rows(name, folder, names, rows)
 
 
 def _of_csv(text: str, path: Path) -> Rows:
+    lines = lines_of_csv(text, path.name)
+    header = lines[0][1] if lines else []
+    # more than one may have no name
+    columns = [column or nameless(place) for place, column in enumerate(header, 1)]
+    _require_unique(path.name, columns)
     problems, rows = Problems(path.name), []
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        columns = [_as_written(name) for name in next(reader, [])]
-        _require_unique(path.name, columns)
-        if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
-            raise TableError(
-                f"{path.name}: one column, {shown(columns[0], 60)}; expected names, and values, "
-                "that are separated by commas"
+    for number, cells in lines[1:]:
+        if len(cells) > len(columns):
+            problems.add(
+                f"line {number}", f"{len(cells)} values, where there are {len(columns)} columns"
             )
-        for cells in reader:
-            where = f"line {reader.line_num}"
-            if len(cells) > len(columns):
-                problems.add(where, f"{len(cells)} values, where there are {len(columns)} columns")
-            elif any(cell.strip() for cell in cells):
-                named = dict(zip(columns, map(_as_written, cells), strict=False))
-                rows.append(Row(where, _known(named)))
-    except csv.Error as error:
-        raise TableError(f"{path.name}, line {reader.line_num}: {error}") from None
+        rows.append((f"line {number}", dict(zip(columns, cells, strict=False))))
     problems.raise_if_any()
-    names = tuple(name for name in columns if name and not name.startswith(COMMENT))
-    return _checked(Rows(path.name, path.parent, names, tuple(rows)))
+    return _rows(path.name, path.parent, columns, rows)
 
 
-def _as_written(cell: str) -> str:
-    marked = unmarked(cell)
-    return cell.strip() if marked is None else marked
+def _rows(
+    name: str, folder: Path, columns: Sequence[str], rows: Sequence[tuple[str, Mapping[str, Any]]]
+) -> Rows:
+    """Return rows without what is empty, and without columns that count them or are comments."""
+    known = [
+        (where, {column: cell for column, cell in cells.items() if _is_known(column, cell)})
+        for where, cells in rows
+    ]
+    kept = [
+        column
+        for place, column in enumerate(columns, 1)
+        if not column.startswith(COMMENT)
+        and not is_index(column, (cells.get(column) for _, cells in known), name, place)
+    ]
+    own = tuple(
+        Row(where, {column: cells[column] for column in kept if column in cells})
+        for where, cells in known
+    )
+    return _checked(Rows(name, folder, tuple(kept), own))
 
 
 def _checked(rows: Rows) -> Rows:
@@ -234,30 +267,27 @@ def _checked(rows: Rows) -> Rows:
 
 
 def _require_unique(name: str, columns: list[str]) -> None:
-    twice = [column for column, count in Counter(columns).items() if count > 1 and column]
+    twice = [column for column, count in Counter(columns).items() if count > 1]
     if twice:
-        raise TableError(f"{name}: two columns are called {twice[0]!r}; rename one")
+        raise TableError(f"{name}: two columns are called {shown(twice[0])}; rename one")
 
 
-def _known(cells: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in cells.items()
-        if value is not None
-        and not (isinstance(value, str) and not value)
-        and name
-        and not name.startswith(COMMENT)
-    }
+def _is_known(column: str, cell: Any) -> bool:
+    """Return whether something is there; NA may be the name of a task, and is no number."""
+    if cell is None or column.startswith(COMMENT):
+        return False
+    if not isinstance(cell, str):
+        return True
+    return bool(cell) if column in NAMES else not says_nothing(cell)
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value)
-
-
-def _plain(value: Any, is_frame: bool) -> Any:
-    """Return a NumPy scalar's own value; None for what a data frame has where nothing is."""
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar's or a decimal's own value; None for pandas's signs for nothing."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and (value is pandas.NA or value is pandas.NaT):
+        return None
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value % 1 == 0 else float(value)
     if hasattr(value, "item") and not getattr(value, "shape", None):
         value = value.item()
-    is_missing = is_frame and isinstance(value, float) and math.isnan(value)
-    # pandas's own signs for nothing
-    return None if is_missing or type(value).__name__ in ("NAType", "NaTType") else value
+    return value

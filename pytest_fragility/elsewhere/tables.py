@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.planning import nearest
@@ -26,8 +26,11 @@ from pytest_fragility.elsewhere.counted_errors import (
     read_error,
     require_one_test_set,
 )
-from pytest_fragility.elsewhere.rows import Problems, Row, Rows, read_rows
-from pytest_fragility.elsewhere.selecting import Asked, Selection, select
+from pytest_fragility.elsewhere.index_columns import counts_every_row
+from pytest_fragility.elsewhere.numerals import is_not_finite, number_of
+from pytest_fragility.elsewhere.repeated_rows import NOT_READ, note_repeats
+from pytest_fragility.elsewhere.rows import MOST_SHOWN, Problems, Row, Rows, read_rows
+from pytest_fragility.elsewhere.selecting import Asked, FullPlace, Selection, select
 from pytest_fragility.errors import MeasureError, TableError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.quoting import shown
@@ -46,9 +49,6 @@ RESERVED = (*NEEDED, *OPTIONAL)
 MEASURE_WORDS = ("train_error", "train_loss", "test_loss")
 # how alike two names are that are meant to be one: test_sise and test_size
 CLOSE = 0.8
-
-# in the place of a number that a row should have
-NOT_READ = -1
 
 Place = tuple[str, int, int]
 
@@ -86,6 +86,17 @@ class MeasuredNetwork:
     parameters: float | None = None
     unfinished: str = ""
 
+    @property
+    def place(self) -> FullPlace:
+        """Which network it is."""
+        return self.task, self.recipe, self.n, self.seed
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All that was measured on it."""
+        error = {TEST_ERROR: self.counted.error} if self.counted else {}
+        return {**self.values, **error}
+
 
 def read_table(source: Any, option: str = "table", *, baseline: str = BASELINE) -> MeasuredFamily:
     """Return the values of a table; `Family.from_table` says what it holds.
@@ -101,7 +112,7 @@ def read_table(source: Any, option: str = "table", *, baseline: str = BASELINE) 
     _require_measures(rows, measures)
     problems = Problems(rows.name)
     networks = [_network(rows, row, measures, baseline, problems) for row in rows.rows]
-    _require_once(networks, problems)
+    note_repeats([(each.where, each.place, each.numbers) for each in networks], problems)
     for task in dict.fromkeys(network.task for network in networks):
         require_one_test_set(task, [each for each in networks if each.task == task], problems)
     problems.raise_if_any()
@@ -113,14 +124,48 @@ def _require_measures(rows: Rows, measures: Sequence[str]) -> None:
     for name in measures:
         if name not in MEASURE_WORDS and get_close_matches(name, free, n=1, cutoff=CLOSE):
             raise TableError(
-                f"{rows.name}: unknown column {name!r}{nearest(name, free)}; rename it, or begin "
-                "its name with '_' to have it left out"
+                f"{rows.name}: unknown column {shown(name)}{nearest(name, free)}; rename it, or "
+                "begin its name with '_' to have it left out"
             )
+    cells = {name: [row.cells.get(name) for row in rows.rows] for name in measures}
+    for name in measures:
+        if counts_every_row(cells[name]):
+            raise TableError(
+                f"{rows.name}: column {shown(name)} counts the rows, which no measure does; leave "
+                "it out, or begin its name with '_'"
+            )
+    texts = {name: _first_text(cells[name]) for name in measures}
+    told = [f"{shown(name, 60)} ({text})" for name, text in texts.items() if text]
+    if told:
+        listed = ", ".join(told[:MOST_SHOWN])
+        more = f" and {len(told) - MOST_SHOWN} more" if len(told) > MOST_SHOWN else ""
+        raise TableError(
+            f"{rows.name}: no numbers in {'columns' if told[1:] else 'column'} {listed}{more}; "
+            "a column that has no meaning of its own holds a measure's values. Leave out what is "
+            "none, or begin its name with '_'"
+        )
     if not measures:
         raise TableError(
             f"{rows.name}: no column holds a measure's values; all it has are "
             f"{', '.join(rows.columns)}"
         )
+
+
+def _first_text(cells: Sequence[Any]) -> str:
+    """Return what is wrong with the first cell of a column without numbers; else nothing."""
+    found = ""
+    for cell in cells:
+        if cell is None:
+            continue
+        try:
+            number_of(cell) if isinstance(cell, str) else number(cell)
+        except ValueError as error:
+            if isinstance(cell, float):
+                return ""
+            found = found or f"{shown(cell, 60)}: {error}"
+            continue
+        return ""
+    return found
 
 
 def _network(
@@ -144,7 +189,7 @@ def _network(
     }
     return MeasuredNetwork(
         row.where,
-        cells.read(TASK, text, Path(rows.name).stem),
+        cells.read(TASK, text, rows.stem),
         BASELINE if recipe == baseline else recipe,
         cells.need(N, whole(1), NOT_READ),
         cells.need(SEED, whole(0), NOT_READ),
@@ -157,20 +202,9 @@ def _network(
 
 
 def _is_no_number(value: Any) -> bool:
-    return str(value).lower() in ("nan", "inf", "-inf", "infinity")
-
-
-def _require_once(networks: Sequence[MeasuredNetwork], problems: Problems) -> None:
-    first: dict[tuple[str, str, int, int], str] = {}
-    for each in networks:
-        place = (each.task, each.recipe, each.n, each.seed)
-        if place in first and each.recipe and NOT_READ not in (each.n, each.seed):
-            problems.add(
-                each.where,
-                f"task {each.task}, recipe {each.recipe}, n={each.n}, seed {each.seed} stands in "
-                f"{first[place]} too; keep one of them",
-            )
-        first.setdefault(place, each.where)
+    if isinstance(value, str):
+        return is_not_finite(value)
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +236,7 @@ class MeasuredFamily:
     @cached_property
     def selection(self) -> Selection:
         """What is audited."""
-        places = ((each.task, each.recipe, each.n, each.seed) for each in self.networks)
-        return select(self.name, places, self.asked)
+        return select(self.name, (each.place for each in self.networks), self.asked)
 
     def select(self, asked: Asked) -> MeasuredFamily:
         """Return the family of which something else is audited."""

@@ -16,7 +16,7 @@ import pytest
 from pytest_fragility.plugin import hookspecs
 from pytest_fragility.plugin.asked import AskedCheck, asked_check, key_of, place_of
 from pytest_fragility.plugin.help import MARKER, MARKER_HELP
-from pytest_fragility.plugin.mark import install_mark
+from pytest_fragility.plugin.mark import heeds_marks, install_mark
 from pytest_fragility.plugin.options import (
     add_options,
     is_enabled,
@@ -26,7 +26,12 @@ from pytest_fragility.plugin.options import (
     shows_durations,
     table_to_audit,
 )
-from pytest_fragility.plugin.property_tests import given_strategies, lift_deadline
+from pytest_fragility.plugin.property_tests import (
+    LASTING,
+    given_strategies,
+    let_fixtures_last,
+    lift_deadline,
+)
 from pytest_fragility.plugin.workers import (
     is_controller,
     is_worker,
@@ -193,6 +198,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = {
         check_id: pytest.mark.xfail(reason=reason, strict=True, raises=AuditFailure)
         for check_id, reason in reasons.items()
+        if heeds_marks(metafunc.config)
     }
     metafunc.parametrize(
         "check",
@@ -258,15 +264,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Add the command line's measures; skip audits where they are not to run."""
+    """Add the command line's measures."""
     if not is_enabled(config):
-        for item in items:
-            if item.get_closest_marker(MARKER):
-                item.add_marker(pytest.mark.skip(reason=SKIP_REASON))
         return
     for item in items:
-        if item.get_closest_marker(MARKER):
+        takes_networks = bool(LASTING & set(getattr(item, "fixturenames", ())))
+        if takes_networks or item.get_closest_marker(MARKER):
             lift_deadline(item)
+        if takes_networks:
+            let_fixtures_last(item)
     places = measures_to_audit(config)
     if places:
         from pytest_fragility.plugin.measure_items import collect_measures
@@ -300,6 +306,19 @@ def _offer_hypothesis_profile(config: pytest.Config) -> None:
         import_module("pytest_fragility.strategies")
 
 
+@pytest.hookimpl(tryfirst=True, specname="pytest_runtest_setup")
+def pytest_skip_audit(item: pytest.Item) -> None:
+    """Skip an audit where none is to run; markers that skip are heeded by a plugin that may lack.
+
+    Raises
+    ------
+    pytest.skip.Exception
+        It says how to run it.
+    """
+    if not is_enabled(item.config) and item.get_closest_marker(MARKER):
+        raise pytest.skip.Exception(SKIP_REASON, _use_item_location=True)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Train ahead what a property-based test can draw; refuse what was marked after collection."""
@@ -317,7 +336,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _is_skipped(item: pytest.Item) -> bool:
     """Return whether a test is known not to run, so that nothing need be trained for it."""
     conditions = [condition for mark in item.iter_markers("skipif") for condition in mark.args]
-    return bool(item.get_closest_marker("skip")) or True in conditions
+    is_marked = bool(item.get_closest_marker("skip")) or True in conditions
+    return is_marked and heeds_marks(item.config)
 
 
 def _uses_networks(item: pytest.Function) -> bool:

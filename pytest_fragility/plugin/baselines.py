@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility.plugin.ini import TEXT, Option
 from pytest_fragility.plugin.terminal import write_text
 
 if TYPE_CHECKING:
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 
 SAVE_KEY = "fragility_save"
 COMPARE_KEY = "fragility_compare"
-FOLDER_KEY = "fragility_baselines"
 DEFAULT_FOLDER = "fragility_baselines"
+BASELINES = Option(
+    "baselines",
+    TEXT,
+    "DIR",
+    f"where baselines are kept, relative to the rootdir. Default: {DEFAULT_FOLDER}",
+)
 
 
-def add_baseline_options(parser: pytest.Parser, group: Any) -> None:
+def add_baseline_options(group: Any) -> None:
     """Register what baselines are asked for with."""
     group.addoption(
         "--fragility-save",
@@ -37,16 +43,11 @@ def add_baseline_options(parser: pytest.Parser, group: Any) -> None:
         metavar="NAME",
         help="fail only where a check got worse than in this baseline",
     )
-    folder = f"where baselines are kept, relative to the rootdir. Default: {DEFAULT_FOLDER}"
-    group.addoption(
-        "--fragility-baselines", default=None, dest=FOLDER_KEY, metavar="DIR", help=folder
-    )
-    parser.addini(FOLDER_KEY, folder, type="string", default=None)
 
 
 def baseline_flags(config: pytest.Config) -> list[str]:
     """Return the options that a rerun command repeats: those that decide what fails."""
-    given = {"compare": COMPARE_KEY, "baselines": FOLDER_KEY}
+    given = {"compare": COMPARE_KEY, "baselines": BASELINES.key}
     return [
         f"--fragility-{name}={config.getoption(key)}"
         for name, key in given.items()
@@ -72,7 +73,7 @@ def path_of(config: pytest.Config, key: str) -> Path | None:
     name = config.getoption(key)
     if name is None:
         return None
-    folder = config.getoption(FOLDER_KEY) or config.getini(FOLDER_KEY) or DEFAULT_FOLDER
+    folder = BASELINES.said(config) or DEFAULT_FOLDER
     return baseline_path(config.rootpath / folder, name)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility.durations import REST, Durations, timing
-from pytest_fragility.plugin.options import DURATIONS_KEY
+from pytest_fragility.plugin.options import DURATIONS
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.report.durations import durations_table
 
@@ -33,12 +33,12 @@ class DurationsSummary:
     def pytest_sessionfinish(self) -> None:
         """Send what a worker has timed to the process that started it."""
         if hasattr(self._config, "workeroutput"):
-            self._config.workeroutput[DURATIONS_KEY] = self._stopwatch.durations.to_rows()
+            self._config.workeroutput[DURATIONS.key] = self._stopwatch.durations.to_rows()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Note what a worker has timed; nothing where it ended early."""
-        rows = getattr(node, "workeroutput", {}).get(DURATIONS_KEY)
+        rows = getattr(node, "workeroutput", {}).get(DURATIONS.key)
         if rows is None:
             self._lost += 1
         else:

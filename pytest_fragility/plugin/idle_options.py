@@ -12,7 +12,7 @@ import pytest
 
 from pytest_fragility.plugin.baselines import COMPARE_KEY, SAVE_KEY
 from pytest_fragility.plugin.options import (
-    MEASURE_KEY,
+    MEASURE,
     PREFIX,
     is_enabled,
     is_init_command,
@@ -46,7 +46,7 @@ def refuse_idle_options(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"{PREFIX}-{option} is given twice, and only the last would count; name all in one"
             )
-    measures = config.getoption(MEASURE_KEY) or config.getini(MEASURE_KEY)
+    measures = MEASURE.said(config) or []
     for measure in measures:
         if measures.count(measure) > 1:
             raise pytest.UsageError(f"{PREFIX}-measure={measure} is given twice")

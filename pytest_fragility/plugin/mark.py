@@ -52,3 +52,8 @@ def install_mark() -> None:
     """Put the marker in its place; done once a process."""
     if MARKER not in vars(pytest.mark):
         setattr(pytest.mark, MARKER, FragilityMark(getattr(pytest.mark, MARKER)))
+
+
+def heeds_marks(config: pytest.Config) -> bool:
+    """Return whether markers skip tests, or expect them to fail: a plugin of pytest's does that."""
+    return config.pluginmanager.has_plugin("skipping")

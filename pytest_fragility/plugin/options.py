@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.plugin.baselines import add_baseline_options, baseline_flags
+from pytest_fragility.plugin.baselines import BASELINES, add_baseline_options, baseline_flags
+from pytest_fragility.plugin.ini import (
+    AXES,
+    FLAG,
+    NAME_OR_NAMES,
+    NAMES,
+    NUMBER,
+    SEEDS,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    Option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,48 +26,10 @@ if TYPE_CHECKING:
 GROUP = "fragility"
 PREFIX = "--fragility"
 
-_NUMBER = re.compile(r"[0-9]{1,9}")
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option with its ini twin.
-
-    Parameters
-    ----------
-    name
-        ``fragility_<name>`` in ini files, ``--fragility-<name>`` on the command line.
-    ini_type
-        pytest's name for the ini value's type.
-    metavar
-        What ``--help`` shows for the value.
-    help
-        What it does, the default included.
-    setting
-        The audit's setting that it gives.
-    """
-
-    name: str
-    ini_type: Any
-    metavar: str
-    help: str
-    setting: str
-
-    @property
-    def flag(self) -> str:
-        """How the command line spells it."""
-        return f"--fragility-{self.name.replace('_', '-')}"
-
-    @property
-    def key(self) -> str:
-        """How configuration files spell it."""
-        return f"fragility_{self.name}"
-
-
 OPTIONS = (
     Option(
         "profile",
-        "string",
+        TEXT,
         "NAME",
         "how much to spend: quick (3 perturbations, 4 seeds), standard (9, 6 seeds) or "
         "thorough (14, 10 seeds). Default: standard",
@@ -65,21 +37,21 @@ OPTIONS = (
     ),
     Option(
         "device",
-        "string",
+        TEXT,
         "DEVICE",
         "where to train and measure: auto, cpu, cuda, cuda:1. Default: auto",
         "device",
     ),
     Option(
         "cache_dir",
-        "string",
+        TEXT,
         "DIR",
         "where trained networks are kept, relative to the rootdir. Default: .fragility_cache",
         "cache_dir",
     ),
     Option(
         "seeds",
-        "string",
+        SEEDS,
         "N",
         "number of seeds; auto trains as many as each check needs, up to 21, auto-N up to N. "
         "Default: the profile's",
@@ -87,31 +59,32 @@ OPTIONS = (
     ),
     Option(
         "alpha",
-        "float",
+        NUMBER,
         "A",
         "every check errs with probability at most A; intervals have level 1 - A. Default: 0.05",
         "alpha",
     ),
-    Option("task", "string", "NAME", "what is learned. Default: digits+label-noise-0.2", "task"),
+    Option("task", TEXT, "NAME", "what is learned. Default: digits+label-noise-0.2", "task"),
     Option(
         "architecture",
-        "args",
+        TEXTS,
         "NAME",
         "the networks: mlp, cnn, resnet, vit, scale_invariant, or MODULE:FUNCTION, which returns a "
         "new module; can be repeated, also as NAME=MODULE:FUNCTION, for the names in a manifest. "
         "Default: mlp",
         "architecture",
+        repeated=True,
     ),
     Option(
         "perturbations",
-        "string",
+        NAMES,
         "A,B,...",
         "training changes, by name. Default: the profile's",
         "perturbations",
     ),
     Option(
         "ladder",
-        "string",
+        NAME_OR_NAMES,
         "NAME",
         "tasks of different complexity: label-noise, teacher-depth, mnist-to-fashion or none. "
         "Default: label-noise",
@@ -119,14 +92,14 @@ OPTIONS = (
     ),
     Option(
         "checkpoints",
-        "string",
+        NAMES,
         "A,B,...",
         "where the check of stopping looks, along one training. Default: the profile's",
         "checkpoints",
     ),
     Option(
         "manifest",
-        "string",
+        TEXT,
         "FILE",
         "audit networks that were trained elsewhere: a list of their checkpoints, CSV or JSON. "
         "Default: none, networks are trained",
@@ -134,7 +107,7 @@ OPTIONS = (
     ),
     Option(
         "fit",
-        "string",
+        TEXT,
         "NAME",
         "how lines are fitted to learning curves: least-squares, theil-sen or repeated-medians. "
         "Default: least-squares",
@@ -142,7 +115,7 @@ OPTIONS = (
     ),
     Option(
         "budget",
-        "int",
+        WHOLE,
         "N",
         "networks that may be trained on demand, by property-based tests and searches. "
         "Default: 5000",
@@ -150,57 +123,55 @@ OPTIONS = (
     ),
     Option(
         "measure_timeout",
-        "float",
+        NUMBER,
         "SECONDS",
         "cut a measure off that takes longer for a network. Default: no limit",
         "measure_timeout",
     ),
 )
-MEASURE_KEY = "fragility_measure"
+ENABLED = Option("", FLAG, "", "run the tests marked with fragility; without it they are skipped")
+LOCATE = Option(
+    "locate",
+    AXES,
+    "",
+    "also walk along each axis (learning rate, batch size, ...) to the smallest change that breaks "
+    "a measure; trains more networks, within the budget. Configuration files may name axes",
+    "locate",
+)
+DURATIONS = Option(
+    "durations", FLAG, "", "show at the end where the time went, and the slowest measures"
+)
+MEASURE = Option(
+    "measure",
+    TEXTS,
+    "MODULE:FUNCTION",
+    "audit this measure, with no test file; can be repeated",
+    repeated=True,
+)
+DASK = Option(
+    "dask",
+    TEXT,
+    "tcp://HOST:PORT",
+    "train and measure on the Dask cluster whose scheduler has this address",
+)
+REPORT = Option(
+    "report", TEXT, "DIR", "write what audits find to this folder: a page, JSON, CSV and Markdown"
+)
+# all that configuration files may say
+TWINS = (ENABLED, LOCATE, DURATIONS, MEASURE, DASK, REPORT, BASELINES, *OPTIONS)
+
 TABLE_KEY = "fragility_table"
-LOCATE_KEY = "fragility_locate"
-DURATIONS_KEY = "fragility_durations"
 STORE_KEY = "fragility_store"
 MAX_AGE_KEY = "fragility_store_max_age"
 MAX_SIZE_KEY = "fragility_store_max_size"
-DASK_KEY = "fragility_dask"
-REPORT_KEY = "fragility_report"
 INIT_KEY = "fragility_init"
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Register every option and its ini twin."""
     group = parser.getgroup(GROUP, "fragility of generalization measures")
-    enable = "run the tests marked with fragility; without it they are skipped"
-    group.addoption("--fragility", action="store_true", default=None, dest="fragility", help=enable)
-    parser.addini("fragility", enable, type="bool", default=False)
-    locate = (
-        "also walk along each axis (learning rate, batch size, ...) to the smallest change that "
-        "breaks a measure; trains more networks, within the budget"
-    )
-    group.addoption(
-        "--fragility-locate", action="store_true", default=None, dest=LOCATE_KEY, help=locate
-    )
-    parser.addini(LOCATE_KEY, locate, type="bool", default=None)
-    durations = "show at the end where the time went, and the slowest measures"
-    group.addoption(
-        "--fragility-durations",
-        action="store_true",
-        default=None,
-        dest=DURATIONS_KEY,
-        help=durations,
-    )
-    parser.addini(DURATIONS_KEY, durations, type="bool", default=False)
-    measure = "audit this measure, with no test file; can be repeated"
-    group.addoption(
-        "--fragility-measure",
-        action="append",
-        default=None,
-        dest=MEASURE_KEY,
-        metavar="MODULE:FUNCTION",
-        help=measure,
-    )
-    parser.addini(MEASURE_KEY, measure, type="args", default=[])
+    for option in TWINS:
+        option.add(parser, group)
     group.addoption(
         "--fragility-table",
         default=None,
@@ -230,14 +201,6 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="SIZE",
         help="with --fragility-store=prune: keep what was used last, up to so much, such as 2GB",
     )
-    dask = "train and measure on the Dask cluster whose scheduler has this address"
-    group.addoption(
-        "--fragility-dask", default=None, dest=DASK_KEY, metavar="tcp://HOST:PORT", help=dask
-    )
-    parser.addini(DASK_KEY, dask, type="string", default=None)
-    report = "write what audits find to this folder: a page, JSON, CSV and Markdown"
-    group.addoption("--fragility-report", default=None, dest=REPORT_KEY, metavar="DIR", help=report)
-    parser.addini(REPORT_KEY, report, type="string", default=None)
     group.addoption(
         "--fragility-init",
         action="store_true",
@@ -245,28 +208,17 @@ def add_options(parser: pytest.Parser) -> None:
         dest=INIT_KEY,
         help="run no tests: write a starter, test_fragility.py, into the current folder",
     )
-    add_baseline_options(parser, group)
-    for option in OPTIONS:
-        group.addoption(
-            option.flag,
-            default=None,
-            dest=option.key,
-            metavar=option.metavar,
-            help=option.help,
-            action="append" if option.ini_type == "args" else "store",
-            type={"int": int, "float": float}.get(option.ini_type, str),
-        )
-        parser.addini(option.key, option.help, type=option.ini_type, default=None)
+    add_baseline_options(group)
 
 
 def is_enabled(config: pytest.Config) -> bool:
     """Return whether audits are to run."""
-    return bool(config.getoption("fragility") or config.getini("fragility"))
+    return bool(ENABLED.said(config))
 
 
 def shows_durations(config: pytest.Config) -> bool:
     """Return whether the time is to be measured and shown."""
-    return bool(config.getoption(DURATIONS_KEY) or config.getini(DURATIONS_KEY))
+    return bool(DURATIONS.said(config))
 
 
 def is_store_command(config: pytest.Config) -> bool:
@@ -276,7 +228,7 @@ def is_store_command(config: pytest.Config) -> bool:
 
 def report_folder(config: pytest.Config) -> Path | None:
     """Return the folder of the report, below the rootdir where it is relative; None for none."""
-    named = config.getoption(REPORT_KEY) or config.getini(REPORT_KEY)
+    named = REPORT.said(config)
     return config.rootpath / named if named else None
 
 
@@ -292,10 +244,10 @@ def measures_to_audit(config: pytest.Config) -> list[str]:
     """
     table = table_to_audit(config)
     if table is None:
-        return list(config.getoption(MEASURE_KEY) or config.getini(MEASURE_KEY))
+        return list(MEASURE.said(config) or ())
     from pytest_fragility.elsewhere.given import known_table
 
-    return list(config.getoption(MEASURE_KEY) or known_table(table).measures)
+    return list(MEASURE.on_command_line(config) or known_table(table).measures)
 
 
 def table_to_audit(config: pytest.Config) -> Path | None:
@@ -306,7 +258,7 @@ def table_to_audit(config: pytest.Config) -> Path | None:
 
 def dask_address(config: pytest.Config) -> str | None:
     """Return the address of the Dask cluster to work on; None where there is none."""
-    return config.getoption(DASK_KEY) or config.getini(DASK_KEY) or None
+    return DASK.said(config) or None
 
 
 def typed_options(config: pytest.Config) -> list[str]:
@@ -329,9 +281,8 @@ def typed_settings(config: pytest.Config) -> dict[str, Any]:
 
 def command_line_settings(config: pytest.Config) -> dict[str, Any]:
     """Return what the command line says; None where it is silent."""
-    given = {option.key: config.getoption(option.key) for option in OPTIONS}
-    settings = _settings(config, given, config.invocation_params.dir)
-    return {**settings, "locate": config.getoption(LOCATE_KEY)}
+    given = {each.setting: each.on_command_line(config) for each in (LOCATE, *OPTIONS)}
+    return _settings(config, given, config.invocation_params.dir)
 
 
 def ini_settings(config: pytest.Config) -> dict[str, Any]:
@@ -339,32 +290,15 @@ def ini_settings(config: pytest.Config) -> dict[str, Any]:
 
     Raises
     ------
-    SettingsError
-        If a value is not of its option's type.
+    pytest.UsageError
+        If a value is not of its option's kind.
     """
-    given = {option.key: _read_ini(config, option) for option in OPTIONS}
-    settings = _settings(config, given, config.rootpath)
-    return {**settings, "locate": config.getini(LOCATE_KEY)}
-
-
-def _read_ini(config: pytest.Config, option: Option) -> Any:
-    try:
-        return config.getini(option.key)
-    except (TypeError, ValueError) as error:
-        # some versions of pytest let the conversion's own error through
-        from pytest_fragility.errors import SettingsError
-
-        raise SettingsError(f"{option.key}: {error}") from error
+    given = {each.setting: each.in_file(config) for each in (LOCATE, *OPTIONS)}
+    return _settings(config, given, config.rootpath)
 
 
 def _settings(config: pytest.Config, values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    settings = {option.setting: values[option.key] for option in OPTIONS}
-    for listed in ("perturbations", "checkpoints"):
-        if settings[listed] is not None:
-            names = settings[listed].split(",")
-            settings[listed] = [name.strip() for name in names if name.strip()]
-    if settings["seeds"] is not None and _NUMBER.fullmatch(settings["seeds"].strip()):
-        settings["seeds"] = int(settings["seeds"])
+    settings = dict(values)
     settings |= _architectures(settings["architecture"])
     if settings["manifest"]:
         settings["manifest"] = folder / settings["manifest"]
@@ -394,8 +328,8 @@ def given_flags(config: pytest.Config) -> list[str]:
         if values is not None
         for value in (values if isinstance(values, list) else [values])
     ]
-    if config.getoption(LOCATE_KEY):
-        given.append("--fragility-locate")
-    if config.getoption(DASK_KEY):
-        given.append(f"--fragility-dask={config.getoption(DASK_KEY)}")
+    if LOCATE.on_command_line(config):
+        given.append(LOCATE.flag)
+    if DASK.on_command_line(config):
+        given.append(f"{DASK.flag}={DASK.on_command_line(config)}")
     return [*given, *baseline_flags(config)]

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def takes_own(item: pytest.Item, name: str) -> bool:
     """Return whether a fixture that a test takes is this plugin's, or is built on it."""
-    return name in getattr(item, "fixturenames", ()) and _is_own(_chain(item, name)[-1], name)
+    return name in getattr(item, "fixturenames", ()) and is_own(_chain(item, name)[-1], name)
 
 
 def source_of(item: pytest.Item, name: str) -> str:
     """Return where the fixture comes from that a test gets under this name."""
     definition = _chain(item, name)[0]
-    if _is_own(definition, name):
+    if is_own(definition, name):
         return "pytest-fragility's own"
     function = inspect.unwrap(definition.func)
     while isinstance(function, partial):
@@ -113,7 +113,8 @@ def _chain(item: pytest.Item, name: str) -> Sequence[Any]:
     return chain
 
 
-def _is_own(definition: Any, name: str) -> bool:
+def is_own(definition: Any, name: str) -> bool:
+    """Return whether a fixture's definition is this plugin's."""
     from pytest_fragility import plugin
 
     return definition.func is inspect.unwrap(getattr(plugin, name))

@@ -9,6 +9,7 @@ import pytest
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.help import MARKER
+from pytest_fragility.plugin.mark import heeds_marks
 from pytest_fragility.plugin.options import report_folder
 from pytest_fragility.quoting import harmless
 from pytest_fragility.report.curves import Curve, curves_of_check
@@ -110,7 +111,8 @@ class TestedCheck:
         pytest.skip.Exception
             If the check does not apply.
         pytest.xfail.Exception
-            If it is no worse than in the baseline, and not kept.
+            If it is no worse than in the baseline, and not kept; it is skipped where pytest does
+            without expected failures.
         """
         __tracebackhide__ = True
         attempt = attempt_of(self._item)
@@ -125,13 +127,17 @@ class TestedCheck:
         if not verdict.is_applicable:
             raise pytest.skip.Exception(harmless(skip_reason(record)), _use_item_location=True)
         if excuse:
-            raise pytest.xfail.Exception(harmless(excuse))
+            # without the plugin that knows expected failures, they would be failures
+            ended = pytest.xfail if heeds_marks(self._item.config) else pytest.skip
+            raise ended.Exception(harmless(excuse))
         if self._expectation:
             self.worsening = self._expectation.worsening(record)
 
     def _excuse(self, record: Record) -> str | None:
         """Return what the baseline says for a check; a marker of the test's own goes first."""
-        is_left_alone = self._item.config.option.runxfail or _reason_of_mark(self._item)
+        config = self._item.config
+        is_expected = heeds_marks(config) and _reason_of_mark(self._item)
+        is_left_alone = config.getoption("runxfail", False) or is_expected
         if self._expectation is None or is_left_alone or not record["applicable"]:
             return None
         return self._expectation.excuse(record)

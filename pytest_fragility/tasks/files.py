@@ -12,11 +12,13 @@ from typing import BinaryIO, cast
 from pytest_fragility.errors import TaskError
 
 _CHUNK = 1 << 20
+# what a file begins with that gzip has packed
+GZIP = b"\x1f\x8b"
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading, unpacked where its name ends in ``.gz``.
+    """Open a file for reading, unpacked where gzip has packed it, whatever it is called.
 
     Raises
     ------
@@ -26,8 +28,11 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     try:
         if not path.is_file():
             raise FileNotFoundError("there is no such file")
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield cast(BinaryIO, file)
+        with path.open("rb") as packed:
+            is_packed = packed.read(len(GZIP)) == GZIP
+            packed.seek(0)
+            with gzip.GzipFile(fileobj=packed) if is_packed else packed as file:
+                yield cast(BinaryIO, file)
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, TaskError):
             raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.quoting import shown
+from pytest_fragility.quoting import one_line, shown
 from pytest_fragility.tasks.files import opened, read_at_most
 from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData
 
@@ -27,6 +28,8 @@ LARGEST_BYTES = 1 << 32
 MOST_UNPACKED = 100
 MOST_UNCHECKED = 1 << 24
 
+MOST_SHOWN = 8
+_IDX = {"images": "idx3", "labels": "idx1"}
 PARTS = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
 
 # by task: folders below a root as torchvision and Debian call them
@@ -49,8 +52,9 @@ def from_idx_folder(
 ) -> Task:
     """Return a task from a folder with the four IDX files of MNIST and its likes.
 
-    ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same with ``t10k-`` (or
-    ``test-``), each as it is or gzipped (``.gz``), in the folder or in ``raw`` below it. Inputs
+    ``train-images-idx3-ubyte`` (or ``train-images.idx3-ubyte``), ``train-labels-idx1-ubyte`` and
+    the same with ``t10k-`` (or ``test-``), each as it is or gzipped (``.gz``), in the folder or in
+    ``raw`` below it. Inputs
     have shape (1, height, width) and lie in [0, 1]. Labels that start at 1 (EMNIST letters) are
     counted from 0.
 
@@ -173,7 +177,7 @@ def _find(name: str) -> list[Path]:
 def _missing(folder: Path, prefix: str) -> list[str]:
     """Return the names of files that a folder lacks."""
     return [
-        f"{prefix}{'t10k' if part == 'test' else part}-{_ending(kind)}"
+        f"{prefix}{'t10k' if part == 'test' else part}-{kind}-{_IDX[kind]}-ubyte"
         for part, kind in PARTS
         if _file(folder, prefix, part, kind) is None
     ]
@@ -183,27 +187,47 @@ def _files(folder: Path, prefix: str) -> list[Path]:
     """Return train images, train labels, test images and test labels."""
     missing = _missing(folder, prefix)
     if missing:
+        there = sorted(one_line(path.name, 60) for path in _listed(folder))
+        more = f" and {len(there) - MOST_SHOWN} more" if len(there) > MOST_SHOWN else ""
+        has = f"{', '.join(there[:MOST_SHOWN])}{more}" if there else "nothing"
         raise TaskError(
             f"{folder}: no {missing[0]} there, gzipped or not, nor in raw below it; expected the "
-            "four files of MNIST's layout"
+            f"four files of MNIST's layout. It has {has}"
         )
     found = [_file(folder, prefix, part, kind) for part, kind in PARTS]
     return [path for path in found if path is not None]
 
 
-def _ending(kind: str) -> str:
-    return f"{kind}-idx{3 if kind == 'images' else 1}-ubyte"
-
-
 def _file(folder: Path, prefix: str, part: str, kind: str) -> Path | None:
+    """Return the file of a part; the name that MNIST's has goes before others, and plain files."""
     names = ("t10k", "test") if part == "test" else (part,)
     for place in (folder / "raw", folder):
         for name in names:
-            for suffix in ("", ".gz"):
-                path = place / f"{prefix}{name}-{_ending(kind)}{suffix}"
-                if path.is_file():
-                    return path
+            usual = f"{prefix}{name}-{kind}-{_IDX[kind]}-ubyte"
+            # unpacked by some tools, the first mark becomes a point
+            pattern = re.compile(
+                rf"{re.escape(prefix)}{name}[-._ ]{kind}[-._ ]{_IDX[kind]}[-._ ]ubyte(\.gz)?", re.I
+            )
+            found = [path for path in _listed(place) if pattern.fullmatch(path.name)]
+            for path in sorted(found, key=lambda each: _rank(each.name, usual)):
+                # some archives have a folder of the name around each file
+                for file in (path, path / path.name):
+                    if file.is_file():
+                        return file
     return None
+
+
+def _rank(name: str, usual: str) -> tuple[bool, bool, str]:
+    plain = name[:-3] if name.lower().endswith(".gz") else name
+    return plain != usual, plain != name, name
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    # it is not there, is no folder, or is somebody else's
+    except OSError:
+        return []
 
 
 def _load(files: list[Path], subsets: str, allow_missing_classes: bool) -> TaskData:
@@ -247,7 +271,7 @@ def _upright(data: TaskData) -> TaskData:
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the array in an IDX file of unsigned bytes, gzipped if its name ends in ``.gz``.
+    """Return the array in an IDX file of unsigned bytes, gzipped or not.
 
     The format: two zero bytes, the type (0x08), the number of dimensions, each dimension as a
     big-endian 32-bit number, then the entries.

@@ -120,7 +120,11 @@ FILES: list[tuple[str, bytes, str]] = [
     ("digits", HEADER.encode() + b"baseline," + b"9" * 5000 + b",0,.1,1\n", "n='999"),
     ("empty", b"", "it has no rows; expected one for each network"),
     ("no text", b"\xff\xfe\x00", "it is no text in UTF-8"),
-    ("semicolons", b"recipe;n;seed\n", "separated by commas"),
+    (
+        "semicolons",
+        b"recipe;n;seed\na;1;2\n",
+        "no column 'test_error'. Its columns are recipe, n, seed",
+    ),
     ("one name twice", b"recipe,n,n\n", "two columns are called 'n'"),
     (
         "too many values",
@@ -206,12 +210,14 @@ def test_a_network_that_a_manifest_makes_large_is_not_built(tmp_path: Path) -> N
             list(Family.from_checkpoints(named))
 
 
-@pytest.mark.parametrize("content", ["{", '{"rows": 3}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["{", '{"rows":\n3}', "[" * 100_000])
 def test_json_that_is_none(content: str, tmp_path: Path) -> None:
     """Or is no list."""
     path = tmp_path / "values.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(TableError, match=r"values.json: (it is no JSON|expected a list)"):
+    with pytest.raises(
+        TableError, match=r"values.json: (it is no JSON|'rows' holds 3; expected a list)"
+    ):
         audit("m", table=path)
 
 

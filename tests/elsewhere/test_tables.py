@@ -64,22 +64,15 @@ def test_a_family_s_table_gives_the_family_s_verdicts(
 
 
 def test_a_table_is_read_from_many_things(tmp_path: Path) -> None:
-    """A list, CSV with a byte order mark, JSON, and what has columns and records."""
+    """A list, CSV with a byte order mark, and JSON."""
     rows = table_rows()
-
-    class Frame:
-        columns = tuple(rows[0])
-
-        def to_dict(self, how: str) -> list[Row]:
-            assert how == "records"
-            return rows
 
     (tmp_path / "values.json").write_text(json.dumps(rows), encoding="utf-8")
     marked = write(tmp_path / "values.csv", rows)
     marked.write_text("\ufeff" + marked.read_text(encoding="utf-8"), encoding="utf-8")
     expected = by_check(audit("fragile", table=rows))
     assert expected["trend-adam"]["verdict"] == "broken"
-    for source in (marked, str(marked), tmp_path / "values.json", Frame()):
+    for source in (marked, str(marked), tmp_path / "values.json"):
         assert by_check(audit("fragile", table=source)) == expected
 
 

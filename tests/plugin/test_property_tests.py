@@ -142,3 +142,56 @@ def test_two_workers_train_each_network_once(project: Project) -> None:
     assert "2 passed" in run(project, "--fragility", "-n2", tests=twice)
     saved = (project.path / "saved.txt").read_text().split()
     assert len(saved) == len(set(saved)) == 18
+
+
+FIXTURES = """
+from hypothesis import strategies as st
+
+@pytest.mark.fragility(**SMALL)
+@given(row=st.integers(0, 15))
+def test_family(trained_family, row):
+    assert len(trained_family["blobs", "adam", 16, 0].inputs[row]) == 6
+
+@pytest.mark.fragility(**SMALL)
+@settings(max_examples=5)
+@given(factor=st.sampled_from([1.0, 2.0]))
+def test_curves(learning_curves, factor):
+    curves = learning_curves(falling)
+    assert curves.measure["adam"].slope.mean == pytest.approx(-1)
+
+@pytest.mark.fragility(**SMALL)
+class TestBoth:
+    @pytest.mark.parametrize("kind", ["a", "b"])
+    @given(st.integers(0, 2))
+    def test_both(self, learning_curves, trained_family, fragility, kind, seed):
+        assert trained_family["blobs", "adam", 16, seed].seed == seed
+"""
+OF_ONES_OWN = """
+@pytest.fixture
+def counter(): return []
+
+@pytest.mark.fragility(**SMALL)
+@given(change=perturbations(axes=["batch"]))
+def test_counter(trained_family, counter, change): pass
+"""
+SHADOWED = """
+@pytest.fixture
+def trained_family(): return []
+
+@given(change=perturbations(axes=["batch"]))
+def test_shadowed(trained_family, change): pass
+"""
+
+
+def test_networks_are_taken_beside_given(project: Project) -> None:
+    """They are the same for all examples, so that no health check complains."""
+    output = run(project, "--fragility", tests=FIXTURES)
+    assert "4 passed" in output, output
+    assert "4 skipped" in run_here(project, tests=FIXTURES)
+
+
+def test_fixtures_of_ones_own_are_still_complained_of(project: Project) -> None:
+    """Those that every example changes, and those that only have a name of the package's."""
+    output = run(project, "--fragility", tests=OF_ONES_OWN + SHADOWED)
+    assert "2 failed" in output or "1 failed, 1 error" in output, output
+    assert output.count("FailedHealthCheck") >= 2

@@ -220,14 +220,6 @@ def test_a_gzip_becomes_no_thousand_times_as_large(tmp_path: Path) -> None:
         read_idx(path)
 
 
-def test_a_file_that_is_no_gzip_is_refused(tmp_path: Path) -> None:
-    """A plain file under a gzipped name is named."""
-    path = tmp_path / "plain-ubyte.gz"
-    path.write_bytes(idx_bytes(ARRAY))
-    with pytest.raises(TaskError, match=r"plain-ubyte\.gz: cannot be read"):
-        read_idx(path)
-
-
 def test_a_gzip_cut_short_is_refused(tmp_path: Path) -> None:
     """Wherever the compressed file ends, the error names it."""
     whole = gzip.compress(idx_bytes(ARRAY))
@@ -424,3 +416,55 @@ def test_fashion_mnist_is_the_published_data_set() -> None:
     assert data.train_labels[0] == 9
     assert data.train_inputs.mean(dtype=np.float64) == pytest.approx(0.2860, abs=5e-5)
     assert data.train_inputs.std(dtype=np.float64) == pytest.approx(0.3530, abs=5e-5)
+
+
+SPELLINGS = [
+    "train-images.idx3-ubyte",
+    "train-images.idx3-ubyte.gz",
+    "TRAIN-IMAGES-IDX3-UBYTE",
+    "Train-Images.IDX3-ubyte.GZ",
+    "train-images.idx3.ubyte",
+    "train_images_idx3_ubyte",
+    "train-images-idx3-ubyte/train-images-idx3-ubyte",
+    "raw/train-images.idx3-ubyte",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("prefix", ["", "emnist-digits-"])
+def test_names_as_other_tools_write_them(tmp_path: Path, spelling: str, prefix: str) -> None:
+    """Of the four files, one is called so; the others as usual."""
+    arrays = write_folder(tmp_path, prefix=prefix)
+    usual = tmp_path / f"{prefix}train-images-idx3-ubyte"
+    content = usual.read_bytes()
+    usual.unlink()
+    folder, _, name = spelling.rpartition("/")
+    folder = f"{prefix}{folder}" if folder.startswith("train") else folder
+    path = tmp_path / folder / f"{prefix}{name}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+    assert_holds(from_idx_folder(tmp_path, prefix=prefix).data, arrays)
+
+
+def test_of_two_names_the_usual_one_counts(tmp_path: Path) -> None:
+    """Plain goes before gzipped, as where a download was unpacked beside itself."""
+    arrays = write_folder(tmp_path)
+    for other in ("train-images.idx3-ubyte", "train-images-idx3-ubyte.gz"):
+        write(tmp_path / other, idx_bytes(np.zeros((12, 5, 5), dtype=np.uint8)))
+    assert_holds(from_idx_folder(tmp_path).data, arrays)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_packed_files_are_told_by_their_content(tmp_path: Path, is_packed: bool) -> None:
+    """Browsers unpack what keeps its name, and archives lose endings."""
+    path = tmp_path / ("train-ubyte" if is_packed else "train-ubyte.gz")
+    content = idx_bytes(ARRAY)
+    path.write_bytes(gzip.compress(content) if is_packed else content)
+    np.testing.assert_array_equal(read_idx(path), ARRAY)
+
+
+def test_files_that_are_there_are_named(tmp_path: Path) -> None:
+    """Where one lacks."""
+    write(tmp_path / "train_x.idx", b"")
+    with pytest.raises(TaskError, match=r"no train-images-idx3-ubyte there.*It has train_x\.idx$"):
+        _ = from_idx_folder(tmp_path).data
