@@ -426,9 +426,19 @@ FACTORIES = rows(
         TrainingError,
         r"returned shape \(8, 5\); expected logits of shape \(8, 3\)",
     ),
-    ("one number", lambda: Says(torch.sum), TrainingError, r"returned shape \(\)|zero-dimensional"),
-    ("two outputs", lambda: Says(lambda y: (y, y)), TrainingError, "but got tuple"),
-    ("no output", lambda: Says(lambda y: None), TrainingError, "but got NoneType"),
+    ("one number", lambda: Says(torch.sum), TrainingError, r"returned shape \(\)"),
+    (
+        "two outputs",
+        lambda: Says(lambda y: (y, y)),
+        TrainingError,
+        "returned tuple; expected",
+    ),
+    (
+        "no output",
+        lambda: Says(lambda y: None),
+        TrainingError,
+        "returned NoneType; expected",
+    ),
     ("no gradient", lambda: Says(torch.detach), TrainingError, "does not require grad"),
 )
 
@@ -725,7 +735,12 @@ FILES = rows(
     ("no dimensions", "x", lambda: idx((), b"x"), "says it has 0 dimensions; expected 1 to 4"),
     ("255 dimensions", "x", lambda: idx((1,) * 255, b"x"), "says it has 255 dimensions"),
     ("16 EB", "x", lambda: idx((2**32 - 1,) * 2), "expected at most 4 GB"),
-    ("4 GB that are not there", "x", lambda: idx((2**31,)), r"\(2147483648,\) and has 0 entries"),
+    (
+        "4 GB that are not there",
+        "x",
+        lambda: idx((2**31,)),
+        r"\(2147483648,\), .* only 8;",
+    ),
     ("too few", "x", lambda: idx((4,), b"123"), r"\(4,\) and has 3 entries"),
     ("too many", "x", lambda: idx((4,), b"12345"), r"\(4,\) and has more than 4 entries"),
     ("a page, gzipped", "x", lambda: gzip.compress(b"<html>not found</html>"), "not an IDX file"),
@@ -740,7 +755,7 @@ FILES = rows(
         "4 GB that a gzip has not",
         "x.gz",
         lambda: gzip.compress(idx((2**31,), b"\0")),
-        r"\(2147483648,\) and has 1 entries",
+        r"\(2147483648,\), which takes .* only 27;",
     ),
 )
 

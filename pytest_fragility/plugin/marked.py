@@ -101,6 +101,9 @@ def require_one_marker(test: pytest.Item) -> None:
     if said & set(SOURCES):
         bound |= {*SOURCES, *OF_TRAINED}
     for owner, mark in others:
+        if not mark.args and not mark.kwargs:
+            # a bare marker says nothing that could be left out
+            continue
         if owner is nearest_owner:
             raise SettingsError(
                 f"two fragility markers on {owner.name}, of which only one would count; say all in "

@@ -19,7 +19,6 @@ from pytest_fragility.recipes.rules import (
 )
 
 HE_NORMAL = "he-normal"
-LEAST_WIDTH = 3
 NORMALIZATIONS = ("batch", "group", "layer", "none")
 
 ODD = Rule(lambda value: COUNT.holds(value) and value % 2 == 1, "an odd number, at least 1")
@@ -297,11 +296,9 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
 
 def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
     scaled = tuple(round(width * factor) for width in widths)
-    narrow = [width for width, new in zip(widths, scaled, strict=True) if new < LEAST_WIDTH]
-    if narrow:
-        raise SettingsError(
-            f"hidden layer of width {narrow[0]} x {factor:g}: expected at least {LEAST_WIDTH} units"
-        )
+    if not all(scaled):
+        narrow = widths[scaled.index(0)]
+        raise SettingsError(f"hidden layer of width {narrow} x {factor:g}: it would have no unit")
     return scaled
 
 

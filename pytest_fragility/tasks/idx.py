@@ -304,8 +304,8 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
         packed = path.stat().st_size
         if size > max(packed * MOST_UNPACKED, MOST_UNCHECKED):
             raise TaskError(
-                f"{path}: says it has shape {shape} and has {packed:,} bytes, which no images "
-                "become so many of; get the file again"
+                f"{path}: says it has shape {shape}, which takes {size:,} bytes, and the file has "
+                f"only {packed:,}; get the file again"
             )
         # one more than it says, so that a longer file shows
         content = read_at_most(file, size + 1)

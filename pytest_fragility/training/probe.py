@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -146,9 +147,9 @@ class Probe:
         passed.carried.extend(carried.tensors.values())
         return passed
 
-    def run_each(self, make: Callable[[], nn.Module]) -> Passed:
+    def run_each(self, networks: Sequence[nn.Module]) -> Passed:
         """Return what comes out of networks by themselves, each a module of its own."""
-        alone = [self._run_alone(make(), place) for place in range(NETWORKS)]
+        alone = [self._run_alone(network, place) for place, network in enumerate(networks)]
         kinds = ([*zip(*parts, strict=True)] for parts in zip(*alone, strict=True))
         return Passed(*([torch.stack(values) for values in kind] for kind in kinds))
 
@@ -187,13 +188,13 @@ class Probe:
 
     def _logits(self, network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
         # a network may write to its inputs
-        logits: torch.Tensor = network(inputs.clone())
-        expected = (BATCH, self._classes)
-        if tuple(logits.shape) != expected:
-            raise ValueError(
-                f"it returned shape {tuple(logits.shape)}; expected logits of shape {expected}"
-            )
-        return logits
+        logits: Any = network(inputs.clone())
+        is_tensor, expected = isinstance(logits, torch.Tensor), (BATCH, self._classes)
+        if not is_tensor or tuple(logits.shape) != expected:
+            found = f"shape {tuple(logits.shape)}" if is_tensor else type(logits).__name__
+            raise ValueError(f"it returned {found}; expected logits of shape {expected}")
+        passed: torch.Tensor = logits
+        return passed
 
     def _near(self, weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return weights of a stack: built-in networks have none yet, and zeros hide much."""

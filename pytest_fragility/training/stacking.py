@@ -24,7 +24,7 @@ from pytest_fragility.training.convolutions import (
 from pytest_fragility.training.mapped import MappedNetwork
 from pytest_fragility.training.one_at_a_time import OneAtATime
 from pytest_fragility.training.perceptrons import StackedNetwork, as_perceptron
-from pytest_fragility.training.probe import BATCH, Passed, Probe, ProbeSamples
+from pytest_fragility.training.probe import BATCH, NETWORKS, Passed, Probe, ProbeSamples
 
 PERCEPTRON, CONVOLUTIONAL = "perceptron", "convolutional"
 MAPPED, ONE_AT_A_TIME = "mapped", "one at a time"
@@ -78,7 +78,11 @@ class StackedForm:
         if self.kind == ONE_AT_A_TIME:
             return OneAtATime(network, label_smoothing)
         perceptron = as_perceptron(network, label_smoothing=label_smoothing)
-        assert perceptron is not None
+        if perceptron is None:
+            raise TrainingError(
+                "an architecture's function builds another network than it did before; where two "
+                "functions have one name, version= has to tell them apart"
+            )
         return perceptron
 
 
@@ -133,12 +137,12 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
         If the networks fail on the samples, do not return logits, or depend on more than their
         parameters and buffers.
     """
-    network = make()
+    network, *alone = (make() for _ in range(1 + NETWORKS))
     sizes: list[int] = []
     try:
         probe = Probe(network, samples)
         with _counting_kept(sizes):
-            expected = probe.run_each(make)
+            expected = probe.run_each(alone)
     except Exception as error:
         raise TrainingError(
             f"architecture {name}: its network fails on inputs of shape {samples.input_shape}, in "

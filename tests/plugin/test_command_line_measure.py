@@ -54,7 +54,7 @@ def test_a_broken_measure_fails(bare: Project) -> None:
 
 def test_rerun_command_reruns_the_check(bare: Project) -> None:
     """The command selects one check, even where another check's id begins alike."""
-    options = ["--fragility", "--fragility-perturbations=adam,adam+momentum"]
+    options = ["--fragility", "--fragility-perturbations=adam,adam+batch-x2"]
     result = bare.run(*options, "--fragility-measure=audits:reversing", "-k", "trend")
     # where CI is set, pytest repeats the message in its short summary
     line = next(line for line in result.outlines if "Rerun: " in line)
