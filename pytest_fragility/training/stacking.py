@@ -113,7 +113,9 @@ def examine(
     try:
         with _counting_kept(sizes):
             alone = probe.run(OneAtATime(network))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise TrainingError(
             f"architecture {name}: its network fails on inputs of shape {input_shape}, in batches "
             f"of {PROBE_BATCH}: {_in_words(error)}"
@@ -215,7 +217,9 @@ def _mapped_or_not(probe: _Probe, network: nn.Module, alone: _Passed) -> tuple[s
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message=".*performance drop.*")
                 together = probe.run(MappedNetwork(network))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return ONE_AT_A_TIME, f"{where()}: {_first_sentence(error)}"
     if not together.agrees_with(alone, PROBE_TOLERANCE[probe.dtype]):
         return ONE_AT_A_TIME, f"{where()}: many networks at once have other results than each alone"
@@ -254,11 +258,11 @@ def _watching(network: nn.Module) -> Iterator[Callable[[], str]]:
             handle.remove()
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: BaseException) -> str:
     return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
-def _first_sentence(error: Exception) -> str:
+def _first_sentence(error: BaseException) -> str:
     text = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
     return text or type(error).__name__
 
