@@ -16,6 +16,7 @@ from pytest_fragility.errors import FragilityError
 from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures.naming import name_in_audit
 from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
+from pytest_fragility.settings.values import executor_limit
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -104,6 +105,7 @@ def audit(
     cache_dir: Path | str | None = DEFAULT_FOLDER,
     progress: Progress | None = None,
     executor: Executor | Callable[[], Executor | None] | None = None,
+    executor_timeout: float | None = None,
 ) -> AuditResult:
     """Audit a generalization measure for fragility.
 
@@ -195,6 +197,9 @@ def audit(
         Who trains and measures in the place of this machine: a `concurrent.futures.Executor`, or
         a function without parameters that returns one. The function is asked again where an
         executor breaks, and what it returns is shut down at the end. None has all done here.
+    executor_timeout
+        Seconds that a Dask cluster may do nothing (without workers, say, or with a scheduler that
+        does not answer) before the audit ends. Default: 600.
 
     Returns
     -------
@@ -245,20 +250,21 @@ def audit(
         }
     )
     chosen_name = name_in_audit(measure, name, settings)
-    with timing() as stopwatch, _executors(executor) as executors:
+    limit = executor_limit(executor_timeout)
+    with timing() as stopwatch, _executors(executor, limit) as executors:
         result = _audit(measure, chosen_name, settings, progress, executors)
         return replace(result, durations=stopwatch.durations)
 
 
 @contextmanager
-def _executors(given: Any) -> Iterator[Executors | None]:
+def _executors(given: Any, limit: float) -> Iterator[Executors | None]:
     """Yield what an executor is asked through, and shut down what it was asked for."""
     from pytest_fragility.executors import Executors
 
     if given is None:
         yield None
         return
-    with closing(Executors(given)) as executors:
+    with closing(Executors(given, limit=limit)) as executors:
         yield executors
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.plugin.options import dask_address
+from pytest_fragility.plugin.options import dask_address, executor_timeout
 
 if TYPE_CHECKING:
     from pytest_fragility.executors import Executors
@@ -27,14 +28,23 @@ def session_executors(config: pytest.Config) -> Executors:
     from pytest_fragility.executors import Executors
 
     address = dask_address(config)
+    source: Any = partial(config.hook.pytest_fragility_executor, config=config)
     if address:
         from pytest_fragility.executors.dask_clusters import connect
 
-        executors = Executors(partial(connect, address))
-    else:
-        executors = Executors(partial(config.hook.pytest_fragility_executor, config=config))
+        source = partial(connect, address)
+    executors = Executors(source, limit=executor_timeout(config), tell=_teller(config))
     config.pluginmanager.register(_End(executors), "fragility-executors")
     return executors
+
+
+def _teller(config: pytest.Config) -> Callable[[str], None]:
+    """Return what shows a line at once; where there is no terminal, it is a warning."""
+    from pytest_fragility.executors.patience import warn
+    from pytest_fragility.plugin.progress import shown_at_once
+
+    show = shown_at_once(config)
+    return warn if show is None else lambda text: show(f"fragility: {text}\n")
 
 
 class _End:

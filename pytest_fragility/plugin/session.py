@@ -29,6 +29,7 @@ from pytest_fragility.plugin.marked import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import (
     command_line_settings,
     dask_address,
+    executor_timeout,
     given_flags,
     ini_settings,
     table_to_audit,
@@ -102,6 +103,7 @@ class FragilitySession:
         self._running: pytest.Item | None = None
         self.training: tuple[int, int] | None = None
         require_dask_for(config)
+        executor_timeout(config)
         self._require_table(table_to_audit(config))
 
     def _require_table(self, table: Path | None) -> None:

@@ -18,6 +18,8 @@ MOST = 2**63 - 1
 MOST_SEEDS = 10_000
 # seconds: three years, which all clocks can hold
 LONGEST = 100_000_000
+# seconds that an executor may do nothing
+EXECUTOR_LIMIT = 600.0
 # below it, an interval's ends are no numbers any more
 LEAST_ALPHA = 1e-9
 # each about half as many more as all before; fewer than five decide next to nothing
@@ -108,14 +110,20 @@ def checked_budget(value: Any) -> int:
     return int(value)
 
 
+def executor_limit(value: Any) -> float:
+    """Return how many seconds an executor may do nothing; None stands for the default."""
+    return EXECUTOR_LIMIT if value is None else _seconds("executor_timeout", value)
+
+
 def checked_timeout(value: Any) -> float | None:
     """Return seconds, or None for no limit."""
-    if value is None:
-        return None
+    return None if value is None else _seconds("measure_timeout", value)
+
+
+def _seconds(option: str, value: Any) -> float:
     if not is_number(value) or not 0 < value <= LONGEST:
         raise SettingsError(
-            f"measure_timeout={shown(value)}: expected seconds, more than zero and at most "
-            f"{LONGEST:,}"
+            f"{option}={shown(value)}: expected seconds, more than zero and at most {LONGEST:,}"
         )
     return float(value)
 
