@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pytest_fragility import audit
 from pytest_fragility.errors import BudgetError, MeasureError
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.tasks import Task
+from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.trained_networks import TrainedNetwork
 
 OF_ADAM = {"trend-adam", "exponent-adam", "agreement"}
@@ -109,3 +111,48 @@ def test_a_search_that_fails_leaves_the_others_their_verdicts(audited: Any) -> N
     poor = audited(failing(lambda network: False), locate=["lr"], budget=0, **options)
     assert isinstance(poor.errors["locate-lr"], BudgetError)
     assert "trend-adam" in {verdict.check.id for verdict in poor.verdicts}
+
+
+def named(blobs: Task, name: str, load: Any = None) -> Task:
+    """Return a task of another name, with the same data or what a loader returns."""
+    return Task(name, load or (lambda: blobs.data))
+
+
+def broken() -> Any:
+    """Load nothing."""
+    raise FileNotFoundError("no such disk")
+
+
+def tiny() -> TaskData:
+    """Load fewer samples than are asked for."""
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.normal(size=(20, 6)), np.arange(20) % 3
+    return TaskData(inputs, labels, inputs, labels)
+
+
+@pytest.mark.parametrize("load", [broken, tiny, lambda: sys.exit(1)])
+@pytest.mark.parametrize("seeds", [3, "auto"])
+def test_a_task_of_the_ladder_that_cannot_be_learned(
+    audited: Any, blobs: Task, seeds: Any, load: Any
+) -> None:
+    """The ladder is not judged, which says why; all else is."""
+    ladder = [blobs, named(blobs, "other"), named(blobs, "lost", load)]
+    result = audited(
+        failing(lambda network: False), seeds=seeds, checks=["trend", "complexity"], ladder=ladder
+    )
+    for check in ("complexity-exponent", "complexity-level"):
+        verdict = result[check]
+        assert verdict.status == "inconclusive"
+        assert "task lost cannot be judged: " in verdict.reason
+        assert "lost" in verdict.reason.partition(": ")[2]
+    assert result["trend-adam"].evidence is not None
+    assert not result.errors
+
+
+def test_a_rung_on_which_the_measure_fails(audited: Any, blobs: Task) -> None:
+    """The ladder ends in an error, and all else is judged."""
+    ladder = [blobs, named(blobs, "other")]
+    measure = failing(lambda network: network.task_name == "other")
+    result = audited(measure, seeds=3, checks=["trend", "complexity"], ladder=ladder)
+    assert set(result.errors) == {"complexity-exponent", "complexity-level"}
+    assert result["trend-adam"].evidence is not None
