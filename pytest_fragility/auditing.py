@@ -16,7 +16,6 @@ from pytest_fragility.errors import FragilityError
 from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures.naming import name_in_audit
 from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
-from pytest_fragility.settings.values import executor_limit
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -101,11 +100,11 @@ def audit(
     profile: str | None = None,
     budget: int | None = None,
     measure_timeout: float | None = None,
+    executor_timeout: float | None = None,
     device: str | None = None,
     cache_dir: Path | str | None = DEFAULT_FOLDER,
     progress: Progress | None = None,
     executor: Executor | Callable[[], Executor | None] | None = None,
-    executor_timeout: float | None = None,
 ) -> AuditResult:
     """Audit a generalization measure for fragility.
 
@@ -187,6 +186,9 @@ def audit(
     measure_timeout
         Seconds that the measure may take for a network, before it is cut off; by default there is
         no limit.
+    executor_timeout
+        Seconds that a Dask cluster may do nothing (without workers, say, or with a scheduler that
+        does not answer) before the audit ends. Default: 600.
     device
         ``auto`` (the default), ``cpu``, ``cuda`` or ``cuda:1``.
     cache_dir
@@ -197,9 +199,6 @@ def audit(
         Who trains and measures in the place of this machine: a `concurrent.futures.Executor`, or
         a function without parameters that returns one. The function is asked again where an
         executor breaks, and what it returns is shut down at the end. None has all done here.
-    executor_timeout
-        Seconds that a Dask cluster may do nothing (without workers, say, or with a scheduler that
-        does not answer) before the audit ends. Default: 600.
 
     Returns
     -------
@@ -245,13 +244,13 @@ def audit(
             "profile": profile,
             "budget": budget,
             "measure_timeout": measure_timeout,
+            "executor_timeout": executor_timeout,
             "device": device,
             "cache_dir": cache_dir,
         }
     )
     chosen_name = name_in_audit(measure, name, settings)
-    limit = executor_limit(executor_timeout)
-    with timing() as stopwatch, _executors(executor, limit) as executors:
+    with timing() as stopwatch, _executors(executor, settings.executor_timeout) as executors:
         result = _audit(measure, chosen_name, settings, progress, executors)
         return replace(result, durations=stopwatch.durations)
 

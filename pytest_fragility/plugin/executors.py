@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.plugin.options import dask_address, executor_timeout
+from pytest_fragility.plugin.options import dask_address
 
 if TYPE_CHECKING:
     from pytest_fragility.executors import Executors
@@ -23,7 +23,7 @@ def require_dask_for(config: pytest.Config) -> None:
         require_dask(address)
 
 
-def session_executors(config: pytest.Config) -> Executors:
+def session_executors(config: pytest.Config, limit: float) -> Executors:
     """Return what asks the option's cluster or the project's hook, once it is needed."""
     from pytest_fragility.executors import Executors
 
@@ -33,7 +33,7 @@ def session_executors(config: pytest.Config) -> Executors:
         from pytest_fragility.executors.dask_clusters import connect
 
         source = partial(connect, address)
-    executors = Executors(source, limit=executor_timeout(config), tell=_teller(config))
+    executors = Executors(source, limit=limit, tell=_teller(config))
     config.pluginmanager.register(_End(executors), "fragility-executors")
     return executors
 

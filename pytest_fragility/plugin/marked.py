@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pytest
 
 ALSO = ("measure", "name", "xfail")
+EXECUTOR_TIMEOUT = "executor_timeout"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,11 @@ def read_marker(
             f"fragility takes one measure, got {len(args)}; mark one test per measure"
         )
     require_known_options(options, ALSO)
+    if options.get(EXECUTOR_TIMEOUT) is not None:
+        raise SettingsError(
+            f"{EXECUTOR_TIMEOUT}: all audits of a session share its executors; give it on the "
+            "command line or in the configuration file"
+        )
     for source in (TABLE, MANIFEST):
         if folder and isinstance(options.get(source), str):
             options[source] = folder / options[source]

@@ -153,6 +153,13 @@ OPTIONS = (
         "cut a measure off that takes longer for a network. Default: no limit",
         "measure_timeout",
     ),
+    Option(
+        "executor_timeout",
+        "float",
+        "SECONDS",
+        "end where a Dask cluster does nothing for longer. Default: 600",
+        "executor_timeout",
+    ),
 )
 MEASURE_KEY = "fragility_measure"
 TABLE_KEY = "fragility_table"
@@ -162,7 +169,6 @@ STORE_KEY = "fragility_store"
 MAX_AGE_KEY = "fragility_store_max_age"
 MAX_SIZE_KEY = "fragility_store_max_size"
 DASK_KEY = "fragility_dask"
-EXECUTOR_TIMEOUT_KEY = "fragility_executor_timeout"
 REPORT_KEY = "fragility_report"
 INIT_KEY = "fragility_init"
 
@@ -234,16 +240,6 @@ def add_options(parser: pytest.Parser) -> None:
         "--fragility-dask", default=None, dest=DASK_KEY, metavar="tcp://HOST:PORT", help=dask
     )
     parser.addini(DASK_KEY, dask, type="string", default=None)
-    idle = "end where a Dask cluster does nothing for longer. Default: 600"
-    group.addoption(
-        "--fragility-executor-timeout",
-        type=float,
-        default=None,
-        dest=EXECUTOR_TIMEOUT_KEY,
-        metavar="SECONDS",
-        help=idle,
-    )
-    parser.addini(EXECUTOR_TIMEOUT_KEY, idle, type="float", default=None)
     report = "write what audits find to this folder: a page, JSON, CSV and Markdown"
     group.addoption("--fragility-report", default=None, dest=REPORT_KEY, metavar="DIR", help=report)
     parser.addini(REPORT_KEY, report, type="string", default=None)
@@ -317,20 +313,6 @@ def dask_address(config: pytest.Config) -> str | None:
     return config.getoption(DASK_KEY) or config.getini(DASK_KEY) or None
 
 
-def executor_timeout(config: pytest.Config) -> float:
-    """Return how many seconds an executor may do nothing.
-
-    Raises
-    ------
-    SettingsError
-        If it is no number of seconds.
-    """
-    from pytest_fragility.settings.values import executor_limit
-
-    given = config.getoption(EXECUTOR_TIMEOUT_KEY)
-    return executor_limit(_read_ini(config, EXECUTOR_TIMEOUT_KEY) if given is None else given)
-
-
 def command_line_settings(config: pytest.Config) -> dict[str, Any]:
     """Return what the command line says; None where it is silent."""
     given = {option.key: config.getoption(option.key) for option in OPTIONS}
@@ -346,19 +328,19 @@ def ini_settings(config: pytest.Config) -> dict[str, Any]:
     SettingsError
         If a value is not of its option's type.
     """
-    given = {option.key: _read_ini(config, option.key) for option in OPTIONS}
+    given = {option.key: _read_ini(config, option) for option in OPTIONS}
     settings = _settings(config, given, config.rootpath)
     return {**settings, "locate": config.getini(LOCATE_KEY)}
 
 
-def _read_ini(config: pytest.Config, key: str) -> Any:
+def _read_ini(config: pytest.Config, option: Option) -> Any:
     try:
-        return config.getini(key)
+        return config.getini(option.key)
     except (TypeError, ValueError) as error:
         # some versions of pytest let the conversion's own error through
         from pytest_fragility.errors import SettingsError
 
-        raise SettingsError(f"{key}: {error}") from error
+        raise SettingsError(f"{option.key}: {error}") from error
 
 
 def _settings(config: pytest.Config, values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -389,6 +371,4 @@ def given_flags(config: pytest.Config) -> list[str]:
         given.append("--fragility-locate")
     if config.getoption(DASK_KEY):
         given.append(f"--fragility-dask={config.getoption(DASK_KEY)}")
-    if config.getoption(EXECUTOR_TIMEOUT_KEY) is not None:
-        given.append(f"--fragility-executor-timeout={config.getoption(EXECUTOR_TIMEOUT_KEY):g}")
     return [*given, *baseline_flags(config)]

@@ -29,7 +29,6 @@ from pytest_fragility.plugin.marked import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import (
     command_line_settings,
     dask_address,
-    executor_timeout,
     given_flags,
     ini_settings,
     table_to_audit,
@@ -103,7 +102,6 @@ class FragilitySession:
         self._running: pytest.Item | None = None
         self.training: tuple[int, int] | None = None
         require_dask_for(config)
-        executor_timeout(config)
         self._require_table(table_to_audit(config))
 
     def _require_table(self, table: Path | None) -> None:
@@ -228,7 +226,7 @@ class FragilitySession:
         """Who trains and measures in the place of this machine, if anybody does."""
         from pytest_fragility.plugin.executors import session_executors
 
-        return session_executors(self._config)
+        return session_executors(self._config, self.settings.executor_timeout)
 
     def require_cluster(self) -> None:
         """Connect to the cluster that the options name, if selected tests need networks.

@@ -110,17 +110,8 @@ def checked_budget(value: Any) -> int:
     return int(value)
 
 
-def executor_limit(value: Any) -> float:
-    """Return how many seconds an executor may do nothing; None stands for the default."""
-    return EXECUTOR_LIMIT if value is None else _seconds("executor_timeout", value)
-
-
-def checked_timeout(value: Any) -> float | None:
-    """Return seconds, or None for no limit."""
-    return None if value is None else _seconds("measure_timeout", value)
-
-
-def _seconds(option: str, value: Any) -> float:
+def checked_seconds(option: str, value: Any) -> float:
+    """Return a number of seconds, more than zero."""
     if not is_number(value) or not 0 < value <= LONGEST:
         raise SettingsError(
             f"{option}={shown(value)}: expected seconds, more than zero and at most {LONGEST:,}"

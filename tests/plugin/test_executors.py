@@ -191,6 +191,14 @@ def test_the_limit_of_executors_is_seconds(project: Project, value: str) -> None
     assert project.run("--fragility").ret == pytest.ExitCode.USAGE_ERROR
 
 
+def test_a_marker_has_no_limit_of_executors(project: Project) -> None:
+    """All audits share them."""
+    project.audit("falling", "executor_timeout=3")
+    result = project.run("--fragility")
+    result.stdout.fnmatch_lines(["*executor_timeout: all audits of a session share*"])
+    assert result.ret != pytest.ExitCode.OK
+
+
 def test_without_dask(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to install."""
     # importlib's own is also how pytest finds plugins
