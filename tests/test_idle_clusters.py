@@ -88,7 +88,7 @@ def waiting(marker: str) -> Factory:
             time.sleep(600)
         return nn.Linear(input_shape[0], classes)
 
-    return Factory(build, version="1")
+    return Factory(build, name="waiting", version="idle")
 
 
 def plan_of(task: Task, architecture: Any) -> FamilyPlan:
@@ -141,7 +141,7 @@ def test_a_scheduler_without_workers(blobs: Task) -> None:
 
 def lambda_architecture() -> Factory:
     """Return an architecture that waits for nothing."""
-    return Factory(lambda input_shape, classes: nn.Linear(input_shape[0], classes), "plain", "1")
+    return Factory(lambda input_shape, classes: nn.Linear(input_shape[0], classes), "plain", "idle")
 
 
 @pytest.mark.parametrize("is_given", [False, True])

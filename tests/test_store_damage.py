@@ -33,7 +33,11 @@ def build(input_shape: Any, classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(input_shape[0], classes))
 
 
-RECIPE = Recipe(architecture=Factory(build, version="1"), batch_size=8, stopping=fixed_steps(10))
+RECIPE = Recipe(
+    architecture=Factory(build, name="flattened", version="1"),
+    batch_size=8,
+    stopping=fixed_steps(10),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +85,9 @@ def test_what_cannot_be_built_is_not_judged(
     assert len(before) == 4
     forget_templates()
     MISSING.append(error)
-    with pytest.raises(SettingsError, match=rf"build: the function raised {type(error).__name__}"):
+    with pytest.raises(
+        SettingsError, match=rf"flattened: the function raised {type(error).__name__}"
+    ):
         train_in(store, blobs)
     assert {path: path.read_bytes() for path in entries(store)} == before
     assert not (store.folder / "damaged").exists()
