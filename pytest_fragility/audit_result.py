@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.durations import Durations
-from pytest_fragility.errors import MeasureError
+from pytest_fragility.errors import FragilityError
 from pytest_fragility.report.records import Record, audit_context, check_record
 from pytest_fragility.report.table import audit_table, overall_verdict
 
@@ -34,14 +34,14 @@ class AuditResult:
         Where the audit's time went until it had its verdicts;
         `pytest_fragility.report.durations` makes a table of it.
     errors
-        By check: what kept it from being judged, where the measure fails on some networks.
+        By check: what kept it from being judged, such as a measure that fails on some networks.
     """
 
     verdicts: tuple[Verdict, ...]
     curves: LearningCurves
     curves_of: Mapping[str, LearningCurves] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
-    errors: Mapping[str, MeasureError] = field(default_factory=dict)
+    errors: Mapping[str, FragilityError] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:

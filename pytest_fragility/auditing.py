@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.audit_result import AuditResult
-from pytest_fragility.checks.planning import LOCATE
+from pytest_fragility.checks.planning import LOCATE, UNASKED_KINDS
 from pytest_fragility.durations import timing
-from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.incomplete import told_of_the_rest
+from pytest_fragility.errors import FragilityError, SettingsError
 from pytest_fragility.measured_curves import learning_curves
 from pytest_fragility.measures.naming import name_in_audit
+from pytest_fragility.quoting import shown
 from pytest_fragility.settings import (
     DEFAULT_FOLDER,
     AuditSettings,
@@ -25,16 +26,18 @@ from pytest_fragility.settings import (
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from pytest_fragility.checks.verdicts import Verdict
+    from pytest_fragility.checks.planning import Check
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.elsewhere.given import Given
     from pytest_fragility.elsewhere.tables import MeasuredFamily
     from pytest_fragility.executors import Executors
     from pytest_fragility.families import Family, FamilyPlan, Progress
+    from pytest_fragility.looks import Outcome
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.perturbations import Perturbation
     from pytest_fragility.perturbations.perturbation import Change
     from pytest_fragility.recipes import Architecture, Recipe
+    from pytest_fragility.searching import Search
     from pytest_fragility.tasks import Ladder, Task
 
 
@@ -104,6 +107,7 @@ def audit(
     profile: str | None = None,
     budget: int | None = None,
     measure_timeout: float | None = None,
+    executor_timeout: float | None = None,
     device: str | None = None,
     cache_dir: Path | str | None = DEFAULT_FOLDER,
     progress: Progress | None = None,
@@ -192,6 +196,9 @@ def audit(
     measure_timeout
         Seconds that the measure may take for a network, before it is cut off; by default there is
         no limit.
+    executor_timeout
+        Seconds that a Dask cluster may do nothing (without workers, say, or with a scheduler that
+        does not answer) before the audit ends. Default: 600.
     device
         ``auto`` (the default), ``cpu``, ``cuda`` or ``cuda:1``.
     cache_dir
@@ -215,10 +222,8 @@ def audit(
     TaskError
         If the data cannot be used.
     MeasureError
-        If the measure fails on several networks of a learning curve; failures on one or two are
-        noted in the result.
-    BudgetError
-        If more networks would be trained on demand than the budget allows.
+        If the measure fails under all checks. What keeps some of them from being judged (a measure
+        that fails, a budget that does not suffice) is noted in the result.
     StoreError
         If the cache folder cannot be used.
     """
@@ -249,32 +254,38 @@ def audit(
         "profile": profile,
         "budget": budget,
         "measure_timeout": measure_timeout,
+        "executor_timeout": executor_timeout,
         "device": device,
         # the default stands in the signature, where it can be read
         **({} if cache_dir == DEFAULT_FOLDER else {"cache_dir": cache_dir}),
     }
     settings = resolve_settings(asked)
     require_use(asked, settings)
+    if executor is None and executor_timeout is not None:
+        raise SettingsError(
+            f"executor_timeout={shown(executor_timeout)} would change nothing: there is no "
+            "executor; leave it out"
+        )
     if settings.given and executor is not None:
         raise SettingsError(
             "executor= trains and measures, and what exists already is audited in this process; "
             "leave it out"
         )
     chosen_name = name_in_audit(measure, name, settings)
-    with timing() as stopwatch, _executors(executor) as executors:
+    with timing() as stopwatch, _executors(executor, settings.executor_timeout) as executors:
         result = _audit(measure, chosen_name, settings, progress, executors)
         return replace(result, durations=stopwatch.durations)
 
 
 @contextmanager
-def _executors(given: Any) -> Iterator[Executors | None]:
+def _executors(given: Any, limit: float) -> Iterator[Executors | None]:
     """Yield what an executor is asked through, and shut down what it was asked for."""
     from pytest_fragility.executors import Executors
 
     if given is None:
         yield None
         return
-    with closing(Executors(given)) as executors:
+    with closing(Executors(given, limit=limit)) as executors:
         yield executors
 
 
@@ -287,7 +298,6 @@ def _audit(
 ) -> AuditResult:
     if settings.given:
         return _audit_given(measure, name, settings, settings.given)
-    from pytest_fragility.breaking_points import locate as locate_breaking_points
     from pytest_fragility.budget import TrainingBudget
     from pytest_fragility.growing_families import GrowingFamily
     from pytest_fragility.searching import Search
@@ -300,9 +310,7 @@ def _audit(
     )
     search = Search(measure, on_demand, name=name)
     located = {
-        check.id: locate_breaking_points(check, search)
-        for check in settings.checks
-        if check.kind == LOCATE
+        check.id: _located(check, search) for check in settings.checks if check.kind == LOCATE
     }
     if settings.looks:
         return _audit_in_stages(measure, name, settings, located, progress, executors)
@@ -332,27 +340,60 @@ def _audit_given(measure: Any, name: str, settings: AuditSettings, given: Given)
     return _judged(settings, curves, {})
 
 
+def _located(check: Check, search: Search) -> Outcome:
+    """Return what a search along one axis found, or what kept it from its end."""
+    from pytest_fragility.breaking_points import locate
+    from pytest_fragility.looks import Outcome
+
+    try:
+        return Outcome(locate(check, search))
+    except FragilityError as error:
+        return Outcome(error=error)
+
+
 def _judged(
-    settings: AuditSettings, curves: LearningCurves, located: Mapping[str, Verdict]
+    settings: AuditSettings, curves: LearningCurves, located: Mapping[str, Outcome]
 ) -> AuditResult:
     from pytest_fragility.checks.judging import judge
+    from pytest_fragility.looks import Outcome
 
-    verdicts, errors = [], {}
-    for check in settings.checks:
-        try:
-            verdicts.append(located.get(check.id) or judge(check, curves, settings.tolerances))
-        except MeasureError as error:
-            if not error.seeds:
-                raise
-            errors[check.id] = told_of_the_rest(error, check, curves, settings.tolerances)
-    return AuditResult(tuple(verdicts), curves, errors=errors)
+    tolerances = settings.tolerances
+    judged = {
+        check.id: Outcome.of(partial(judge, check, curves, tolerances), check, curves, tolerances)
+        for check in settings.checks
+        if check.id not in located
+    }
+    return _result(settings, {**judged, **located}, curves)
+
+
+def _result(
+    settings: AuditSettings,
+    outcomes: Mapping[str, Outcome],
+    curves: LearningCurves,
+    curves_of: Mapping[str, LearningCurves] | None = None,
+) -> AuditResult:
+    """Return verdicts and errors, in the order of the plan.
+
+    Raises
+    ------
+    FragilityError
+        What kept the first check from being judged, where no verdict is left that looks at the
+        measure.
+    """
+    ordered = {check.id: outcomes[check.id] for check in settings.checks}
+    errors = {name: each.error for name, each in ordered.items() if each.error}
+    verdicts = tuple(each.verdict for each in ordered.values() if each.verdict)
+    about_it = [v for v in verdicts if v.is_applicable and v.check.kind not in UNASKED_KINDS]
+    if errors and not about_it:
+        raise next(iter(errors.values()))
+    return AuditResult(verdicts, curves, curves_of or {}, errors=errors)
 
 
 def _audit_in_stages(
     measure: Measure,
     name: str,
     settings: AuditSettings,
-    located: Mapping[str, Verdict],
+    located: Mapping[str, Outcome],
     progress: Progress | None,
     executors: Executors | None,
 ) -> AuditResult:
@@ -366,12 +407,6 @@ def _audit_in_stages(
         [staged],
         lambda plans: train_plans(plans, settings, progress=progress, executors=executors),
     )
-    found = {check_id: outcome.get() for check_id, outcome in staged.outcomes.items()}
-    widest = max((curves for _, curves in found.values()), key=lambda curves: len(curves.recipes))
-    verdicts = tuple(
-        located[check.id] if check.id in located else found[check.id][0]
-        for check in settings.checks
-    )
-    return AuditResult(
-        verdicts, widest, {check_id: curves for check_id, (_, curves) in found.items()}
-    )
+    curves_of = {name: each.curves for name, each in staged.outcomes.items() if each.curves}
+    widest = max(curves_of.values(), key=lambda curves: len(curves.recipes))
+    return _result(settings, {**staged.outcomes, **located}, widest, curves_of)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.durations import STORE, TRAINING, WAITING, spent_on
 from pytest_fragility.equivalences import EQUIVALENCES
-from pytest_fragility.errors import TaskError
+from pytest_fragility.errors import FragilityError, TaskError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory, Recipe
 from pytest_fragility.runs import Run, TrainedRun
@@ -132,6 +132,8 @@ class Family:
         What is known of networks that were trained elsewhere; None for those trained here.
     stacks
         What families with networks in common have of them together; None begins anew.
+    lost_rungs
+        By task name: why tasks of the ladder have no family.
 
     Examples
     --------
@@ -150,6 +152,7 @@ class Family:
         executors: Executors | None = None,
         origin: Origin | None = None,
         stacks: StacksOfRuns | None = None,
+        lost_rungs: Mapping[str, str] | None = None,
     ) -> None:
         self.plan = plan
         self.origin = origin
@@ -157,6 +160,7 @@ class Family:
         self.executors = executors
         self.equivalents = equivalents
         self.rungs = tuple(rungs)
+        self.lost_rungs = dict(lost_rungs or {})
         self.stacks = StacksOfRuns(device) if stacks is None else stacks
         self._trained = trained
 
@@ -418,6 +422,7 @@ class Family:
             self.executors,
             origin,
             self.stacks,
+            self.lost_rungs,
         )
 
     def trained_run(self, recipe: str, n: int, seed: int) -> TrainedRun:
@@ -504,11 +509,17 @@ def train_families(
     from pytest_fragility.training.trainer import training_environment
 
     asked = plans
-    plans = [part for plan in asked for part in plan.parts]
-    for factory in _factories(plans):
-        factory.require_unchanged()
     for plan in asked:
         _require_one_task_of_a_name(plan)
+    lost = {id(plan): _lost_rungs(plan) for plan in asked}
+    plans = [
+        part
+        for plan in asked
+        for part in plan.parts
+        if part not in plan.rungs or part.task.name not in lost[id(plan)]
+    ]
+    for factory in _factories(plans):
+        factory.require_unchanged()
     environment = training_environment(device)
     _require_subsets(run for plan in plans for run in plan.runs.values())
     keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
@@ -531,10 +542,20 @@ def train_families(
     stacks = StacksOfRuns(device)
 
     def family(plan: FamilyPlan) -> Family:
-        rungs = [family(rung) for rung in plan.rungs]
+        missing = lost.get(id(plan), {})
+        rungs = [family(rung) for rung in plan.rungs if rung.task.name not in missing]
         equivalents = family(plan.equivalents) if plan.equivalents else None
         trained = found[id(plan)]
-        return Family(plan, trained, device, rungs, equivalents, executors, stacks=stacks)
+        return Family(
+            plan,
+            trained,
+            device,
+            rungs,
+            equivalents,
+            executors,
+            stacks=stacks,
+            lost_rungs=missing,
+        )
 
     return [family(plan) for plan in asked]
 
@@ -557,6 +578,24 @@ def _require_one_task_of_a_name(plan: FamilyPlan) -> None:
                 f"task {task.name!r} of the ladder is called as the audited one, and has other "
                 "data; give one of them another name"
             )
+
+
+def _lost_rungs(plan: FamilyPlan) -> dict[str, str]:
+    """Return why tasks of a plan's ladder cannot be learned, by name.
+
+    They keep the ladder from being judged, and nothing else.
+    """
+    lost = {}
+    for rung in plan.rungs:
+        # the audit's own task is needed for all
+        if rung.task is plan.task:
+            continue
+        try:
+            _require_subsets(rung.runs.values())
+            next(iter(rung.runs.values())).build_network()
+        except FragilityError as error:
+            lost[rung.task.name] = str(error)
+    return lost
 
 
 def _require_subsets(runs: Iterable[Run]) -> None:

@@ -20,10 +20,12 @@ from pytest_fragility.checks.verdicts import INCONCLUSIVE, UNDECIDED, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.curves.joining import join_seeds
 from pytest_fragility.durations import STATISTICS, spent_on
-from pytest_fragility.errors import FragilityError
+from pytest_fragility.errors import FragilityError, MeasureError
+from pytest_fragility.incomplete import told_of_the_rest
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
+    from pytest_fragility.checks.tolerances import Tolerances
     from pytest_fragility.families import Family, FamilyPlan
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.settings import AuditSettings
@@ -57,6 +59,34 @@ class Outcome:
         assert self.verdict is not None
         assert self.curves is not None
         return self.verdict, self.curves
+
+    @classmethod
+    def of(
+        cls,
+        judge_it: Callable[[], Verdict],
+        check: Check,
+        curves: LearningCurves,
+        tolerances: Tolerances,
+    ) -> Outcome:
+        """Return the outcome of judging one check, whatever keeps it from a verdict.
+
+        Parameters
+        ----------
+        judge_it
+            Returns the verdict.
+        check
+            What is asserted.
+        curves
+            Those on which it is judged.
+        tolerances
+            How far the measure may move.
+        """
+        try:
+            return cls(judge_it(), curves)
+        except MeasureError as error:
+            return cls(None, curves, told_of_the_rest(error, check, curves, tolerances))
+        except FragilityError as error:
+            return cls(None, curves, error)
 
 
 class StagedAudit:
@@ -136,13 +166,15 @@ class StagedAudit:
         self._open = [check for check in self._open if not self._is_settled(check)]
 
     def _judged(self, check: Check, joined: LearningCurves) -> Outcome:
-        try:
+        tolerances = self._settings.tolerances
+
+        def verdict() -> Verdict:
             if check.kind == ADMISSIBLE_COUNT and BASELINE not in joined.unfinished:
                 statuses = {name: self._admissible[name] for name in check.among}
-                return Outcome(judge_admissible_count(check, statuses), joined)
-            return Outcome(judge(check, joined, self._settings.tolerances), joined)
-        except FragilityError as error:
-            return Outcome(error=error)
+                return judge_admissible_count(check, statuses)
+            return judge(check, joined, tolerances)
+
+        return Outcome.of(verdict, check, joined, tolerances)
 
     def _is_settled(self, check: Check) -> bool:
         """Return whether more seeds would change nothing, or probably would not."""

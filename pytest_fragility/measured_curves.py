@@ -189,7 +189,10 @@ def _ladder_curves(
         name=family.plan.ladder.name,
         measure=OnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
         error={name: _error_curve(rung, BASELINE, alpha, fit) for name, rung in rungs.items()},
-        unfinished={name: reason for name, reason in unfinished.items() if reason},
+        unfinished={
+            **family.lost_rungs,
+            **{name: reason for name, reason in unfinished.items() if reason},
+        },
         left_out=family.origin.ladder_notes if family.origin else (),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -183,6 +184,11 @@ class NetworkStack:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process gets: samples, and nothing of what was worked out."""
+        nothing: dict[str, Any] = {"shared": {}, "of_structure": {}, "_results": {}}
+        return {**vars(self), **nothing, "load_samples": _loaded(self.load_samples)}
+
     @property
     def inputs(self) -> torch.Tensor:
         """The training samples, shape (K, n, *input shape); made anew at each use."""
@@ -325,6 +331,22 @@ def _pool(data: TaskData, device: torch.device, shared: dict[Any, Any]) -> Sampl
         shared[key] = tuple(torch.tensor(each, device=device) for each in samples)
     found: Samples = shared[key]
     return found
+
+
+def _loaded(load: Callable[[], Samples]) -> Callable[[], Samples]:
+    """Return what gives the samples, or says that they are not known, wherever it is called."""
+    try:
+        return partial(_given, load())
+    except UndefinedMeasureError as error:
+        return partial(_refused, str(error))
+
+
+def _given(samples: Samples) -> Samples:
+    return samples
+
+
+def _refused(reason: str) -> Samples:
+    raise UndefinedMeasureError(reason)
 
 
 def _stack_of_one(named: Any) -> Tensors:

@@ -27,7 +27,15 @@ def load(place: str, option: str) -> Any:
     """
     require_module(place, option)
     module_name, _, function = place.partition(":")
-    module = import_module(module_name)
+    try:
+        module = import_module(module_name)
+    except (KeyboardInterrupt, Exception):
+        raise
+    # a module that ends the process, or skips what imports it
+    except BaseException as error:
+        raise SettingsError(
+            f"{option}={one_line(place)}: its module raised {error_text(error)}"
+        ) from error
     try:
         return attrgetter(function)(module)
     except AttributeError:

@@ -42,7 +42,9 @@ def traced(structure: nn.Module) -> fx.Graph:
         return graph
     try:
         return trace(structure)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         # a forward pass that is run on proxies may raise anything
         first_line = (str(error).splitlines() or ["no message"])[0]
         raise UndefinedMeasureError(

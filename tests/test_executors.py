@@ -357,7 +357,7 @@ def test_what_no_executor_does_is_trained_and_measured_here(
     assert len(store.saved) == len(set(store.saved)) == len(family)
     assert_same(found, family)
     shared = with_executors(family, Executors(Inline(problem)))
-    with pytest.warns(LostWorkerWarning, match=r"measure it is called in this process"):
+    with pytest.warns(LostWorkerWarning, match=r"measure it is called on this machine"):
         values = measured(size, "it", shared, BASELINE)
     np.testing.assert_array_equal(values, evaluate(size, "it", family, BASELINE))
 

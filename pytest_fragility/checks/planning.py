@@ -26,6 +26,8 @@ LOCATE = "locate"
 CONTROLS, AGREEMENT = "controls", "agreement"
 # what says nothing about the measure, or asserts nothing
 STANDARD_KINDS = (ADMISSIBLE_COUNT, CONTROLS, AGREEMENT, LOCATE)
+# those that do not look at the measure
+UNASKED_KINDS = (ADMISSIBLE_COUNT, CONTROLS)
 COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL = "complexity-exponent", "complexity-level"
 COMPLEXITY_KINDS = (COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL)
 

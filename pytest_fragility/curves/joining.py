@@ -66,12 +66,15 @@ def _join_ladders(ladders: Sequence[LadderCurves | None]) -> LadderCurves | None
     known = [ladder for ladder in ladders if ladder is not None]
     if not known or len(known) < len(ladders):
         return None
-    first, tasks = known[0], list(known[0].error)
+    first = known[0]
+    tasks = [task for task in first.error if all(task in ladder.error for ladder in known)]
+    # one without a curve keeps the ladder from being judged
+    named = dict.fromkeys(task for ladder in known for task in (*ladder.error, *ladder.unfinished))
     return replace(
         first,
         measure=OnDemand(
             "task", tasks, lambda name: _join([ladder.measure[name] for ladder in known])
         ),
         error={name: _join([ladder.error[name] for ladder in known]) for name in tasks},
-        unfinished=_first_reasons([ladder.unfinished for ladder in known], tasks),
+        unfinished=_first_reasons([ladder.unfinished for ladder in known], list(named)),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.executors.executors import Executors
+from pytest_fragility.executors.executors import LOOK_EVERY, Executors
 
 Key = TypeVar("Key")
 
@@ -65,6 +65,8 @@ class Batch(Generic[Key]):
         ------
         SettingsError
             If the workers do not have this package.
+        TrainingError
+            If the executor does nothing for longer than it may.
         """
         for _ in self._arguments:
             while not self._replies:
@@ -79,8 +81,7 @@ class Batch(Generic[Key]):
 
     def cancel(self) -> None:
         """Have those calls not made that have not begun."""
-        for future in self._futures.values():
-            future.cancel()
+        self._executors.cancel(self._futures.values())
 
     def _send(self, key: Key) -> None:
         generation = self._executors.generation
@@ -95,7 +96,12 @@ class Batch(Generic[Key]):
 
     def _receive(self) -> None:
         """Wait for what happens next to some call."""
-        key, generation, event = self._events.get()
+        while True:
+            try:
+                key, generation, event = self._events.get(timeout=LOOK_EVERY)
+                break
+            except queue.Empty:
+                self._executors.require_work()
         self._futures.pop(key, None)
         problem = event if isinstance(event, Exception) else _problem_of(event)
         if problem is None:

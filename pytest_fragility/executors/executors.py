@@ -6,14 +6,18 @@ on how an executor pickles, nor on files that both sides can read.
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeGuard
 
-from pytest_fragility.errors import SettingsError
+from pytest_fragility.errors import SettingsError, TrainingError
+from pytest_fragility.executors.dask_clusters import ClusterWatch, NoSchedulerError, watch_of
 from pytest_fragility.executors.failures import LostWorkerWarning
+from pytest_fragility.executors.patience import Patience, Tell, warn
 from pytest_fragility.executors.performing import perform, software
+from pytest_fragility.settings.values import EXECUTOR_LIMIT
 
 Source = Callable[[], Executor | None]
 
@@ -21,6 +25,8 @@ Source = Callable[[], Executor | None]
 REPLACEMENTS = 3
 # of executors that do not say
 WORKERS = 8
+# seconds between looks at a cluster that sends nothing
+LOOK_EVERY = 1.0
 
 
 class Executors:
@@ -31,6 +37,10 @@ class Executors:
     given
         An executor, which stays its owner's to shut down; or a function without parameters that
         returns one, which `close` shuts down, or None where all is to be done here.
+    limit
+        Seconds that a cluster may do nothing, until the audit ends.
+    tell
+        Shows at once what keeps a cluster from its work.
 
     Raises
     ------
@@ -38,13 +48,17 @@ class Executors:
         If it is neither.
     """
 
-    def __init__(self, given: Executor | Source) -> None:
+    def __init__(
+        self, given: Executor | Source, *, limit: float = EXECUTOR_LIMIT, tell: Tell = warn
+    ) -> None:
         self._source: Source | None = None
         self._current: Executor | None = None
         self._own: list[Executor] = []
         self._error: Exception | None = None
         self._generation = 0
         self._unfinished: set[Future[bytes]] = set()
+        self._patience = Patience(limit, tell)
+        self._watched: tuple[Executor, ClusterWatch | None] | None = None
         if _is_executor(given):
             self._current = given
         elif callable(given):
@@ -76,7 +90,8 @@ class Executors:
     def workers(self) -> int:
         """How many calls are probably made at a time."""
         try:
-            return _count_workers(self._current) or WORKERS
+            watch = self._watch
+            return (watch.workers if watch else _count_workers(self._current)) or WORKERS
         # of a connection that is lost, which shows where work is sent
         except Exception:
             return WORKERS
@@ -91,6 +106,25 @@ class Executors:
         self._unfinished.add(future)
         future.add_done_callback(self._unfinished.discard)
         return future
+
+    def cancel(self, futures: Iterable[Future[bytes]]) -> None:
+        """Have calls not made that have not begun; a cluster that does nothing is not told."""
+        if self._error is None:
+            for future in futures:
+                future.cancel()
+
+    def require_work(self) -> None:
+        """Say what keeps the executor from its work, where it is known to be.
+
+        Raises
+        ------
+        TrainingError
+            If that has lasted as long as it may; then all that is asked for raises it.
+        """
+        if self._error is not None:
+            raise self._error
+        watch = self._watch
+        self._bear(watch.problem() if watch else None)
 
     @property
     def generation(self) -> int:
@@ -114,10 +148,14 @@ class Executors:
         """
         if generation < self._generation:
             return True
-        if self._source is None or generation >= REPLACEMENTS:
+        if generation >= REPLACEMENTS:
             return False
+        if self._source is None:
+            return self._is_connected_again()
         try:
-            found = self._ask()
+            found = self._ask_until_there()
+        except TrainingError:
+            raise
         # whatever one's own function raises; the caller says that the work is done here
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
@@ -142,10 +180,52 @@ class Executors:
         """
         self._source = self._current = None
         self._was_asked = True
-        for future in list(self._unfinished):
-            future.cancel()
+        self.cancel(list(self._unfinished))
+        has_failed = self._error is not None
         while self._own:
-            self._own.pop().shutdown()
+            # nobody waits for a cluster that does nothing
+            self._own.pop().shutdown(wait=not has_failed)
+
+    @property
+    def _watch(self) -> ClusterWatch | None:
+        if self._current is None:
+            return None
+        if self._watched is None or self._watched[0] is not self._current:
+            self._watched = self._current, watch_of(self._current)
+        return self._watched[1]
+
+    def _bear(self, problem: str | None) -> None:
+        try:
+            self._patience.bear(problem)
+        except TrainingError as error:
+            self._error = error
+            raise
+
+    def _ask_until_there(self) -> Executor | None:
+        """Ask for another executor; where a scheduler does not answer, until it does."""
+        while True:
+            try:
+                found = self._ask()
+            except NoSchedulerError as error:
+                self._bear(str(error))
+                time.sleep(LOOK_EVERY)
+            else:
+                return found
+
+    def _is_connected_again(self) -> bool:
+        """Wait until a client that has lost its connection has it again; False if it never had."""
+        watch = self._watch
+        if watch is None or not watch.is_reconnecting:
+            return False
+        while not watch.is_lost:
+            problem = watch.problem()
+            self._bear(problem)
+            if problem is None:
+                self._generation += 1
+                return True
+            time.sleep(LOOK_EVERY)
+        self._error = TrainingError(f"{watch.problem()}, and its client has given it up")
+        raise self._error
 
     def _ask(self) -> Executor | None:
         assert self._source is not None
@@ -172,9 +252,5 @@ def _not_an_executor(value: Any) -> str:
 
 def _count_workers(executor: Any) -> int | None:
     """Return an executor's number of processes; None where it does not say."""
-    client = getattr(executor, "_client", None)
-    if client is not None:
-        # Dask's, by worker; there may be none yet
-        return len(client.nthreads())
     count = getattr(executor, "_max_workers", getattr(executor, "num_workers", None))
     return count if isinstance(count, int) else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from pytest_fragility.errors import FragilityError, FragilityWarning
+from pytest_fragility.quoting import error_text
 
 
 class WorkerTraceback(Exception):
@@ -38,7 +39,7 @@ class Failure:
     traceback: str
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
+    def of(cls, error: BaseException) -> Failure:
         """Return the failure that an exception is, with its whole traceback."""
         return cls(_as_others_know_it(error), traceback.format_exc())
 
@@ -53,11 +54,13 @@ class Failure:
         raise self.error from (WorkerTraceback(self.traceback) if self.traceback else None)
 
 
-def _as_others_know_it(error: Exception) -> Exception:
-    """Return an exception that another process can read."""
+def _as_others_know_it(error: BaseException) -> Exception:
+    """Return an exception that another process can read, and that ends nothing there."""
+    if not isinstance(error, Exception):
+        return WorkerFailure(error_text(error))
     try:
         pickle.loads(pickle.dumps(error))
     # whatever one's own exceptions raise where they are pickled
     except Exception:
-        return WorkerFailure(f"{type(error).__name__}: {error}")
+        return WorkerFailure(error_text(error))
     return error

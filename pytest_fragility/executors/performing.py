@@ -28,7 +28,10 @@ def perform(
             reply = function(*arguments)
     except SettingsError as error:
         reply = Failure.with_cause_alone(error)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    # sys.exit() of somebody's code is no end of the worker
+    except BaseException as error:
         reply = Failure.of(error)
     return pickle.dumps(reply, protocol=pickle.HIGHEST_PROTOCOL)
 

@@ -56,7 +56,8 @@ def _perform(order: Order, replies: BinaryIO) -> None:
         for value in work(*arguments):
             _reply(Yielded(value), replies)
         _reply(None, replies)
-    except Exception as error:
+    # sys.exit() of somebody's code is no end of this process
+    except BaseException as error:
         _reply(Failure.of(error), replies)
 
 

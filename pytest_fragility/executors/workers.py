@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -55,7 +55,9 @@ class Worker:
         """Whether the process is running."""
         return self._process.poll() is None
 
-    def perform(self, work: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+    def perform(
+        self, work: Callable[..., Iterator[Any]], *arguments: Any
+    ) -> Generator[Any, None, None]:
         """Have work done, yielding what it yields as that comes.
 
         Parameters

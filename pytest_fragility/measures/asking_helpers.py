@@ -14,7 +14,7 @@ from pytest_fragility.errors import MeasureError
 from pytest_fragility.executors import Lost
 from pytest_fragility.executors.failures import Failure, LostWorkerWarning
 from pytest_fragility.families import Family
-from pytest_fragility.measures.asking_stacks import is_own
+from pytest_fragility.measures.calling import is_own
 from pytest_fragility.measures.evaluation import Asking, evaluate_size
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.helpers import Key, OpenQuestions, Piece, Reply, helpers, idle_cores

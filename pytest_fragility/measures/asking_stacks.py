@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from pytest_fragility.errors import MeasureError, UndefinedMeasureError
+from pytest_fragility.errors import MeasureError
+from pytest_fragility.measures.calling import call, naming
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
 from pytest_fragility.measures.usable import require_usable
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.quoting import error_text
-
-OWN_NAME = __name__.partition(".")[0]
-
-
-def is_own(measure: Measure) -> bool:
-    """Return whether a measure of stacks is one of this package's, which do nothing else."""
-    return isinstance(measure, StackMeasure) and measure.__module__.startswith(f"{OWN_NAME}.")
 
 
 def ask_stack(
@@ -28,6 +20,7 @@ def ask_stack(
     *,
     scale: str = "log",
     timeout: float | None = None,
+    apart: bool = False,
 ) -> list[float]:
     """Return a measure's value of each network from one call.
 
@@ -43,6 +36,8 @@ def ask_stack(
         ``"log"`` demands positive values, ``"linear"`` finite ones.
     timeout
         Seconds that it may take for a network; None has no limit.
+    apart
+        Whether it is asked in a process of its own without a limit too.
 
     Raises
     ------
@@ -53,26 +48,25 @@ def ask_stack(
         stack.
     """
     every = range(len(stack))
-    before = _versions(stack)
     limit = None if timeout is None else timeout * len(stack)
-    try:
-        with time_limit(limit):
-            values: list[float] = measure.over_stack(stack).tolist()
-    except UndefinedMeasureError:
-        raise
-    except MeasureTimedOut:
-        assert limit is not None
-        raise MeasureError(f"{where(*every)}: {took_longer(limit)}") from None
-    except Exception as error:
-        raise MeasureError(f"{where(*every)}: raised {error_text(error)}") from error
+    values: list[float] = call(ask_once, measure, stack, where(*every), limit=limit, apart=apart)
+    for place, value in enumerate(values):
+        require_usable(value, partial(where, place), scale)
+    return values
+
+
+def ask_once(measure: Measure, stack: NetworkStack, where: str) -> list[float]:
+    """Return what a measure says of a stack, which it must leave as it is; see `call`."""
+    assert isinstance(measure, StackMeasure)
+    before = _versions(stack)
+    with naming(where):
+        values: list[float] = measure.over_stack(stack).tolist()
     changed = [part for part, version in _versions(stack).items() if version != before[part]]
     if changed:
         raise MeasureError(
-            f"{where(*every)}: changed the stack it was handed ({changed[0]}), which other "
+            f"{where}: changed the stack it was handed ({changed[0]}), which other "
             "measures share; clone what is to change"
         )
-    for place, value in enumerate(values):
-        require_usable(value, partial(where, place), scale)
     return values
 
 

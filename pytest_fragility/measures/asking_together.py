@@ -11,7 +11,8 @@ from itertools import accumulate
 from pytest_fragility.durations import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
-from pytest_fragility.measures.asking_stacks import ask_stack, is_own
+from pytest_fragility.measures.asking_stacks import ask_stack
+from pytest_fragility.measures.calling import is_own
 from pytest_fragility.measures.evaluation import Asking, as_measures_expect, evaluate_size
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure

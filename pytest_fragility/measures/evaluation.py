@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,14 +16,13 @@ from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
 from pytest_fragility.measures.asking_stacks import ask_stack
+from pytest_fragility.measures.calling import call, naming
 from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
 from pytest_fragility.measures.usable import as_number, require_usable
 from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.quoting import error_text
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.trained_networks import TrainedNetwork
 
@@ -82,6 +82,8 @@ class Asking:
     ----------
     some_seeds
         Some of the recipe's; None takes all.
+    apart
+        Whether it is called in a process of its own, as one is that has a limit.
     """
 
     measure: Measure
@@ -92,6 +94,7 @@ class Asking:
     draw: int = 0
     timeout: float | None = None
     some_seeds: tuple[int, ...] | None = None
+    apart: bool = False
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -179,6 +182,7 @@ def _evaluate_stack(asking: Asking, stack: NetworkStack, seeds: Sequence[int]) -
             where,
             scale=asking.scale,
             timeout=asking.timeout,
+            apart=asking.apart,
         )
     except UndefinedMeasureError as error:
         places = range(len(seeds))[error.place : error.place + 1] or range(len(seeds))
@@ -197,37 +201,62 @@ def _evaluate_one(asking: Asking, n: int, seed: int) -> float:
     if call_form(measure):
         where += f", called with {call_form(measure)}"
     try:
-        with time_limit(asking.timeout):
-            value = measure(network)
+        number: float = call(
+            ask_network, asking.measure, network, where, limit=asking.timeout, apart=asking.apart
+        )
     except UndefinedMeasureError as error:
         raise MeasureError(f"{where}: {error}") from None
-    except MeasureTimedOut:
-        raise MeasureError(f"{where}: {took_longer(asking.timeout)}") from None
-    except Exception as error:
-        raise MeasureError(f"{where}: raised {error_text(error)}") from error
-    changed = _changed_part(network, family.trained_run(asking.recipe, n, seed))
+    require_usable(number, lambda: where, asking.scale)
+    return number
+
+
+def ask_network(measure: Measure, network: TrainedNetwork, where: str) -> float:
+    """Return what a measure says of a network, which it must leave as it is; see `call`."""
+    before = _state_of(network)
+    with naming(where):
+        value = as_measure(measure)(network)
+    changed = _changed_part(network, before)
     if changed:
         raise MeasureError(
             f"{where}: changed the network it was handed ({changed}). It was a copy, so no "
             "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
         )
-    number = as_number(value, where)
-    require_usable(number, lambda: where, asking.scale)
-    return number
+    return as_number(value, where)
 
 
-def _changed_part(network: TrainedNetwork, original: TrainedRun) -> str | None:
-    """Return what of a network differs from what was trained, in words; None where nothing does."""
-    for part in ("inputs", "labels"):
-        # torch counts in-place changes, which spares a comparison with a copy of all samples
-        if vars(network)[part]._version:
-            return part
-    model, initial_model = network.models
-    models = (
-        ("model", model, original.weights),
-        ("initial_model", initial_model, original.initial_weights),
+class _State(NamedTuple):
+    """What a measure may not change; torch counts changes in place, which spares copying samples.
+
+    Parameters
+    ----------
+    versions
+        Of the samples.
+    weights
+        Copies of those of both models.
+    """
+
+    versions: dict[str, int]
+    weights: tuple[dict[str, torch.Tensor], ...]
+
+
+def _state_of(network: TrainedNetwork) -> _State:
+    samples = {part: vars(network)[part]._version for part in ("inputs", "labels")}
+    return _State(
+        samples,
+        tuple(
+            {name: each.detach().cpu().clone() for name, each in model.named_parameters()}
+            for model in network.models
+        ),
     )
-    for name, model, weights in models:
+
+
+def _changed_part(network: TrainedNetwork, before: _State) -> str | None:
+    """Return what of a network differs from what it was, in words; None where nothing does."""
+    for part, version in before.versions.items():
+        if vars(network)[part]._version != version:
+            return part
+    names = ("model", "initial_model")
+    for name, model, weights in zip(names, network.models, before.weights, strict=True):
         state = model.state_dict()
         for key, weight in weights.items():
             value = state.get(key)

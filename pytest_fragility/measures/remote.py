@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
 import torch
 
 from pytest_fragility.durations import MEASURES, spent_on
-from pytest_fragility.errors import FragilityWarning
 from pytest_fragility.executors import Batch, Executors
 from pytest_fragility.executors.failures import Failure, LostWorkerWarning
 from pytest_fragility.executors.pickling import dump, reason_not_to_dump
 from pytest_fragility.families import Family
 from pytest_fragility.measures.asking_helpers import can_be_helped, with_helpers
 from pytest_fragility.measures.asking_together import can_be_asked_together, together
+from pytest_fragility.measures.calling import MeasuredHereWarning
 from pytest_fragility.measures.evaluation import Asking, evaluate_size
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure
@@ -24,10 +25,6 @@ from pytest_fragility.measures.questions import Answer, Networks, Question, answ
 
 # from a recipe's name and a size to its values, by seed
 Row = Callable[[str, int, Failures], list[float]]
-
-
-class MeasuredHereWarning(FragilityWarning):
-    """A measure cannot be sent to an executor's workers; it is called in this process."""
 
 
 def measured(
@@ -111,8 +108,8 @@ def _elsewhere(
     @cache
     def warn_of_loss(name: str, reason: str) -> None:
         warnings.warn(
-            f"an executor has lost work ({reason}), for which measure {name} is called in this "
-            "process",
+            f"an executor has lost work ({reason}), for which measure {name} is called on this "
+            "machine",
             LostWorkerWarning,
             stacklevel=5,
         )
@@ -129,7 +126,8 @@ def _elsewhere(
         # curves that are asked for when all else is done are nobody's loss
         if executors.open():
             warn_of_loss(asking.name, reply.reason)
-        return evaluate_size(asking, n, failures)
+        # the measure itself may have ended the processes that it was called in
+        return evaluate_size(replace(asking, apart=True), n, failures)
 
     return row
 

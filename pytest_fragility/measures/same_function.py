@@ -15,6 +15,7 @@ from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.families import Family
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.asking_stacks import ask_stack
+from pytest_fragility.measures.calling import call, naming
 from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.measure import Measure, does_not_claim, is_oracle
 from pytest_fragility.measures.pairs import (
@@ -27,7 +28,6 @@ from pytest_fragility.measures.pairs import (
 )
 from pytest_fragility.measures.parts import networks_together
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit, took_longer
 from pytest_fragility.measures.usable import as_number, require_usable
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.randomness import derive_seed
@@ -190,7 +190,7 @@ class _AskingOneByOne:
     """Asks a measure about one network at a time, about each before the changes only once."""
 
     def __init__(self, measure: Measure, name: str, scale: str, timeout: float | None) -> None:
-        self._called = as_measure(measure)
+        self._measure = measure
         self._name = name
         self._scale = scale
         self._timeout = timeout
@@ -220,25 +220,24 @@ class _AskingOneByOne:
         rng = torch.Generator(device=network.rng.device)
         rng.manual_seed(_seed_of(network, draw))
         where = f"measure {self._name} on {network}"
-        before = _versions(network)
-        try:
-            with spent_on(MEASURES, self._name, 1), torch.enable_grad(), time_limit(self._timeout):
-                found = self._called(replaced(network, rng=rng))
-            number = as_number(found, where)
-        except (MeasureError, UndefinedMeasureError):
-            raise
-        except MeasureTimedOut:
-            assert self._timeout is not None
-            raise MeasureError(f"{where}: {took_longer(self._timeout)}") from None
-        except Exception as error:
-            raise MeasureError(f"{where}: raised {type(error).__name__}: {error}") from error
-        if _versions(network) != before:
-            raise MeasureError(
-                f"{where}: changed the network it was handed, which is asked about again; a "
-                "measure only reads: work on copy.deepcopy(network.model)"
-            )
+        asked = replaced(network, rng=rng)
+        with spent_on(MEASURES, self._name, 1), torch.enable_grad():
+            number: float = call(ask_again, self._measure, asked, where, limit=self._timeout)
         require_usable(number, lambda: where, self._scale)
         return number
+
+
+def ask_again(measure: Measure, network: TrainedNetwork, where: str) -> float:
+    """Return what a measure says of a network that it is asked about again; see `call`."""
+    before = _versions(network)
+    with naming(where):
+        found = as_measure(measure)(network)
+    if _versions(network) != before:
+        raise MeasureError(
+            f"{where}: changed the network it was handed, which is asked about again; a "
+            "measure only reads: work on copy.deepcopy(network.model)"
+        )
+    return as_number(found, where)
 
 
 def _seed_of(network: TrainedNetwork, draw: int) -> int:

@@ -37,8 +37,12 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         return
     is_main = threading.current_thread() is threading.main_thread()
     has_clock = is_main and hasattr(signal, "setitimer")
+    began = time.monotonic()
     with _alarm(seconds) if has_clock else _watch(seconds):
         yield
+    # what has swallowed the exception, or kept it from being raised
+    if time.monotonic() - began > seconds:
+        raise MeasureTimedOut
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.quoting import shown
+from pytest_fragility.measures.time_limit import MeasureTimedOut
+from pytest_fragility.quoting import error_text, shown
 
 SHOWN = 60
 
@@ -31,6 +32,19 @@ def as_number(value: Any, where: str) -> float:
     MeasureError
         If it is anything else.
     """
+    try:
+        return _as_number(value, where)
+    except (MeasureError, KeyboardInterrupt, MeasureTimedOut):
+        raise
+    # what somebody else's number raises where it becomes a float
+    except BaseException as error:
+        raise MeasureError(
+            f"{where}: returned {type(value).__name__}, which cannot be made a float: "
+            f"{error_text(error)}"
+        ) from error
+
+
+def _as_number(value: Any, where: str) -> float:
     if isinstance(value, torch.Tensor):
         if value.is_meta:
             raise MeasureError(f"{where}: returned a tensor on the meta device, which has no value")

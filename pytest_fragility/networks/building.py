@@ -88,9 +88,9 @@ def make_network(
         torch.set_default_dtype(torch.float32)
         try:
             network: Any = factory.make(input_shape, classes)
-        except SettingsError:
+        except (KeyboardInterrupt, SettingsError):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise SettingsError(
                 f"architecture {factory.name}: the function raised {error_text(error)}"
             ) from error

@@ -89,9 +89,9 @@ class Perturbation(PrintsItsRepr):
         """Return the changed recipe."""
         try:
             changed: Any = self.change(recipe)
-        except SettingsError:
+        except (KeyboardInterrupt, SettingsError):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise SettingsError(
                 f"perturbation {self.name!r}: its function raised {error_text(error)}"
             ) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,19 +23,28 @@ def require_dask_for(config: pytest.Config) -> None:
         require_dask(address)
 
 
-def session_executors(config: pytest.Config) -> Executors:
+def session_executors(config: pytest.Config, limit: float) -> Executors:
     """Return what asks the option's cluster or the project's hook, once it is needed."""
     from pytest_fragility.executors import Executors
 
     address = dask_address(config)
+    source: Any = partial(config.hook.pytest_fragility_executor, config=config)
     if address:
         from pytest_fragility.executors.dask_clusters import connect
 
-        executors = Executors(partial(connect, address))
-    else:
-        executors = Executors(partial(config.hook.pytest_fragility_executor, config=config))
+        source = partial(connect, address)
+    executors = Executors(source, limit=limit, tell=_teller(config))
     config.pluginmanager.register(_End(executors), "fragility-executors")
     return executors
+
+
+def _teller(config: pytest.Config) -> Callable[[str], None]:
+    """Return what shows a line at once; where there is no terminal, it is a warning."""
+    from pytest_fragility.executors.patience import warn
+    from pytest_fragility.plugin.progress import shown_at_once
+
+    show = shown_at_once(config)
+    return warn if show is None else lambda text: show(f"fragility: {text}\n")
 
 
 class _End:

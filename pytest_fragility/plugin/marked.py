@@ -34,6 +34,7 @@ OF_TRAINED = (
     *("task", "recipe", "architecture", "profile", "sizes", "seeds", "perturbations"),
     *("checkpoints", "ladder", "locate", "budget", "device", "cache_dir", "measure_timeout"),
 )
+EXECUTOR_TIMEOUT = "executor_timeout"
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +152,11 @@ def read_marker(
             f"fragility takes one measure, got {len(args)}; mark one test per measure"
         )
     require_known_options(options, ALSO)
+    if options.get(EXECUTOR_TIMEOUT) is not None:
+        raise SettingsError(
+            f"{EXECUTOR_TIMEOUT}: all audits of a session share its executors; give it on the "
+            "command line or in the configuration file"
+        )
     for source in (TABLE, MANIFEST):
         if folder and isinstance(options.get(source), str):
             options[source] = folder / options[source]

@@ -128,6 +128,13 @@ OPTIONS = (
         "cut a measure off that takes longer for a network. Default: no limit",
         "measure_timeout",
     ),
+    Option(
+        "executor_timeout",
+        NUMBER,
+        "SECONDS",
+        "end where a Dask cluster does nothing for longer. Default: 600",
+        "executor_timeout",
+    ),
 )
 ENABLED = Option("", FLAG, "", "run the tests marked with fragility; without it they are skipped")
 LOCATE = Option(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.plugin.workers import CHANNEL_KEY, is_worker, worker_input
@@ -80,27 +81,38 @@ class TrainingLines:
         return f"\rfragility: training [{bar}] {done}/{total} networks, {left}   "
 
 
+def shown_at_once(config: pytest.Config) -> Callable[[str], None] | None:
+    """Return what writes to pytest's terminal, with output capture set aside meanwhile.
+
+    None where this process has none.
+    """
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return None
+
+    def show(text: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            reporter.write(text, flush=True)
+
+    return show
+
+
 class _TerminalProgress:
-    """Draws over pytest's terminal, with output capture set aside meanwhile."""
+    """Draws over pytest's terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._capture = config.pluginmanager.get_plugin("capturemanager")
-        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-        self._lines = TrainingLines(draws_bar(self._reporter))
+        show = shown_at_once(config)
+        assert show
+        self._show = show
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        self._lines = TrainingLines(draws_bar(reporter))
 
     def __call__(self, done: int, total: int, share: float) -> None:
         text = self._lines.text(done, total, share)
-        if text is None:
-            return
-        if self._capture is None:
-            self._draw(text)
-            return
-        with self._capture.global_and_fixture_disabled():
-            self._draw(text)
-
-    def _draw(self, text: str) -> None:
-        self._reporter.ensure_newline()
-        self._reporter.write(text, flush=True)
+        if text is not None:
+            self._show(text)
 
 
 class _SentProgress:

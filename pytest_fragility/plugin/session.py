@@ -245,7 +245,7 @@ class FragilitySession:
         """Who trains and measures in the place of this machine, if anybody does."""
         from pytest_fragility.plugin.executors import session_executors
 
-        return session_executors(self._config)
+        return session_executors(self._config, self.settings.executor_timeout)
 
     def require_cluster(self) -> None:
         """Connect to the cluster that the options name, if selected tests need networks.

@@ -64,6 +64,8 @@ class AuditSettings:
         How many networks may be trained on demand, one recipe after the other.
     measure_timeout
         Seconds that the measure may take for a network; None has no limit.
+    executor_timeout
+        Seconds that an executor may do nothing before the audit ends.
     given
         Networks or values that exist already, so that nothing is trained, and the recipes are
         those of `given`; None trains them.
@@ -88,6 +90,7 @@ class AuditSettings:
     cache_dir: Path | None
     budget: int
     measure_timeout: float | None
+    executor_timeout: float
 
     given: Given | None = None
 

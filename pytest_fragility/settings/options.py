@@ -10,6 +10,7 @@ from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.quoting import shown
 from pytest_fragility.recipes import Recipe
+from pytest_fragility.settings.values import EXECUTOR_LIMIT
 from pytest_fragility.tasks.ladders import LABEL_NOISE
 
 DEFAULT_FOLDER = ".fragility_cache"
@@ -47,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "cache_dir": DEFAULT_FOLDER,
     "budget": 5_000,
     "measure_timeout": None,
+    "executor_timeout": EXECUTOR_LIMIT,
     "family": None,
     "manifest": None,
     "table": None,

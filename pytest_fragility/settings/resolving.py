@@ -38,9 +38,9 @@ from pytest_fragility.settings.values import (
     checked_folder,
     checked_looks,
     checked_number,
+    checked_seconds,
     checked_seeds,
     checked_sizes,
-    checked_timeout,
     choose,
 )
 
@@ -125,7 +125,10 @@ def _common(chosen: Mapping[str, Any]) -> dict[str, Any]:
         "device": checked_device(chosen["device"]),
         "cache_dir": checked_folder(chosen["cache_dir"]),
         "budget": checked_budget(chosen["budget"]),
-        "measure_timeout": checked_timeout(chosen["measure_timeout"]),
+        "measure_timeout": None
+        if chosen["measure_timeout"] is None
+        else checked_seconds("measure_timeout", chosen["measure_timeout"]),
+        "executor_timeout": checked_seconds("executor_timeout", chosen["executor_timeout"]),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,10 @@ from pytest_fragility.recipes.rules import is_number, is_whole
 # as a 64-bit number holds them
 MOST = 2**63 - 1
 MOST_SEEDS = 10_000
+# seconds: three years, which all clocks can hold
+LONGEST = 100_000_000
+# seconds that an executor may do nothing
+EXECUTOR_LIMIT = 600.0
 # below it, an interval's ends are no numbers any more
 LEAST_ALPHA = 1e-9
 # each about half as many more as all before; fewer than five decide next to nothing
@@ -107,12 +110,12 @@ def checked_budget(value: Any) -> int:
     return int(value)
 
 
-def checked_timeout(value: Any) -> float | None:
-    """Return seconds, or None for no limit."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise SettingsError(f"measure_timeout={value!r}: expected seconds, more than zero")
+def checked_seconds(option: str, value: Any) -> float:
+    """Return a number of seconds, more than zero."""
+    if not is_number(value) or not 0 < value <= LONGEST:
+        raise SettingsError(
+            f"{option}={shown(value)}: expected seconds, more than zero and at most {LONGEST:,}"
+        )
     return float(value)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
-from pytest_fragility.store.validation import read_record, require_states
+from pytest_fragility.store.validation import Expected, read_record, require_states
 
 WEIGHTS, INITIAL = "weights/", "initial/"
 BUFFERS, INITIAL_BUFFERS = "buffers/", "initial buffers/"
@@ -63,7 +63,7 @@ def seal(data: bytes) -> bytes:
     return _with_checksum(data, digest)
 
 
-def decode(data: bytes, run: Run) -> TrainedRun:
+def decode(data: bytes, run: Run, expected: Expected) -> TrainedRun:
     """Return the trained run that `encode` has made these bytes of.
 
     Raises
@@ -73,11 +73,11 @@ def decode(data: bytes, run: Run) -> TrainedRun:
     """
     require_checksum(data)
     try:
-        record = read_record(read_metadata(data), run)
+        record = read_record(read_metadata(data), expected)
         tensors = load(data)
         state = NetworkState(_strip(tensors, WEIGHTS), _strip(tensors, BUFFERS))
         initial = NetworkState(_strip(tensors, INITIAL), _strip(tensors, INITIAL_BUFFERS))
-        require_states(state, initial, run, record.diverged)
+        require_states(state, initial, expected, record.diverged)
         mistaken = _unpack(tensors[MISTAKEN], record)
     except (SafetensorError, KeyError, ValueError) as error:
         raise DamagedEntryError(str(error)) from error

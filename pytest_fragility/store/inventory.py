@@ -90,10 +90,17 @@ def take_inventory(folder: Path, environments: Collection[dict[str, str]]) -> In
 
 
 def stored_files(runs_folder: Path) -> Iterator[Path]:
-    """Yield the files of entries."""
+    """Yield the files of entries; what stands in a shelf's place and cannot be opened, too."""
     for shelf in sorted(runs_folder.glob("??")):
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(shelf) as files:
-            yield from (Path(file.path) for file in files)
+        try:
+            with os.scandir(shelf) as files:
+                found = [Path(file.path) for file in files]
+        except FileNotFoundError:
+            # another process has removed it, or it is a link to nowhere
+            found = [shelf] if shelf.is_symlink() else []
+        except OSError:
+            found = [shelf]
+        yield from found
 
 
 def key_of_file(path: Path) -> str:

@@ -17,7 +17,7 @@ from pytest_fragility.quoting import printable
 from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.sharing import own_share
 from pytest_fragility.store.entries import decode, encode
-from pytest_fragility.store.validation import require_readable
+from pytest_fragility.store.validation import Expected, require_readable
 
 # of what stands in an entry: another version's entries stand in a folder of their own
 FORMAT = 2
@@ -44,7 +44,7 @@ USE_RESOLUTION = 86400.0
 
 
 class DamagedEntryWarning(FragilityWarning):
-    """A stored run could not be read; it was set aside and is trained again."""
+    """A stored run cannot be read; it is trained again."""
 
 
 class NotStoredWarning(FragilityWarning):
@@ -132,26 +132,33 @@ class Store:
     def load(self, run: Run, key: str) -> TrainedRun | None:
         """Return the stored run, or None where there is none that can be read.
 
+        Raises
+        ------
+        SettingsError
+            If the run's network cannot be built: what is stored of it is not judged, and stays.
+        StoreError
+            If the disk or the system fails.
+
         Warns
         -----
         DamagedEntryWarning
-            If it is damaged; it is set aside.
+            If it is damaged, and set aside; or if it may not be read, and is left where it is.
         """
         path = self.path(key)
+        expected = Expected.of(run)
+        self._heal_shelf(path.parent)
         try:
-            require_readable(path, run)
-            trained = decode(path.read_bytes(), run)
+            require_readable(path, expected)
+            trained = decode(path.read_bytes(), run, expected)
         except FileNotFoundError:
+            return None
+        except PermissionError as error:
+            _warn_of_damage(path, f"cannot be read ({error.strerror}); it is left where it is")
             return None
         except OSError as error:
             raise StoreError(f"cannot read the trained run {path}: {error}") from error
         except ValueError as error:
-            warnings.warn(
-                f"stored run {path.name} is damaged ({printable(str(error))}); "
-                f"{self.set_aside(path)}, training it again",
-                DamagedEntryWarning,
-                stacklevel=2,
-            )
+            _warn_of_damage(path, f"is damaged ({printable(str(error))}); {self.set_aside(path)}")
             return None
         _note_use(path)
         return trained
@@ -174,6 +181,7 @@ class Store:
         path = self.path(key)
         temporary = self.folder / UNFINISHED / f"{key}.{os.getpid()}"
         try:
+            self._heal_shelf(path.parent)
             path.parent.mkdir(exist_ok=True)
             _require_no_link(path.parent)
             try:
@@ -191,8 +199,14 @@ class Store:
         """Return where the run with this key is kept."""
         return self._runs / key[:2] / f"{key[2:]}{SUFFIX}"
 
+    def _heal_shelf(self, shelf: Path) -> None:
+        """Set aside what stands where a folder of entries should be, and is none."""
+        # a link to a folder is nobody's accident: it is refused where something would be written
+        if os.path.lexists(shelf) and not shelf.is_dir():
+            _warn_of_damage(shelf, f"should be a folder, and is none; {self.set_aside(shelf)}")
+
     def set_aside(self, path: Path) -> str:
-        """Move an entry that is damaged to where it is not read again; return what was done."""
+        """Move what is damaged to where it is not read again; return what was done."""
         aside = self.folder / DAMAGED / f"{path.parent.name}{path.name}"
         try:
             aside.parent.mkdir(exist_ok=True)
@@ -255,6 +269,12 @@ def left_unfinished(folder: Path) -> list[Path]:
             if path.stat().st_mtime < old:
                 found.append(path)
     return found
+
+
+def _warn_of_damage(path: Path, what: str) -> None:
+    warnings.warn(
+        f"stored run {path.name} {what}, training it again", DamagedEntryWarning, stacklevel=3
+    )
 
 
 def _note_use(path: Path) -> None:

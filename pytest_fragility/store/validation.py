@@ -9,7 +9,7 @@ import json
 import math
 import stat
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,43 @@ LARGEST_HEADER = 1 << 20
 Forms = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
-def require_readable(path: Path, run: Run) -> None:
+@dataclass(frozen=True)
+class Expected:
+    """What an entry has to be that holds a run.
+
+    Parameters
+    ----------
+    weights, buffers
+        Shape and dtype of each, by name.
+    test_size
+        Samples that it is tested on.
+    identity
+        The run's, as it is read from JSON, without the task's name.
+    """
+
+    weights: Forms
+    buffers: Forms
+    test_size: int
+    identity: Any
+
+    @classmethod
+    def of(cls, run: Run) -> Expected:
+        """Return what an entry of a run has to be.
+
+        Raises
+        ------
+        SettingsError
+            If the run's network cannot be built here: nothing can then be said of any entry.
+        """
+        data, recipe = run.task.data, run.recipe
+        weights, buffers = _forms_of(
+            recipe.architecture, data.input_shape, data.classes, recipe.precision
+        )
+        identity = json.loads(json.dumps({**run.identity, "task": ""}))
+        return cls(weights, buffers, len(data.test_labels), identity)
+
+
+def require_readable(path: Path, expected: Expected) -> None:
     """Raise where an entry is no plain file, or larger than one of this run can be.
 
     Raises
@@ -37,7 +73,8 @@ def require_readable(path: Path, run: Run) -> None:
     ValueError
         If it is something else: a folder, a link, a pipe, a file of another size.
     """
-    require_plain_file(path, LARGEST_HEADER + 2 * sum(map(_size, _forms(run))) + _test_size(run))
+    tensors = _size(expected.weights) + _size(expected.buffers)
+    require_plain_file(path, LARGEST_HEADER + 2 * tensors + expected.test_size)
 
 
 def require_plain_file(path: Path, most: int) -> None:
@@ -49,7 +86,7 @@ def require_plain_file(path: Path, most: int) -> None:
         raise ValueError(f"it has {found.st_size:,} bytes, where at most {most:,} are needed")
 
 
-def read_record(metadata: dict[str, str] | None, run: Run) -> TrainingRecord:
+def read_record(metadata: dict[str, str] | None, expected: Expected) -> TrainingRecord:
     """Return the training record of an entry.
 
     Raises
@@ -72,16 +109,18 @@ def read_record(metadata: dict[str, str] | None, run: Run) -> TrainingRecord:
     # a training can diverge in its batches, and leave a finite loss
     if not record.diverged and not math.isfinite(record.train_loss):
         raise ValueError("its loss and whether it diverged contradict each other")
-    if record.test_size != _test_size(run):
+    if record.test_size != expected.test_size:
         raise ValueError(f"it was tested on {record.test_size} samples, the task has others")
-    if not isinstance(identity, dict) or {**identity, "task": ""} != _as_read(run):
+    if not isinstance(identity, dict) or {**identity, "task": ""} != expected.identity:
         raise ValueError("it is of another run")
     return record
 
 
-def require_states(state: NetworkState, initial: NetworkState, run: Run, diverged: bool) -> None:
+def require_states(
+    state: NetworkState, initial: NetworkState, expected: Expected, diverged: bool
+) -> None:
     """Raise a ValueError where the tensors are not those of the run's architecture."""
-    for part, forms in zip(("weights", "buffers"), _forms(run), strict=True):
+    for part, forms in (("weights", expected.weights), ("buffers", expected.buffers)):
         for tensors in (getattr(state, part), getattr(initial, part)):
             found = {name: (tuple(each.shape), each.dtype) for name, each in tensors.items()}
             if found.keys() != forms.keys():
@@ -105,20 +144,6 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "test_mistakes": lambda value: is_whole(value, 0),
     "test_size": lambda value: is_whole(value, 1),
 }
-
-
-def _as_read(run: Run) -> Any:
-    """Return a run's identity as it is read from JSON, without the task's name."""
-    return json.loads(json.dumps({**run.identity, "task": ""}))
-
-
-def _test_size(run: Run) -> int:
-    return len(run.task.data.test_labels)
-
-
-def _forms(run: Run) -> tuple[Forms, Forms]:
-    data, recipe = run.task.data, run.recipe
-    return _forms_of(recipe.architecture, data.input_shape, data.classes, recipe.precision)
 
 
 @lru_cache(maxsize=32)

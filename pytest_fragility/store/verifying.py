@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +19,13 @@ LARGEST = 1 << 32
 def verify(store: Store) -> Iterator[tuple[Path, str | None]]:
     """Yield every entry with what is wrong with it; None where it is whole.
 
-    Entries that are damaged are set aside.
+    Entries that are damaged are set aside; those that may not be read stay where they are.
     """
     for path in stored_files(store.folder / RUNS):
         reason = None
         try:
+            if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "a folder that may not be opened")
             require_plain_file(path, LARGEST)
             data = path.read_bytes()
             require_checksum(data)
@@ -29,6 +33,9 @@ def verify(store: Store) -> Iterator[tuple[Path, str | None]]:
         except FileNotFoundError:
             # another process has removed it
             continue
+        except OSError as error:
+            # which says nothing of what it holds
+            reason = f"cannot be read ({error.strerror})"
         except ValueError as error:
             reason = f"{error}; {store.set_aside(path)}"
         yield path, reason

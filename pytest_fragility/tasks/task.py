@@ -323,9 +323,9 @@ class Task(PrintsItsRepr):
         """The arrays, read on first use."""
         try:
             data = self.load()
-        except FragilityError:
+        except (KeyboardInterrupt, FragilityError):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise TaskError(f"task {self.name!r}: load() raised {error_text(error)}") from error
         if not isinstance(data, TaskData):
             raise TaskError(

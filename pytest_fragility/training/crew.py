@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
+from pytest_fragility.errors import TrainingError
 from pytest_fragility.executors.failures import LostWorkerWarning
 from pytest_fragility.executors.workers import Worker, WorkerLostError, idle_workers
+from pytest_fragility.quoting import error_text
 from pytest_fragility.runs import TrainedRun
 from pytest_fragility.training.in_worker import train_by
 from pytest_fragility.training.memory import train_within_memory
@@ -164,6 +166,11 @@ class _Member(threading.Thread):
             self._work()
         except Exception as error:
             self._crew.reply(error)
+        # nobody else would hear of it: it would end this thread alone
+        except BaseException as error:
+            failure = TrainingError(f"a training raised {error_text(error)}")
+            failure.__cause__ = error
+            self._crew.reply(failure)
         finally:
             self._crew.reply(None)
 

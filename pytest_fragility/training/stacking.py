@@ -143,7 +143,9 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
         probe = Probe(network, samples)
         with _counting_kept(sizes):
             expected = probe.run_each(alone)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise TrainingError(
             f"architecture {name}: its network fails on inputs of shape {samples.input_shape}, in "
             f"batches of {BATCH}: {_in_words(error)}"
@@ -186,7 +188,9 @@ def _objection(probe: Probe, form: StackedForm, network: nn.Module, expected: Pa
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message=".*performance drop.*")
                 found = probe.run(stacked)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return f"{where()}: {_first_sentence(error)}"
     return "" if found.agrees_with(expected) else f"{where()}: {_DISAGREEMENTS[form.kind]}"
 
@@ -225,11 +229,11 @@ def _watching(network: nn.Module) -> Iterator[Callable[[], str]]:
             handle.remove()
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: BaseException) -> str:
     return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
-def _first_sentence(error: Exception) -> str:
+def _first_sentence(error: BaseException) -> str:
     text = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
     return text or type(error).__name__
 

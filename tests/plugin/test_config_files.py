@@ -35,6 +35,7 @@ VALUES: dict[str, list[tuple[Any, str]]] = {
     "fragility_manifest": [("runs.csv", "runs.csv")],
     "fragility_fit": [("theil-sen", "theil-sen")],
     "fragility_budget": [(20, "20"), ("20", "20")],
+    "fragility_executor_timeout": [(60, "60"), (0.5, ".5")],
     "fragility_measure_timeout": [(5, "5"), (0.5, ".5"), ("5", "5.0")],
 }
 FILES = {

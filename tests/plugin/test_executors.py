@@ -157,6 +157,48 @@ def test_nobody_at_the_address(project: Project, ini: bool) -> None:
     assert f"--fragility-dask={address}: no Dask scheduler answers" in result.stderr
 
 
+@needs_dask
+def test_a_cluster_without_workers(project: Project, tmp_path_factory: Any) -> None:
+    """The terminal says so at once, each test fails with the address, and the session ends."""
+    impatient = "from pytest_fragility.executors import patience as p\np.SAID_AFTER = 0.1\n"
+    (project.path / "conftest.py").write_text(impatient)
+    project.audit("falling")
+    script = tmp_path_factory.mktemp("empty") / "cluster.py"
+    script.write_text(CLUSTER.replace("n_workers=1", "n_workers=0"))
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as cluster:
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        limit = "--fragility-executor-timeout=3"
+        result = project.run_apart("--fragility", f"--fragility-dask={address}", limit)
+        cluster.communicate("\n", timeout=60)
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED
+    lines = [line for line in result.stdout.splitlines() if line.startswith("fragility: the Dask")]
+    assert lines
+    assert address in lines[0]
+    assert f"TrainingError: the Dask scheduler at {address}" in result.stdout
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "1e300"])
+def test_the_limit_of_executors_is_seconds(project: Project, value: str) -> None:
+    """On the command line, and in a configuration file."""
+    project.audit("falling")
+    result = project.run("--fragility", f"--fragility-executor-timeout={value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*executor_timeout=*: expected seconds, more than zero*"])
+    project.pytester.makeini(f"[pytest]\nfragility_executor_timeout = {value}\n")
+    assert project.run("--fragility").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_marker_has_no_limit_of_executors(project: Project) -> None:
+    """All audits share them."""
+    project.audit("falling", "executor_timeout=3")
+    result = project.run("--fragility")
+    result.stdout.fnmatch_lines(["*executor_timeout: all audits of a session share*"])
+    assert result.ret != pytest.ExitCode.OK
+
+
 def test_without_dask(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to install."""
     # importlib's own is also how pytest finds plugins
