@@ -11,6 +11,7 @@ ratios and writes ``.benchmarks/training_speed.json``, which
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ import pytest
 import torch
 
 from pytest_fragility.runs import Run, TrainedRun
+from pytest_fragility.training.stacking import _examine, stacked_form
+from pytest_fragility.training.trainer import train
 from tests.benchmarks.training_speed import floors, jax_stacks, loops, scaling, stacks
 from tests.benchmarks.training_speed.cases import CASES, Work, family_runs
 from tests.benchmarks.training_speed.clock import Measured, Rounds
@@ -120,6 +123,30 @@ def test_overhead_of_the_default_family(benchmark: Any, say: Say) -> None:
     """The same of what an audit trains: all recipes and sizes, to their stopping rules."""
     runs = family_runs(FAMILY_RUNS)
     _note_shares(benchmark, say, f"default family, {len(runs)} networks", runs)
+
+
+def test_trying_forms(benchmark: Any, say: Say) -> None:
+    """What it takes to find the form of the default family's networks, of their training."""
+    runs = family_runs(FAMILY_RUNS)
+    first = runs[0]
+
+    def find() -> None:
+        _examine.cache_clear()
+        stacked_form(first.recipe, first.task.data)
+
+    find()
+    began = time.perf_counter()
+    find()
+    finding = time.perf_counter() - began
+    began = time.perf_counter()
+    benchmark.group = "forms"
+    benchmark.pedantic(lambda: list(train(runs, torch.device("cpu"))), rounds=1)
+    training = time.perf_counter() - began
+    benchmark.extra_info["share"] = finding / training
+    say(
+        f"forms of {len(runs)} networks: {1e3 * finding:.0f} ms, {finding / training:.2%} of their "
+        f"training, {training:.1f} s"
+    )
 
 
 def _note_shares(benchmark: Any, say: Say, what: str, runs: list[Run]) -> None:
