@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -33,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
         threads = max(1, torch.get_num_threads() // processes)
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)
+    # by default, a twentieth of all time goes into looking for garbage
+    gc.set_threshold(200_000, 50, 100)
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of every search for garbage what stays to the end: modules and tests."""
+    gc.freeze()
 
 
 @pytest.fixture
