@@ -190,7 +190,7 @@ class _Walk:
             return arguments[0].values.size(*arguments[1:] if node.target == "size" else ())
         if node.target is operator.getitem and isinstance(arguments[0], torch.Size):
             return arguments[0][arguments[1]]
-        raise _unknown(f"operation {node.name} ({node.target})")
+        raise _unknown(f"operation {node.name}")
 
     def _through_module(self, name: str, before: PathSum) -> PathSum:
         module = self._modules[name]
