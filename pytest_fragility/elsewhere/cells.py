@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pytest_fragility.elsewhere.json_rows import DECODER
 from pytest_fragility.elsewhere.numerals import number_of, whole_of
 from pytest_fragility.elsewhere.rows import Problems, Row
 from pytest_fragility.names import require_name
@@ -139,6 +139,6 @@ def structured(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return DECODER.decode(value)
     except (ValueError, RecursionError):
         return value

@@ -5,32 +5,15 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+from pytest_fragility.elsewhere.packed_files import HEAD, found_instead, kind_of
 from pytest_fragility.elsewhere.unusable import UnusableFileError
 
 ARCHIVE, LEGACY, SAFETENSORS, INDEX = "zip archive", "pickle", "safetensors", "index of shards"
 
-_HEAD = 512
+_EXPECTED = "expected safetensors, or a state dict of torch"
 _TAR, _TAR_PLACE = b"ustar", 257
 # how many bytes say how long the header of safetensors is
 _LENGTH = 8
-
-# what files begin with, what they are, and what to do
-_UNREAD = (
-    (
-        b"version https://git-lfs.github.com/",
-        "is a Git LFS pointer, not the file that it stands for; run git lfs pull",
-    ),
-    (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, as Keras writes; expected a state dict of torch"),
-    (b"\x93NUMPY", "is a NumPy array; save tensors by name: safetensors, or torch.save"),
-    (b"GGUF", "is a GGUF file; expected safetensors, or a state dict of torch"),
-    (b"\x1f\x8b", "was compressed with gzip; unpack it first"),
-    (b"BZh", "was compressed with bzip2; unpack it first"),
-    (b"\xfd7zXZ\0", "was compressed with xz; unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "was compressed with zstd; unpack it first"),
-    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it first"),
-    (b"Rar!", "is a RAR archive; unpack it first"),
-)
-_WEB_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")
 
 
 def format_of(path: Path) -> str:
@@ -45,7 +28,7 @@ def format_of(path: Path) -> str:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(_HEAD)
+        head = file.read(HEAD)
     if not head:
         raise UnusableFileError("is empty; copy or download it again")
     # first of all, since its length may begin like anything
@@ -62,24 +45,22 @@ def format_of(path: Path) -> str:
         return ARCHIVE
     if head.startswith(pickle.PROTO) and len(head) > 1 and head[1] <= pickle.HIGHEST_PROTOCOL:
         return LEGACY
-    for start, words in _UNREAD:
-        if head.startswith(start):
-            raise UnusableFileError(words)
+    instead = found_instead(head)
+    if instead:
+        raise UnusableFileError(f"is {instead}")
+    kind = kind_of(head)
+    if kind:
+        raise UnusableFileError(f"is {kind}; {_EXPECTED}")
     if head[_TAR_PLACE:].startswith(_TAR):
         raise UnusableFileError(
             "is a tar archive; unpack it, or load and save it again with torch.save"
         )
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(_WEB_PAGES):
-        raise UnusableFileError("is a web page, and no checkpoint; download the file itself")
-    if text.startswith(b"{"):
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return INDEX
     if head[:1] == b"\x08" and (b"onnx" in head.lower() or b"pytorch" in head):
-        raise UnusableFileError("is an ONNX model; expected a state dict of torch")
+        raise UnusableFileError(f"is an ONNX model; {_EXPECTED}")
     if b"\0" not in head and _is_text(head):
-        raise UnusableFileError(
-            "is text, and no checkpoint; expected safetensors, or a state dict of torch"
-        )
+        raise UnusableFileError(f"is text, and no checkpoint; {_EXPECTED}")
     raise UnusableFileError(
         "is damaged, or no safetensors, and no file of torch.save either: it begins with "
         f"{head[:8]!r}"
@@ -91,5 +72,5 @@ def _is_text(head: bytes) -> bool:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
         # a character that the end cuts
-        return error.start >= len(head) - 3
+        return len(head) == HEAD and error.start >= HEAD - 3
     return True

@@ -198,7 +198,7 @@ def _held(best: _Renaming, tensors: Sequence[Leaf], expected: _Expected) -> str:
         name not in {expected.first[each] for each in best.found} for name in expected.needed
     ):
         return ""
-    held = ", ".join(_full_name(leaf) for leaf in tensors[:_MOST_HELD])
+    held = ", ".join(_full_name(leaf) for leaf in tensors[:_MOST_HELD]) or "nothing"
     return f"; it holds {held}{', ...' if len(tensors) > _MOST_HELD else ''}"
 
 

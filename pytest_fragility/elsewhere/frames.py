@@ -30,7 +30,7 @@ def columns_of_frame(source: Any) -> Columns | None:
             return None
         if isinstance(frame, narwhals.LazyFrame):
             frame = frame.collect()
-        return [*_of_index(frame), *((name, _cells(frame[name])) for name in frame.columns)]
+        return [*_of_index(frame), *((each.name, _cells(each)) for each in frame.iter_columns())]
     # a frame of somebody else's, and what computes it, may raise anything
     except Exception as error:
         raise TableError(f"the data frame cannot be read: {one_line(error_text(error))}") from error

@@ -29,7 +29,7 @@ def records_of_json(text: str, name: str) -> list[tuple[str, Any]] | dict[str, A
     """
     start = text.lstrip()
     try:
-        found, end = _DECODER.raw_decode(start)
+        found, end = DECODER.raw_decode(start)
     except (ValueError, RecursionError) as error:
         raise TableError(f"{name}: it is no JSON ({error})") from None
     if start[end:].strip():
@@ -48,7 +48,7 @@ def _lines(text: str, name: str) -> Iterator[tuple[str, Any]]:
         if not line.strip():
             continue
         try:
-            yield f"line {place}", _DECODER.decode(line)
+            yield f"line {place}", DECODER.decode(line)
         except (ValueError, RecursionError) as error:
             raise TableError(
                 f"{name}, line {place}: it is no JSON ({error}); expected a list of objects, or an "
@@ -65,4 +65,5 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+# refuses what says a thing twice
+DECODER = json.JSONDecoder(object_pairs_hook=_object)

@@ -18,7 +18,7 @@ from pytest_fragility.elsewhere.index_columns import is_index, nameless
 from pytest_fragility.elsewhere.json_rows import STARTS as JSON_STARTS
 from pytest_fragility.elsewhere.json_rows import records_of_json
 from pytest_fragility.elsewhere.numerals import says_nothing
-from pytest_fragility.elsewhere.packed_files import told_kind, unpacked
+from pytest_fragility.elsewhere.packed_files import found_instead, kind_of, unpacked
 from pytest_fragility.errors import TableError
 from pytest_fragility.quoting import one_line, shown
 from pytest_fragility.whole_files import read_plain
@@ -174,17 +174,22 @@ def _read_text(path: Path, option: str) -> str:
     where = f"{option}={one_line(str(path))}"
     try:
         content = unpacked(read_plain(path))
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise TableError(f"{where}: there is no such file") from None
     except UnicodeDecodeError as error:
+        kind = kind_of(content)
         raise TableError(
-            f"{where}: it is no text in UTF-8 (byte {error.start}){told_kind(content)}; save it as "
-            "CSV or JSON, or hand over a data frame"
+            f"{where}: it is no text in UTF-8 (byte {error.start}){f' but {kind}' if kind else ''};"
+            " save it as CSV or JSON, or hand over a data frame"
         ) from None
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise TableError(f"{where}: cannot be read: {reason}") from error
+    instead = found_instead(content)
+    if instead:
+        raise TableError(f"{where}: it is {instead}")
+    return text
 
 
 def _of_records(records: Iterable[tuple[str, Any]], name: str, folder: Path) -> Rows:

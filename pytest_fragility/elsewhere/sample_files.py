@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_fragility.quoting import one_line, shown
+from pytest_fragility.whole_files import read_plain
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,7 +23,7 @@ _HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_NUMBER = re.compile("[+-]?[0-9]+")
+_NUMBER = re.compile("[+-]?[0-9]{1,18}")
 
 
 def read_samples(path: Path, n: int) -> npt.NDArray[np.int64]:
@@ -42,11 +44,11 @@ def read_samples(path: Path, n: int) -> npt.NDArray[np.int64]:
     """
     name = one_line(path.name)
     try:
-        found = _array(path)
-    except (OSError, ValueError, EOFError, OverflowError) as error:
+        found = _array(read_plain(path))
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"samples {name}: expected whole numbers, one a line, or a .npy file "
-            f"({one_line(str(error))})"
+            f"({one_line(str(getattr(error, 'strerror', None) or error))})"
         ) from None
     if found.ndim != 1 or found.dtype.kind not in "iu" or len(found) < n:
         raise ValueError(
@@ -59,23 +61,21 @@ def read_samples(path: Path, n: int) -> npt.NDArray[np.int64]:
     return rows
 
 
-def _array(path: Path) -> npt.NDArray[Any]:
-    with path.open("rb") as file:
-        head = file.read(len(_ARRAY))
-        if head == _ARRAY:
-            file.seek(0)
-            return _saved_array(file, path.stat().st_size)
-    if head.startswith(_ARCHIVE):
+def _array(content: bytes) -> npt.NDArray[Any]:
+    if content.startswith(_ARRAY):
+        return _saved_array(content)
+    if content.startswith(_ARCHIVE):
         raise ValueError("it is an archive, as .npz is; save one array with numpy.save")
-    lines = path.read_text(encoding="utf-8").split()
+    lines = content.decode("utf-8").split()
     odd = next((line for line in lines if not _NUMBER.fullmatch(line)), None)
     if odd is not None:
-        raise ValueError(f"{shown(odd, 60)} is none")
-    return np.array([int(line) for line in lines])
+        raise ValueError(f"{shown(odd, 60)} is none, or too large")
+    return np.array([int(line) for line in lines], dtype=np.int64)
 
 
-def _saved_array(file: BinaryIO, size: int) -> npt.NDArray[Any]:
+def _saved_array(content: bytes) -> npt.NDArray[Any]:
     """Return what `numpy.save` has written; memory is asked for what the file has."""
+    file = io.BytesIO(content)
     read_header = _HEADERS.get(np.lib.format.read_magic(file))
     if read_header is None:
         raise ValueError("it is of a version of NumPy's format that is not read")
@@ -84,7 +84,7 @@ def _saved_array(file: BinaryIO, size: int) -> npt.NDArray[Any]:
     # what its parser makes of a header that is none
     except Exception:
         raise ValueError("its header is damaged") from None
-    count, room = math.prod(shape), size - file.tell()
+    count, room = math.prod(shape), len(content) - file.tell()
     if dtype.hasobject or not all(type(each) is int and each >= 0 for each in shape):
         raise ValueError(f"it is an array of {dtype}, of shape {shape}")
     if count * dtype.itemsize > room:
@@ -92,4 +92,4 @@ def _saved_array(file: BinaryIO, size: int) -> npt.NDArray[Any]:
             f"its header says shape {shape}, which is {count * dtype.itemsize:,} bytes, and the "
             f"file has {room:,}"
         )
-    return np.fromfile(file, dtype=dtype, count=count).reshape(shape)
+    return np.frombuffer(content, dtype, count, file.tell()).reshape(shape)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_fragility.elsewhere.leaves import Leaf
 from pytest_fragility.elsewhere.unusable import UnusableFileError
 from pytest_fragility.quoting import shown
+from pytest_fragility.whole_files import read_plain
 
 WEIGHT_MAP = "weight_map"
 
@@ -49,7 +50,7 @@ def read_shards(path: Path, read: Callable[[Path], list[Leaf]]) -> list[Leaf]:
 
 def _weight_map(path: Path) -> dict[str, str]:
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_plain(path))
     except (ValueError, RecursionError):
         found = None
     where = found.get(WEIGHT_MAP) if isinstance(found, dict) else None

@@ -24,8 +24,7 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.whole_files import is_there, write_whole
 
 if TYPE_CHECKING:
-    from pytest_fragility.csv_texts import csv_text
-from pytest_fragility.curves import LearningCurve, LearningCurves
+    from pytest_fragility.curves import LearningCurve, LearningCurves
 
 
 def write_table(path: Path, curves: Sequence[LearningCurves], *, overwrite: bool) -> None:

@@ -134,7 +134,13 @@ def _require_measures(rows: Rows, measures: Sequence[str]) -> None:
                 f"{rows.name}: column {shown(name)} counts the rows, which no measure does; leave "
                 "it out, or begin its name with '_'"
             )
-    texts = {name: _first_text(cells[name]) for name in measures}
+    # what has not ended as it should may have no values
+    has_ended = any(UNFINISHED not in row.cells for row in rows.rows)
+    texts = {
+        name: _first_text(each)
+        for name, each in cells.items()
+        if has_ended or any(cell is not None for cell in each)
+    }
     told = [f"{shown(name, 60)} ({text})" for name, text in texts.items() if text]
     if told:
         listed = ", ".join(told[:MOST_SHOWN])
@@ -152,7 +158,7 @@ def _require_measures(rows: Rows, measures: Sequence[str]) -> None:
 
 
 def _first_text(cells: Sequence[Any]) -> str:
-    """Return what is wrong with the first cell of a column without numbers; else nothing."""
+    """Return what is wrong with a column without numbers: its first text, or that it is empty."""
     found = ""
     for cell in cells:
         if cell is None:
@@ -165,7 +171,7 @@ def _first_text(cells: Sequence[Any]) -> str:
             found = found or f"{shown(cell, 60)}: {error}"
             continue
         return ""
-    return found
+    return found or "empty"
 
 
 def _network(

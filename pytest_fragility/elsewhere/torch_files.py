@@ -25,6 +25,8 @@ from pytest_fragility.elsewhere.unusable import UnusableFileError
 from pytest_fragility.quoting import one_line
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+# bytes of a pickle of the number above, whatever the protocol
+_LONGEST_NUMBER = 64
 _LOCAL_HEADER = 30
 _MOST_NAMED = 3
 
@@ -73,7 +75,9 @@ def read_legacy(path: Path) -> list[Leaf]:
         end = pickle_end(data, place)
         parts.append(data[place:end])
         place = end
-        if len(parts) == 1 and unpickled(parts[0]).content != LEGACY_MAGIC:
+        if len(parts) == 1 and (
+            end > _LONGEST_NUMBER or unpickled(parts[0]).content != LEGACY_MAGIC
+        ):
             raise UnusableFileError(
                 "is a pickle that torch.save has not written; save the state dict with "
                 "torch.save(model.state_dict(), ...), or as safetensors"

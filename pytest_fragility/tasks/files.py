@@ -14,6 +14,8 @@ from pytest_fragility.errors import TaskError
 _CHUNK = 1 << 20
 # what a file begins with that gzip has packed
 GZIP = b"\x1f\x8b"
+# gzip makes a thousandth of zeros, and a tenth of images and tables
+_MOST_UNPACKED, _MOST_UNCHECKED = 100, 1 << 24
 
 
 @contextmanager
@@ -37,6 +39,11 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, TaskError):
             raise
         raise TaskError(f"{path}: cannot be read ({error}); get the file again") from error
+
+
+def most_unpacked(size: int) -> int:
+    """Return how many bytes a file of this size may unpack to."""
+    return max(_MOST_UNPACKED * size, _MOST_UNCHECKED)
 
 
 def read_at_most(file: BinaryIO, size: int) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.quoting import one_line, shown
-from pytest_fragility.tasks.files import opened, read_at_most
+from pytest_fragility.tasks.files import most_unpacked, opened, read_at_most
 from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ UNSIGNED_BYTES = 0x08
 MOST_DIMENSIONS = 4
 # as 32-bit numbers, four times as much: what a task may have
 LARGEST_BYTES = 1 << 32
-# gzip makes a thousandth of zeros, and a tenth of images
-MOST_UNPACKED = 100
-MOST_UNCHECKED = 1 << 24
-
 MOST_SHOWN = 8
 _IDX = {"images": "idx3", "labels": "idx1"}
 PARTS = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
@@ -302,7 +298,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
                 f"most {LARGEST_BYTES / 1e9:.0f} GB"
             )
         packed = path.stat().st_size
-        if size > max(packed * MOST_UNPACKED, MOST_UNCHECKED):
+        if size > most_unpacked(packed):
             raise TaskError(
                 f"{path}: says it has shape {shape}, which takes {size:,} bytes, and the file has "
                 f"only {packed:,}; get the file again"

@@ -275,6 +275,7 @@ MANIFESTS: list[tuple[str, Row, str]] = [
     ),
     ("an architecture", {"architecture": "mpl"}, "architecture='mpl': expected one of mlp"),
     ("no architecture", {"architecture": None}, "the architecture is not known; add a column"),
+    ("two kinds", {"architecture": '{"kind": "mlp", "kind": "cnn"}'}, "expected one of mlp, cnn"),
     ("a width", {"architecture": '{"kind": "mlp", "hidden": [-3]}'}, "MLP.hidden="),
     ("a place", {"architecture": "nowhere:net"}, "architecture='nowhere:net': expected one of mlp"),
     ("an optimizer", {"optimizer": "sdg"}, "optimizer='sdg': expected one of sgd"),
@@ -327,6 +328,16 @@ def test_samples(
     rows, tasks = read_rows
     rows[0]["samples"] = str(path)
     with pytest.raises(TableError, match=message):
+        list(Family.from_checkpoints(rows, tasks=tasks))
+
+
+def test_samples_of_a_file_that_is_too_large(read_rows: Any, tmp_path: Path) -> None:
+    """Are not read."""
+    rows, tasks = read_rows
+    rows[0]["samples"] = str(tmp_path / "samples")
+    with (tmp_path / "samples").open("wb") as file:
+        file.truncate(1 << 31)
+    with pytest.raises(TableError, match=r"it has 2,147,483,648 bytes, which is too much"):
         list(Family.from_checkpoints(rows, tasks=tasks))
 
 

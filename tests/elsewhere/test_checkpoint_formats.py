@@ -181,13 +181,23 @@ def tarred() -> bytes:
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n"
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "pointer": (POINTER, "is a Git LFS pointer, not the file that it stands for; run git lfs pull"),
-    "web page": (b"\n <!DOCTYPE html><title>404</title>", "is a web page, and no checkpoint"),
-    "gzip": (gzip.compress(b"x" * 600), "was compressed with gzip; unpack it first"),
+    "pointer of git-annex": (
+        b"/annex/objects/SHA256E-s12--ab.pt\n",
+        "is a git-annex pointer, not the file that it stands for; run git annex get",
+    ),
+    "web page": (
+        b"\n <!DOCTYPE html><title>404</title>",
+        "is a web page; download the file itself",
+    ),
+    "gzip": (gzip.compress(b"x" * 600), "is packed by gzip (unpack it first); expected"),
     "tar": (tarred(), "is a tar archive"),
     "empty": (b"", "is empty; copy or download it again"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(90), "is an HDF5 file, as Keras writes"),
+    "hdf5": (
+        b"\x89HDF\r\n\x1a\n" + bytes(90),
+        "is an HDF5 file; expected safetensors, or a state dict",
+    ),
     "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x032.6" + bytes(90), "is an ONNX model"),
-    "array": (b"\x93NUMPY\x01\0" + bytes(90), "is a NumPy array; save tensors by name"),
+    "array": (b"\x93NUMPY\x01\0" + bytes(90), "is a NumPy array; expected safetensors"),
     "arrays": (arrays(), "is NumPy's .npz archive"),
     "script": (
         packed({"m/data.pkl": b"\x80\x02}.", "m/constants.pkl": b"", "m/code/x.py": b""}),
@@ -196,6 +206,11 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "keras": (packed({"config.json": b"{}", "model.weights.h5": b""}), "is a Keras archive"),
     "zip": (packed({"notes.txt": b"x"}), "is a zip archive of notes.txt; expected one of torch"),
     "pickle": (pickle.dumps({"w": 3}), "is a pickle that torch.save has not written"),
+    "pickle of tensors": (
+        pickle.dumps(nn.Linear(2, 2).state_dict()),
+        "is a pickle that torch.save has not written; save the state dict with",
+    ),
+    "beginning of a pickle": (b"\x80", "is a pickle; expected safetensors, or a state dict"),
     "json": (b'{"error": "not found"}', "is text, and no index of a checkpoint in several"),
     "text": (b"0.3 0.2\n0.1 0.7\n", "is text, and no checkpoint"),
     "zeros": (bytes(90), "is damaged, or no safetensors, and no file of torch.save either"),

@@ -104,6 +104,12 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("zeros", gzip.compress(bytes(1 << 25)), "bytes unpack to more than 16,777,216"),
     ("Parquet", b"PAR1\x15\x04\xff", "no text in UTF-8 (byte 6) but a Parquet file; save it"),
     ("a workbook", b"PK\x03\x04\xff", "but a workbook of Excel or another archive"),
+    (
+        "a pointer",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n",
+        "values.csv: it is a Git LFS pointer, not the file that it stands for; run git lfs pull",
+    ),
+    ("a web page", b"\n<!DOCTYPE html>\n<title>404</title>", "it is a web page; download the file"),
     ("UTF-16", "recipe,n\n".encode("utf-16"), "but text in UTF-16"),
     (
         "a comma of two meanings",
@@ -222,6 +228,21 @@ def test_nothing_in_a_frame_is_nothing(library: str, missing: str | None) -> Non
     assert content(found)[1][4:] == EXPECTED[1][4:]
 
 
+def test_a_measure_without_values_where_nothing_has_ended_is_one() -> None:
+    """What is written of trainings that all diverged is read back."""
+    rows = [{**row, "fragile": "", "unfinished": "a run diverged"} for row in ROWS]
+    assert Family.from_table(rows).measures == ("steady", "fragile")
+
+
+def test_names_of_columns_may_be_numbers() -> None:
+    """In pandas; which columns are lacking is told of a frame that is turned."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    frame = pandas.DataFrame(ROWS)
+    assert Family.from_table(frame.rename(columns={"steady": 0})).measures == ("0", "fragile")
+    with pytest.raises(TableError, match="the data frame: no column 'recipe'"):
+        Family.from_table(frame.T)
+
+
 def test_what_is_no_number_in_a_frame_of_polars_is_told() -> None:
     """There it is not what is missing."""
     polars = pytest.importorskip("polars", reason="needs polars")
@@ -286,19 +307,17 @@ def test_columns_that_are_no_measures_are_named_with_what_to_do() -> None:
     counted = [{**row, "run": place} for place, row in enumerate(ROWS)]
     with pytest.raises(TableError, match=r"column 'run' counts the rows.*begin its name with '_'"):
         Family.from_table(counted)
-    exported = [{**row, "Name": "run-1", "State": "finished", "Done": True} for row in ROWS]
+    texts = {"Name": "run-1", "State": "finished", "Done": True, "Notes": "", "Tags": "NA"}
+    exported = [{**row, **texts} for row in ROWS]
     with pytest.raises(TableError) as raised:
         Family.from_table(exported)
     assert str(raised.value) == (
         "the list: no numbers in columns 'Name' ('run-1': expected a number), 'State' "
-        "('finished': expected a number), 'Done' (True: expected a number); a column that has no "
-        "meaning of its own holds a measure's values. Leave out what is none, or begin its name "
-        "with '_'"
+        "('finished': expected a number), 'Done' (True: expected a number), 'Notes' (empty), "
+        "'Tags' (empty); a column that has no meaning of its own holds a measure's values. Leave "
+        "out what is none, or begin its name with '_'"
     )
-    renamed = [
-        {f"_{k}" if k in ("Name", "State", "Done") else k: v for k, v in r.items()}
-        for r in exported
-    ]
+    renamed = [{f"_{k}" if k in texts else k: v for k, v in r.items()} for r in exported]
     assert content(Family.from_table(renamed)) == EXPECTED
 
 

@@ -121,12 +121,18 @@ def test_files_that_cannot_be_used(project: Project, name: str, text: str, optio
 
 RAISING = """
 import warnings
+
+from pytest_fragility import audit
+
 COMMAND = "\\n" + 2 * ":" + "error" + 2 * ":" + "x\\r" + 2 * "#" + "[error]y"
 
 
 class Odd(Exception):
     def __str__(self):
         return "odd" + COMMAND
+
+    def __repr__(self):
+        return "Odd" + COMMAND
 
 
 def raising(network):
@@ -146,15 +152,23 @@ def test_raising(check):
 @pytest.mark.fragility(bad, **SMALL)
 def test_bad(check):
     check()
+
+
+def test_trend_adam_without_a_marker():
+    audit(raising, **{**SMALL, "cache_dir": CACHE})
 """
 
 
-@pytest.mark.parametrize("style", ["long", "short", "line", "native", "auto"])
+@pytest.mark.parametrize(
+    "style",
+    [*(f"--tb={each}" for each in ("long", "short", "line", "native", "auto")), "--tb=long -l"],
+)
 def test_measures_that_raise(project: Project, shared_cache: str, style: str) -> None:
     """With messages of several lines: those of the exceptions themselves, too."""
-    project.write(RAISING)
-    result = project.run("--fragility", shared_cache, "-k", "trend-adam", "-v", f"--tb={style}")
-    result.assert_outcomes(failed=2, deselected=12)
+    project.write(f"CACHE = {shared_cache.partition('=')[2]!r}\n{RAISING}")
+    flags = ["-k", "trend-adam or trend_adam", "-v", *style.split()]
+    result = project.run("--fragility", shared_cache, *flags)
+    result.assert_outcomes(failed=3, deselected=12)
     require_harmless(result.stdout.str())
     assert "\\x3a:error::x" in result.stdout.str()
 
