@@ -358,6 +358,7 @@ def check(request: pytest.FixtureRequest) -> Callable[[], None]:
     asked = asked_check(item)
     if asked is None:
         pytest.fail("the check fixture needs @pytest.mark.fragility(measure)", pytrace=False)
+    _require_enabled(request)
     session = fragility_session(request.config)
 
     def run() -> None:
