@@ -357,7 +357,8 @@ def check(request: pytest.FixtureRequest) -> Callable[[], None]:
     item = request.node
     asked = asked_check(item)
     if asked is None:
-        pytest.fail("the check fixture needs @pytest.mark.fragility(measure)", pytrace=False)
+        needed = "@pytest.mark.fragility(measure) on the test's function, class or module"
+        pytest.fail(f"the check fixture needs {needed}", pytrace=False)
     _require_enabled(request)
     session = fragility_session(request.config)
 

@@ -40,7 +40,7 @@ class JudgedTests:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Correct what others have made of it, before anybody has looked; say which check it was."""
+        """Correct what others made of it, before anybody has looked; say which check it was."""
         place = place_of(item)
         if place is None:
             return (yield)

@@ -62,6 +62,13 @@ def require_usable(item: pytest.Item, audit: MarkedAudit) -> None:
         return
     if any(takes_own(item, name) for name in FIXTURES - {"check"}):
         return
+    if takes_own(item, "check"):
+        raise pytest.fail.Exception(
+            f"@pytest.mark.fragility: the measure {shown(audit.name)} is named by a marker of a "
+            f"parameter, or one that a hook adds, too late to plan the checks of {item.name}: mark "
+            "the test's function, class or module",
+            pytrace=False,
+        )
     taken = sorted(FIXTURES & set(getattr(item, "fixturenames", ())))
     hidden = "".join(f"; its {name} is {source_of(item, name)}" for name in taken)
     raise pytest.fail.Exception(

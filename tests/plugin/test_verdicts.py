@@ -255,6 +255,15 @@ def test_a_measure_and_no_fixture(tabled: Project, source: str, option: str) -> 
     assert ("its learning_curves is that of test_it.py" in text) == ("learning_curves()" in source)
 
 
+def test_a_marker_of_a_parameter_plans_no_checks(tabled: Project) -> None:
+    """The test takes a fixture of ours, so that another thing is wrong."""
+    case = "@pytest.mark.parametrize('x', [pytest.param(1, marks=KEPT)])\n"
+    (tabled.path / "test_it.py").write_text(HEAD + case + "def test_it(check, x): check()\n")
+    result = tabled.run("--fragility")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*'steady' is named by a marker of a parameter*too late to plan*"])
+
+
 def test_fixtures_of_ones_own_design_are_enough(tabled: Project) -> None:
     """A measure in the marker of a test that takes them, and a bare marker below one with it."""
     (tabled.path / "test_it.py").write_text(
