@@ -242,9 +242,10 @@ def pytest_make_collect_report(
         if isinstance(node, pytest.Item) and node.get_closest_marker(MARKER)
     ]
     if report.passed and marked:
-        from pytest_fragility.plugin.taken_fixtures import require_usable
+        from pytest_fragility.plugin.taken_fixtures import require_own_ids, require_usable
 
         try:
+            require_own_ids(marked)
             for item in marked:
                 require_usable(item, _audit_and_reasons(item)[0])
         except pytest.fail.Exception as error:
@@ -357,7 +358,9 @@ def check(request: pytest.FixtureRequest) -> Callable[[], None]:
     item = request.node
     asked = asked_check(item)
     if asked is None:
-        pytest.fail("the check fixture needs @pytest.mark.fragility(measure)", pytrace=False)
+        needed = "@pytest.mark.fragility(measure) on the test's function, class or module"
+        pytest.fail(f"the check fixture needs {needed}", pytrace=False)
+    _require_enabled(request)
     session = fragility_session(request.config)
 
     def run() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,13 +70,37 @@ def asked_check(item: pytest.Item) -> AskedCheck | None:
 def key_of(item: pytest.Item) -> str:
     """Return what the session calls the audit of a test: the test without its parameters.
 
-    Where the marker is that of a parameter, the audit is of this one case.
+    Where a case of the test has a marker of its own, the audit is of this one case.
     """
-    callspec = getattr(item, "callspec", None)
-    if callspec and any(mark.name == MARKER for mark in callspec.marks):
-        return item.nodeid
-    parent = item.parent.nodeid if item.parent else ""
-    return f"{parent}::{getattr(item, 'originalname', item.name)}"
+    file, names = file_from(item, item.config.rootpath), names_in_file(item)
+    if not _is_of_case(item):
+        names[-1] = getattr(item, "originalname", item.name)
+    return "::".join([file, *names])
+
+
+def file_from(item: pytest.Item, folder: Path) -> str:
+    """Return the file of a test as seen from a folder.
+
+    The ids of tests begin with it, but not where the file lies outside of pytest's rootdir.
+    """
+    try:
+        return Path(os.path.relpath(item.path, folder)).as_posix()
+    except ValueError:
+        # on another drive
+        return item.path.as_posix()
+
+
+def names_in_file(item: pytest.Item) -> list[str]:
+    """Return the names of a test's classes, and its own."""
+    outer = (pytest.Session, pytest.Directory, pytest.File)
+    return [node.name for node in item.listchain() if not isinstance(node, outer)]
+
+
+def _is_of_case(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker(MARKER)
+    shared = [each for node in item.listchain()[:-1] for each in node.own_markers]
+    shared += getattr(getattr(item, "obj", None), "pytestmark", ())
+    return mark is not None and not any(mark is each for each in shared)
 
 
 def place_of(item: pytest.Item) -> CheckPlace | None:

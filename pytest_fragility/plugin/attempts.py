@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -22,6 +23,8 @@ class Attempt:
         Whether the check reached its verdict.
     error
         What the check raised: a verdict that is not kept, or what kept it from its verdict.
+    is_running
+        Whether the test's function runs.
     is_over
         Whether the test has ended.
     """
@@ -29,7 +32,22 @@ class Attempt:
     def __init__(self) -> None:
         self.is_judged = False
         self.error: BaseException | None = None
+        self.is_running = False
         self.is_over = False
+
+    @contextmanager
+    def running(self, item: pytest.Item) -> Iterator[None]:
+        """Run the test's function, and raise what it should have ended with."""
+        __tracebackhide__ = True
+        self.is_running, raised = True, None
+        try:
+            yield
+        except BaseException as error:
+            raised = error
+            raise
+        finally:
+            self.is_running, self.is_over = False, True
+            self.require_kept(item, raised)
 
     def run(self, item: pytest.Item, judge: Callable[[], None]) -> None:
         """Judge the check of a test, once; a further call has the same outcome.
@@ -73,9 +91,9 @@ class Attempt:
         if self.is_judged:
             is_hidden = raised is None or isinstance(raised, _SKIPS)
             if self.error is not None and is_hidden and raised is not self.error:
-                raise _told_again(self.error)
+                raise _told_again(self.error) from None
         elif raised is None or isinstance(raised, pytest.xfail.Exception):
-            raise pytest.fail.Exception(never_judged(item, self.error), pytrace=False)
+            raise pytest.fail.Exception(never_judged(item, self.error), pytrace=False) from None
 
 
 _SKIPS = (pytest.skip.Exception, unittest.SkipTest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -42,17 +42,18 @@ class Gathering:
     """
 
     def __init__(self) -> None:
-        self._places: dict[str, int] = {}
-        # by worker and test: which check it stands for, and the report that it ended with
-        self._asked: dict[tuple[str, str], Mapping[str, str]] = {}
-        self._ended: dict[tuple[str, str], pytest.TestReport] = {}
+        self._order: dict[str, int] = {}
+        # by the ids of tests: which check each stands for, for the report of a crash, which is bare
+        self._started: dict[str, Mapping[str, str]] = {}
+        # by worker, audit and case: which check it is, and the report that its test ended with
+        self._ended: dict[tuple[str, str, str], tuple[Mapping[str, str], pytest.TestReport]] = {}
 
     @property
     def audits(self) -> list[AuditedMeasure]:
         """What the reports so far say of each audit of which some check found something."""
         audits: dict[str, AuditedMeasure] = {}
         for asked, report in self._in_order():
-            audit = audits.setdefault(asked["audit"], AuditedMeasure(asked["audit"]))
+            audit = audits.setdefault(asked["key"], AuditedMeasure(asked["audit"]))
             found = records_of(report)
             audit.records += found
             audit.curves += getattr(report, CURVES, [])
@@ -80,29 +81,26 @@ class Gathering:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a test ended with; one whose process crashed tells no more of itself."""
-        test = getattr(report, "worker_id", ""), report.nodeid
-        if asked_of(report):
-            self._asked[test] = asked_of(report)
+        asked = asked_of(report) or self._started.get(report.nodeid)
+        if not asked:
+            return
+        self._started[report.nodeid] = asked
+        worker, key, case = getattr(report, "worker_id", ""), asked["key"], asked["case"]
         if report.when == "setup":
             # as well where an earlier run of it took its worker along
-            for earlier in (test, ("", report.nodeid)):
-                self._ended.pop(earlier, None)
+            for earlier in (worker, ""):
+                self._ended.pop((earlier, key, case), None)
         is_end = report.when != "teardown" and not (report.when == "setup" and report.passed)
         if is_end:
-            self._ended[test] = report
+            self._ended[worker, key, case] = asked, report
 
     def _note_order(self, ids: Sequence[str]) -> None:
         for nodeid in ids:
-            self._places.setdefault(nodeid, len(self._places))
+            self._order.setdefault(nodeid, len(self._order))
 
-    def _in_order(self) -> Iterator[tuple[Mapping[str, str], pytest.TestReport]]:
-        asked = {nodeid: place for (_, nodeid), place in self._asked.items()}
-        for report in sorted(self._ended.values(), key=self._place):
-            if report.nodeid in asked:
-                yield asked[report.nodeid], report
-
-    def _place(self, report: pytest.TestReport) -> int:
-        return self._places.get(report.nodeid, len(self._places))
+    def _in_order(self) -> list[tuple[Mapping[str, str], pytest.TestReport]]:
+        last = len(self._order)
+        return sorted(self._ended.values(), key=lambda each: self._order.get(each[1].nodeid, last))
 
 
 def message_of(report: pytest.TestReport) -> str:

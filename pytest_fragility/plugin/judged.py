@@ -29,16 +29,26 @@ class JudgedTests:
             forget_findings(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Correct how a test ended, for those too who make its report in a way of their own."""
+        if place_of(item) is None:
+            return (yield)
+        with attempt_of(item).running(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Correct how a test ended, before anybody has looked at it; say which check it was."""
+        """Correct what others made of it, before anybody has looked; say which check it was."""
         place = place_of(item)
         if place is None:
             return (yield)
         attempt = attempt_of(item)
         raised = call.excinfo.value if call.excinfo else None
-        ends_here = call.when == "call" or (call.when == "setup" and raised is not None)
+        # while a test runs, the reports are those of its subtests
+        has_ended = call.when == "call" and not attempt.is_running
+        ends_here = has_ended or (call.when == "setup" and raised is not None)
         if ends_here:
             attempt.is_over = True
             corrected = pytest.CallInfo.from_call(

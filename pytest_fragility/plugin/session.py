@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from pytest_fragility.errors import (
     StoreError,
     TaskError,
 )
-from pytest_fragility.plugin.asked import asked_check, place_of
+from pytest_fragility.plugin.asked import asked_check, file_from, names_in_file, place_of
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.baselines import compared_baseline
 from pytest_fragility.plugin.executors import require_dask_for
@@ -457,15 +456,12 @@ class FragilitySession:
 
         return progress
 
-    def _nodeid_from_here(self, item: pytest.Item) -> str:
-        # pytest-xdist appends the group to the id under --dist loadgroup
-        nodeid = f"{item.parent.nodeid}::{item.name}" if item.parent else item.nodeid
-        path, separator, name = nodeid.partition("::")
-        here = os.path.relpath(self._config.rootpath / path, self._config.invocation_params.dir)
-        return Path(here).as_posix() + separator + name
+    def _place_from_here(self, item: pytest.Item) -> str:
+        file = file_from(item, self._config.invocation_params.dir)
+        return "::".join([file, *names_in_file(item)])
 
     def _rerun_command(self, item: pytest.Item) -> str:
-        rerun: Sequence[str] = getattr(item, "rerun_arguments", [self._nodeid_from_here(item)])
+        rerun: Sequence[str] = getattr(item, "rerun_arguments", [self._place_from_here(item)])
         return shlex.join(["pytest", "--fragility", *given_flags(self._config), *rerun])
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.plugin.asked import asked_check
+from pytest_fragility.plugin.asked import asked_check, place_of
 from pytest_fragility.plugin.mark import FIXTURES
 from pytest_fragility.quoting import one_line, shown
 
@@ -62,6 +63,13 @@ def require_usable(item: pytest.Item, audit: MarkedAudit) -> None:
         return
     if any(takes_own(item, name) for name in FIXTURES - {"check"}):
         return
+    if takes_own(item, "check"):
+        raise pytest.fail.Exception(
+            f"@pytest.mark.fragility: the measure {shown(audit.name)} is named by a marker of a "
+            f"parameter, or one that a hook adds, too late to plan the checks of {item.name}: mark "
+            "the test's function, class or module",
+            pytrace=False,
+        )
     taken = sorted(FIXTURES & set(getattr(item, "fixturenames", ())))
     hidden = "".join(f"; its {name} is {source_of(item, name)}" for name in taken)
     raise pytest.fail.Exception(
@@ -72,6 +80,23 @@ def require_usable(item: pytest.Item, audit: MarkedAudit) -> None:
         "none",
         pytrace=False,
     )
+
+
+def require_own_ids(items: Iterable[pytest.Item]) -> None:
+    """Fail where two cases of a marked test have one id, under which reports would mix them up.
+
+    Raises
+    ------
+    pytest.fail.Exception
+        It names them.
+    """
+    for nodeid, count in Counter(item.nodeid for item in items if place_of(item)).items():
+        if count > 1:
+            raise pytest.fail.Exception(
+                f"@pytest.mark.fragility: {count} cases have the id {nodeid}; give their "
+                "parameters ids that tell them apart, with pytest.param(..., id=...)",
+                pytrace=False,
+            )
 
 
 def require_free_check(metafunc: pytest.Metafunc) -> None:

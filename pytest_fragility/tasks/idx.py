@@ -134,13 +134,14 @@ def _base_and_split(name: str) -> tuple[str, str]:
     return base, split
 
 
-def _roots() -> list[Path]:
+def data_roots() -> tuple[Path, ...]:
+    """Return the folders below which data are looked for now."""
     given = [part for part in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if part]
-    return [Path(root) for root in (*given, *USUAL_ROOTS)]
+    return tuple(Path(root) for root in (*given, *USUAL_ROOTS))
 
 
 def _candidates(base: str) -> list[Path]:
-    return [root / folder for root in _roots() for folder in FOLDERS[base]]
+    return [root / folder for root in data_roots() for folder in FOLDERS[base]]
 
 
 def _prefix(split: str) -> str:
@@ -163,8 +164,9 @@ def _find(name: str) -> list[Path]:
     ways = [f"run torchvision.datasets.{FOLDERS[base][0]}({arguments}) once"]
     if base == "fashion-mnist":
         ways.insert(0, "install Debian's package dataset-fashion-mnist")
+    looked = ", ".join(map(str, data_roots()))
     raise TaskError(
-        f"task {name!r}: not on this machine; looked below {', '.join(map(str, _roots()))}. To get "
+        f"task {name!r}: not on this machine; looked below {looked}. To get "
         f"it, {', or '.join(ways)}, or set {DATA_VARIABLE} to the folder that has "
         f"{' or '.join(FOLDERS[base])} in it. Nothing is downloaded by itself"
     )

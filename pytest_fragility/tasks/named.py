@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.names import require_name
 from pytest_fragility.tasks.classes import with_binary_split, with_classes
 from pytest_fragility.tasks.digits import digits
-from pytest_fragility.tasks.idx import EMNIST_SPLITS, FOLDERS, installed
+from pytest_fragility.tasks.idx import EMNIST_SPLITS, FOLDERS, data_roots, installed
 from pytest_fragility.tasks.inputs import (
     standardized,
     with_fewer_dimensions,
@@ -69,7 +70,8 @@ OPERATIONS: dict[str, Callable[..., Task]] = {
 def get_task(name: str) -> Task:
     """Return a built-in task by name, such as ``digits`` or ``mnist-5k+binary+label-noise-0.2``.
 
-    The same object each time, so that its data are read once.
+    The same object each time, so that its data are read once; another one where the data of its
+    name are looked for in other folders by then.
 
     Parameters
     ----------
@@ -83,11 +85,12 @@ def get_task(name: str) -> Task:
     """
     if name != "":
         require_name(name, "task", TaskError)
-    return _named_task(name)
+    is_from_files = name.partition("+")[0] in INSTALLED
+    return _named_task(name, tuple(map(Path.absolute, data_roots())) if is_from_files else ())
 
 
 @cache
-def _named_task(name: str) -> Task:
+def _named_task(name: str, _: tuple[Path, ...]) -> Task:
     base, *operations = name.split("+")
     task = _base(base, name)
     for operation in operations:

@@ -95,3 +95,54 @@ def test_a_marker_of_a_parameter_is_of_its_case(project: Project) -> None:
         "    assert tuple(trained_family.sizes) == sizes\n"
     )
     project.run("--fragility").assert_outcomes(passed=2)
+
+
+def test_markers_of_a_hook_are_of_their_cases(project: Project) -> None:
+    """A hook may ask for other networks for each case of one test."""
+    (project.path / "conftest.py").write_text(
+        "from audits import *\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n"
+        "        asked = {**SMALL, 'sizes': item.callspec.params['sizes']}\n"
+        "        item.add_marker(pytest.mark.fragility(**asked))\n"
+    )
+    project.write(
+        "@pytest.mark.parametrize('sizes', [(16, 32), (16, 64)])\n"
+        "def test_it(trained_family, sizes):\n"
+        "    assert tuple(trained_family.sizes) == sizes\n"
+    )
+    project.run("--fragility").assert_outcomes(passed=2)
+
+
+def test_folders_outside_of_the_rootdir(project: Project) -> None:
+    """The ids of their tests leave the folders out, which are told apart all the same."""
+    (project.path / "root").mkdir()
+    (project.path / "root" / "pytest.ini").write_text("[pytest]\n")
+    for folder, measure in (("a", "steady"), ("b", "fragile")):
+        (project.path / folder).mkdir()
+        write(project.path / folder / "values.csv", renamed(m=measure))
+        (project.path / folder / "test_it.py").write_text(
+            f"{MARK}@mine\ndef test_it(check): check()\n"
+        )
+    flags = ["-c", "root/pytest.ini", "--rootdir=root", "--import-mode=importlib", "a", "b"]
+    result = project.run("--fragility", "--fragility-report=../out", *flags)
+    result.assert_outcomes(passed=9, failed=1)
+    assert verdicts(project) == {
+        "../a/test_it.py::test_it": ("kept", 5),
+        "../b/test_it.py::test_it": ("broken", 5),
+    }
+    result.stdout.fnmatch_lines(["*pytest --fragility*b/test_it.py::test_it?trend-adam?*"])
+
+
+def test_cases_of_one_id_are_refused(project: Project) -> None:
+    """Reports and baselines would take one for the other."""
+    write(project.path / "values.csv", renamed(m="steady"))
+    (project.path / "test_it.py").write_text(
+        f"{MARK}"
+        "@pytest.mark.parametrize('x', ['b', 'a-b'])\n"
+        "@pytest.mark.parametrize('y', ['c-a', 'c'])\n"
+        "@mine\ndef test_it(check, x, y): check()\n"
+    )
+    result = project.run("--fragility")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*2 cases have the id test_it.py::test_it?trend-baseline-c-a-b?*"])

@@ -255,6 +255,15 @@ def test_a_measure_and_no_fixture(tabled: Project, source: str, option: str) -> 
     assert ("its learning_curves is that of test_it.py" in text) == ("learning_curves()" in source)
 
 
+def test_a_marker_of_a_parameter_plans_no_checks(tabled: Project) -> None:
+    """The test takes a fixture of ours, so that another thing is wrong."""
+    case = "@pytest.mark.parametrize('x', [pytest.param(1, marks=KEPT)])\n"
+    (tabled.path / "test_it.py").write_text(HEAD + case + "def test_it(check, x): check()\n")
+    result = tabled.run("--fragility")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*'steady' is named by a marker of a parameter*too late to plan*"])
+
+
 def test_fixtures_of_ones_own_design_are_enough(tabled: Project) -> None:
     """A measure in the marker of a test that takes them, and a bare marker below one with it."""
     (tabled.path / "test_it.py").write_text(
@@ -306,6 +315,18 @@ def test_a_marker_that_comes_after_collection(tabled: Project) -> None:
     result = tabled.run("--fragility")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*the measure 'steady' is never judged by test_it*"])
+
+
+def test_a_marker_that_a_hook_gives_to_tests(tabled: Project) -> None:
+    """It counts as one in the file, and without the option nothing is judged."""
+    (tabled.path / "conftest.py").write_text(
+        f"{HEAD}"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_generate_tests(metafunc): metafunc.definition.add_marker(KEPT)\n"
+    )
+    (tabled.path / "test_it.py").write_text("def test_it(check): check()\n")
+    tabled.run("--fragility").assert_outcomes(passed=5)
+    tabled.run().assert_outcomes(skipped=5)
 
 
 def test_hooks_of_others_hide_nothing(tabled: Project) -> None:
@@ -368,6 +389,46 @@ def test_a_rerun_inherits_no_verdict(tabled: Project, marker: str) -> None:
     found = json.loads((tabled.path / "out" / "audit.json").read_text())
     assert [audit["id"] for audit in found["audits"]] == ["test_it.py::test_better"]
     assert len(found["audits"][0]["checks"]) == 1 and not found["audits"][0]["errors"]
+
+
+def test_retries_that_report_in_their_own_way(tabled: Project) -> None:
+    """A run that no hook for reports hears of inherits no verdict either, and may reach its own."""
+    (tabled.path / "conftest.py").write_text(
+        "import pytest\n"
+        "@pytest.hookimpl(wrapper=True, tryfirst=True)\n"
+        "def pytest_runtest_makereport(item, call):\n"
+        "    report = yield\n"
+        "    if call.when != 'call': return report\n"
+        "    item.ihook.pytest_runtest_teardown(item=item, nextitem=None)\n"
+        "    item._initrequest()\n"
+        "    item.ihook.pytest_runtest_setup(item=item)\n"
+        "    again = lambda: item.ihook.pytest_runtest_call(item=item)\n"
+        "    call = pytest.CallInfo.from_call(again, when='call')\n"
+        "    return pytest.TestReport.from_item_and_call(item, call)\n"
+    )
+    result = run(tabled, RERUN.format(marker="KEPT"))
+    result.assert_outcomes(failed=1, passed=1, deselected=8)
+    result.stdout.fnmatch_lines([NEVER.format(measure="steady")])
+
+
+@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="needs the subtests of pytest 9")
+def test_subtests(tabled: Project) -> None:
+    """They are parts of a test, whose check may be called in one of them, or after them."""
+    result = run(
+        tabled,
+        "@KEPT\ndef test_it(check, subtests):\n"
+        "    with subtests.test('one'): pass\n"
+        "    with subtests.test('two'): check()\n"
+        "@KEPT\ndef test_after(check, subtests):\n"
+        "    with subtests.test('one'): pass\n"
+        "    check()\n"
+        "@EXPECTED\ndef test_expected(check, subtests):\n"
+        "    with subtests.test('one'): check()\n"
+        "@KEPT\ndef test_forgotten(check, subtests):\n"
+        "    with subtests.test('one'): pass\n",
+    )
+    result.assert_outcomes(passed=2, failed=1, xfailed=1, deselected=16)
+    result.stdout.fnmatch_lines(["1 test reached no verdict: test_it.py::test_forgotten (1)"])
 
 
 TWO = """

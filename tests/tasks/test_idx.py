@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.tasks import TaskData, from_idx_folder, idx, installed, is_installed
+from pytest_fragility.tasks import TaskData, from_idx_folder, get_task, idx, installed, is_installed
 from pytest_fragility.tasks.idx import DATA_VARIABLE, read_idx
 
 Arrays = dict[str, npt.NDArray[np.uint8]]
@@ -322,6 +322,29 @@ def test_the_first_folder_with_the_data_wins(
         assert_holds(installed("kmnist").data, found[-1])
     monkeypatch.delenv(DATA_VARIABLE)
     assert_holds(installed("kmnist").data, found[0])
+
+
+def test_a_name_means_the_data_of_the_folders_there_are(
+    tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for again with another folder in the environment, or from another directory."""
+    first = write_folder(elsewhere / "KMNIST/raw", seed=1)
+    task = get_task("kmnist+binary")
+    assert get_task("kmnist+binary") is task
+    inputs = task.data.train_inputs
+    second = write_folder(tmp_path / "KMNIST/raw", seed=2)
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    other = get_task("kmnist+binary").data.train_inputs
+    assert_holds(get_task("kmnist").data, second)
+    assert inputs.shape == other.shape and not np.array_equal(inputs, other)
+    monkeypatch.setenv(DATA_VARIABLE, str(elsewhere))
+    assert get_task("kmnist+binary") is task
+    assert_holds(get_task("kmnist").data, first)
+    monkeypatch.delenv(DATA_VARIABLE)
+    for place, name in enumerate(("here", "there")):
+        arrays = write_folder(tmp_path / name / "data" / "MNIST/raw", seed=place)
+        monkeypatch.chdir(tmp_path / name)
+        assert_holds(get_task("mnist").data, arrays)
 
 
 def test_a_data_set_is_not_taken_for_another(elsewhere: Path) -> None:
