@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ class TrainedNetwork(PrintsItsRepr):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights and inputs."""
-        return next(self.model.parameters()).dtype
+        return _dtype(self.model.parameters())
 
     @property
     def models(self) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -242,4 +242,9 @@ def drawn_seed(seed: int, draw: int) -> int:
 
 def dtype_of(trained: TrainedRun) -> torch.dtype:
     """Return the dtype of a trained run's weights, and of the inputs it was trained on."""
-    return next(iter(trained.weights.values())).dtype
+    return _dtype(trained.weights.values())
+
+
+def _dtype(weights: Iterable[torch.Tensor]) -> torch.dtype:
+    # a parameter that is not trained may be a whole number
+    return next(each.dtype for each in weights if each.is_floating_point())

@@ -13,6 +13,7 @@ from torch import nn
 
 from pytest_fragility.errors import FragilityWarning, TrainingError
 from pytest_fragility.networks import build_network
+from pytest_fragility.quoting import first_sentence
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.tasks.task import TaskData
 from pytest_fragility.training.convolutions import (
@@ -35,6 +36,12 @@ _DISAGREEMENTS = {
     MAPPED: "many networks at once have other results than each alone",
     ONE_AT_A_TIME: "with the weights of several networks in turn, it has other results than each",
 }
+
+_ADVICE = (
+    "What it computes depends on more than its parameters, its buffers and torch's global random "
+    "numbers: on a counter, a generator of its own, or a hook that it adds to itself, for "
+    "instance. Register such state as a buffer, or leave it out"
+)
 
 
 class SlowerFormWarning(FragilityWarning):
@@ -120,7 +127,7 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
 
     Each form is compared with the networks themselves, on samples of the task: their logits and,
     in training mode and with the same random numbers, the loss, the gradients and what becomes of
-    the buffers.
+    weights and buffers.
 
     Parameters
     ----------
@@ -137,12 +144,13 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
         If the networks fail on the samples, do not return logits, or depend on more than their
         parameters and buffers.
     """
-    network, *alone = (make() for _ in range(1 + NETWORKS))
+    network, unused, *alone = (make() for _ in range(2 + NETWORKS))
     sizes: list[int] = []
     try:
         probe = Probe(network, samples)
         with _counting_kept(sizes):
             expected = probe.run_each(alone)
+        is_all_state = probe.is_all_state(alone[0], unused)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -150,6 +158,11 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
             f"architecture {name}: its network fails on inputs of shape {samples.input_shape}, in "
             f"batches of {BATCH}: {_in_words(error)}"
         ) from error
+    if not is_all_state:
+        raise TrainingError(
+            f"architecture {name} cannot be trained: once trained, its network does something else "
+            f"than a new one with the same parameters and buffers. {_ADVICE}"
+        )
     is_same = expected.is_same_in_training(samples.labels)
     objection = ""
     for form in _candidates(network, samples.input_shape, sum(sizes) // samples.labels.numel()):
@@ -158,11 +171,7 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
             return replace(form, reason=reason, is_same_in_training=is_same)
     advice = ""
     if objection.endswith(_DISAGREEMENTS[ONE_AT_A_TIME]):
-        advice = (
-            ". What it computes depends on more than its parameters, its buffers and torch's "
-            "global random numbers: on a counter, a generator of its own, or a hook that changes "
-            "weights, for instance. Register such state as a buffer, or leave it out"
-        )
+        advice = f". {_ADVICE}"
     raise TrainingError(f"architecture {name} cannot be trained: {objection}{advice}")
 
 
@@ -191,7 +200,7 @@ def _objection(probe: Probe, form: StackedForm, network: nn.Module, expected: Pa
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return f"{where()}: {_first_sentence(error)}"
+            return f"{where()}: {first_sentence(error)}"
     return "" if found.agrees_with(expected) else f"{where()}: {_DISAGREEMENTS[form.kind]}"
 
 
@@ -231,11 +240,6 @@ def _watching(network: nn.Module) -> Iterator[Callable[[], str]]:
 
 def _in_words(error: BaseException) -> str:
     return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-
-
-def _first_sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
-    return text or type(error).__name__
 
 
 @contextmanager
