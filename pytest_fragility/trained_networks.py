@@ -115,7 +115,7 @@ class TrainedNetwork(PrintsItsRepr):
                     "for, and would do so in a copy. Use what it is called with instead, or bind "
                     "it by types.MethodType"
                 )
-        model, initial_model = (copy.deepcopy(each).to(dtype) for each in self.models)
+        model, initial_model = (_copy(each).to(dtype) for each in self.models)
         for each in (model, initial_model):
             compute_again(each)
         return replaced(
@@ -233,6 +233,15 @@ def _module(trained: TrainedRun, state: NetworkState, device: torch.device) -> t
     network = trained.run.build_network()
     state.load_into(network.to(dtype_of(trained)))
     return network.to(device).eval()
+
+
+def _copy(model: torch.nn.Module) -> torch.nn.Module:
+    # otherwise copies of what torch.jit has made would have a graph behind them
+    with torch.no_grad():
+        copied = copy.deepcopy(model)
+    for own, other in zip(model.parameters(), copied.parameters(), strict=True):
+        other.requires_grad_(own.requires_grad)
+    return copied
 
 
 def drawn_seed(seed: int, draw: int) -> int:

@@ -176,15 +176,10 @@ class Probe:
             # the second network is looked at once more, which must make no difference
             looks = [self._logits(network, self._inputs[0, place]) for _ in range(1 + place)]
             logits.append(looks[-1])
-        for step, (inputs, labels) in enumerate(zip(self._inputs, self._labels, strict=True)):
+        for step, labels in enumerate(self._labels):
             network.zero_grad()
-            seed = torch.tensor(SEEDS[place])
-            with (
-                torch.enable_grad(),
-                mode(network, training=True),
-                seeded(seed, torch.tensor(step)),
-            ):
-                outputs = self._logits(network, inputs[place])
+            with torch.enable_grad():
+                outputs = self.pass_forward(network, place, step)
                 loss = functional.cross_entropy(outputs, labels[place])
             torch.autograd.backward(loss)
             losses.append(loss.detach())
@@ -200,6 +195,15 @@ class Probe:
             )
         rest = [name for name in held if name not in own]
         return logits, losses, gradients, [held[name] for name in (*own, *rest)]
+
+    def pass_forward(self, network: nn.Module, place: int = 0, step: int = 0) -> torch.Tensor:
+        """Return the logits of one network by itself in training mode."""
+        with (
+            torch.enable_grad(),
+            mode(network, training=True),
+            seeded(torch.tensor(SEEDS[place]), torch.tensor(step)),
+        ):
+            return self._logits(network, self._inputs[step, place])
 
     def is_all_state(self, used: nn.Module, unused: nn.Module) -> bool:
         """Return whether a network that has been used does what a new one does in its state."""

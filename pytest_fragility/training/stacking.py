@@ -6,10 +6,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pytest_fragility.errors import FragilityWarning, TrainingError
 from pytest_fragility.networks import build_network
@@ -145,12 +148,11 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
         parameters and buffers.
     """
     network, unused, *alone = (make() for _ in range(2 + NETWORKS))
-    sizes: list[int] = []
     try:
         probe = Probe(network, samples)
-        with _counting_kept(sizes):
-            expected = probe.run_each(alone)
+        expected = probe.run_each(alone)
         is_all_state = probe.is_all_state(alone[0], unused)
+        kept = _bytes_kept(partial(probe.pass_forward, unused))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -165,7 +167,7 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
         )
     is_same = expected.is_same_in_training(samples.labels)
     objection = ""
-    for form in _candidates(network, samples.input_shape, sum(sizes) // samples.labels.numel()):
+    for form in _candidates(network, samples.input_shape, kept // BATCH):
         reason, objection = objection, _objection(probe, form, make(), expected)
         if not objection:
             return replace(form, reason=reason, is_same_in_training=is_same)
@@ -242,20 +244,42 @@ def _in_words(error: BaseException) -> str:
     return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
-@contextmanager
-def _counting_kept(sizes: list[int]) -> Iterator[None]:
-    """Add the bytes of every tensor that autograd keeps, each memory once."""
-    seen: set[int] = set()
+def _bytes_kept(pass_forward: Callable[[], object]) -> int:
+    """Return the bytes of all tensors that autograd keeps of a forward pass, each memory once."""
+    sizes: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if not isinstance(tensor, nn.Parameter) and storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            sizes.append(storage.nbytes())
+        if not isinstance(tensor, nn.Parameter):
+            sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            # its graph keeps them: no memory is used for two
+            outputs = pass_forward()
+    except RuntimeError:
+        # a pass with derivatives of its own, by torch.func, lets nobody see what is kept
+        return _bytes_made(pass_forward)
+    del outputs
+    return sum(sizes.values())
+
+
+def _bytes_made(pass_forward: Callable[[], object]) -> int:
+    """Return the bytes of all results of a forward pass's operations: more than are kept."""
+    sizes: list[int] = []
+
+    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            results = func(*args, **(kwargs or {}))
+            sizes.extend(each.nbytes for each in tree_leaves(results) if torch.is_tensor(each))
+            return results
+
+    with Counting():  # type: ignore[no-untyped-call]
+        pass_forward()
+    return sum(sizes)
 
 
 def _perceptron_bytes(network: nn.Module, input_shape: tuple[int, ...]) -> int:
