@@ -18,7 +18,7 @@ _BACKWARD_HOOKS = {
     "_backward_pre_hooks": "a backward pre-hook",
     "_backward_hooks": "a backward hook",
 }
-_METHODS_OF_A_PASS = {"__call__", "_wrapped_call_impl", "_call_impl", "forward", "_conv_forward"}
+_METHODS_OF_A_PASS = {"__call__", "forward", "_conv_forward"}
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
@@ -89,8 +89,11 @@ def own_methods(module: nn.Module) -> dict[str, Any]:
 
 
 def _replaced_method(kind: type[nn.Module]) -> str:
-    """Return which method of a pass through torch's class, or its base, is somebody else's."""
-    for base in kind.__mro__[:-1]:
+    """Return which method of a pass through torch's layer, or its base, is somebody else's.
+
+    Those of `torch.nn.Module` itself are left out, which tools wrap in order to watch.
+    """
+    for base in kind.__mro__[: kind.__mro__.index(nn.Module)]:
         # a function knows the module that it was written in, whatever it is called now
         home = vars(sys.modules[base.__module__])
         for name in sorted(_METHODS_OF_A_PASS & vars(base).keys()):
