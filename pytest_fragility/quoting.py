@@ -73,3 +73,9 @@ def harmless(text: str) -> str:
 
 def _spelled(character: str) -> str:
     return " " if character.isspace() and ord(character) > 127 else repr(character)[1:-1]
+
+
+def first_sentence(error: BaseException) -> str:
+    """Return the beginning of an error's text, or its type's name where it has none."""
+    kind, _, text = error_text(error).partition(": ")
+    return one_line(" ".join(text.split()).partition(". ")[0].rstrip(".")) or kind

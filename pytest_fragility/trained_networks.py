@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ class TrainedNetwork(PrintsItsRepr):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights and inputs."""
-        return next(self.model.parameters()).dtype
+        return _dtype(self.model.parameters())
 
     @property
     def models(self) -> tuple[torch.nn.Module, torch.nn.Module]:
@@ -115,7 +115,7 @@ class TrainedNetwork(PrintsItsRepr):
                     "for, and would do so in a copy. Use what it is called with instead, or bind "
                     "it by types.MethodType"
                 )
-        model, initial_model = (copy.deepcopy(each).to(dtype) for each in self.models)
+        model, initial_model = (_copy(each).to(dtype) for each in self.models)
         for each in (model, initial_model):
             compute_again(each)
         return replaced(
@@ -235,6 +235,15 @@ def _module(trained: TrainedRun, state: NetworkState, device: torch.device) -> t
     return network.to(device).eval()
 
 
+def _copy(model: torch.nn.Module) -> torch.nn.Module:
+    # otherwise copies of what torch.jit has made would have a graph behind them
+    with torch.no_grad():
+        copied = copy.deepcopy(model)
+    for own, other in zip(model.parameters(), copied.parameters(), strict=True):
+        other.requires_grad_(own.requires_grad)
+    return copied
+
+
 def drawn_seed(seed: int, draw: int) -> int:
     """Return what a network's randomness derives from at another draw than its own."""
     return derive_seed("draw", seed, draw)
@@ -242,4 +251,9 @@ def drawn_seed(seed: int, draw: int) -> int:
 
 def dtype_of(trained: TrainedRun) -> torch.dtype:
     """Return the dtype of a trained run's weights, and of the inputs it was trained on."""
-    return next(iter(trained.weights.values())).dtype
+    return _dtype(trained.weights.values())
+
+
+def _dtype(weights: Iterable[torch.Tensor]) -> torch.dtype:
+    # a parameter that is not trained may be a whole number
+    return next(each.dtype for each in weights if each.is_floating_point())

@@ -107,8 +107,8 @@ def test_measures_of_its_layers_are_its_own_or_say_why_not(name: str) -> None:
     for measure in (*of_layers, *of_functions):
         try:
             value = float(getattr(measures, measure)(network))
-        except UndefinedMeasureError:
-            assert measure in of_layers
+        except UndefinedMeasureError as error:
+            assert measure in of_layers or "second derivatives" in str(error)  # noqa: PT017
         else:
             assert math.isfinite(value)
 

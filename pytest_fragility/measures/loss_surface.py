@@ -14,9 +14,10 @@ from pytest_fragility.measures.outputs import (
     perceptron_of,
     relu_chain_of,
     require_own_gradients,
+    require_second_derivatives,
 )
 from pytest_fragility.measures.second_order import SecondOrder
-from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
+from pytest_fragility.measures.vectors import join_vectors, parameter_vectors, split_vectors
 from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.training.perceptrons import Perceptron
 
@@ -83,6 +84,7 @@ class LossSurface:
         if self._second_order:
             with torch.no_grad():
                 return self._second_order.radial_slopes()
+        require_second_derivatives(self._stack)
         with torch.enable_grad():
             leaf = self.weights.detach().requires_grad_()
             losses = self.sample_losses(leaf)
@@ -102,9 +104,13 @@ class LossSurface:
         return products
 
     def _products(self, second_order: SecondOrder, vectors: torch.Tensor) -> torch.Tensor:
+        given = split_vectors(self._stack, vectors)
         with torch.no_grad():
-            parts = second_order.products(split_vectors(self._stack, vectors))
-        return torch.cat([parts[name].flatten(1) for name in self._stack.weights], dim=1)
+            parts = second_order.products(given)
+        # of parameters that no layer uses there are none
+        return join_vectors(
+            {name: parts.get(name, torch.zeros_like(each)) for name, each in given.items()}
+        )
 
     def rough_hessian_products(self) -> HessianProducts | None:
         """Return `hessian_products` in float32; None where that could hide what matters.
@@ -142,6 +148,7 @@ class LossSurface:
     @cached_property
     def _gradient_graph(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The weights and the gradients there, with the graph that all products go through."""
+        require_second_derivatives(self._stack)
         with torch.enable_grad():
             leaf = self.weights.detach().requires_grad_()
             (gradients,) = torch.autograd.grad(self.losses(leaf).sum(), leaf, create_graph=True)

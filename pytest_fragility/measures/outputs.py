@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch.func import functional_call, vmap
+from torch.nn import functional
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.vectors import random_like
 from pytest_fragility.network_stacks import NetworkStack, Tensors
+from pytest_fragility.quoting import first_sentence
 from pytest_fragility.tracing import relu_chain
 from pytest_fragility.training.mapped import plain_attention
 from pytest_fragility.training.one_at_a_time import holding
@@ -20,6 +23,8 @@ from pytest_fragility.training.probe import AT_KINKS, ROUNDING, agree
 SMALLEST_FOR_MARGIN = 10
 # of those that ways to the outputs are compared on
 SAMPLES = 8
+# of second derivatives, as a share of their size: parts may be worked out in float32
+ASYMMETRY = 1e-3
 
 
 def logits_of(
@@ -92,18 +97,86 @@ def require_own_gradients(stack: NetworkStack) -> None:
     Raises
     ------
     UndefinedMeasureError
-        If a network computes parts again for its backward pass, as `torch.utils.checkpoint` does.
+        If a network computes parts again for its backward pass, as `torch.utils.checkpoint` does,
+        or torch has no gradients of its outputs.
     """
 
-    def find() -> bool:
-        return does_the_same(stack, partial(each_alone, stack.structure))
-
-    if perceptron_of(stack) is None and not stack.once_for_structure("own gradients", find):
-        raise UndefinedMeasureError(
-            f"the gradients of {type(stack.structure).__name__} are not those of its forward pass: "
-            "it computes parts again for its backward pass, as torch.utils.checkpoint does. Build "
-            "it without that for measures of gradients"
+    def find() -> str:
+        try:
+            leaves, logits = _tried(stack)
+            if not logits.requires_grad:
+                return "cannot be taken: its outputs depend on none of its parameters"
+            if any(each._version for each in leaves.values()):
+                return "cannot be taken: its forward pass writes to its parameters"
+            _slopes(logits, leaves)
+            if does_the_same(stack, partial(each_alone, stack.structure)):
+                return ""
+        except RuntimeError as error:
+            return f"cannot be taken: {first_sentence(error)}"
+        return (
+            "are not those of its forward pass: it computes parts again for its backward pass, as "
+            "torch.utils.checkpoint does. Build it without that for measures of gradients"
         )
+
+    if perceptron_of(stack) is None:
+        _require(stack, "the gradients", stack.once_for_structure("own gradients", find))
+
+
+def require_second_derivatives(stack: NetworkStack) -> None:
+    """Refuse networks of whose loss torch has no second derivatives, or has wrong ones.
+
+    They are tried once, on training samples of the first network: those of a function are
+    symmetric.
+
+    Raises
+    ------
+    UndefinedMeasureError
+        If there are none, or they are not symmetric.
+    """
+
+    def find() -> str:
+        generator = torch.Generator(device=stack.device).manual_seed(0)
+        with torch.enable_grad():
+            try:
+                leaves, logits = _tried(stack)
+                loss = functional.cross_entropy(logits[0], stack.labels[0, :SAMPLES])
+                slopes = _derivatives(loss, leaves)
+                one, other = (
+                    [random_like(slope.detach(), generator) for slope in slopes] for _ in range(2)
+                )
+                from_one, from_other = (
+                    _derivatives(_inner(slopes, direction), leaves) for direction in (one, other)
+                )
+            except RuntimeError as error:
+                return f"cannot be taken: {first_sentence(error)}"
+        difference = (_inner(from_one, other) - _inner(from_other, one)).detach().abs()
+        size = (_inner(from_one, from_one) * _inner(other, other)).detach().sqrt()
+        if bool(difference > ASYMMETRY * size):
+            return (
+                "are not symmetric, as those of every function are: a part of it has gradients of "
+                "its own making, as detach() gives, or torch's second derivatives of it are "
+                "wrong, as those of weight_norm are"
+            )
+        return ""
+
+    _require(stack, "the second derivatives", stack.once_for_structure("second derivatives", find))
+
+
+def _tried(stack: NetworkStack) -> tuple[Tensors, torch.Tensor]:
+    """Return the first network's weights as leaves, and its outputs on some training samples."""
+    inputs = stack.inputs[:1, :SAMPLES].double()
+    weights, buffers = (
+        {name: each[:1].clone() for name, each in in_precision(tensors, torch.float64).items()}
+        for tensors in (stack.weights, stack.buffers)
+    )
+    leaves = {name: each.requires_grad_() for name, each in weights.items()}
+    with torch.enable_grad():
+        return leaves, each_alone(stack.structure, leaves, buffers, inputs)
+
+
+def _require(stack: NetworkStack, what: str, objection: str) -> None:
+    if objection:
+        raise UndefinedMeasureError(f"{what} of {type(stack.structure).__name__} {objection}")
 
 
 def _can_be_mapped(stack: NetworkStack) -> bool:
@@ -132,16 +205,16 @@ def does_the_same(
     with torch.enable_grad():
         leaves = {name: weight.requires_grad_() for name, weight in weights.items()}
         expected, slopes = [], []
-        for place in range(2):
-            with holding(stack.structure, {**_at(leaves, place), **_at(buffers, place)}):
-                expected.append(stack.structure(inputs[place]))
-                slopes.append(_slopes(expected[place], leaves))
         try:
+            for place in range(2):
+                with holding(stack.structure, {**_at(leaves, place), **_at(buffers, place)}):
+                    expected.append(stack.structure(inputs[place]))
+                    slopes.append(_slopes(expected[place], leaves))
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message=".*performance drop.*")
                 found = outputs(leaves, buffers, inputs)
         except (RuntimeError, UserWarning):
-            # what vmap does not take, or takes no faster than a loop
+            # what vmap does not take, or takes no faster than a loop; or what has no gradients
             return False
         together = [one + other for one, other in zip(*slopes, strict=True)]
         rounding = ROUNDING[found.dtype]
@@ -154,8 +227,21 @@ def _slopes(logits: torch.Tensor, leaves: Tensors) -> list[torch.Tensor]:
     """Return the gradients of what a loss depends on, as one number."""
     if not logits.requires_grad:
         return [torch.zeros_like(each) for each in leaves.values()]
-    objective = logits.log_softmax(dim=-1)[..., 0].sum()
-    return [*torch.autograd.grad(objective, list(leaves.values()), materialize_grads=True)]
+    return _derivatives(logits.log_softmax(dim=-1)[..., 0].sum(), leaves)
+
+
+def _derivatives(value: torch.Tensor, leaves: Tensors) -> list[torch.Tensor]:
+    """Return the gradients of a number, with a graph where there may be one."""
+    return [
+        *torch.autograd.grad(
+            value, list(leaves.values()), create_graph=True, materialize_grads=True
+        )
+    ]
+
+
+def _inner(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the inner product of two lists of tensors."""
+    return torch.stack([(a * b).sum() for a, b in zip(left, right, strict=True)]).sum()
 
 
 def _all_at_once(

@@ -175,6 +175,8 @@ class _Walk:
     def _step(self, node: fx.Node, arguments: Any) -> Any:
         if node.op == "call_module":
             return self._through_module(str(node.target), arguments[0])
+        if node.op == "get_attr":
+            raise _unknown(f"a tensor that is no layer's ({node.target})")
         if node.target in TRANSPARENT_CALLS or _is_idle_dropout(node):
             return arguments[0]
         is_sum = all(isinstance(a, PathSum) for a in arguments) and not node.kwargs

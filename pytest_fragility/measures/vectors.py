@@ -17,8 +17,14 @@ def parameter_vectors(stack: NetworkStack, *, initial: bool = False) -> torch.Te
     weights = stack.initial_weights if initial else stack.weights
     return stack.once(
         ("parameter vectors", initial),
-        lambda: torch.cat([w.flatten(1).double() for w in weights.values()], dim=1),
+        lambda: join_vectors(weights).double(),
     )
+
+
+def join_vectors(parts: Tensors) -> torch.Tensor:
+    """Return parameters by name, each of shape (K, *shape), as rows of shape (K, P)."""
+    # a parameter may be a single number
+    return torch.cat([part.unsqueeze(1).flatten(1) for part in parts.values()], dim=1)
 
 
 def split_vectors(stack: NetworkStack, vectors: torch.Tensor) -> Tensors:

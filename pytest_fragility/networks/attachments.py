@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -17,6 +18,7 @@ _BACKWARD_HOOKS = {
     "_backward_pre_hooks": "a backward pre-hook",
     "_backward_hooks": "a backward hook",
 }
+_METHODS_OF_A_PASS = {"__call__", "forward", "_conv_forward"}
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
@@ -24,8 +26,8 @@ def attached_to_forward(module: nn.Module) -> str:
     """Return what changes a module's forward pass from its type's, in words; empty for nothing.
 
     That is a hook, a method of its own, a parametrization, a parameter or buffer of
-    another type than torch's, or a weight of one of torch's layers that is no parameter. What its
-    children have is not looked at.
+    another type than torch's, a weight of one of torch's layers that is no parameter, or a method
+    that was put into the class of one of torch's layers. What its children have is not looked at.
     """
     if parametrize.is_parametrized(module):
         parametrizations: Any = module.parametrizations
@@ -44,6 +46,8 @@ def attached_to_forward(module: nn.Module) -> str:
         return hook
     # by the type itself, not by its name
     if getattr(nn, type(module).__name__, None) is type(module):
+        if replaced := _replaced_method(type(module)):
+            return f"a method {replaced} that is not torch's"
         held = vars(module).keys() | module._buffers.keys()
         apart = [name for name in ("weight", "bias") if name in held and _is_tensor(module, name)]
         # layers without a bias hold None there
@@ -82,6 +86,20 @@ def own_methods(module: nn.Module) -> dict[str, Any]:
         for name, value in vars(module).items()
         if callable(getattr(type(module), name, None))
     }
+
+
+def _replaced_method(kind: type[nn.Module]) -> str:
+    """Return which method of a pass through torch's layer, or its base, is somebody else's.
+
+    Those of `torch.nn.Module` itself are left out, which tools wrap in order to watch.
+    """
+    for base in kind.__mro__[: kind.__mro__.index(nn.Module)]:
+        # a function knows the module that it was written in, whatever it is called now
+        home = vars(sys.modules[base.__module__])
+        for name in sorted(_METHODS_OF_A_PASS & vars(base).keys()):
+            if getattr(vars(base)[name], "__globals__", None) is not home:
+                return name
+    return ""
 
 
 def shared_with_copies(network: nn.Module) -> str:

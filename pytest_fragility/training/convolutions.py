@@ -95,7 +95,8 @@ def _keeps_size(module: nn.Module) -> bool:
         return False
     kernel = module.kernel_size
     plain = (module.stride, module.dilation, module.groups) == ((1, 1), (1, 1), 1)
-    return plain and kernel[0] == kernel[1] and module.padding == (kernel[0] // 2, kernel[0] // 2)
+    plain = plain and kernel[0] == kernel[1] and kernel[0] % 2 == 1
+    return plain and module.padding == (kernel[0] // 2, kernel[0] // 2)
 
 
 def _halves(module: nn.Module) -> bool:

@@ -101,7 +101,9 @@ def trained_names(network: nn.Module) -> list[str]:
 @contextmanager
 def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
     """Set a network's mode, and leave it in training mode."""
-    network.train(training)
+    # each by its own method: a network may change either
+    change = network.train if training else network.eval
+    change()
     try:
         with plain_attention():
             yield

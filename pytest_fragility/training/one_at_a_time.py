@@ -46,7 +46,7 @@ class OneAtATime:
         with mode(self._network, training=False):
             for place, each in enumerate(inputs):
                 own = [weight[place] for weight in weights]
-                with self._holding(own, carried, place):
+                with self._holding(own, weights, carried, place):
                     logits.append(self._network(each))
         return torch.stack(logits)
 
@@ -65,18 +65,17 @@ class OneAtATime:
                         for parameter, weight in zip(self._parameters, weights, strict=True)
                     ]
                     # what a network computes again for its backward pass, it computes there
-                    with self._holding(leaves, carried, place):
+                    with self._holding(leaves, weights, carried, place):
                         with seeded(carried.seeds[place], carried.steps):
                             logits = self._network(inputs[place])
                         (loss,), objective = cross_entropies(
                             logits.unsqueeze(0), labels[place].unsqueeze(0), self._label_smoothing
                         )
-                        slopes = torch.autograd.grad(
-                            objective.sum() * scale[place], leaves, materialize_grads=True
-                        )
+                        # as a loop does: some passes give gradients to no one who asks for them
+                        torch.autograd.backward(objective.sum() * scale[place])
                     found[place] = loss.detach()
-                    for gradient, value in zip(gradients, slopes, strict=True):
-                        gradient[place] = value
+                    for gradient, leaf in zip(gradients, leaves, strict=True):
+                        gradient[place] = 0 if leaf.grad is None else leaf.grad.to_dense()
             for sink in sinks:
                 for index, gradient in enumerate(gradients):
                     sink.add(index, gradient)
@@ -86,11 +85,16 @@ class OneAtATime:
         return losses
 
     @contextmanager
-    def _holding(self, weights: Tensors, carried: Carried, place: int) -> Iterator[None]:
-        """Put one network's tensors into the module; buffers that it sets anew are carried on."""
+    def _holding(
+        self, leaves: Tensors, weights: Tensors, carried: Carried, place: int
+    ) -> Iterator[None]:
+        """Put one network's tensors into the module; what it sets anew is carried on."""
         own = {name: tensor[place] for name, tensor in carried.tensors.items()}
-        with holding(self._network, {**dict(zip(self._names, weights, strict=True)), **own}):
+        with holding(self._network, {**dict(zip(self._names, leaves, strict=True)), **own}):
             yield
+            for leaf, weight in zip(leaves, weights, strict=True):
+                if leaf.data_ptr() != weight[place].data_ptr():
+                    weight[place].copy_(leaf.detach())
             for name, buffer in self._network.named_buffers():
                 if buffer is not own[name]:
                     own[name].copy_(buffer.detach())
@@ -99,16 +103,21 @@ class OneAtATime:
 def _like(parameter: nn.Parameter, values: torch.Tensor) -> torch.Tensor:
     """Return a leaf with other values, whose gradient the parameter's hooks see."""
     leaf: Any = values.detach().requires_grad_()
-    hooks: dict[int, Any] = parameter._backward_hooks or {}
-    for hook in hooks.values():
+    own: Any = parameter
+    for hook in (own._backward_hooks or {}).values():
         leaf.register_hook(hook)
+    for hook in (own._post_accumulate_grad_hooks or {}).values():
+        leaf.register_post_accumulate_grad_hook(hook)
     made: torch.Tensor = leaf
     return made
 
 
 @contextmanager
 def holding(network: nn.Module, tensors: dict[str, torch.Tensor]) -> Iterator[None]:
-    """Put tensors in the place of a network's own, also where several layers share one."""
+    """Put tensors in the place of a network's own, also where several layers share one.
+
+    What no tensor is given for, such as constants that a trace has made buffers of, stays.
+    """
     first_names = {
         id(tensor): name for name, tensor in (*network.named_parameters(), *network.named_buffers())
     }
@@ -121,7 +130,7 @@ def holding(network: nn.Module, tensors: dict[str, torch.Tensor]) -> Iterator[No
     ]
     try:
         for held, key, own in slots:
-            held[key] = tensors[first_names[id(own)]]
+            held[key] = tensors.get(first_names[id(own)], own)
         yield
     finally:
         for held, key, own in slots:

@@ -186,7 +186,7 @@ class StackedOptimizer:
 
     def _clip(self, gradients: Tensors) -> None:
         norms = torch.stack(
-            [torch.linalg.vector_norm(each.flatten(1), dim=1) for each in gradients]
+            [torch.linalg.vector_norm(each.unsqueeze(1).flatten(1), dim=1) for each in gradients]
         )
         norm = torch.linalg.vector_norm(norms, dim=0)
         shrink = (self._columns["gradient_clipping"] / (norm + CLIPPING_EPSILON)).clamp_(max=1.0)

@@ -73,7 +73,8 @@ class Passed:
     logits: Tensors
     losses: Tensors
     gradients: Tensors
-    carried: Tensors
+    # what is trained and what is carried along, after all passes
+    state: Tensors
 
     def agrees_with(self, other: Passed) -> bool:
         """Return whether all values do, to rounding: each to a share of the largest of its kind."""
@@ -82,7 +83,7 @@ class Passed:
             agree(self.logits, other.logits, rounding)
             and agree(self.losses, other.losses, rounding)
             and agree(self.gradients, other.gradients, AT_KINKS * rounding)
-            and agree(self.carried, other.carried, rounding)
+            and agree(self.state, other.state, rounding)
         )
 
     def is_same_in_training(self, labels: torch.Tensor) -> bool:
@@ -130,25 +131,33 @@ class Probe:
 
     def run(self, stacked: StackedNetwork) -> Passed:
         """Return what comes out of a stacked form."""
+        # copies: a forward pass may write to what it is given
+        given, weights = self._inputs.clone(), [weight.clone() for weight in self._weights]
         states = [self._state.copy() for _ in range(NETWORKS)]
         carried = Carried.of_states(states, self._trained, SEEDS, torch.device("cpu"))
         gradients = [torch.zeros_like(weight) for weight in self._weights]
         sink = Sink(0, NETWORKS, gradients, keep=0)
         scale = torch.ones(NETWORKS, dtype=self._dtype)
-        losses_of = stacked.bind(self._weights, [sink], scale, carried)
+        losses_of = stacked.bind(weights, [sink], scale, carried)
         passed = Passed([], [], [], [])
         with torch.no_grad():
-            passed.logits.append(stacked.logits(self._weights, carried, self._inputs[0]))
-        for inputs, labels in zip(self._inputs, self._labels, strict=True):
+            passed.logits.append(stacked.logits(weights, carried, given[0]))
+        for inputs, labels in zip(given, self._labels, strict=True):
             passed.losses.append(losses_of(inputs, labels).clone())
             passed.gradients.extend(gradient.clone() for gradient in gradients)
         with torch.no_grad():
-            passed.logits.append(stacked.logits(self._weights, carried, self._inputs[-1]))
-        passed.carried.extend(carried.tensors.values())
+            passed.logits.append(stacked.logits(weights, carried, given[-1]))
+        passed.state.extend([*weights, *carried.tensors.values()])
         return passed
 
     def run_each(self, networks: Sequence[nn.Module]) -> Passed:
-        """Return what comes out of networks by themselves, each a module of its own."""
+        """Return what comes out of networks by themselves, each a module of its own.
+
+        Raises
+        ------
+        ValueError
+            If one does not return logits, or writes to its inputs.
+        """
         alone = [self._run_alone(network, place) for place, network in enumerate(networks)]
         kinds = ([*zip(*parts, strict=True)] for parts in zip(*alone, strict=True))
         return Passed(*([torch.stack(values) for values in kind] for kind in kinds))
@@ -167,15 +176,10 @@ class Probe:
             # the second network is looked at once more, which must make no difference
             looks = [self._logits(network, self._inputs[0, place]) for _ in range(1 + place)]
             logits.append(looks[-1])
-        for step, (inputs, labels) in enumerate(zip(self._inputs, self._labels, strict=True)):
+        for step, labels in enumerate(self._labels):
             network.zero_grad()
-            seed = torch.tensor(SEEDS[place])
-            with (
-                torch.enable_grad(),
-                mode(network, training=True),
-                seeded(seed, torch.tensor(step)),
-            ):
-                outputs = self._logits(network, inputs[place])
+            with torch.enable_grad():
+                outputs = self.pass_forward(network, place, step)
                 loss = functional.cross_entropy(outputs, labels[place])
             torch.autograd.backward(loss)
             losses.append(loss.detach())
@@ -184,11 +188,40 @@ class Probe:
             logits.append(self._logits(network, self._inputs[-1, place]))
         after = state_of(network)
         held = {**after.weights, **after.buffers}
-        return logits, losses, gradients, [held[name] for name in held if name not in own]
+        if odd := sorted(held.keys() ^ {**self._state.weights, **self._state.buffers}.keys()):
+            raise ValueError(
+                f"its forward pass adds or removes parameters or buffers ({', '.join(odd)}); "
+                "register them where it is made"
+            )
+        rest = [name for name in held if name not in own]
+        return logits, losses, gradients, [held[name] for name in (*own, *rest)]
+
+    def pass_forward(self, network: nn.Module, place: int = 0, step: int = 0) -> torch.Tensor:
+        """Return the logits of one network by itself in training mode."""
+        with (
+            torch.enable_grad(),
+            mode(network, training=True),
+            seeded(torch.tensor(SEEDS[place]), torch.tensor(step)),
+        ):
+            return self._logits(network, self._inputs[step, place])
+
+    def is_all_state(self, used: nn.Module, unused: nn.Module) -> bool:
+        """Return whether a network that has been used does what a new one does in its state."""
+        state_of(used).load_into(unused)
+        passed = []
+        for network in (used, unused):
+            with torch.no_grad(), mode(network, training=False):
+                passed.append(self._logits(network, self._inputs[0, 0]))
+        return agree(passed[:1], passed[1:], ROUNDING[self._dtype])
 
     def _logits(self, network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-        # a network may write to its inputs
-        logits: Any = network(inputs.clone())
+        given = inputs.clone()
+        logits: Any = network(given)
+        if not torch.equal(given, inputs):
+            raise ValueError(
+                "it writes to its inputs, which others read too: copy them first, or give its "
+                "first layers inplace=False"
+            )
         is_tensor, expected = isinstance(logits, torch.Tensor), (BATCH, self._classes)
         if not is_tensor or tuple(logits.shape) != expected:
             found = f"shape {tuple(logits.shape)}" if is_tensor else type(logits).__name__
@@ -206,4 +239,4 @@ class Probe:
 def _gradient(parameter: nn.Parameter) -> torch.Tensor:
     if parameter.grad is None:
         return torch.zeros_like(parameter.detach())
-    return parameter.grad.clone()
+    return parameter.grad.to_dense().clone()

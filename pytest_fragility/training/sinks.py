@@ -70,7 +70,7 @@ def aligned_stack(values: Sequence[torch.Tensor], device: torch.device) -> torch
     size is a multiple of `ALIGNMENT` is contiguous, and products can be added to it.
     """
     stacked = torch.stack(list(values)).to(device)
-    return _aligned(stacked.flatten(1), stacked.shape)
+    return _aligned(stacked.unsqueeze(1).flatten(1), stacked.shape)
 
 
 def like(stacked: torch.Tensor, count: int | None = None) -> torch.Tensor:

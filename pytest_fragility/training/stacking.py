@@ -6,13 +6,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pytest_fragility.errors import FragilityWarning, TrainingError
 from pytest_fragility.networks import build_network
+from pytest_fragility.quoting import first_sentence
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.tasks.task import TaskData
 from pytest_fragility.training.convolutions import (
@@ -35,6 +39,12 @@ _DISAGREEMENTS = {
     MAPPED: "many networks at once have other results than each alone",
     ONE_AT_A_TIME: "with the weights of several networks in turn, it has other results than each",
 }
+
+_ADVICE = (
+    "What it computes depends on more than its parameters, its buffers and torch's global random "
+    "numbers: on a counter, a generator of its own, or a hook that it adds to itself, for "
+    "instance. Register such state as a buffer, or leave it out"
+)
 
 
 class SlowerFormWarning(FragilityWarning):
@@ -120,7 +130,7 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
 
     Each form is compared with the networks themselves, on samples of the task: their logits and,
     in training mode and with the same random numbers, the loss, the gradients and what becomes of
-    the buffers.
+    weights and buffers.
 
     Parameters
     ----------
@@ -137,12 +147,12 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
         If the networks fail on the samples, do not return logits, or depend on more than their
         parameters and buffers.
     """
-    network, *alone = (make() for _ in range(1 + NETWORKS))
-    sizes: list[int] = []
+    network, unused, *alone = (make() for _ in range(2 + NETWORKS))
     try:
         probe = Probe(network, samples)
-        with _counting_kept(sizes):
-            expected = probe.run_each(alone)
+        expected = probe.run_each(alone)
+        is_all_state = probe.is_all_state(alone[0], unused)
+        kept = _bytes_kept(partial(probe.pass_forward, unused))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -150,19 +160,20 @@ def examine(make: Callable[[], nn.Module], name: str, samples: ProbeSamples) -> 
             f"architecture {name}: its network fails on inputs of shape {samples.input_shape}, in "
             f"batches of {BATCH}: {_in_words(error)}"
         ) from error
+    if not is_all_state:
+        raise TrainingError(
+            f"architecture {name} cannot be trained: once trained, its network does something else "
+            f"than a new one with the same parameters and buffers. {_ADVICE}"
+        )
     is_same = expected.is_same_in_training(samples.labels)
     objection = ""
-    for form in _candidates(network, samples.input_shape, sum(sizes) // samples.labels.numel()):
+    for form in _candidates(network, samples.input_shape, kept // BATCH):
         reason, objection = objection, _objection(probe, form, make(), expected)
         if not objection:
             return replace(form, reason=reason, is_same_in_training=is_same)
     advice = ""
     if objection.endswith(_DISAGREEMENTS[ONE_AT_A_TIME]):
-        advice = (
-            ". What it computes depends on more than its parameters, its buffers and torch's "
-            "global random numbers: on a counter, a generator of its own, or a hook that changes "
-            "weights, for instance. Register such state as a buffer, or leave it out"
-        )
+        advice = f". {_ADVICE}"
     raise TrainingError(f"architecture {name} cannot be trained: {objection}{advice}")
 
 
@@ -191,7 +202,7 @@ def _objection(probe: Probe, form: StackedForm, network: nn.Module, expected: Pa
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return f"{where()}: {_first_sentence(error)}"
+            return f"{where()}: {first_sentence(error)}"
     return "" if found.agrees_with(expected) else f"{where()}: {_DISAGREEMENTS[form.kind]}"
 
 
@@ -233,25 +244,42 @@ def _in_words(error: BaseException) -> str:
     return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
-def _first_sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
-    return text or type(error).__name__
-
-
-@contextmanager
-def _counting_kept(sizes: list[int]) -> Iterator[None]:
-    """Add the bytes of every tensor that autograd keeps, each memory once."""
-    seen: set[int] = set()
+def _bytes_kept(pass_forward: Callable[[], object]) -> int:
+    """Return the bytes of all tensors that autograd keeps of a forward pass, each memory once."""
+    sizes: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if not isinstance(tensor, nn.Parameter) and storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            sizes.append(storage.nbytes())
+        if not isinstance(tensor, nn.Parameter):
+            sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            # its graph keeps them: no memory is used for two
+            outputs = pass_forward()
+    except RuntimeError:
+        # a pass with derivatives of its own, by torch.func, lets nobody see what is kept
+        return _bytes_made(pass_forward)
+    del outputs
+    return sum(sizes.values())
+
+
+def _bytes_made(pass_forward: Callable[[], object]) -> int:
+    """Return the bytes of all results of a forward pass's operations: more than are kept."""
+    sizes: list[int] = []
+
+    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            results = func(*args, **(kwargs or {}))
+            sizes.extend(each.nbytes for each in tree_leaves(results) if torch.is_tensor(each))
+            return results
+
+    with Counting():  # type: ignore[no-untyped-call]
+        pass_forward()
+    return sum(sizes)
 
 
 def _perceptron_bytes(network: nn.Module, input_shape: tuple[int, ...]) -> int:
