@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_fragility.plugin.baselines import BASELINES, add_baseline_options, baseline_flags
 from pytest_fragility.plugin.ini import (
     AXES,
@@ -20,8 +22,6 @@ from pytest_fragility.plugin.ini import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 GROUP = "fragility"
 PREFIX = "--fragility"
@@ -320,6 +320,12 @@ def _architectures(values: list[str] | None) -> dict[str, Any]:
     """Return what is trained, or what rows of a manifest are of that do not say, and the names."""
     split = [value.rpartition("=") for value in values or ()]
     plain = [value for _, equals, value in split if not equals]
+    for value in plain[:-1]:
+        if ":" not in value:
+            raise pytest.UsageError(
+                f"fragility: architecture {value}: {plain[-1]} is named after it, and only the "
+                "last would be trained; leave one of them out"
+            )
     # where a function stands is what a manifest may call it
     named = {value: value for value in plain if ":" in value}
     named |= {name: value for name, equals, value in split if equals}

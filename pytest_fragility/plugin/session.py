@@ -156,7 +156,7 @@ class FragilitySession:
         first, *others = self._layers
         settings = resolve_settings({**first, TABLE: table}, *others)
         assert settings.given
-        require_use(typed_settings(self._config), settings)
+        require_use({**typed_settings(self._config), TABLE: table}, settings)
         return MarkedAudit(column, settings.given.name_of(column, None), settings, {})
 
     def need(

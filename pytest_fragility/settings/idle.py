@@ -9,6 +9,7 @@ from pytest_fragility.checks.planning import (
     COMPLEXITY,
     EQUIVALENCE,
     EXPONENT,
+    KINDS,
     SPREAD,
     STOPPING,
     SYMMETRY,
@@ -17,7 +18,7 @@ from pytest_fragility.checks.planning import (
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.quoting import shown
 from pytest_fragility.settings.audit_settings import AuditSettings
-from pytest_fragility.settings.options import NO_LADDER
+from pytest_fragility.settings.options import NO_LADDER, SOURCES
 
 # which kinds of checks an option is for; trend and error_margin say what a measure is like and what
 # a small change is, whatever is checked
@@ -29,6 +30,8 @@ SERVES = {
     "least_sensitivity": (COMPLEXITY,),
     "invariance_tolerance": (SYMMETRY, EQUIVALENCE),
 }
+# what leaves checks out
+CHOOSES_CHECKS = ("checks", "scale", "ladder", *SOURCES)
 
 
 def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
@@ -37,14 +40,16 @@ def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
     Parameters
     ----------
     asked
-        Options that were given for this very audit, by name: what a configuration file says is
-        for all audits, and need not be of use to each.
+        Options that were given for this very audit, by name. What is said elsewhere, as in a
+        configuration file, is for all audits: it need not be of use to each, and where it leaves
+        something out, this audit's options are for other times.
     settings
         What came of it.
     """
     named = {name: value for name, value in asked.items() if value is not None}
+    made = settings.kinds if any(name in named for name in CHOOSES_CHECKS) else KINDS
     for option, kinds in SERVES.items():
-        if asks(option, named.get(option)) and not set(kinds) & set(settings.kinds):
+        if asks(option, named.get(option)) and not set(kinds) & set(made):
             _refuse(
                 option,
                 named[option],
@@ -79,7 +84,7 @@ def _require_use_of_given(named: Mapping[str, Any], settings: AuditSettings) -> 
     if "cache_dir" in named:
         _refuse("cache_dir", named["cache_dir"], "nothing is trained that could be kept there")
     if given.is_table:
-        for option in ("device", "measure_timeout"):
+        for option in ("device", "measure_timeout", "executor_timeout"):
             if named.get(option, "auto") != "auto":
                 _refuse(option, named[option], "a table holds values, and no measure is called")
     elif "family" in named and named.get("device", "auto") != "auto":

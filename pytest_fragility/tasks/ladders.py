@@ -105,8 +105,10 @@ def _with_operations_of(task: Task, ladder: Ladder) -> Ladder:
 
 
 def _teachers_beside(task: Task) -> Ladder:
-    """Return the ladder of teachers, with as many inputs as a task that is a teacher has."""
-    found = re.match(r"teacher-(?:linear|relu-[0-9]+)-in-([0-9]+)(?:\+|$)", task.name)
+    """Return the ladder of teachers, with as many inputs as the name of a task says."""
+    found = re.match(
+        r"(?:teacher-linear|teacher-relu-[0-9]+|parity-[0-9]+)-in-([0-9]+)(?:\+|$)", task.name
+    )
     return teacher_depth_ladder(dimensions=int(found[1])) if found else teacher_depth_ladder()
 
 

@@ -39,6 +39,11 @@ TYPED: list[tuple[Sequence[str], str]] = [
     ([ON, TABLE, "--fragility-device=cpu"], "device='cpu' would change nothing: a table holds"),
     ([ON, TABLE, "--fragility-measure-timeout=3"], "measure_timeout=3.0 would change nothing"),
     ([ON, TABLE, "--fragility-cache-dir=kept"], "kept') would change nothing: nothing is tra"),
+    ([ON, TABLE, "--fragility-executor-timeout=3"], "executor_timeout=3.0 would change nothing"),
+    (
+        [ON, "--fragility-architecture=mlp", "--fragility-architecture=cnn"],
+        "architecture mlp: cnn is named after it, and only the last would be trained",
+    ),
     ([ON, TABLE, "--fragility-budget=3"], "says how networks are trained"),
     ([ON, TABLE, "--fragility-seeds=auto"], "nothing is trained here"),
 ]
@@ -147,7 +152,6 @@ def test_a_marker_among_a_test_s_parameters(
         ("name='mine'", "name= is about a measure, and the marker names none"),
         ("xfail={'trend-adam': 'why'}", "xfail= is about a measure, and the marker names none"),
         ("falling, **SMALL, spread_tolerance=0.1, scale='linear'", "scale"),
-        ("falling, **SMALL, budget=10", "budget=10 would change nothing: it limits"),
         ("falling, **SMALL, least_sensitivity=0.3", "least_sensitivity=0.3 would change nothing"),
         ("falling, **SMALL, xfail={'symmetry-*': 'why'}", "xfail='symmetry-*' matches no check"),
         ("'steady', table='values.csv', device='cpu'", "device='cpu' would change nothing"),
@@ -164,6 +168,29 @@ def test_a_marker_s_option_without_use_is_refused(
     result = project.run(ON)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert message in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "further"),
+    [
+        # of use with a ladder, and for what tests train on demand
+        ("least_sensitivity=0.3", ["--fragility-ladder=none"]),
+        ("budget=10", []),
+        ("budget=10", ["--fragility-locate"]),
+    ],
+)
+def test_what_is_said_elsewhere_makes_no_marker_an_error(
+    project: Project, arguments: str, further: Sequence[str]
+) -> None:
+    """A marker is for all runs, of which one may leave something out."""
+    project.write(
+        "MINE = {name: SMALL[name] for name in ('task', 'sizes', 'seeds')}\n"
+        f"@pytest.mark.fragility(falling, **MINE, {arguments})\ndef test_one(check): check()\n"
+        f"@pytest.mark.fragility(**MINE, {arguments})\ndef test_two(fragility): pass\n"
+    )
+    result = project.run(ON, *further, "--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.OK
+    assert "test_one[trend-baseline]" in result.stdout.str()
 
 
 def test_a_ladder_by_name_is_of_the_marker_s_operations(project: Project) -> None:

@@ -187,6 +187,12 @@ def test_teachers_have_as_many_inputs_as_the_audited_one(task: str) -> None:
     ]
 
 
+def test_a_ladder_of_teachers_has_the_inputs_of_a_parity() -> None:
+    """The number is part of the task's name, as it is of a teacher's."""
+    ladder = get_ladder("teacher-depth", get_task("parity-2-in-7+binary"))
+    assert names(ladder)[0] == "teacher-linear-in-7+binary"
+
+
 def test_an_operation_that_a_ladder_s_tasks_cannot_undergo_is_an_error() -> None:
     """Teachers have two classes: the error names the one that is not there, and the task."""
     ladder = get_ladder("teacher-depth", with_classes(sample_task(3), [0, 2]))
