@@ -391,16 +391,3 @@ def test_an_even_kernel_keeps_no_size() -> None:
     even = Factory(lambda: nn.Sequential(*deepcopy(layers)), name="even", version="1")
     form = stacked_form(Recipe(architecture=even), IMAGES.data)
     assert (form.kind, form.reason) == ("mapped", "")
-
-
-def test_a_function_that_builds_another_network_later_is_named() -> None:
-    """Trained weights are of no use there."""
-    has_bias = True
-
-    def either() -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(16, 4, bias=has_bias))
-
-    (one,) = trained(Factory(either, version="1"), seeds=1)
-    has_bias = False
-    with pytest.raises(TrainingError, match=r"either.* builds another network .*1\.bias"):
-        TrainedNetwork.build(one, "baseline", CPU)
