@@ -44,7 +44,7 @@ def error_text(error: BaseException) -> str:
     # an exception of somebody else's, whose own text raises
     except Exception:
         return f"{kind} (its text cannot be shown)"
-    return f"{kind}: {text}"
+    return f"{kind}: {text}" if text else kind
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.errors import TrainingError, UndefinedMeasureError
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.networks.attachments import shared_with_copies
 from pytest_fragility.networks.states import compute_again
@@ -231,7 +231,13 @@ def _samples(trained: TrainedRun, device: torch.device) -> dict[str, torch.Tenso
 
 def _module(trained: TrainedRun, state: NetworkState, device: torch.device) -> torch.nn.Module:
     network = trained.run.build_network()
-    state.load_into(network.to(dtype_of(trained)))
+    try:
+        state.load_into(network.to(dtype_of(trained)))
+    except ValueError as error:
+        raise TrainingError(
+            f"{trained.run}: its architecture's function builds another network than the one that "
+            f"was trained ({error}); what a function builds may depend on nothing but its arguments"
+        ) from error
     return network.to(device).eval()
 
 

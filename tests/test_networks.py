@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_fragility.errors import TrainingError
 from pytest_fragility.networks import build_network, initial_weights
-from pytest_fragility.recipes import MLP, Recipe
+from pytest_fragility.recipes import MLP, Factory, Recipe
+from pytest_fragility.trained_networks import TrainedNetwork
+from tests.test_own_networks import CPU, trained
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -111,3 +114,16 @@ def test_initial_weights_are_a_function_of_seed_and_scale() -> None:
     assert equal(double, {name: 2 * weight for name, weight in one.items()})
     other = initial_weights(network, Recipe(initialization_scale=1.0), 1)
     assert not torch.equal(other["1.weight"], one["1.weight"])
+
+
+def test_a_function_that_builds_another_network_later_is_named() -> None:
+    """Trained weights are of no use there."""
+    has_bias = True
+
+    def either() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(16, 4, bias=has_bias))
+
+    (one,) = trained(Factory(either, version="1"), seeds=1)
+    has_bias = False
+    with pytest.raises(TrainingError, match=r"either.* builds another network .*1\.bias"):
+        TrainedNetwork.build(one, "baseline", CPU)

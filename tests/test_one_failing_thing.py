@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from pytest_fragility import audit
 from pytest_fragility.errors import BudgetError, MeasureError
+from pytest_fragility.executors import workers
+from pytest_fragility.executors.workers import idle_workers
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.trained_networks import TrainedNetwork
@@ -156,3 +159,21 @@ def test_a_rung_on_which_the_measure_fails(audited: Any, blobs: Task) -> None:
     result = audited(measure, seeds=3, checks=["trend", "complexity"], ladder=ladder)
     assert set(result.errors) == {"complexity-exponent", "complexity-level"}
     assert result["trend-adam"].evidence is not None
+
+
+def leaves_a_thread(network: TrainedNetwork) -> float:
+    """Start a thread that never ends."""
+    threading.Thread(target=threading.Event().wait).start()
+    return 1 / network.n
+
+
+def test_a_thread_that_a_measure_has_left_holds_nothing_up(
+    audited: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the end of this process: the one that the measure was called in is ended."""
+    monkeypatch.setattr(workers, "TO_LEAVE", 0.3)
+    idle_workers.dismiss()
+    assert audited(leaves_a_thread, measure_timeout=60).verdicts
+    assert idle_workers.is_any
+    idle_workers.dismiss()
+    assert not idle_workers.is_any

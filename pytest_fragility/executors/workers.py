@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from pytest_fragility.executors.failures import Failure
 
+# seconds: a thread that some work has started and left would keep its process for ever
+TO_LEAVE = 3.0
+
 
 class WorkerLostError(Exception):
     """A worker process has ended before its time."""
@@ -101,7 +104,7 @@ class Worker:
         self._process.wait()
 
     def dismiss(self) -> None:
-        """End the process, which has nothing to do."""
+        """End the process, which has nothing to do; a thread that it was left with ends too."""
         self._close()
 
     def _close(self) -> None:
@@ -110,7 +113,10 @@ class Worker:
             # what was not sent yet is lost with the process
             with suppress(BrokenPipeError):
                 stream.close()
-        self._process.wait()
+        try:
+            self._process.wait(timeout=TO_LEAVE)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 class IdleWorkers:
