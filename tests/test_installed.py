@@ -132,9 +132,37 @@ def test_what_is_edited_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         },
     )
     assert owner(tmp_path, "lib_developed", monkeypatch) is None
-    editable = '{"url": "file:///src", "dir_info": {"editable":   true}}'
-    installed(tmp_path, "lib_edited", **{"direct_url.json": editable})
-    assert owner(tmp_path, "lib_edited", monkeypatch) is None
+    for name, said in {"lib_edited": '"editable":   true', "lib_brief": '"editable":true'}.items():
+        editable = f'{{"url": "file:///src", "dir_info": {{{said}}}}}'
+        installed(tmp_path, name, **{"direct_url.json": editable})
+        assert owner(tmp_path, name, monkeypatch) is None
+
+
+def test_damaged_metadata_take_nothing_else_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no readable ones is one's own, and what lies beside it belongs where it did."""
+    for name in ("lib_beside", "lib_latin", "lib_nameless", "lib_record"):
+        installed(tmp_path, name)
+    head = "Metadata-Version: 2.1\nName: lib_latin\nVersion: 1.0\nAuthor: M\xfcller\n"
+    (tmp_path / "lib_latin-1.0.dist-info" / "METADATA").write_bytes(head.encode("latin-1"))
+    (tmp_path / "lib_record-1.0.dist-info" / "RECORD").write_bytes(b"\xff\n")
+    written(tmp_path, **{"lib_nameless-1.0.dist-info/METADATA": "", "lib.dist-info": ""})
+    (tmp_path / "lib_empty-1.0.dist-info").mkdir()
+    found = [owner(tmp_path, f"lib_{name}", monkeypatch) for name in ("latin", "nameless")]
+    assert found == [None, None]
+    assert owner(tmp_path, "lib_beside", monkeypatch) == "lib_beside 1.0"
+    assert owner(tmp_path, "lib_record", monkeypatch) == "lib_record 1.0"
+
+
+def test_a_list_of_files_may_be_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is CSV, with any line ends."""
+    for name, record in {"lib_quoted": '"{}","",""\r\n', "lib_ends": "{},,\r\n"}.items():
+        root = tmp_path / name
+        installed(root, name)
+        file = root / f"{name}-1.0.dist-info" / "RECORD"
+        file.write_bytes(record.format(f"{name}/__init__.py").encode())
+        assert owner(root, name, monkeypatch) == f"{name} 1.0"
 
 
 def test_code_counts_where_the_version_may_stay(

@@ -156,6 +156,9 @@ class _Reader:
         if kind in (dict, types.MappingProxyType):
             return ["dict", [[self.read(key), self.read(part)] for key, part in value.items()]]
         if kind is types.MethodType:
+            owner = _owner_of_called(value, value.__name__)
+            if owner is not None:
+                return ["called", owner, value.__name__]
             return ["method", self.read(value.__func__), self.read(value.__self__)]
         if kind is types.CellType:
             return ["cell", self.read(contents_of([value]))]
@@ -211,7 +214,7 @@ class _Reader:
             for place, name in sorted(asked - known):
                 module, names = self._modules[place]
                 for part in part_of_module(module, name):
-                    yield [place, name, self._read_used(part, names)]
+                    yield [place, name, self._read_used(name, part, names)]
             known |= asked
 
     def _read_code(self, code: types.CodeType) -> Any:
@@ -234,6 +237,10 @@ class _Reader:
         module, bound = getattr(value, "__module__", None), value.__self__
         if isinstance(bound, types.ModuleType):
             module, bound = bound.__name__, None
+        elif bound is not None:
+            called = _owner_of_called(value, value.__name__)
+            if called is not None:
+                return ["called", called, value.__name__]
         owner = owner_of(module)
         home = self.read(sys.modules.get(module or "")) if owner is None else owner
         return ["built-in", home, module, value.__qualname__, self.read(bound)]
@@ -273,14 +280,24 @@ class _Reader:
         if owner is None:
             names, values = names_in(code), function.__globals__
             used = sorted(names & values.keys() - UNREAD)
-            parts.append({name: self._read_used(values[name], names) for name in used})
+            parts.append({name: self._read_used(name, values[name], names) for name in used})
             imported = imports_in(code, values.get("__package__"))
             parts.append([self._read_import(each, names) for each in imported])
         return parts
 
-    def _read_used(self, value: Any, names: set[str]) -> Any:
-        is_module = issubclass(type(value), types.ModuleType)
-        return self._read_module(value, names) if is_module else self.read(value)
+    def _read_used(self, name: str, value: Any, names: set[str]) -> Any:
+        """Read what code looks up under a name."""
+        kind = type(value)
+        if issubclass(kind, types.ModuleType):
+            return self._read_module(value, names)
+        # constants may be one object by chance
+        is_plain = kind.__module__ == "builtins" or issubclass(kind, type)
+        if not is_plain and owner_of(kind.__module__) is not None:
+            # such as the variables of the environment, which change from test to test
+            owner = _owner_of_called(value, name)
+            if owner is not None:
+                return ["called", owner, name]
+        return self.read(value)
 
     def _read_import(self, name: str, names: set[str]) -> Any:
         """Read a module that a function imports when it is called."""
@@ -343,6 +360,11 @@ class _Reader:
         content = plain.reshape(-1).view(torch.uint8).numpy().tobytes()
         attributes = self._read_attributes({**vars(tensor), "requires_grad": tensor.requires_grad})
         return [*described, attributes, hashlib.sha256(content).hexdigest()]
+
+
+def _owner_of_called(value: Any, name: str) -> str | None:
+    """Return which distribution holds an object under this name in one of its modules."""
+    return next(filter(None, map(owner_of, homes_of(value, name))), None)
 
 
 def _short(value: str | bytes) -> str:

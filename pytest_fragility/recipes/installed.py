@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import re
@@ -11,6 +12,7 @@ from functools import cache
 from importlib import metadata, util
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 PYTHON = "Python"
 # what trains networks is never one's own, even where it was copied without its metadata
@@ -126,8 +128,16 @@ def _split(name: str, file: Path) -> tuple[Path, str] | None:
 
 @cache
 def _named_distributions(root: Path) -> list[tuple[str, metadata.Distribution]]:
-    found = metadata.distributions(path=[str(root)])
-    return [(_plain(each.metadata["Name"] or ""), each) for each in found]
+    found = []
+    for each in metadata.distributions(path=[str(root)]):
+        try:
+            head: Any = each.metadata
+        # older tools wrote other encodings, and what was removed may leave an empty folder behind
+        except (UnicodeDecodeError, ImportError):
+            continue
+        if head and head.get("Name") and head.get("Version"):
+            found.append((_plain(head["Name"]), each))
+    return found
 
 
 def _distributions(root: Path, top: str) -> list[metadata.Distribution]:
@@ -139,16 +149,16 @@ def _distributions(root: Path, top: str) -> list[metadata.Distribution]:
 
 def _owns(distribution: metadata.Distribution, root: Path, inside: str) -> bool:
     """Return whether a distribution has installed a file, by its path from the root."""
-    if '"editable": true' in " ".join((distribution.read_text("direct_url.json") or "").split()):
+    if re.search(r'"editable"\s*:\s*true', distribution.read_text("direct_url.json") or ""):
         return False
     record = _record(distribution)
     if record:
-        return f"\n{inside}," in f"\n{record}"
+        return inside in record
     listed = distribution.read_text("installed-files.txt")
     if listed:
         return f"../{inside}" in listed.splitlines()
     # of what other package managers install, no file may be listed
-    name, top = _plain(distribution.metadata["Name"] or ""), inside.partition("/")[0]
+    name, top = _plain(distribution.metadata["Name"]), inside.partition("/")[0]
     if any(_plain(found.stem) == name for found in root.glob("*.egg-info")):
         # without a version in its name, it stands beside sources
         return False
@@ -158,8 +168,13 @@ def _owns(distribution: metadata.Distribution, root: Path, inside: str) -> bool:
 
 
 @cache
-def _record(distribution: metadata.Distribution) -> str:
-    return distribution.read_text("RECORD") or ""
+def _record(distribution: metadata.Distribution) -> dict[str, list[str]]:
+    """Return what a distribution says of each of its files, its digest first."""
+    try:
+        lines = (distribution.read_text("RECORD") or "").splitlines()
+        return {line[0]: line[1:] for line in csv.reader(lines) if line}
+    except (UnicodeDecodeError, csv.Error):
+        return {}
 
 
 def _version(distribution: metadata.Distribution) -> str:
@@ -168,11 +183,10 @@ def _version(distribution: metadata.Distribution) -> str:
     if not is_pure and not distribution.read_text("direct_url.json"):
         return distribution.version
     digest = hashlib.sha256()
-    for line in sorted(_record(distribution).splitlines()):
-        file = line.partition(",")[0]
+    for file, said in sorted(_record(distribution).items()):
         # scripts are written anew for each interpreter
         if file.endswith(".py") and not file.startswith(".."):
-            digest.update(f"{line}\n".encode())
+            digest.update(f"{','.join([file, *said])}\n".encode())
     return f"{distribution.version} {digest.hexdigest()}"
 
 
