@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -43,12 +44,19 @@ async def serve():
 
 asyncio.run(serve())
 """
+# with a second argument, it pauses where it uses that share of its memory
 WORKER = """
 import asyncio, sys
+import dask
 from distributed import Worker
 
+if sys.argv[2:]:
+    dask.config.set({"distributed.worker.memory.pause": float(sys.argv[2])})
+
 async def serve():
-    async with Worker(sys.argv[1], nthreads=1, dashboard=False) as worker:
+    async with Worker(sys.argv[1], nthreads=1, dashboard=False, memory_limit="4GB") as worker:
+        while sys.argv[2:] and worker.status.name != "paused":
+            await asyncio.sleep(0.01)
         print("ready", flush=True)
         await worker.finished()
 
@@ -137,6 +145,26 @@ def test_a_scheduler_without_workers(blobs: Task) -> None:
             thread.join()
             long.close()
         assert len(found) == 1
+
+
+def test_workers_that_are_paused(blobs: Task) -> None:
+    """As Dask does where their memory is short: they give signs of life, and begin nothing."""
+    with process(SCHEDULER) as (_, address), process(WORKER, address, "0.0001"):
+        asked = Executors(lambda: connect(address), limit=1.0)
+        with (
+            pytest.warns(patience.IdleExecutorWarning, match=rf"{address} has no workers that beg"),
+            pytest.raises(TrainingError, match=rf"{address} has no workers that begin anything"),
+        ):
+            train_families([plan_of(blobs, lambda_architecture())], device=CPU, executors=asked)
+        asked.close()
+
+
+def test_somebody_listens_who_is_no_scheduler() -> None:
+    """Or one that is stopped: nobody waits for an answer for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for address in (f"tcp://127.0.0.1:{silent.getsockname()[1]}", "tls://127.0.0.1:1"):
+            with pytest.raises(SettingsError, match=rf"={address}: no Dask scheduler answers"):
+                connect(address)
 
 
 def lambda_architecture() -> Factory:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
-from importlib import util
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from importlib import import_module, util
 from typing import Any
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.quoting import error_text
 
 OPTION = "--fragility-dask"
 # for an answer
@@ -78,6 +80,10 @@ class ClusterWatch:
         if not workers:
             return f"{here} has no workers"
         silent = self._silent(workers)
+        if not any(map(_takes_work, workers.values())):
+            return (
+                f"{here} has no workers that begin anything: memory is short, or they are closing"
+            )
         working = [name for name, keys in busy.items() if keys and name in workers]
         if silent.issuperset(workers) or (working and silent.issuperset(working)):
             names = ", ".join(sorted(silent.intersection(working) or silent)[:3])
@@ -96,6 +102,12 @@ class ClusterWatch:
     def _ask(self, what: str) -> Any:
         question = getattr(self._client.scheduler, what)
         return self._client.sync(question, callback_timeout=SECONDS)
+
+
+def _takes_work(worker: Mapping[str, Any]) -> bool:
+    """Return whether a worker begins what it is sent, or is doing something still."""
+    counts = worker.get("metrics", {}).get("task_counts", {})
+    return worker.get("status", "running") == "running" or bool(counts.get("executing"))
 
 
 def watch_of(executor: Any) -> ClusterWatch | None:
@@ -137,6 +149,14 @@ def require_dask(address: str) -> None:
         )
 
 
+async def _greet(address: str) -> None:
+    """Have a scheduler say something."""
+    dask: Any = import_module("distributed")
+    how = dask.Security().get_connection_args("client")
+    async with dask.rpc(address, connection_args=how) as scheduler:
+        await scheduler.identity()
+
+
 def connect(address: str) -> DaskExecutor:
     """Return the executor of the cluster whose scheduler has this address.
 
@@ -157,15 +177,19 @@ def connect(address: str) -> DaskExecutor:
     from distributed.versions import VersionMismatchWarning
 
     try:
+        # a client waits for ever where somebody listens and nobody answers
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, asyncio.wait_for(_greet(address), SECONDS)).result()
         with warnings.catch_warnings():
             # what must be the same is compared by the workers themselves
             warnings.simplefilter("ignore", VersionMismatchWarning)
             connecting: Callable[..., Any] = Client
             client = connecting(address, timeout=SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+    # whatever else may listen there
+    except Exception as error:
         raise NoSchedulerError(
             f"{OPTION}={address}: no Dask scheduler answers there within {SECONDS} s "
-            f"({type(error).__name__}: {error}); expected an address such as tcp://host:8786, "
+            f"({error_text(error).rstrip(': ')}); expected an address such as tcp://host:8786, "
             "which dask-scheduler shows when it starts"
         ) from None
     return DaskExecutor(client)
