@@ -132,8 +132,9 @@ def _named_distributions(root: Path) -> list[tuple[str, metadata.Distribution]]:
     for each in metadata.distributions(path=[str(root)]):
         try:
             head: Any = each.metadata
-        # older tools wrote other encodings, and what was removed may leave an empty folder behind
-        except (UnicodeDecodeError, ImportError):
+        # older tools wrote other encodings, and what was removed may leave an empty folder behind,
+        # which the backport importlib_metadata tells by an OSError
+        except (UnicodeDecodeError, ImportError, OSError):
             continue
         if head and head.get("Name") and head.get("Version"):
             found.append((_plain(head["Name"]), each))
