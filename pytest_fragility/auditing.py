@@ -128,7 +128,7 @@ def audit(
         Networks or values that exist already, from `Family.from_checkpoints`, `Family.from_table`
         or an earlier training: nothing is trained. Of the options that say what is audited, `task`
         (a name), `perturbations`, `checkpoints`, `sizes`, `seeds` and `ladder` (names) choose from
-        what is there.
+        what is there; a family that was trained here is audited as it is.
     manifest
         The list of checkpoints that `Family.from_checkpoints` reads, in the place of `family`.
     table
