@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cache
-from importlib import resources
 
 import torch
 
@@ -32,18 +30,10 @@ from pytest_fragility.training.stacking import (
 )
 from pytest_fragility.training.streams import IN_FLIGHT
 from pytest_fragility.training.trajectories import Trajectory
+from pytest_fragility.training.version import trainer_version
 
 # a stack of half as many takes nearly as long for each step
 FEW_NETWORKS = 16
-
-TRAINER_SOURCES = (
-    "networks",
-    "randomness.py",
-    "recipes/schedules.py",
-    "recipes/stopping.py",
-    "tasks/strata.py",
-    "training",
-)
 
 
 class InOneProcessWarning(FragilityWarning):
@@ -230,20 +220,6 @@ def _place_in_shard(trajectory: Trajectory) -> tuple[bool, str, int]:
     recipe = trajectory.first.recipe
     # updates that read gradients stand together, where they share a sink
     return adds_alone(recipe), repr(optimizer_group(recipe)), -trajectory.first.n
-
-
-@cache
-def trainer_version() -> str:
-    """Return a digest of the trainer's own source: a change of it makes stored runs stale."""
-    digest = hashlib.sha256()
-    package = resources.files("pytest_fragility")
-    for name in TRAINER_SOURCES:
-        entry = package / name
-        files = [entry] if entry.is_file() else sorted(entry.iterdir(), key=lambda file: file.name)
-        for file in files:
-            if file.name.endswith(".py"):
-                digest.update(file.read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
 
 
 def training_environment(device: torch.device) -> dict[str, str]:
