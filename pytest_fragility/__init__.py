@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_fragility.audit_result import AuditResult as AuditResult
-    from pytest_fragility.auditing import audit as audit
+    from pytest_fragility.auditing.engine import audit as audit
+    from pytest_fragility.auditing.on_demand import trained_network as trained_network
+    from pytest_fragility.auditing.result import AuditResult as AuditResult
     from pytest_fragility.errors import AuditFailure as AuditFailure
     from pytest_fragility.errors import BudgetError as BudgetError
     from pytest_fragility.errors import CheckBroken as CheckBroken
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from pytest_fragility.errors import StoreError as StoreError
     from pytest_fragility.errors import TableError as TableError
     from pytest_fragility.errors import TaskError as TaskError
-    from pytest_fragility.families import Family as Family
-    from pytest_fragility.measured_curves import learning_curves as learning_curves
+    from pytest_fragility.evaluation.learning_curves import learning_curves as learning_curves
+    from pytest_fragility.families.trained_family import Family as Family
+    from pytest_fragility.networks.trained_network import TrainedNetwork as TrainedNetwork
     from pytest_fragility.perturbations import Perturbation as Perturbation
     from pytest_fragility.perturbations import get_perturbation as get_perturbation
     from pytest_fragility.perturbations import register_perturbation as register_perturbation
@@ -45,15 +47,13 @@ if TYPE_CHECKING:
     from pytest_fragility.recipes import fixed_steps as fixed_steps
     from pytest_fragility.recipes import full_train_accuracy as full_train_accuracy
     from pytest_fragility.recipes import step_decay as step_decay
-    from pytest_fragility.single_network import trained_network as trained_network
     from pytest_fragility.tasks import Ladder as Ladder
     from pytest_fragility.tasks import Task as Task
     from pytest_fragility.tasks import TaskData as TaskData
-    from pytest_fragility.trained_networks import TrainedNetwork as TrainedNetwork
 
 _HOMES = {
-    "audit_result": ("AuditResult",),
-    "auditing": ("audit",),
+    "auditing.result": ("AuditResult",),
+    "auditing.engine": ("audit",),
     "errors": (
         "AuditFailure",
         "BudgetError",
@@ -67,8 +67,8 @@ _HOMES = {
         "TableError",
         "TaskError",
     ),
-    "families": ("Family",),
-    "measured_curves": ("learning_curves",),
+    "families.trained_family": ("Family",),
+    "evaluation.learning_curves": ("learning_curves",),
     "perturbations": ("Perturbation", "get_perturbation", "register_perturbation"),
     "recipes": (
         "CNN",
@@ -89,9 +89,9 @@ _HOMES = {
         "full_train_accuracy",
         "step_decay",
     ),
-    "single_network": ("trained_network",),
+    "auditing.on_demand": ("trained_network",),
     "tasks": ("Ladder", "Task", "TaskData"),
-    "trained_networks": ("TrainedNetwork",),
+    "networks.trained_network": ("TrainedNetwork",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

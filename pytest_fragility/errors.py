@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytest_fragility.quoting import harmless, printable
+from pytest_fragility._util.text import harmless, printable
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_fragility.errors import FragilityError, MeasureError
 
 if TYPE_CHECKING:
-    from pytest_fragility.checks.planning import Check
+    from pytest_fragility.checks.check import Check
     from pytest_fragility.checks.tolerances import Tolerances
     from pytest_fragility.curves import LearningCurves
 
@@ -36,7 +36,7 @@ def told_of_the_rest(
     others = len(set(curves.seeds) - error.seeds)
     if not error.seeds or curves.without_seeds is None or others < FEWEST_SEEDS:
         return error
-    from pytest_fragility.checks.judging import judge
+    from pytest_fragility.checks.registry import judge
 
     try:
         verdict = judge(check, curves.without_seeds(error.seeds), tolerances)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_fragility.quoting import shown
+from pytest_fragility._util.text import shown
 
 LONGEST_NAME = 200
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.parallel.cores import ALONE, sharing
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
-from pytest_fragility.sharing import ALONE, sharing
 from pytest_fragility.tasks import Task, TaskData
 
 pytest_plugins = ["pytester"]

@@ -19,12 +19,12 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
+from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility.networks import build_network, initial_state
-from pytest_fragility.randomness import derive_seed
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop, Schedule
-from pytest_fragility.runs import Run
-from pytest_fragility.training.one_at_a_time import seeded
-from pytest_fragility.training.sampling import SampleOrder, training_subset
+from pytest_fragility.tasks.sampling import SampleOrder, training_subset
+from pytest_fragility.training.one_by_one import seeded
 from pytest_fragility.training.stopping import next_check
 
 TORCH_OPTIMIZERS: dict[type, Any] = {

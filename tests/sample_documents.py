@@ -7,15 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import (
-    AGREEMENT,
-    CONTROLS,
-    KINDS,
-    LOCATE,
-    Check,
-    plan_checks,
-)
+from pytest_fragility.checks.check import AGREEMENT, CONTROLS, KINDS, LOCATE, Check, plan_checks
+from pytest_fragility.checks.curve_data import curves_of_check
+from pytest_fragility.checks.records import check_record
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     KEPT,
@@ -28,9 +23,7 @@ from pytest_fragility.checks.verdicts import (
 )
 from pytest_fragility.curves import Agreement, Invariance, LearningCurves
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.curves import curves_of_check
 from pytest_fragility.report.documents import AuditedMeasure, Document, document
-from pytest_fragility.report.records import check_record
 from tests.test_judging import ERROR, Lines, lines, make_curves
 from tests.test_ladder_curves import ladder_of, positive
 

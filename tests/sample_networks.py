@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.trained_networks import TrainedNetwork
 
 
 def sample_network(

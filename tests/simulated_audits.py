@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.auditing.staged_seeds import StagedAudit
+from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
 from pytest_fragility.curves import LEAST_SQUARES, LearningCurve, LearningCurves
-from pytest_fragility.looks import StagedAudit
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import resolve_settings
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from pytest_fragility import audit
+from pytest_fragility.auditing.search import FIRST_FRESH_SEED
 from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.verdicts import ADMISSIBLE
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import AXES
-from pytest_fragility.searching import FIRST_FRESH_SEED
-from pytest_fragility.trained_networks import TrainedNetwork
 
 # pytest finds fixtures by name in the module
 from tests.test_breaking_points import (

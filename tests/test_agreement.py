@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from pytest_fragility.curves import Agreement
-from pytest_fragility.curves.agreement import granulated_tau, sign_error
+from pytest_fragility.curves.rank_correlation import granulated_tau, sign_error
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility import AuditResult, Family, Perturbation, Recipe, Task, TaskData
-from pytest_fragility.asserts import FragilityAsserts
+from pytest_fragility.auditing.assertions import FragilityAsserts
 from pytest_fragility.measures import Measure, StackMeasure
 from tests.api_table import MODULES, README, api_section, is_documented, parts_of, public_names
 

@@ -19,8 +19,10 @@ from torch import nn
 
 from pytest_fragility import measures
 from pytest_fragility.errors import SettingsError, TrainingError
-from pytest_fragility.executors.parcels import pack_runs
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
+from pytest_fragility.networks.transport import pack_runs
 from pytest_fragility.recipes import (
     CNN,
     MLP,
@@ -37,13 +39,11 @@ from pytest_fragility.recipes import (
     cross_entropy_below,
     fixed_steps,
 )
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.store import Store
 from pytest_fragility.symmetries import symmetry_factors
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.trained_networks import TrainedNetwork
 from pytest_fragility.training.memory import train_within_memory
-from pytest_fragility.training.stacking import OneAtATimeWarning, stacked_form
+from pytest_fragility.training.stacked_forms import OneAtATimeWarning, stacked_form
 from pytest_fragility.training.stopping import next_check
 from pytest_fragility.training.trainer import InOneProcessWarning, find_trajectories, train
 from tests.reference_training import train_alone
@@ -311,8 +311,8 @@ def test_a_factorys_layers_can_be_drawn_by_the_recipe() -> None:
 
 def test_a_factory_of_a_test_file_is_sent_to_worker_processes() -> None:
     """Functions, lambdas and classes alike, by their code: nobody imports tests elsewhere."""
-    from pytest_fragility.executors.parcels import pack_runs
-    from pytest_fragility.executors.workers import Worker
+    from pytest_fragility.networks.transport import pack_runs
+    from pytest_fragility.parallel.local_processes import Worker
     from pytest_fragility.training.in_worker import train_by
 
     worker = Worker()
@@ -428,7 +428,7 @@ def test_architectures_have_names(name: str, expected: Architecture) -> None:
 def test_memory_that_runs_out_halves_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left goes on in halves, and ends as it would have; one network is an error."""
     from pytest_fragility.training import memory
-    from pytest_fragility.training.shard import Shard
+    from pytest_fragility.training.training_loop import Shard
 
     class Small(Shard):
         most = 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fragility.asserts import FragilityAsserts, assert_kept
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.auditing.assertions import FragilityAsserts, assert_kept
+from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves

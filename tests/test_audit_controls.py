@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_fragility.asserts import assert_kept
+from pytest_fragility.auditing.assertions import assert_kept
+from pytest_fragility.checks.check import CONTROLS, Check
 from pytest_fragility.checks.controls import judge_controls
-from pytest_fragility.checks.planning import CONTROLS, Check
+from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, ControlsEvidence, Verdict
 from pytest_fragility.curves import (
@@ -21,12 +22,11 @@ from pytest_fragility.curves import (
     LearningCurves,
 )
 from pytest_fragility.errors import ControlsMisbehave
-from pytest_fragility.families import Family
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import path_norm
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.records import check_record
-from pytest_fragility.report.table import audit_table
+from pytest_fragility.report.terminal import audit_table
 from tests.simulated_audits import PERTURBATION, Scatter, Truth, simulate
 
 CHECK = Check(CONTROLS, among=(PERTURBATION,))

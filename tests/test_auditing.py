@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.audit_result import AuditResult
-from pytest_fragility.auditing import audit
+from pytest_fragility.auditing.engine import audit
+from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.verdicts import Evidence
 from pytest_fragility.errors import MeasureError, SettingsError, TaskError
-from pytest_fragility.families import Family
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import Measure, noise, oracle_test_error, parameter_count, path_norm
-from pytest_fragility.measures.evaluation import evaluate
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation
 from pytest_fragility.recipes import SGD, Recipe, cross_entropy_below, fixed_steps
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.settings import DEFAULTS
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.trained_networks import TrainedNetwork
 
 IDS = [
     "trend-baseline",

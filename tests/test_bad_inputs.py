@@ -25,6 +25,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 
+from pytest_fragility._util.text import LONGEST_TEXT, error_text, printable, shown
 from pytest_fragility.errors import (
     FragilityError,
     MeasureError,
@@ -33,12 +34,11 @@ from pytest_fragility.errors import (
     TaskError,
     TrainingError,
 )
-from pytest_fragility.families import Family, FamilyPlan, train_families
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.networks import build_network
 from pytest_fragility.perturbations import Perturbation, get_perturbation
-from pytest_fragility.quoting import LONGEST_TEXT, error_text, printable, shown
 from pytest_fragility.recipes import (
     CNN,
     MLP,

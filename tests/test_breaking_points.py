@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from pytest_fragility import audit
-from pytest_fragility.breaking_points import locate
-from pytest_fragility.checks.planning import LOCATE, Check
+from pytest_fragility.auditing.breaking_points import locate
+from pytest_fragility.auditing.search import FIRST_FRESH_SEED, Search
+from pytest_fragility.checks.check import LOCATE, Check
 from pytest_fragility.checks.verdicts import KEPT, BreakingPoint, BreakingPointEvidence
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.growing_families import GrowingFamily
+from pytest_fragility.families.growing import GrowingFamily
 from pytest_fragility.measures.measure import Measure
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import AXES
 from pytest_fragility.recipes import SGD, Recipe, fixed_steps
-from pytest_fragility.searching import FIRST_FRESH_SEED, Search
 from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import TrainedNetwork
 
 MakeSearch = Callable[..., Search]
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from pytest_fragility.checks import complexity
+from pytest_fragility.checks.check import COMPLEXITY_EXPONENT, Check
 from pytest_fragility.checks.complexity import judge_complexity
-from pytest_fragility.checks.planning import COMPLEXITY_EXPONENT, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LadderCurves

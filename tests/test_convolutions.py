@@ -8,10 +8,13 @@ from torch import nn
 
 from pytest_fragility.networks import build_network
 from pytest_fragility.recipes import CNN
-from pytest_fragility.training.carried import Carried
-from pytest_fragility.training.convolutions import ConvolutionalNetwork, convolutional_structure
-from pytest_fragility.training.mapped import MappedNetwork
-from pytest_fragility.training.sinks import Sink
+from pytest_fragility.training.buffers import Carried
+from pytest_fragility.training.convolution_stacks import (
+    ConvolutionalNetwork,
+    convolutional_structure,
+)
+from pytest_fragility.training.gradients import Sink
+from pytest_fragility.training.vmapped import MappedNetwork
 
 NETWORKS, BATCH, CLASSES = 3, 5, 4
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from pytest_fragility import audit
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.evaluation.asking import begin
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures import path_norm, reference_measures
-from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.measures.remote import begin
+from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.recipes import (
     MLP,
     SGD,
@@ -24,14 +25,13 @@ from pytest_fragility.recipes import (
     cross_entropy_below,
     fixed_steps,
 )
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import digits
 from pytest_fragility.training import memory
-from pytest_fragility.training.crew import Crew
 from pytest_fragility.training.devices import trainer_settings
+from pytest_fragility.training.distribution import Crew
 from pytest_fragility.training.memory import largest_stack, train_within_memory
-from pytest_fragility.training.shard import Shard
 from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
+from pytest_fragility.training.training_loop import Shard
 from tests.sample_architectures import BUILT_IN, OWN
 from tests.test_architectures import IMAGES
 

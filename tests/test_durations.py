@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_fragility import MLP, Recipe, Task, audit, fixed_steps
-from pytest_fragility.durations import (
+from pytest_fragility._util.stopwatch import (
     MEASURES,
     REPORT,
     REST,
@@ -329,7 +329,7 @@ def test_an_empty_table() -> None:
 def test_importing_it_imports_nothing_heavy() -> None:
     """Neither torch nor NumPy."""
     code = (
-        "import sys, pytest_fragility.durations\n"
+        "import sys, pytest_fragility._util.stopwatch\n"
         "print([name for name in ('torch', 'numpy', 'pytest') if name in sys.modules])"
     )
     shown = subprocess.run(

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pytest_fragility.equivalences import (
+from pytest_fragility.networks.runs import Run
+from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, ScaleInvariantMLP, fixed_steps
+from pytest_fragility.recipes.invariances import (
     EQUIVALENCES,
     INITIALIZATION_FACTOR,
     LEARNING_RATE,
@@ -17,10 +19,8 @@ from pytest_fragility.equivalences import (
     exponential_rate,
     initialization_rate,
 )
-from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, ScaleInvariantMLP, fixed_steps
-from pytest_fragility.runs import Run
 from pytest_fragility.tasks import Task
-from pytest_fragility.training.sampling import training_subset
+from pytest_fragility.tasks.sampling import training_subset
 from tests.reference_training import train_alone
 
 BASELINES = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND
+from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND
 from pytest_fragility.curves import bent_parts
 from tests.simulated_audits import (
     ACQUITTED,

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures import (
     StackMeasure,
     oracle,
@@ -20,12 +21,11 @@ from pytest_fragility.measures import (
     path_norm,
     stacked,
 )
-from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import OracleNetwork, TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import SGD, Recipe, fixed_steps
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
 
 Behaviour = Callable[[TrainedNetwork], Any]
 

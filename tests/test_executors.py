@@ -29,10 +29,9 @@ from torch import nn
 
 from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError, TrainingError
-from pytest_fragility.executors import Batch, Executors, Lost
-from pytest_fragility.executors.executors import REPLACEMENTS, WORKERS
-from pytest_fragility.executors.failures import LostWorkerWarning, WorkerFailure, WorkerTraceback
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.evaluation.asking import MeasuredHereWarning, begin, measured
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures import (
     constant,
     noise,
@@ -41,9 +40,10 @@ from pytest_fragility.measures import (
     product_of_spectral_norms,
     stacked,
 )
-from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.measures.remote import MeasuredHereWarning, begin, measured
 from pytest_fragility.networks import NetworkState
+from pytest_fragility.parallel import Batch, Executors, Lost
+from pytest_fragility.parallel.failures import LostWorkerWarning, WorkerFailure, WorkerTraceback
+from pytest_fragility.parallel.futures import REPLACEMENTS, WORKERS
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task
@@ -565,8 +565,8 @@ def test_threads_of_a_worker_do_not_disturb_each_other(
 
 def test_no_more_data_travel_than_are_needed(blobs: Task, recipe: Recipe) -> None:
     """Of the pool, the samples of the subsets; of the test set, one unless it is looked at."""
-    from pytest_fragility.executors.parcels import pack_runs
-    from pytest_fragility.training.sampling import training_subset
+    from pytest_fragility.networks.transport import pack_runs
+    from pytest_fragility.tasks.sampling import training_subset
 
     plan = plan_of(blobs, recipe)
     runs = [plan.runs[BASELINE, 16, 0], plan.runs["adam", 32, 1]]

@@ -22,8 +22,9 @@ import pytest
 import torch
 from torch import nn
 
+from pytest_fragility._util.fingerprints import code_fingerprint
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families import FamilyPlan, train_families
+from pytest_fragility.families.trained_family import FamilyPlan, train_families
 from pytest_fragility.perturbations import get_perturbation
 from pytest_fragility.recipes import (
     MLP,
@@ -35,7 +36,6 @@ from pytest_fragility.recipes import (
     StoppingRule,
     fixed_steps,
 )
-from pytest_fragility.recipes.fingerprints import code_fingerprint
 from pytest_fragility.tasks import Task
 from tests.sample_architectures import Encoder, Tied
 

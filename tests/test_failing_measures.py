@@ -12,21 +12,21 @@ from typing import Any
 import pytest
 
 from pytest_fragility import audit
-from pytest_fragility.asserts import assert_kept
-from pytest_fragility.audit_result import AuditResult
-from pytest_fragility.checks.planning import Check
+from pytest_fragility.auditing.assertions import assert_kept
+from pytest_fragility.auditing.result import AuditResult
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.families import Family
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.time_limit import MeasureTimedOut, time_limit
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import stacked
-from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.measures.time_limit import MeasureTimedOut, time_limit
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import TrainedNetwork
 
 needs_clock = pytest.mark.skipif(sys.platform == "win32", reason="no alarm clock")
 FALLING = Tolerances(trend="decreasing")
@@ -291,7 +291,7 @@ def swallow(exceptions: int) -> None:
 @needs_clock
 def test_what_swallows_everything_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bare except does not keep a measure alive."""
-    monkeypatch.setattr("pytest_fragility.measures.time_limit.AGAIN", 0.05)
+    monkeypatch.setattr("pytest_fragility.evaluation.time_limit.AGAIN", 0.05)
 
     with pytest.raises(MeasureTimedOut), time_limit(0.05):
         swallow(1)
@@ -330,7 +330,7 @@ def test_no_limit_touches_no_clock() -> None:
 @pytest.mark.parametrize("exceptions", [0, 1])
 def test_other_threads_have_a_limit(monkeypatch: pytest.MonkeyPatch, exceptions: int) -> None:
     """What runs there is cut off, also where it swallows the first exception."""
-    monkeypatch.setattr("pytest_fragility.measures.time_limit.AGAIN", 0.05)
+    monkeypatch.setattr("pytest_fragility.evaluation.time_limit.AGAIN", 0.05)
     caught: list[type[BaseException] | None] = []
 
     def run(seconds: float) -> None:

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe, fixed_steps
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Ladder, Task, with_label_noise
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.tasks.sampling import training_subset
 from pytest_fragility.training import trainer
-from pytest_fragility.training.sampling import training_subset
 
 CPU = torch.device("cpu")
 

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from pytest_fragility.budget import TrainingBudget
 from pytest_fragility.errors import BudgetError, SettingsError
-from pytest_fragility.families import FamilyPlan, train_families
-from pytest_fragility.growing_families import FamilySource, GrowingFamily
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.growing import FamilySource, GrowingFamily
+from pytest_fragility.families.train import TrainingBudget
+from pytest_fragility.families.trained_family import FamilyPlan, train_families
 from pytest_fragility.measures import path_norm
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import SGD, Adam, Recipe, fixed_steps
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.settings import AuditSettings, resolve_settings
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import TrainedNetwork
 from pytest_fragility.training import trainer
 
 SIZES, SEEDS = (8, 16), (0, 1)

@@ -20,9 +20,10 @@ from torch import nn
 
 from pytest_fragility import Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import SettingsError, TrainingError
-from pytest_fragility.executors import Executors, dask_clusters, executors, patience
-from pytest_fragility.executors.dask_clusters import connect
-from pytest_fragility.families import FamilyPlan, train_families
+from pytest_fragility.families.trained_family import FamilyPlan, train_families
+from pytest_fragility.parallel import Executors, dask_clusters, patience
+from pytest_fragility.parallel import futures as executors
+from pytest_fragility.parallel.dask_clusters import connect
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.tasks import Task
 
@@ -35,7 +36,7 @@ HERE = os.getpid()
 SCHEDULER = """
 import asyncio
 from distributed import Scheduler
-import pytest_fragility.executors.performing, torch
+import pytest_fragility.parallel.worker_side, torch
 
 async def serve():
     async with Scheduler(port=0, host="127.0.0.1", dashboard_address=":0") as scheduler:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from pytest_fragility import MLP, Family, Recipe, audit
-from pytest_fragility.budget import TrainingBudget
 from pytest_fragility.errors import BudgetError, SettingsError, TableError
-from pytest_fragility.growing_families import FamilySource
+from pytest_fragility.families.growing import FamilySource
+from pytest_fragility.families.train import TrainingBudget
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import get_perturbation
 from pytest_fragility.settings import AuditSettings, require_use, resolve_settings
 from pytest_fragility.strategies import (
@@ -23,7 +24,6 @@ from pytest_fragility.strategies import (
     trained_networks,
 )
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.trained_networks import TrainedNetwork
 from tests.elsewhere.conftest import table_rows
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import pytest_fragility
+from pytest_fragility._util.installed import is_compiled_module, is_installed_module, owner_of
 from pytest_fragility.recipes import Factory
-from pytest_fragility.recipes.installed import is_compiled_module, is_installed_module, owner_of
 
 OWN = Path(pytest_fragility.__file__).parents[1]
 BASE = getattr(sys, "_base_executable", sys.executable)
@@ -202,7 +202,7 @@ def test_code_counts_where_the_version_may_stay(
 
 SHOW_OWNER = """
 import importlib, sys
-from pytest_fragility.recipes.installed import owner_of
+from pytest_fragility._util.installed import owner_of
 importlib.import_module(sys.argv[1])
 print(owner_of(sys.argv[1]))
 """
@@ -314,8 +314,8 @@ import numpy as np
 import torch
 from own_network_of_a_layout import Net
 from pytest_fragility import Recipe, Task, TaskData, fixed_steps
-from pytest_fragility.executors.workers import Worker
-from pytest_fragility.families import FamilyPlan, train_families
+from pytest_fragility.parallel.local_processes import Worker
+from pytest_fragility.families.trained_family import FamilyPlan, train_families
 from pytest_fragility.training.in_worker import train_by
 
 warnings.simplefilter("error")

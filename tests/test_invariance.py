@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY, Check
 from pytest_fragility.checks.invariance import judge_invariance
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import EQUIVALENCE, SYMMETRY, Check
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,

@@ -12,15 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import (
-    ADMISSIBLE_COUNT,
-    EXPONENT,
-    SPREAD,
-    STOPPING,
-    TREND,
-    Check,
-)
+from pytest_fragility.checks.check import ADMISSIBLE_COUNT, EXPONENT, SPREAD, STOPPING, TREND, Check
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from pytest_fragility import AuditResult, audit
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import EXPONENT, Check
+from pytest_fragility.auditing.staged_seeds import StagedAudit
+from pytest_fragility.checks.check import EXPONENT, Check
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LearningCurve, LearningCurves
 from pytest_fragility.curves.joining import join_seeds
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.looks import StagedAudit
 from pytest_fragility.measures import parameter_norm, path_norm
+from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.settings import LOOKS, resolve_settings
 from pytest_fragility.tasks import Task
 from pytest_fragility.training import trainer

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, plan_checks
+from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, plan_checks
+from pytest_fragility.checks.records import Record, check_record
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.records import Record, check_record
-from pytest_fragility.report.table import overall_verdict
+from pytest_fragility.report.terminal import overall_verdict
 from tests.simulated_audits import (
     ALPHA,
     INSIDE,

@@ -11,8 +11,8 @@ from torch import nn
 
 from pytest_fragility.errors import TrainingError
 from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import MLP, Factory, Recipe
-from pytest_fragility.trained_networks import TrainedNetwork
 from tests.test_own_networks import CPU, trained
 
 

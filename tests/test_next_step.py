@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.checks.planning import CONTROLS
+from pytest_fragility.checks.check import CONTROLS
+from pytest_fragility.checks.records import Record
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.next_step import next_step
-from pytest_fragility.report.records import Record
-from pytest_fragility.report.table import audit_table
+from pytest_fragility.report.terminal import audit_table
 from tests.test_judging import lines, make_curves
 from tests.test_report import REVERSING, records_of
 

@@ -17,14 +17,14 @@ from torch.utils.checkpoint import checkpoint
 
 from pytest_fragility import measures
 from pytest_fragility.errors import TrainingError, UndefinedMeasureError
-from pytest_fragility.measures import outputs
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.measures.common import outputs
 from pytest_fragility.networks.attachments import attached_to_forward
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import SGD, Factory, Recipe
 from pytest_fragility.symmetries import SYMMETRIES, in_double
-from pytest_fragility.trained_networks import TrainedNetwork
-from pytest_fragility.training.perceptrons import as_perceptron
-from pytest_fragility.training.stacking import stacked_form
+from pytest_fragility.training.perceptron_stacks import as_perceptron
+from pytest_fragility.training.stacked_forms import stacked_form
 from tests.attached_networks import perceptron
 from tests.reference_training import train_alone
 from tests.test_architectures import IMAGES

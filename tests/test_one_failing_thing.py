@@ -12,11 +12,11 @@ import pytest
 
 from pytest_fragility import audit
 from pytest_fragility.errors import BudgetError, MeasureError
-from pytest_fragility.executors import workers
-from pytest_fragility.executors.workers import idle_workers
+from pytest_fragility.networks.trained_network import TrainedNetwork
+from pytest_fragility.parallel import local_processes as workers
+from pytest_fragility.parallel.local_processes import idle_workers
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.trained_networks import TrainedNetwork
 
 OF_ADAM = {"trend-adam", "exponent-adam", "agreement"}
 

@@ -17,25 +17,28 @@ from torch.utils.checkpoint import checkpoint
 
 from pytest_fragility import measures
 from pytest_fragility.errors import TrainingError, UndefinedMeasureError
-from pytest_fragility.measures import outputs
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.measures.common import outputs
 from pytest_fragility.networks.attachments import attached_to
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.tracing import relu_chain
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import CNN, MLP, SGD, Adam, Factory, Recipe, fixed_steps
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.symmetries import SYMMETRIES, in_double
-from pytest_fragility.tracing import relu_chain
-from pytest_fragility.trained_networks import TrainedNetwork
-from pytest_fragility.training import stacking
-from pytest_fragility.training.convolutions import ConvolutionalNetwork, convolutional_structure
-from pytest_fragility.training.mapped import MappedNetwork
-from pytest_fragility.training.one_at_a_time import OneAtATime
-from pytest_fragility.training.perceptrons import Layer, Perceptron, as_perceptron
-from pytest_fragility.training.stacking import (
+from pytest_fragility.training import stacked_forms as stacking
+from pytest_fragility.training.convolution_stacks import (
+    ConvolutionalNetwork,
+    convolutional_structure,
+)
+from pytest_fragility.training.one_by_one import OneAtATime
+from pytest_fragility.training.perceptron_stacks import Layer, Perceptron, as_perceptron
+from pytest_fragility.training.stacked_forms import (
     OneAtATimeWarning,
     SlowerFormWarning,
     stacked_form,
 )
 from pytest_fragility.training.trainer import train
+from pytest_fragility.training.vmapped import MappedNetwork
 from tests.attached_networks import ATTACHED, FORWARD, convolutional, perceptron
 from tests.reference_training import train_alone
 from tests.test_architectures import IMAGES

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, SYMMETRY, TREND, Check
+from pytest_fragility.checks.check import EXPONENT, SPREAD, SYMMETRY, TREND, Check
+from pytest_fragility.checks.records import check_record
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.curves import LearningCurve, OwnNoise
-from pytest_fragility.families import Family
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import pac_bayes_origin, parameter_count, path_norm
-from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.report.messages import failure_message
-from pytest_fragility.report.records import check_record
-from pytest_fragility.report.table import audit_table
+from pytest_fragility.report.failure_message import failure_message
+from pytest_fragility.report.terminal import audit_table
 
 ANYTHING = Tolerances(margin=50.0)
 CENTRED = np.log([16, 32, 64]) - np.mean(np.log([16, 32, 64]))

@@ -186,8 +186,8 @@ def test_the_same_document_gives_the_same_page(hostile: str) -> None:
 
 def test_a_panel_shows_one_recipe_whatever_was_drawn_before() -> None:
     """Panels share their axes; with other quantities in common, they have others."""
-    from pytest_fragility.report.page.figures.curve import DrawnCurve
-    from pytest_fragility.report.page.figures.panels import FittedCurve, Panels, RecipeCurves
+    from pytest_fragility.report.figures.curves import DrawnCurve
+    from pytest_fragility.report.figures.panels import FittedCurve, Panels, RecipeCurves
 
     def curves_of(level: float) -> FittedCurve:
         curve = {"sizes": [16, 32], "values": [[level, level + 1], [level / 2, level / 3]]}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.executors.failures import LostWorkerWarning
-from pytest_fragility.executors.workers import Worker, idle_workers
+from pytest_fragility.parallel.failures import LostWorkerWarning
+from pytest_fragility.parallel.local_processes import Worker, idle_workers
 from pytest_fragility.report.documents import Document, document
 from pytest_fragility.report.page import render_page
 from tests.sample_documents import KEEPING, sample_audit, sample_curves

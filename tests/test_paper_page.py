@@ -32,8 +32,8 @@ from examples.paper_claims import (
     slope_reverses,
 )
 from examples.paper_page import SETTINGS, Setting, between, legend, line, main, markers, written
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import EXPONENT, TREND, Check
+from pytest_fragility.checks.check import EXPONENT, TREND, Check
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.curves import LadderCurves, LearningCurve, LearningCurves
 from pytest_fragility.perturbations import BASELINE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fragility.checks.planning import (
+from pytest_fragility.checks.check import (
     ADMISSIBLE_COUNT,
     COMPLEXITY,
     EQUIVALENCE,
@@ -22,8 +22,8 @@ from pytest_fragility.checks.planning import (
     nearest,
     plan_checks,
 )
-from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.recipes.invariances import EQUIVALENCES
 from pytest_fragility.symmetries import SYMMETRIES
 
 BESIDE = ["controls", "agreement"]

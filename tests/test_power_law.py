@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import EXPONENT, STOPPING, TREND, Check
+from pytest_fragility.checks.check import EXPONENT, STOPPING, TREND, Check
+from pytest_fragility.checks.records import check_record
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,
@@ -18,9 +19,8 @@ from pytest_fragility.checks.verdicts import (
 )
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.messages import failure_message
-from pytest_fragility.report.records import check_record
-from pytest_fragility.report.table import audit_table
+from pytest_fragility.report.failure_message import failure_message
+from pytest_fragility.report.terminal import audit_table
 from tests.simulated_audits import PERTURBATION, SIZES, Scatter, Truth, simulate
 
 QUIET = Scatter(deviation=0.003, error_deviation=0.003)

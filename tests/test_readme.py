@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_fragility import measures
-from pytest_fragility.checks.planning import (
+from pytest_fragility.checks.check import (
     COMPLEXITY,
     INVARIANCE_KINDS,
     KINDS,

@@ -20,20 +20,20 @@ from torch import nn
 
 from pytest_fragility import Ladder, Recipe, Task, TaskData, audit, trained_network
 from pytest_fragility import measures as reference
-from pytest_fragility.asserts import known_of_smaller
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import COMPLEXITY_EXPONENT, EXPONENT, TREND, Check
+from pytest_fragility.auditing.assertions import known_of_smaller
+from pytest_fragility.checks.breaking_points import breaking_point_lines
+from pytest_fragility.checks.check import COMPLEXITY_EXPONENT, EXPONENT, TREND, Check
+from pytest_fragility.checks.records import check_record
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE
 from pytest_fragility.curves import LadderCurves, LearningCurve, LearningCurves
 from pytest_fragility.errors import CheckBroken
 from pytest_fragility.perturbations import BASELINE, get_perturbation
-from pytest_fragility.report.breaking_points import breaking_point_lines
-from pytest_fragility.report.messages import failure_message, withstanding_message
+from pytest_fragility.report.failure_message import failure_message, withstanding_message
 from pytest_fragility.report.power_law import EXPLANATION
-from pytest_fragility.report.records import check_record
 from pytest_fragility.symmetries import symmetry_factors
-from pytest_fragility.training.stacking import OneAtATimeWarning
+from pytest_fragility.training.stacked_forms import OneAtATimeWarning
 from tests.readme_parts import block_with, blocks, section, shape, table_below, unwrapped
 from tests.test_readme_code import PATH_NORM, measure_of
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import (
+from pytest_fragility.checks.check import (
     ADMISSIBLE_COUNT,
     AGREEMENT,
     CONTROLS,
@@ -23,13 +22,14 @@ from pytest_fragility.checks.planning import (
     Check,
     plan_checks,
 )
+from pytest_fragility.checks.records import Record, audit_context, check_record, to_json
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.messages import failure_message, recipe_change, skip_reason
-from pytest_fragility.report.records import Record, audit_context, check_record, to_json
-from pytest_fragility.report.table import audit_table, overall_verdict
+from pytest_fragility.report.failure_message import failure_message, recipe_change, skip_reason
+from pytest_fragility.report.terminal import audit_table, overall_verdict
 from tests.test_judging import ERROR, WIDE, Lines, lines, make_curves
 
 RERUN = "pytest --fragility 'test_ruler.py::test_ruler[trend-adam]'"

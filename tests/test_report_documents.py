@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from pytest_fragility import audit
-from pytest_fragility.audit_result import AuditResult
+from pytest_fragility.auditing.result import AuditResult
+from pytest_fragility.checks.curve_data import curves_of_check, widest
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.report.curves import curves_of_check, widest
 from pytest_fragility.report.documents import AuditedMeasure, Document, document
-from pytest_fragility.report.folders import DOCUMENT_FILE, require_report_folder, write_report
+from pytest_fragility.report.folder import DOCUMENT_FILE, require_report_folder, write_report
 from pytest_fragility.report.tables import COLUMNS, curves_csv
 from pytest_fragility.tasks import Ladder, Task
-from pytest_fragility.trained_networks import TrainedNetwork
 
 SIZES, SEEDS = (16, 32, 64), 3
 

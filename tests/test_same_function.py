@@ -10,31 +10,31 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import INVARIANCE_KINDS, SYMMETRY, plan_checks
+from pytest_fragility.checks.check import INVARIANCE_KINDS, SYMMETRY, plan_checks
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.curves import Invariance
-from pytest_fragility.equivalences import (
+from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.same_function import DRAWS, SameFunctionValues
+from pytest_fragility.families.trained_family import Family, FamilyPlan, middle_size, train_families
+from pytest_fragility.measures import Measure, noise, oracle_test_error, path_norm
+from pytest_fragility.measures.measure import unclaimed
+from pytest_fragility.networks import NetworkState
+from pytest_fragility.networks.runs import TrainedRun
+from pytest_fragility.networks.trained_network import TrainedNetwork
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.recipes import Recipe, fixed_steps
+from pytest_fragility.recipes.invariances import (
     EQUIVALENCES,
     INITIALIZATION_FACTOR,
     LEARNING_RATE,
     STEPS,
     WEIGHT_DECAY,
 )
-from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
-from pytest_fragility.families import Family, FamilyPlan, middle_size, train_families
-from pytest_fragility.measured_curves import learning_curves
-from pytest_fragility.measures import Measure, noise, oracle_test_error, path_norm
-from pytest_fragility.measures.measure import unclaimed
-from pytest_fragility.measures.same_function import DRAWS, SameFunctionValues
-from pytest_fragility.networks import NetworkState
-from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.recipes import Recipe, fixed_steps
-from pytest_fragility.runs import TrainedRun
 from pytest_fragility.symmetries.changes import DEAD_BIAS
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import TrainedNetwork
 
 CPU = torch.device("cpu")
 ALPHA = 0.05

@@ -15,14 +15,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.families import FamilyPlan, train_families
+from pytest_fragility.families.trained_family import FamilyPlan, train_families
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.perturbations import AXES, CATALOGUE
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps
-from pytest_fragility.runs import Run
 from pytest_fragility.tasks import Task, TaskData, with_label_noise
+from pytest_fragility.tasks.sampling import BLOCK_SAMPLES, SampleOrder, training_subset
 from pytest_fragility.tasks.task import SUBSETS
 from pytest_fragility.training import trainer
-from pytest_fragility.training.sampling import BLOCK_SAMPLES, SampleOrder, training_subset
 from pytest_fragility.training.trainer import train
 
 

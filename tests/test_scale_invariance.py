@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import (
     SGD,
     Adam,
@@ -20,12 +22,10 @@ from pytest_fragility.recipes import (
     exponential,
     fixed_steps,
 )
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.trained_networks import TrainedNetwork
-from pytest_fragility.training.carried import Carried
-from pytest_fragility.training.sinks import Sink
-from pytest_fragility.training.stacking import stacked_form
+from pytest_fragility.training.buffers import Carried
+from pytest_fragility.training.gradients import Sink
+from pytest_fragility.training.stacked_forms import stacked_form
 from pytest_fragility.training.trainer import train
 from tests.reference_training import train_alone
 

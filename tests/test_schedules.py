@@ -12,6 +12,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LinearLR, StepLR
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.recipes import (
     MLP,
     SGD,
@@ -26,7 +27,6 @@ from pytest_fragility.recipes import (
     fixed_steps,
     step_decay,
 )
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task
 from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
 from tests.reference_training import rate_factor, train_alone

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_fragility.budget import TrainingBudget
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND
+from pytest_fragility.auditing.search import FIRST_FRESH_SEED, SEARCHED_KINDS, Search
+from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LearningCurve, LearningCurves
 from pytest_fragility.errors import BudgetError, SettingsError
-from pytest_fragility.growing_families import GrowingFamily
+from pytest_fragility.families.growing import GrowingFamily
+from pytest_fragility.families.train import TrainingBudget
 from pytest_fragility.measures.measure import Measure
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import SGD, Recipe, cross_entropy_below, fixed_steps
-from pytest_fragility.searching import FIRST_FRESH_SEED, SEARCHED_KINDS, Search
 from pytest_fragility.settings import AuditSettings, resolve_settings
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import TrainedNetwork
 from tests.test_judging import Lines, make_curves
 
 LR_X2, LR_X4, LR_X10 = (get_perturbation(name) for name in ("lr-x2", "lr-x4", "lr-x10"))

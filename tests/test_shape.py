@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_fragility.curves import LearningCurve, bent_parts
-from pytest_fragility.curves.shape import parts
+from pytest_fragility.curves.power_law import parts
 
 SIZES = (32, 64, 128, 256, 512, 1024)
 X = np.log(SIZES) - np.mean(np.log(SIZES))

@@ -9,14 +9,14 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from pytest_fragility import sharing
-from pytest_fragility.families import Family
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.same_function import SameFunctionValues
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures.cores import own_cores
-from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.measures.same_function import SameFunctionValues
-from pytest_fragility.sharing import Share, own_share
+from pytest_fragility.networks.trained_network import TrainedNetwork
+from pytest_fragility.parallel import cores as sharing
+from pytest_fragility.parallel.cores import Share, own_share
 from pytest_fragility.store import open_store
-from pytest_fragility.trained_networks import TrainedNetwork
 from pytest_fragility.training.devices import own_device
 
 

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 
 import pytest_fragility.recipes
 from pytest_fragility import strategies
+from pytest_fragility.auditing.on_demand import trained_network
 from pytest_fragility.errors import SettingsError, TaskError
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps
 from pytest_fragility.settings import DEFAULT_FOLDER
-from pytest_fragility.single_network import trained_network
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import TrainedNetwork
 
 TINY = Recipe(architecture=MLP(hidden=(4,)), stopping=fixed_steps(3))
 NAMES = {**vars(strategies), **vars(pytest_fragility.recipes)}

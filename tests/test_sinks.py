@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_fragility.training.sinks import Sink, aligned_stack, inputs_first
+from pytest_fragility.training.gradients import Sink, aligned_stack, inputs_first
 
 NETWORKS, SAMPLES = 5, 7
 # the first lies in one piece, the others with gaps between the networks

@@ -10,16 +10,16 @@ from torch.nn import functional
 
 from pytest_fragility.networks import build_network
 from pytest_fragility.recipes import MLP
-from pytest_fragility.training.carried import Carried
-from pytest_fragility.training.mapped import MappedNetwork
-from pytest_fragility.training.one_at_a_time import OneAtATime
-from pytest_fragility.training.perceptrons import (
+from pytest_fragility.training.buffers import Carried
+from pytest_fragility.training.gradients import Sink
+from pytest_fragility.training.one_by_one import OneAtATime
+from pytest_fragility.training.perceptron_stacks import (
     Perceptron,
     StackedNetwork,
     Tensors,
     as_perceptron,
 )
-from pytest_fragility.training.sinks import Sink
+from pytest_fragility.training.vmapped import MappedNetwork
 
 NETWORKS, BATCH, CLASSES = 3, 7, 4
 NOTHING = Carried({}, torch.arange(NETWORKS), torch.zeros((), dtype=torch.int64))

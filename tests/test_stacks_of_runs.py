@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from pytest_fragility.families import Family, FamilyPlan, train_families
-from pytest_fragility.growing_families import GrowingFamily
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.growing import GrowingFamily
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures import stacked
-from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.network_stacks import NetworkStack, _pool
+from pytest_fragility.networks.stacks import NetworkStack, _pool
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import Recipe, fixed_steps
 from pytest_fragility.settings import resolve_settings

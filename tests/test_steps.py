@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.recipes import (
     CNN,
     MLP,
@@ -23,12 +24,11 @@ from pytest_fragility.recipes import (
     cross_entropy_below,
     fixed_steps,
 )
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.training import steps as steps_module
-from pytest_fragility.training.shard import Shard
+from pytest_fragility.training.cuda_streams import Replay
 from pytest_fragility.training.steps import Recording
-from pytest_fragility.training.streams import Replay
 from pytest_fragility.training.trainer import find_trajectories, plan_shards
+from pytest_fragility.training.training_loop import Shard
 from tests.sample_architectures import BUILT_IN, OWN
 from tests.test_architectures import IMAGES
 

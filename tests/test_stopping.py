@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from pytest_fragility.networks import build_network
+from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.recipes import (
     MLP,
     SGD,
@@ -21,9 +22,8 @@ from pytest_fragility.recipes import (
     fixed_steps,
     full_train_accuracy,
 )
-from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.tasks import Task
-from pytest_fragility.training.sampling import training_subset
+from pytest_fragility.tasks.sampling import training_subset
 from pytest_fragility.training.stopping import is_met, loss_gate, next_check
 from pytest_fragility.training.trainer import train
 from pytest_fragility.training.trajectories import Trajectory

@@ -14,11 +14,11 @@ from torch import nn
 
 from pytest_fragility import Factory, Recipe, fixed_steps
 from pytest_fragility.errors import SettingsError, StoreError, TaskError
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.store import DamagedEntryWarning, Store
 from pytest_fragility.store.inventory import take_inventory
-from pytest_fragility.store.pruning import prune
+from pytest_fragility.store.maintenance import prune
 from pytest_fragility.store.verifying import verify
 from pytest_fragility.tasks import Task
 

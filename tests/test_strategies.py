@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 import pytest_fragility.recipes
 from pytest_fragility import strategies
-from pytest_fragility.asserts import FragilityAsserts
+from pytest_fragility.auditing.assertions import FragilityAsserts
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import BudgetError, CheckBroken, SettingsError
-from pytest_fragility.growing_families import FamilySource
+from pytest_fragility.families.growing import FamilySource
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import (
     AXES,
     CATALOGUE,
@@ -34,7 +35,6 @@ from pytest_fragility.settings import resolve_settings
 from pytest_fragility.strategies.networks import DEFAULTS, use_source
 from pytest_fragility.symmetries import SYMMETRIES, Symmetry
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.trained_networks import TrainedNetwork
 
 BASELINE_RECIPE = Recipe()
 NAMES = {**vars(strategies), **vars(pytest_fragility.recipes)}

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from pytest_fragility.errors import SettingsError, TrainingError
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     adaptive_sharpness,
     fisher_rao_norm,
@@ -28,6 +28,7 @@ from pytest_fragility.measures import (
     product_of_spectral_norms,
     train_loss,
 )
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.symmetries import (
     SYMMETRIES,
     Symmetry,
@@ -36,7 +37,6 @@ from pytest_fragility.symmetries import (
     symmetry_factors,
 )
 from pytest_fragility.symmetries.changes import Models, scale_before_normalization
-from pytest_fragility.trained_networks import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 EVERYWHERE = {"permutation", "split-neurons", "silent-neurons", "logit-shift"}

@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.trained_network import OracleNetwork, TrainedNetwork
 from pytest_fragility.recipes import (
     MLP,
     SGD,
@@ -31,12 +33,10 @@ from pytest_fragility.recipes import (
     full_train_accuracy,
     step_decay,
 )
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task, TaskData, digits
-from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
-from pytest_fragility.training import shard as shard_module
 from pytest_fragility.training import steps as steps_module
+from pytest_fragility.training import training_loop as shard_module
 from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
 from tests.reference_training import train_alone
 

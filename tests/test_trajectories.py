@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.recipes import (
     MLP,
     SGD,
@@ -26,7 +27,6 @@ from pytest_fragility.recipes import (
     full_train_accuracy,
     step_decay,
 )
-from pytest_fragility.runs import Run, TrainedRun
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.training.optimizers import StackedOptimizer
 from pytest_fragility.training.stopping import next_check

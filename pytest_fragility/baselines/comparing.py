@@ -13,12 +13,12 @@ from pytest_fragility.baselines.entries import (
     entries_of,
     entry_of,
 )
-from pytest_fragility.checks.planning import CONTROLS, Check
+from pytest_fragility.checks.check import CONTROLS, Check
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:
-    from pytest_fragility.report.records import Record
+    from pytest_fragility.checks.records import Record
 
 # the larger, the worse; a check that does not apply has no rank
 RANKS = {KEPT: 0, INCONCLUSIVE: 1, BROKEN: 2}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_fragility.checks.admissibility import judge_admissibility
-from pytest_fragility.checks.planning import Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves

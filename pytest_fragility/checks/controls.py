@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from pytest_fragility.checks.admissibility import judge_admissibility
+from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.error_rates import CONTROL_ALPHA
 from pytest_fragility.checks.exponent import judge_exponent
-from pytest_fragility.checks.planning import EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.spread import judge_spread
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.trend import judge_baseline_trend, judge_trend

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.comparing import compare_changes, seeds_to_compare
 from pytest_fragility.checks.parts import find_parts, part_sizes
-from pytest_fragility.checks.planning import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,

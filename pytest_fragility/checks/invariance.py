@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fragility.checks.planning import Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from pytest_fragility.checks.planning import (
+from pytest_fragility.checks.check import (
     ADMISSIBLE_COUNT,
     AGREEMENT,
     COMPLEXITY_KINDS,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.exponent import judge_exponent
-from pytest_fragility.checks.planning import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.trend import judge_trend
 from pytest_fragility.checks.verdicts import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_fragility._util.text import shown
+from pytest_fragility._util.validation import is_number
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.quoting import shown
-from pytest_fragility.recipes.rules import is_number
 
 AS_ERROR, INCREASING, DECREASING = "error", "increasing", "decreasing"
 TRENDS = (AS_ERROR, INCREASING, DECREASING)

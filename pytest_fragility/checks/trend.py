@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.parts import bent_curves
-from pytest_fragility.checks.planning import Check
 from pytest_fragility.checks.tolerances import AS_ERROR, INCREASING, Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_fragility.checks.planning import Check
+    from pytest_fragility.checks.check import Check
     from pytest_fragility.curves import Agreement, Estimate, Sensitivity
 
 KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"

@@ -1,8 +1,8 @@
 """Learning curves: power-law fits, one slope per seed, and intervals over seeds."""
 
-from pytest_fragility.curves.agreement import Agreement
 from pytest_fragility.curves.changes import Change, PairedCurves
-from pytest_fragility.curves.estimate import (
+from pytest_fragility.curves.fits import FITS, LEAST_SQUARES
+from pytest_fragility.curves.intervals import (
     MOST_SEEDS,
     ROUNDING,
     Estimate,
@@ -10,9 +10,8 @@ from pytest_fragility.curves.estimate import (
     most_seeds,
     seeds_needed,
 )
-from pytest_fragility.curves.fits import FITS, LEAST_SQUARES
 from pytest_fragility.curves.invariance import Invariance
-from pytest_fragility.curves.ladder import LadderCurves
+from pytest_fragility.curves.ladder_curves import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve
 from pytest_fragility.curves.learning_curves import (
     CONTROLS,
@@ -21,9 +20,10 @@ from pytest_fragility.curves.learning_curves import (
     TEST_ERROR,
     LearningCurves,
 )
-from pytest_fragility.curves.own_noise import OwnNoise
+from pytest_fragility.curves.measure_noise import OwnNoise
+from pytest_fragility.curves.power_law import Part, bent_parts
+from pytest_fragility.curves.rank_correlation import Agreement
 from pytest_fragility.curves.sensitivity import Sensitivity, pairwise_differences
-from pytest_fragility.curves.shape import Part, bent_parts
 from pytest_fragility.curves.unpaired import UnpairedEstimate
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_fragility.curves.estimate import Estimate
+from pytest_fragility.curves.intervals import Estimate
 from pytest_fragility.curves.pairing import compared
 from pytest_fragility.curves.unpaired import UnpairedEstimate
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_fragility.curves.learning_curve import LearningCurve
-    from pytest_fragility.curves.shape import Part
+    from pytest_fragility.curves.power_law import Part
 
     Floats = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_fragility.curves.estimate import Estimate
+from pytest_fragility.curves.intervals import Estimate
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_fragility.curves.ladder import LadderCurves
+from pytest_fragility._util.lazy import OnDemand
+from pytest_fragility.curves.ladder_curves import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve
 from pytest_fragility.curves.learning_curves import LearningCurves
-from pytest_fragility.on_demand import OnDemand
 
 
 def join_seeds(groups: Sequence[LearningCurves]) -> LearningCurves:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_fragility.curves.estimate import Estimate
 from pytest_fragility.curves.finite_test_set import (
     binomial_deviation,
     influences,
@@ -17,6 +16,7 @@ from pytest_fragility.curves.finite_test_set import (
     unseen_variance,
 )
 from pytest_fragility.curves.fits import FITS, LEAST_SQUARES, slope_weights
+from pytest_fragility.curves.intervals import Estimate
 from pytest_fragility.curves.pairing import compared, difference
 from pytest_fragility.errors import SettingsError
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_fragility.curves.agreement import Agreement
 from pytest_fragility.curves.fits import LEAST_SQUARES
 from pytest_fragility.curves.invariance import Invariance
-from pytest_fragility.curves.ladder import LadderCurves
+from pytest_fragility.curves.ladder_curves import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve
-from pytest_fragility.curves.own_noise import OwnNoise
+from pytest_fragility.curves.measure_noise import OwnNoise
 from pytest_fragility.curves.pairing import seeds_to_compare
+from pytest_fragility.curves.rank_correlation import Agreement
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.reprs import PrintsItsRepr
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_fragility.curves.estimate import Estimate
+from pytest_fragility.curves.intervals import Estimate
 from pytest_fragility.curves.unpaired import UnpairedEstimate
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import stdtrit
 
-from pytest_fragility.curves.estimate import ROUNDING, Estimate
+from pytest_fragility.curves.intervals import ROUNDING, Estimate
 
 if TYPE_CHECKING:
     import numpy.typing as npt

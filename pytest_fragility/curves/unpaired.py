@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import stdtrit
 
-from pytest_fragility.curves.estimate import Estimate
+from pytest_fragility.curves.intervals import Estimate
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_fragility.elsewhere.grids import FEWEST_SEEDS, FEWEST_SIZES, Grid, Place
+from pytest_fragility.families.observations import FEWEST_SEEDS, FEWEST_SIZES, Grid, Place
 from pytest_fragility.perturbations import BASELINE
 
 

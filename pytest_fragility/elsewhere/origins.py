@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pytest_fragility.errors import UndefinedMeasureError
 
 if TYPE_CHECKING:
-    from pytest_fragility.elsewhere.selecting import Asked
-    from pytest_fragility.families import Family
+    from pytest_fragility.families.selection import Asked
+    from pytest_fragility.families.trained_family import Family
 
 
 @dataclass(frozen=True, eq=False)

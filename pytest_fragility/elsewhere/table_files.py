@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.csv_texts import csv_text
+from pytest_fragility._util.csv_texts import csv_text
+from pytest_fragility._util.files import is_there, write_whole
 from pytest_fragility.curves import PARAMETER_COUNT
-from pytest_fragility.elsewhere.counted_errors import MISTAKEN, TEST_ERROR, TEST_SIZE, packed
-from pytest_fragility.elsewhere.tables import (
+from pytest_fragility.errors import TableError
+from pytest_fragility.families.tables import (
     DESCRIPTION,
     PARAMETERS,
     RECIPE,
@@ -19,9 +20,8 @@ from pytest_fragility.elsewhere.tables import (
     UNFINISHED,
     N,
 )
-from pytest_fragility.errors import TableError
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.whole_files import is_there, write_whole
+from pytest_fragility.rows.counted_errors import MISTAKEN, TEST_ERROR, TEST_SIZE, packed
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurve, LearningCurves

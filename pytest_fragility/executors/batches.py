@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.executors.executors import LOOK_EVERY, Executors
+from pytest_fragility.parallel.futures import LOOK_EVERY, Executors
 
 Key = TypeVar("Key")
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.measures.adapters import adapt
+from pytest_fragility.measures.bound_forms import bound_form
 from pytest_fragility.measures.controls import (
     at_initialization,
     noise,
@@ -19,8 +20,7 @@ from pytest_fragility.measures.controls import (
     path_norm_at_initialization,
     train_loss,
 )
-from pytest_fragility.measures.forms import bound_form
-from pytest_fragility.measures.marginal_likelihood import (
+from pytest_fragility.measures.marginal_likelihood.bounds import (
     marginal_likelihood_bound,
     marginal_likelihood_bound_as_published,
     negative_log_evidence,
@@ -38,7 +38,22 @@ from pytest_fragility.measures.measure import (
     oracle,
     unclaimed,
 )
-from pytest_fragility.measures.norms import (
+from pytest_fragility.measures.norms.operator_norms import (
+    frobenius_over_spectral_fft,
+    product_of_spectral_norms_fft,
+    product_of_spectral_norms_over_margin_fft,
+    spectral_bound_initialization_fft,
+    spectral_bound_origin_fft,
+    spectral_distance_from_initialization_fft,
+    sum_of_spectral_norms_fft,
+    sum_of_spectral_norms_over_margin_fft,
+)
+from pytest_fragility.measures.norms.path_norms import (
+    path_norm,
+    path_norm_bound,
+    path_norm_over_margin,
+)
+from pytest_fragility.measures.norms.weight_norms import (
     frobenius_distance_from_initialization,
     frobenius_over_spectral,
     inverse_margin,
@@ -55,17 +70,7 @@ from pytest_fragility.measures.norms import (
     sum_of_spectral_norms,
     sum_of_spectral_norms_over_margin,
 )
-from pytest_fragility.measures.operator_norms import (
-    frobenius_over_spectral_fft,
-    product_of_spectral_norms_fft,
-    product_of_spectral_norms_over_margin_fft,
-    spectral_bound_initialization_fft,
-    spectral_bound_origin_fft,
-    spectral_distance_from_initialization_fft,
-    sum_of_spectral_norms_fft,
-    sum_of_spectral_norms_over_margin_fft,
-)
-from pytest_fragility.measures.pac_bayes import (
+from pytest_fragility.measures.pac_bayes.bounds import (
     pac_bayes_flatness,
     pac_bayes_initialization,
     pac_bayes_magnitude_flatness,
@@ -73,8 +78,7 @@ from pytest_fragility.measures.pac_bayes import (
     pac_bayes_magnitude_origin,
     pac_bayes_origin,
 )
-from pytest_fragility.measures.paths import path_norm, path_norm_bound, path_norm_over_margin
-from pytest_fragility.measures.published_noise import (
+from pytest_fragility.measures.pac_bayes.bounds_as_published import (
     pac_bayes_flatness_as_published,
     pac_bayes_initialization_as_published,
     pac_bayes_magnitude_flatness_as_published,
@@ -82,7 +86,7 @@ from pytest_fragility.measures.published_noise import (
     pac_bayes_magnitude_origin_as_published,
     pac_bayes_origin_as_published,
 )
-from pytest_fragility.measures.sharpness import (
+from pytest_fragility.measures.sharpness.sharpness import (
     adaptive_sharpness,
     fisher_rao_norm,
     gradient_norm,
@@ -93,23 +97,23 @@ from pytest_fragility.measures.sharpness import (
 from pytest_fragility.measures.stacked import StackMeasure, stacked
 
 if TYPE_CHECKING:
-    from pytest_fragility.measures.curvature import hessian_trace_estimate
-    from pytest_fragility.measures.evidence import log_evidence
-    from pytest_fragility.measures.kernels import (
+    from pytest_fragility.measures.marginal_likelihood.evidence import log_evidence
+    from pytest_fragility.measures.marginal_likelihood.kernels import (
         monte_carlo_kernel,
         network_kernel,
         relu_kernel,
     )
-    from pytest_fragility.measures.noise_search import sigma_search
+    from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
+    from pytest_fragility.measures.sharpness.hessian import hessian_trace_estimate
 
 # these need torch or SciPy, which naming a measure does not
 _HOME_OF = {
-    "hessian_trace_estimate": "curvature",
-    "log_evidence": "evidence",
-    "monte_carlo_kernel": "kernels",
-    "network_kernel": "kernels",
-    "relu_kernel": "kernels",
-    "sigma_search": "noise_search",
+    "hessian_trace_estimate": "sharpness.hessian",
+    "log_evidence": "marginal_likelihood.evidence",
+    "monte_carlo_kernel": "marginal_likelihood.kernels",
+    "network_kernel": "marginal_likelihood.kernels",
+    "relu_kernel": "marginal_likelihood.kernels",
+    "sigma_search": "pac_bayes.noise_search",
 }
 
 __all__ = [

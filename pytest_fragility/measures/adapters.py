@@ -12,7 +12,7 @@ from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import StackMeasure
 
 if TYPE_CHECKING:
-    from pytest_fragility.trained_networks import TrainedNetwork
+    from pytest_fragility.networks.trained_network import TrainedNetwork
 
 BATCH_SIZE = 256
 CALL_ATTRIBUTE = "called_with"
@@ -23,7 +23,7 @@ def _dataloader(network: TrainedNetwork) -> Any:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    from pytest_fragility.randomness import derive_seed
+    from pytest_fragility._util.seeds import derive_seed
 
     generator = torch.Generator()
     generator.manual_seed(derive_seed("dataloader", network.rng.initial_seed()))

@@ -9,16 +9,23 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pytest_fragility.durations import MEASURES, spent_on
+from pytest_fragility._util.stopwatch import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.executors import Lost
-from pytest_fragility.executors.failures import Failure, LostWorkerWarning
-from pytest_fragility.families import Family
-from pytest_fragility.measures.calling import is_own
-from pytest_fragility.measures.evaluation import Asking, evaluate_size
+from pytest_fragility.evaluation.calling import is_own
+from pytest_fragility.evaluation.evaluate import Asking, evaluate_size
+from pytest_fragility.evaluation.helpers import (
+    Key,
+    OpenQuestions,
+    Piece,
+    Reply,
+    helpers,
+    idle_cores,
+)
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures.failing import Failures
-from pytest_fragility.measures.helpers import Key, OpenQuestions, Piece, Reply, helpers, idle_cores
 from pytest_fragility.measures.measure import Measure, is_constant
+from pytest_fragility.parallel import Lost
+from pytest_fragility.parallel.failures import Failure, LostWorkerWarning
 
 # parameters: one operation on larger networks has work for all cores
 SMALL_NETWORK = 1 << 18

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.measures.calling import call, naming
+from pytest_fragility.evaluation.calling import call, naming
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.measures.usable import require_usable
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.measures.values import require_usable
+from pytest_fragility.networks.stacks import NetworkStack
 
 
 def ask_stack(

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from itertools import accumulate
 
-from pytest_fragility.durations import MEASURES, spent_on
+from pytest_fragility._util.stopwatch import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
-from pytest_fragility.families import Family
+from pytest_fragility.evaluation.calling import is_own
+from pytest_fragility.evaluation.evaluate import Asking, as_measures_expect, evaluate_size
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures.asking_stacks import ask_stack
-from pytest_fragility.measures.calling import is_own
-from pytest_fragility.measures.evaluation import Asking, as_measures_expect, evaluate_size
 from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import ARCHITECTURE, StackMeasure
-from pytest_fragility.training.stacking import stacked_form
+from pytest_fragility.training.stacked_forms import stacked_form
 
 # what the networks asked about at once keep of their samples in a backward pass, and weigh
 TOGETHER_BYTES = 1 << 29

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_fragility._util.lazy import OnDemand
+from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility.curves import NOISE, PARAMETER_COUNT, TEST_ERROR, LearningCurve
-from pytest_fragility.on_demand import OnDemand
-from pytest_fragility.randomness import derive_generator
 
 if TYPE_CHECKING:
-    from pytest_fragility.families import Family
-    from pytest_fragility.runs import TrainedRun
+    from pytest_fragility.families.trained_family import Family
+    from pytest_fragility.networks.runs import TrainedRun
 
 
 def control_curves(

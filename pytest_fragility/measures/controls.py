@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, control, measure_name, oracle
-from pytest_fragility.measures.paths import path_norm
+from pytest_fragility.measures.norms.path_norms import path_norm
 from pytest_fragility.measures.stacked import (
     INPUTS,
     LABELS,
@@ -17,8 +17,8 @@ from pytest_fragility.measures.stacked import (
 )
 
 if TYPE_CHECKING:
-    from pytest_fragility.network_stacks import NetworkStack
-    from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
+    from pytest_fragility.networks.stacks import NetworkStack
+    from pytest_fragility.networks.trained_network import OracleNetwork, TrainedNetwork
 
 
 @reference(source="Jiang et al. 2020, eq. 20", reads=("architecture",), is_control=True)

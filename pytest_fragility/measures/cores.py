@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from threadpoolctl import ThreadpoolController
 
-from pytest_fragility.sharing import own_share
+from pytest_fragility.parallel.cores import own_share
 
 
 @contextmanager

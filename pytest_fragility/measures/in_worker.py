@@ -7,12 +7,12 @@ from functools import lru_cache
 
 import torch
 
-from pytest_fragility.executors.failures import Failure
-from pytest_fragility.executors.performing import load_sent
-from pytest_fragility.families import Family
+from pytest_fragility.evaluation.remote import Answer, Question, answered, unpacked
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures.measure import Measure
-from pytest_fragility.measures.questions import Answer, Question, answered, unpacked
-from pytest_fragility.stacks_of_runs import StacksOfRuns
+from pytest_fragility.networks.stack_cache import StacksOfRuns
+from pytest_fragility.parallel.failures import Failure
+from pytest_fragility.parallel.worker_side import load_sent
 
 # the numbers of a `StacksOfRuns` in the process that asks, and of a stack among them
 Place = tuple[int, int]

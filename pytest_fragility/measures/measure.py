@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pytest_fragility.checks.planning import SYMMETRY_NAMES
+from pytest_fragility._util.text import shown
+from pytest_fragility.checks.check import SYMMETRY_NAMES
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.names import require_name
-from pytest_fragility.quoting import shown
 
 Measure = Callable[..., Any]
 AnyMeasure = TypeVar("AnyMeasure", bound=Callable[..., Any])

@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_fragility.curves.own_noise import OwnNoise
-from pytest_fragility.measures.remote import measured
+from pytest_fragility.curves.measure_noise import OwnNoise
+from pytest_fragility.evaluation.asking import measured
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurve
-    from pytest_fragility.families import Family
+    from pytest_fragility.families.trained_family import Family
     from pytest_fragility.measures.measure import Measure
 
 

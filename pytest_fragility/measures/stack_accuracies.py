@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from pytest_fragility.measures.outputs import relu_chain_of
-from pytest_fragility.measures.vectors import split_vectors
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.measures.common.outputs import relu_chain_of
+from pytest_fragility.measures.common.parameter_vectors import split_vectors
+from pytest_fragility.networks.stacks import NetworkStack
 
 # what the layers of all networks put out at a time
 BYTES = 1 << 30

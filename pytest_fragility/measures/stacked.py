@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pytest_fragility.network_stacks import NetworkStack
-    from pytest_fragility.trained_networks import TrainedNetwork
+    from pytest_fragility.networks.stacks import NetworkStack
+    from pytest_fragility.networks.trained_network import TrainedNetwork
 
 TRAINED_WEIGHTS = "trained weights"
 INITIAL_WEIGHTS = "initial weights"
@@ -95,7 +95,7 @@ class StackMeasure:
         UndefinedMeasureError
             If it is not defined for this network; the docstring says when.
         """
-        from pytest_fragility.network_stacks import NetworkStack
+        from pytest_fragility.networks.stacks import NetworkStack
 
         return float(self.over_stack(NetworkStack.of_network(network))[0])
 

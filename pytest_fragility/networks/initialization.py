@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks.building import make_network
 from pytest_fragility.networks.states import NetworkState, state_of
-from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import OWN, Factory, Recipe
 
 LAYERS = (

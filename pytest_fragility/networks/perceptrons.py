@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch.nn import Parameter, Sequential
 
+from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility.networks.layers import linear
-from pytest_fragility.randomness import derive_seed
 from pytest_fragility.recipes import MLP, ScaleInvariantMLP
 
 

@@ -13,9 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility.parallel.cores import sharing
 from pytest_fragility.plugin import hookspecs
 from pytest_fragility.plugin.asked import AskedCheck, asked_check, key_of, place_of
 from pytest_fragility.plugin.help import MARKER, MARKER_HELP
+from pytest_fragility.plugin.hypothesis_tests import (
+    LASTING,
+    given_strategies,
+    let_fixtures_last,
+    lift_deadline,
+)
 from pytest_fragility.plugin.mark import heeds_marks, install_mark
 from pytest_fragility.plugin.options import (
     add_options,
@@ -26,26 +33,19 @@ from pytest_fragility.plugin.options import (
     shows_durations,
     table_to_audit,
 )
-from pytest_fragility.plugin.property_tests import (
-    LASTING,
-    given_strategies,
-    let_fixtures_last,
-    lift_deadline,
-)
 from pytest_fragility.plugin.workers import (
     is_controller,
     is_worker,
     share_of_worker,
 )
-from pytest_fragility.sharing import sharing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_fragility.asserts import FragilityAsserts
+    from pytest_fragility.auditing.assertions import FragilityAsserts
     from pytest_fragility.curves import LearningCurves
-    from pytest_fragility.families import Family
-    from pytest_fragility.plugin.marked import MarkedAudit
+    from pytest_fragility.families.trained_family import Family
+    from pytest_fragility.plugin.markers import MarkedAudit
     from pytest_fragility.settings import AuditSettings
 
 SKIP_REASON = "a fragility audit: run pytest with --fragility"
@@ -97,8 +97,8 @@ def _register_reports(config: pytest.Config) -> None:
     """Register what gathers the reports of checks, and passes them on."""
     from pytest_fragility.errors import SettingsError
     from pytest_fragility.plugin.baselines import BaselineKeeper, uses_baselines
+    from pytest_fragility.plugin.ci import GitHubOutput, runs_on_github
     from pytest_fragility.plugin.gathering import Gathering
-    from pytest_fragility.plugin.github import GitHubOutput, runs_on_github
     from pytest_fragility.plugin.junit import JunitProperties
     from pytest_fragility.plugin.report_folder import register_report_folder
     from pytest_fragility.plugin.starter import StarterHint
@@ -132,7 +132,7 @@ def _divide_machine(config: pytest.Config) -> None:
         shared.enter_context(sharing(share_of_worker(config)))
         config.add_cleanup(shared.close)
     elif is_controller(config):
-        from pytest_fragility.plugin.controller import Controller
+        from pytest_fragility.plugin.xdist import Controller
 
         config.pluginmanager.register(Controller(config), "fragility-controller")
 
@@ -158,8 +158,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     """Say what audits will use; silent where none run."""
     if not is_enabled(config):
         return None
+    from pytest_fragility._util.text import one_line
     from pytest_fragility.plugin.session import fragility_session
-    from pytest_fragility.quoting import one_line
 
     settings = fragility_session(config).settings
     table = table_to_audit(config)
@@ -219,7 +219,7 @@ def _audit_and_reasons(item: pytest.Item) -> tuple[MarkedAudit, Mapping[str, str
         If the marker cannot be used.
     """
     from pytest_fragility.errors import SettingsError, TaskError
-    from pytest_fragility.plugin.marked import require_one_marker
+    from pytest_fragility.plugin.markers import require_one_marker
     from pytest_fragility.plugin.session import fragility_session
 
     try:
@@ -390,7 +390,7 @@ def learning_curves(
     request: pytest.FixtureRequest, trained_family: Family
 ) -> Callable[..., LearningCurves]:
     """A callable: measure -> its learning curves over the trained family."""
-    from pytest_fragility.measured_curves import learning_curves as compute
+    from pytest_fragility.evaluation.learning_curves import learning_curves as compute
     from pytest_fragility.plugin.session import fragility_session
 
     settings = fragility_session(request.config).audit_of(request.node).settings

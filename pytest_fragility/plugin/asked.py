@@ -12,7 +12,7 @@ import pytest
 from pytest_fragility.plugin.help import MARKER
 
 if TYPE_CHECKING:
-    from pytest_fragility.plugin.marked import MarkedAudit
+    from pytest_fragility.plugin.markers import MarkedAudit
 
 # an attribute of test reports, which workers send along
 ASKED = "fragility_asked"

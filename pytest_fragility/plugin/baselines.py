@@ -13,8 +13,8 @@ from pytest_fragility.plugin.terminal import write_text
 
 if TYPE_CHECKING:
     from pytest_fragility.baselines import Baseline
+    from pytest_fragility.checks.records import Record
     from pytest_fragility.plugin.gathering import Gathering
-    from pytest_fragility.report.records import Record
 
 SAVE_KEY = "fragility_save"
 COMPARE_KEY = "fragility_compare"
@@ -108,8 +108,8 @@ class BaselineKeeper:
     """
 
     def __init__(self, config: pytest.Config, gathering: Gathering) -> None:
+        from pytest_fragility._util.files import is_there
         from pytest_fragility.baselines import read_baseline
-        from pytest_fragility.whole_files import is_there
 
         self._gathering = gathering
         self._compared = compared_baseline(config)
@@ -126,9 +126,9 @@ class BaselineKeeper:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the baseline that is to be saved, if any check ran."""
+        from pytest_fragility._util.text import error_text, one_line
         from pytest_fragility.baselines import update, write_baseline
-        from pytest_fragility.quoting import error_text, one_line
-        from pytest_fragility.report.baselines import update_lines
+        from pytest_fragility.baselines.words import update_lines
 
         if self._path is None:
             return
@@ -149,7 +149,7 @@ class BaselineKeeper:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write how the run compares, and what was saved; under ``-q`` only that saving failed."""
         from pytest_fragility.baselines import compare
-        from pytest_fragility.report.baselines import comparison_lines
+        from pytest_fragility.baselines.words import comparison_lines
 
         lines = list(self._lines)
         if self._compared and self._records:

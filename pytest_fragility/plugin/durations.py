@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.durations import REST, Durations, timing
+from pytest_fragility._util.stopwatch import REST, Durations, timing
 from pytest_fragility.plugin.options import DURATIONS
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.report.durations import durations_table

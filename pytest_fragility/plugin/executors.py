@@ -11,26 +11,26 @@ import pytest
 from pytest_fragility.plugin.options import dask_address
 
 if TYPE_CHECKING:
-    from pytest_fragility.executors import Executors
+    from pytest_fragility.parallel import Executors
 
 
 def require_dask_for(config: pytest.Config) -> None:
     """Raise a SettingsError where the options name a Dask cluster and Dask is not installed."""
     address = dask_address(config)
     if address:
-        from pytest_fragility.executors.dask_clusters import require_dask
+        from pytest_fragility.parallel.dask_clusters import require_dask
 
         require_dask(address)
 
 
 def session_executors(config: pytest.Config, limit: float) -> Executors:
     """Return what asks the option's cluster or the project's hook, once it is needed."""
-    from pytest_fragility.executors import Executors
+    from pytest_fragility.parallel import Executors
 
     address = dask_address(config)
     source: Any = partial(config.hook.pytest_fragility_executor, config=config)
     if address:
-        from pytest_fragility.executors.dask_clusters import connect
+        from pytest_fragility.parallel.dask_clusters import connect
 
         source = partial(connect, address)
     executors = Executors(source, limit=limit, tell=_teller(config))
@@ -40,7 +40,7 @@ def session_executors(config: pytest.Config, limit: float) -> Executors:
 
 def _teller(config: pytest.Config) -> Callable[[str], None]:
     """Return what shows a line at once; where there is no terminal, it is a warning."""
-    from pytest_fragility.executors.patience import warn
+    from pytest_fragility.parallel.patience import warn
     from pytest_fragility.plugin.progress import shown_at_once
 
     show = shown_at_once(config)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from pytest_fragility.checks.records import SCHEMA, Record
 from pytest_fragility.plugin.asked import ASKED
 from pytest_fragility.plugin.tested_check import CURVES, PROPERTY
 from pytest_fragility.report.documents import AuditedMeasure
-from pytest_fragility.report.records import SCHEMA, Record
 from pytest_fragility.report.unjudged import Unjudged
 
 

@@ -195,7 +195,7 @@ class Option:
         try:
             return None if value is None else self.kind.read(value)
         except (ValueError, OverflowError):
-            from pytest_fragility.quoting import shown
+            from pytest_fragility._util.text import shown
 
             raise pytest.UsageError(
                 f"fragility: {self.key}={shown(value)}: expected {self.kind.expected}"

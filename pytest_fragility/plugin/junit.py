@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from _pytest.junitxml import xml_key
 
+from pytest_fragility.checks.records import Record
 from pytest_fragility.plugin.gathering import Gathering, asked_of, records_of
 from pytest_fragility.report.findings import change_of, exponent_of, sensitivity_of, verdict_of
-from pytest_fragility.report.records import Record
 
 NO_VERDICT = "no verdict"
 

@@ -252,7 +252,7 @@ def measures_to_audit(config: pytest.Config) -> list[str]:
     table = table_to_audit(config)
     if table is None:
         return list(MEASURE.said(config) or ())
-    from pytest_fragility.elsewhere.given import known_table
+    from pytest_fragility.settings.existing import known_table
 
     return list(MEASURE.on_command_line(config) or known_table(table).measures)
 

@@ -48,7 +48,7 @@ class ReportFolder:
         """Write the files; a folder that cannot be written to fails the session."""
         from pytest_fragility.errors import SettingsError
         from pytest_fragility.report.documents import document
-        from pytest_fragility.report.folders import write_page, write_report
+        from pytest_fragility.report.folder import write_page, write_report
 
         found = document(self._gathering.audits, self._gathering.unjudged)
         if not found["audits"] and not found["unjudged"]:
@@ -86,7 +86,7 @@ def register_report_folder(config: pytest.Config, gathering: Gathering) -> None:
     if is_worker(config):
         return
     from pytest_fragility.errors import SettingsError
-    from pytest_fragility.report.folders import require_report_folder
+    from pytest_fragility.report.folder import require_report_folder
 
     try:
         require_report_folder(folder)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility.checks.check import LOCATE
 from pytest_fragility.checks.needs import Needs
-from pytest_fragility.checks.planning import LOCATE
 from pytest_fragility.errors import (
     AuditFailure,
     FragilityError,
@@ -26,7 +26,8 @@ from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.baselines import compared_baseline
 from pytest_fragility.plugin.executors import require_dask_for
 from pytest_fragility.plugin.help import MARKER
-from pytest_fragility.plugin.marked import MarkedAudit, read_marker
+from pytest_fragility.plugin.hypothesis_tests import given_strategies
+from pytest_fragility.plugin.markers import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import (
     command_line_settings,
     dask_address,
@@ -35,7 +36,6 @@ from pytest_fragility.plugin.options import (
     table_to_audit,
     typed_settings,
 )
-from pytest_fragility.plugin.property_tests import given_strategies
 from pytest_fragility.plugin.tested_check import TestedCheck
 from pytest_fragility.plugin.workers import is_worker
 from pytest_fragility.settings import (
@@ -48,15 +48,15 @@ from pytest_fragility.settings import (
 )
 
 if TYPE_CHECKING:
-    from pytest_fragility.asserts import FragilityAsserts
+    from pytest_fragility.auditing.assertions import FragilityAsserts
+    from pytest_fragility.auditing.search import Search
+    from pytest_fragility.auditing.staged_seeds import Outcome, StagedAudit
     from pytest_fragility.baselines import Baseline
     from pytest_fragility.curves import LearningCurves
-    from pytest_fragility.elsewhere.given import Given
-    from pytest_fragility.executors import Executors
-    from pytest_fragility.families import Family, FamilyPlan, Progress
-    from pytest_fragility.growing_families import FamilySource
-    from pytest_fragility.looks import Outcome, StagedAudit
-    from pytest_fragility.searching import Search
+    from pytest_fragility.families.growing import FamilySource
+    from pytest_fragility.families.trained_family import Family, FamilyPlan, Progress
+    from pytest_fragility.parallel import Executors
+    from pytest_fragility.settings.existing import Given
 
 
 @dataclass
@@ -120,7 +120,7 @@ class FragilitySession:
     def _require_table(self, table: Path | None) -> None:
         """Raise a TableError where the command line names a table that cannot be used."""
         if table:
-            from pytest_fragility.elsewhere.given import known_table
+            from pytest_fragility.settings.existing import known_table
 
             known_table(table)
 
@@ -216,7 +216,7 @@ class FragilitySession:
     def curves(self, key: str, audit: MarkedAudit) -> LearningCurves:
         """Return the learning curves of an audit's measure."""
         if key not in self._curves:
-            from pytest_fragility.measured_curves import learning_curves
+            from pytest_fragility.evaluation.learning_curves import learning_curves
 
             if audit.measure is None:
                 raise SettingsError(
@@ -264,7 +264,7 @@ class FragilitySession:
     @cached_property
     def families(self) -> FamilySource:
         """Where property-based tests have networks trained on demand."""
-        from pytest_fragility.growing_families import FamilySource
+        from pytest_fragility.families.growing import FamilySource
 
         return FamilySource(
             *self._layers,
@@ -276,7 +276,7 @@ class FragilitySession:
     @cached_property
     def asserts(self) -> FragilityAsserts:
         """The asserts of the session."""
-        from pytest_fragility.asserts import FragilityAsserts
+        from pytest_fragility.auditing.assertions import FragilityAsserts
 
         return FragilityAsserts(self.settings, self.families, lambda: self._settings_now)
 
@@ -298,8 +298,8 @@ class FragilitySession:
         strategies = given_strategies(item)
         if not strategies:
             return
-        from pytest_fragility.strategies.lattices import lattice_of, prepare
         from pytest_fragility.strategies.networks import use_source
+        from pytest_fragility.strategies.train_ahead import lattice_of, prepare
 
         use_source(self.families)
         for strategy in strategies:
@@ -321,8 +321,8 @@ class FragilitySession:
 
     def _judge(self, item: pytest.Item, audit: MarkedAudit) -> None:
         __tracebackhide__ = True
-        from pytest_fragility.asserts import assert_kept, require_kept
-        from pytest_fragility.breaking_points import locate
+        from pytest_fragility.auditing.assertions import assert_kept, require_kept
+        from pytest_fragility.auditing.breaking_points import locate
 
         place = place_of(item)
         assert place
@@ -363,7 +363,7 @@ class FragilitySession:
 
     def _search(self, key: str, audit: MarkedAudit) -> Search:
         """Return the search for an audit's breaking points, one for all its axes."""
-        from pytest_fragility.searching import Search
+        from pytest_fragility.auditing.search import Search
 
         if key not in self._searches:
             assert audit.measure is not None and not isinstance(audit.measure, str)
@@ -395,7 +395,7 @@ class FragilitySession:
 
     def _look_at(self, keys: Sequence[str]) -> None:
         """Look at audits, those of one store and device together."""
-        from pytest_fragility.looks import StagedAudit, decide
+        from pytest_fragility.auditing.staged_seeds import StagedAudit, decide
 
         loaded = {key: self._staged[key].load() for key in keys}
         for place in self._places(loaded.values()):
@@ -424,7 +424,7 @@ class FragilitySession:
     def _train(
         self, device: str, cache_dir: Path | None, plans: Sequence[FamilyPlan]
     ) -> list[Family]:
-        from pytest_fragility.families import train_families
+        from pytest_fragility.families.trained_family import train_families
         from pytest_fragility.store import open_store
         from pytest_fragility.training.devices import choose_device
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_fragility._util.text import harmless, one_line
 from pytest_fragility.plugin.options import MAX_AGE_KEY, MAX_SIZE_KEY, STORE_KEY
-from pytest_fragility.quoting import harmless, one_line
 
 if TYPE_CHECKING:
     from pytest_fragility.store import Store
@@ -73,7 +73,7 @@ def _list(store: Store) -> None:
 
 def _prune(store: Store, max_age: str | None, max_size: str | None) -> None:
     from pytest_fragility.report.store import pruned_text
-    from pytest_fragility.store.pruning import prune
+    from pytest_fragility.store.maintenance import prune
 
     age = None if max_age is None else seconds_of(max_age)
     size = None if max_size is None else bytes_of(max_size)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_fragility.plugin.gathering import Gathering
 from pytest_fragility.plugin.terminal import write_text
-from pytest_fragility.report.table import WIDTH, audit_table
+from pytest_fragility.report.terminal import WIDTH, audit_table
 from pytest_fragility.report.unjudged import unjudged_note
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility._util.text import one_line, shown
 from pytest_fragility.plugin.asked import asked_check, place_of
 from pytest_fragility.plugin.mark import FIXTURES
-from pytest_fragility.quoting import one_line, shown
 
 if TYPE_CHECKING:
-    from pytest_fragility.plugin.marked import MarkedAudit
+    from pytest_fragility.plugin.markers import MarkedAudit
 
 
 def takes_own(item: pytest.Item, name: str) -> bool:

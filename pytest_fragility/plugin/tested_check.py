@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fragility._util.text import harmless
+from pytest_fragility.checks.curve_data import Curve, curves_of_check
+from pytest_fragility.checks.records import Record, check_record, to_json
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.mark import heeds_marks
 from pytest_fragility.plugin.options import report_folder
-from pytest_fragility.quoting import harmless
-from pytest_fragility.report.curves import Curve, curves_of_check
-from pytest_fragility.report.messages import skip_reason
-from pytest_fragility.report.records import Record, check_record, to_json
+from pytest_fragility.report.failure_message import skip_reason
 
 if TYPE_CHECKING:
     from pytest_fragility.baselines import Baseline, Expectation
-    from pytest_fragility.checks.planning import Check
+    from pytest_fragility.checks.check import Check
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.plugin.asked import CheckPlace
-    from pytest_fragility.plugin.marked import MarkedAudit
+    from pytest_fragility.plugin.markers import MarkedAudit
 
 PROPERTY = "fragility"
 # an attribute of test reports, which workers send along
@@ -90,7 +90,7 @@ class TestedCheck:
         self, name: str, baseline: Baseline, audit: MarkedAudit, check: Check
     ) -> Expectation:
         from pytest_fragility.baselines import Expectation
-        from pytest_fragility.report.messages import recipe_change
+        from pytest_fragility.report.failure_message import recipe_change
 
         recipes = audit.settings.descriptions
         return Expectation.of(

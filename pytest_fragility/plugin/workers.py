@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.sharing import Share
+from pytest_fragility.parallel.cores import Share
 
 if TYPE_CHECKING:
     import pytest

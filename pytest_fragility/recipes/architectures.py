@@ -6,8 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.rules import (
+from pytest_fragility._util.validation import (
     COUNT,
     COUNTS,
     DEPTH,
@@ -17,6 +16,7 @@ from pytest_fragility.recipes.rules import (
     check,
     named,
 )
+from pytest_fragility.errors import SettingsError
 
 HE_NORMAL = "he-normal"
 NORMALIZATIONS = ("batch", "group", "layer", "none")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pytest_fragility._util.fingerprints import code_fingerprint
+from pytest_fragility._util.text import shown
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.names import require_name
-from pytest_fragility.quoting import shown
 from pytest_fragility.recipes.architectures import Architecture
-from pytest_fragility.recipes.fingerprints import code_fingerprint
 
 OWN = "own"
 GIVEN = ("input_shape", "classes")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.rules import (
+from pytest_fragility._util.validation import (
     FLAG,
     FRACTION,
     FRACTIONS,
@@ -15,6 +14,7 @@ from pytest_fragility.recipes.rules import (
     ShortRepr,
     check,
 )
+from pytest_fragility.errors import SettingsError
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

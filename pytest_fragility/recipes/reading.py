@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_fragility._util.text import shown
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.quoting import shown
 from pytest_fragility.recipes.architectures import ARCHITECTURES, Architecture
 from pytest_fragility.recipes.optimizers import SGD, Adam, AdamW, RMSprop
 from pytest_fragility.recipes.recipe import Recipe

@@ -8,19 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pytest_fragility.errors import SettingsError
-from pytest_fragility.quoting import shown
-from pytest_fragility.recipes.architectures import ARCHITECTURES, HE_NORMAL, MLP, Architecture
-from pytest_fragility.recipes.factories import OWN, Factory
-from pytest_fragility.recipes.optimizers import (
-    SGD,
-    Adam,
-    AdamW,
-    Optimizer,
-    RMSprop,
-    describe_optimizer,
-)
-from pytest_fragility.recipes.rules import (
+from pytest_fragility._util.text import shown
+from pytest_fragility._util.validation import (
     COUNT,
     FRACTION,
     POSITIVE,
@@ -30,6 +19,17 @@ from pytest_fragility.recipes.rules import (
     check,
     named,
     one_of,
+)
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.recipes.architectures import ARCHITECTURES, HE_NORMAL, MLP, Architecture
+from pytest_fragility.recipes.factories import OWN, Factory
+from pytest_fragility.recipes.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSprop,
+    describe_optimizer,
 )
 from pytest_fragility.recipes.schedules import Schedule
 from pytest_fragility.recipes.stopping import StoppingRule

@@ -6,8 +6,8 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from pytest_fragility._util.validation import COUNT, POSITIVE, WHOLE, ShortRepr, check, named
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.rules import COUNT, POSITIVE, WHOLE, ShortRepr, check, named
 
 CONSTANT, COSINE, STEP, EXPONENTIAL = "constant", "cosine", "step", "exponential"
 

@@ -6,8 +6,16 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from pytest_fragility._util.validation import (
+    COUNT,
+    POSITIVE,
+    Rule,
+    ShortRepr,
+    check,
+    is_number,
+    named,
+)
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.rules import COUNT, POSITIVE, Rule, ShortRepr, check, is_number, named
 
 # by kind; fixed steps have none, and a number in its place
 DEFAULT_TARGETS = {"cross_entropy": 0.1, "accuracy": 1.0, "steps": 0.1}

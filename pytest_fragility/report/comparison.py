@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_fragility.checks.planning import COMPLEXITY_KINDS, KINDS, SPREAD
+from pytest_fragility._util.csv_texts import csv_text
+from pytest_fragility.checks.check import COMPLEXITY_KINDS, KINDS, SPREAD
+from pytest_fragility.checks.records import Record
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.csv_texts import csv_text
+from pytest_fragility.checks.wording import interval
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.latex import escaped, signed_numbers
-from pytest_fragility.report.looks import level_of
-from pytest_fragility.report.numbers import interval
 from pytest_fragility.report.power_law import EXPLANATION, bent_mark
-from pytest_fragility.report.records import Record
-from pytest_fragility.report.table import SHORT
+from pytest_fragility.report.provenance import level_of
+from pytest_fragility.report.terminal import SHORT
 
 Slope = dict[str, float]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_fragility.report.numbers import indented
-from pytest_fragility.report.records import Record
+from pytest_fragility.checks.records import Record
+from pytest_fragility.checks.wording import indented
 
 
 def control_sentences(record: Record) -> list[str]:

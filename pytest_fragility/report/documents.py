@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any
 
-from pytest_fragility.report.curves import Curve, widest
-from pytest_fragility.report.records import CONTEXT, Record
-from pytest_fragility.report.table import audit_verdict
+from pytest_fragility.checks.curve_data import Curve, widest
+from pytest_fragility.checks.records import CONTEXT, Record
+from pytest_fragility.report.terminal import audit_verdict
 from pytest_fragility.report.unjudged import Unjudged
 
 # of audit.json; described by audit.schema.json
@@ -30,11 +30,11 @@ class AuditedMeasure:
     id
         Which audit it is: a test without its parameters, or a measure's name.
     records
-        One per check, from `pytest_fragility.report.records.check_record`.
+        One per check, from `pytest_fragility.checks.records.check_record`.
     errors
         By check: what kept it from being judged.
     curves
-        From `pytest_fragility.report.curves.curves_of_check`, of all checks.
+        From `pytest_fragility.checks.curve_data.curves_of_check`, of all checks.
     """
 
     id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fragility.durations import (
+from pytest_fragility._util.stopwatch import (
     MEASURES,
     REPORT,
     REST,
@@ -13,8 +13,8 @@ from pytest_fragility.durations import (
     Durations,
     Spent,
 )
-from pytest_fragility.quoting import harmless
-from pytest_fragility.report.numbers import indented
+from pytest_fragility._util.text import harmless
+from pytest_fragility.checks.wording import indented
 
 SLOWEST = 10
 NOTES = {

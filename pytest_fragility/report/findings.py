@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_fragility.checks.planning import (
+from pytest_fragility.checks.check import (
     COMPLEXITY_KINDS,
     EXPONENT,
     INVARIANCE_KINDS,
@@ -13,8 +13,8 @@ from pytest_fragility.checks.planning import (
     STOPPING,
     TREND,
 )
-from pytest_fragility.report.numbers import LOG
-from pytest_fragility.report.records import Record
+from pytest_fragility.checks.records import Record
+from pytest_fragility.checks.wording import LOG
 
 NOT_APPLICABLE = "not applicable"
 DIGITS = 3

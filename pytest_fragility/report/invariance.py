@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from pytest_fragility.checks.planning import EQUIVALENCE
+from pytest_fragility.checks.check import EQUIVALENCE
+from pytest_fragility.checks.records import Record
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.report.records import Record
 
 WIDTH = 78
 ROUNDING = 1e-6

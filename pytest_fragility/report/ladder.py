@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_fragility.checks.planning import COMPLEXITY_EXPONENT
+from pytest_fragility.checks.check import COMPLEXITY_EXPONENT
+from pytest_fragility.checks.records import Record
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.report.numbers import indented, interval, sensitivity
+from pytest_fragility.checks.wording import indented, interval, sensitivity
 from pytest_fragility.report.power_law import MARK
-from pytest_fragility.report.records import Record
 
 LINE = 80
 COLUMN = 26

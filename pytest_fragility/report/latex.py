@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pytest_fragility.quoting import one_line
+from pytest_fragility._util.text import one_line
 
 LONGEST = 1000
 SPECIAL = str.maketrans(

@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from pytest_fragility.checks.planning import AGREEMENT, LOCATE
+from pytest_fragility._util.text import one_line
+from pytest_fragility.checks.check import AGREEMENT, LOCATE
+from pytest_fragility.checks.records import Record
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.quoting import one_line
 from pytest_fragility.report.findings import NOT_APPLICABLE, verdict_of
-from pytest_fragility.report.records import Record
-from pytest_fragility.report.table import audit_table, audit_verdict
+from pytest_fragility.report.terminal import audit_table, audit_verdict
 
 COUNTED = (KEPT, BROKEN, INCONCLUSIVE, NOT_APPLICABLE)
 HEADER = ("measure", "task", "verdict", *COUNTED, "errors")
@@ -31,7 +31,7 @@ def markdown_summary(
     Parameters
     ----------
     audits
-        One sequence of records per audit, from `pytest_fragility.report.records.check_record`.
+        One sequence of records per audit, from `pytest_fragility.checks.records.check_record`.
     errors
         How many checks of each audit ended in an error and left no record; none by default.
     note

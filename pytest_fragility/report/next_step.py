@@ -6,11 +6,11 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 
-from pytest_fragility.checks.planning import CONTROLS
+from pytest_fragility.checks.check import CONTROLS
+from pytest_fragility.checks.records import Record
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.looks import seeds_option
-from pytest_fragility.report.records import Record
+from pytest_fragility.report.provenance import seeds_option
 
 INDENT = 2
 WIDTH = 79 - INDENT

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pytest_fragility.checks.records import Record
+from pytest_fragility.checks.wording import indented, interval
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.numbers import indented, interval
-from pytest_fragility.report.records import Record
 
 MARK = "~"
 EXPLANATION = f"{MARK} no power law: the slope is an average over all n, and no exponent"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fragility.report.records import Record
+from pytest_fragility.checks.records import Record
 
 
 def source_of(record: Record) -> str:

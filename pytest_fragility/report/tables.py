@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_fragility.csv_texts import csv_text
-from pytest_fragility.report.curves import MEASURE
+from pytest_fragility._util.csv_texts import csv_text
+from pytest_fragility.checks.curve_data import MEASURE
 from pytest_fragility.report.documents import Document
 
 COLUMNS = ("measure", "task", "recipe", "n", "seed", "value")

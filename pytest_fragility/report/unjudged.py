@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_fragility.quoting import one_line
+from pytest_fragility._util.text import one_line
 
 
 @dataclass(frozen=True)

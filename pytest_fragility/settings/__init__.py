@@ -13,7 +13,7 @@ from pytest_fragility.settings.options import (
 )
 from pytest_fragility.settings.profiles import PROFILES
 from pytest_fragility.settings.resolving import resolve_settings
-from pytest_fragility.settings.values import LOOKS
+from pytest_fragility.settings.validators import LOOKS
 
 __all__ = [
     "DEFAULTS",

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_fragility.checks.planning import COMPLEXITY, INVARIANCE_KINDS, plan_checks
+from pytest_fragility.checks.check import COMPLEXITY, INVARIANCE_KINDS, plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.perturbations import BASELINE, Perturbation
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Ladder, Task
 
 if TYPE_CHECKING:
-    from pytest_fragility.checks.planning import Check
-    from pytest_fragility.elsewhere.given import Given
-    from pytest_fragility.families import FamilyPlan
+    from pytest_fragility.checks.check import Check
+    from pytest_fragility.families.trained_family import FamilyPlan
+    from pytest_fragility.settings.existing import Given
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +130,7 @@ class AuditSettings:
         with_equivalents: bool = True,
     ) -> FamilyPlan:
         """Return the family to train, whole or with the recipes in `names` alone."""
-        from pytest_fragility.families import FamilyPlan
+        from pytest_fragility.families.trained_family import FamilyPlan
 
         needs_equivalents = any(kind in INVARIANCE_KINDS for kind in self.kinds)
         return FamilyPlan(

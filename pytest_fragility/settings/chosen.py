@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pytest_fragility.checks.planning import (
+from pytest_fragility._util.imports import load
+from pytest_fragility._util.text import shown
+from pytest_fragility.checks.check import (
     COMPLEXITY,
     KINDS,
     LINEAR_KINDS,
@@ -22,12 +24,10 @@ from pytest_fragility.perturbations import (
     get_perturbation,
     resolve_perturbations,
 )
-from pytest_fragility.places import load
-from pytest_fragility.quoting import shown
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.settings.options import NO_LADDER
 from pytest_fragility.settings.profiles import Profile
-from pytest_fragility.settings.values import choose, listed
+from pytest_fragility.settings.validators import choose, listed
 from pytest_fragility.tasks import Ladder, Task, get_ladder, get_task
 from pytest_fragility.tasks.ladders import LADDERS
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_fragility.checks.planning import (
+from pytest_fragility._util.text import shown
+from pytest_fragility.checks.check import (
     COMPLEXITY,
     EQUIVALENCE,
     EXPONENT,
@@ -16,7 +17,6 @@ from pytest_fragility.checks.planning import (
     TREND,
 )
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.quoting import shown
 from pytest_fragility.settings.audit_settings import AuditSettings
 from pytest_fragility.settings.options import NO_LADDER, SOURCES
 

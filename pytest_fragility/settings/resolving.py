@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_fragility.checks.planning import COMPLEXITY
+from pytest_fragility._util.text import shown
+from pytest_fragility.checks.check import COMPLEXITY
 from pytest_fragility.checks.tolerances import TRENDS, Tolerances
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import Perturbation
-from pytest_fragility.quoting import shown
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.settings.audit_settings import AuditSettings
 from pytest_fragility.settings.chosen import (
@@ -31,7 +31,7 @@ from pytest_fragility.settings.options import (
     require_known_options,
 )
 from pytest_fragility.settings.profiles import PROFILES
-from pytest_fragility.settings.values import (
+from pytest_fragility.settings.validators import (
     checked_alpha,
     checked_budget,
     checked_device,
@@ -148,7 +148,7 @@ def _settings_of_given(
     What says which networks are audited counts where it stands with what names them, or before:
     a configuration file that says what is trained by default does not stand in its way.
     """
-    from pytest_fragility.elsewhere.given import given_by, possible_kinds
+    from pytest_fragility.settings.existing import given_by, possible_kinds
 
     options = {
         name: value

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from pytest_fragility.networks import NetworkState
-from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
+from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.store.validation import Expected, read_record, require_states
 
 WEIGHTS, INITIAL = "weights/", "initial/"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_fragility.runs import key_of
+from pytest_fragility.networks.runs import key_of
 from pytest_fragility.store.entries import (
     LENGTH_BYTES,
     DamagedEntryError,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from pytest_fragility._util.text import printable
 from pytest_fragility.errors import FragilityWarning, StoreError
-from pytest_fragility.quoting import printable
-from pytest_fragility.runs import Run, TrainedRun
-from pytest_fragility.sharing import own_share
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.parallel.cores import own_share
 from pytest_fragility.store.entries import decode, encode
 from pytest_fragility.store.validation import Expected, require_readable
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
+from pytest_fragility._util.validation import is_number, is_whole
 from pytest_fragility.networks import NetworkState, build_network, state_of
+from pytest_fragility.networks.runs import Run, TrainingRecord
 from pytest_fragility.recipes import Architecture
-from pytest_fragility.recipes.rules import is_number, is_whole
-from pytest_fragility.runs import Run, TrainingRecord
 
 # the names, places and types of all tensors, and the record
 LARGEST_HEADER = 1 << 20

@@ -8,9 +8,10 @@ no complaint where drawing a network takes long because it is trained. Nothing g
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from pytest_fragility.auditing.on_demand import trained_network
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import Perturbation, get_perturbation
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.single_network import trained_network
 from pytest_fragility.strategies.changes import perturbations, recipes, symmetries
 from pytest_fragility.strategies.data import tasks
 from pytest_fragility.strategies.networks import (
@@ -20,7 +21,6 @@ from pytest_fragility.strategies.networks import (
 )
 from pytest_fragility.symmetries import Symmetry, get_symmetry
 from pytest_fragility.tasks import Task, get_task
-from pytest_fragility.trained_networks import TrainedNetwork
 
 __all__ = [
     "curves_under",

@@ -16,7 +16,7 @@ from pytest_fragility.perturbations import (
     changes_recipe,
 )
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.strategies.lattices import remember_lattice
+from pytest_fragility.strategies.train_ahead import remember_lattice
 from pytest_fragility.symmetries import SYMMETRIES, Symmetry
 
 

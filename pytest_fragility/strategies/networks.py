@@ -8,16 +8,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from pytest_fragility._util.text import shown
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.growing_families import FamilySource, GrowingFamily
+from pytest_fragility.families.growing import FamilySource, GrowingFamily
 from pytest_fragility.measures.measure import Measure, measure_name
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import Perturbation
-from pytest_fragility.quoting import shown
 from pytest_fragility.settings import SOURCES, require_known_options
 from pytest_fragility.settings.idle import SERVES, asks
-from pytest_fragility.strategies.lattices import lattice_of, remember_preparation
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.strategies.train_ahead import lattice_of, remember_preparation
 
 # what is about certain checks, or about what exists already
 WITHOUT_USE = (*SOURCES, *SERVES, "locate")

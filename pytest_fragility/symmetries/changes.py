@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pytest_fragility.symmetries.links import (
+from pytest_fragility.symmetries.layer_links import (
     NORMALIZATIONS,
     Link,
     find_links,

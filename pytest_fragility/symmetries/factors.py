@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure, measure_name
-from pytest_fragility.measures.usable import as_number
+from pytest_fragility.measures.values import as_number
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.symmetries.symmetry import SYMMETRIES, Symmetry, in_double
-from pytest_fragility.trained_networks import TrainedNetwork
 
 
 def symmetry_factors(

@@ -1,7 +1,7 @@
 """What is learned: tasks and ladders, and where their data come from."""
 
 from pytest_fragility.tasks.arrays import from_arrays, from_sklearn
-from pytest_fragility.tasks.classes import with_binary_split, with_classes
+from pytest_fragility.tasks.bundled import mnist_1d, mnist_5k
 from pytest_fragility.tasks.datasets import from_dataset
 from pytest_fragility.tasks.digits import digits
 from pytest_fragility.tasks.idx import from_idx_folder, installed, is_installed
@@ -13,6 +13,7 @@ from pytest_fragility.tasks.inputs import (
     with_shuffled_pixels,
 )
 from pytest_fragility.tasks.label_noise import with_label_noise
+from pytest_fragility.tasks.labels import with_binary_split, with_classes
 from pytest_fragility.tasks.ladders import (
     Ladder,
     get_ladder,
@@ -21,7 +22,6 @@ from pytest_fragility.tasks.ladders import (
     teacher_depth_ladder,
 )
 from pytest_fragility.tasks.named import get_task
-from pytest_fragility.tasks.packages import mnist_1d, mnist_5k
 from pytest_fragility.tasks.task import Task, TaskData
 from pytest_fragility.tasks.teachers import linear_teacher, relu_teacher, sparse_parity
 

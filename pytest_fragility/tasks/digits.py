@@ -30,7 +30,7 @@ def digits(*, label_noise: float = 0.0) -> Task:
 def _load() -> TaskData:
     from sklearn.datasets import load_digits
 
-    from pytest_fragility.randomness import derive_generator
+    from pytest_fragility._util.seeds import derive_generator
 
     images, labels = load_digits(return_X_y=True)
     order = derive_generator("digits test set").permutation(len(labels))

@@ -9,8 +9,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.text import one_line, shown
 from pytest_fragility.errors import TaskError
-from pytest_fragility.quoting import one_line, shown
 from pytest_fragility.tasks.files import most_unpacked, opened, read_at_most
 from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData
 

@@ -7,9 +7,9 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.text import shown
+from pytest_fragility._util.validation import is_number, is_whole
 from pytest_fragility.errors import TaskError
-from pytest_fragility.quoting import shown
-from pytest_fragility.recipes.rules import is_number, is_whole
 from pytest_fragility.tasks.task import Task, TaskData, number_in_name
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def with_permuted_pixels(task: Task) -> Task:
     """
 
     def change(data: TaskData) -> TaskData:
-        from pytest_fragility.randomness import derive_generator
+        from pytest_fragility._util.seeds import derive_generator
 
         size = math.prod(data.input_shape)
         order = derive_generator("permuted pixels", size).permutation(size)
@@ -68,7 +68,7 @@ def with_shuffled_pixels(task: Task, *, test: bool = False) -> Task:
 
 
 def _shuffled(inputs: Floats, part: str) -> Floats:
-    from pytest_fragility.randomness import derive_generator
+    from pytest_fragility._util.seeds import derive_generator
 
     shuffled: Floats = derive_generator("shuffled pixels", part, len(inputs)).permuted(
         _flat(inputs), axis=1
@@ -120,7 +120,7 @@ def with_input_noise(task: Task, deviation: float, *, test: bool = False) -> Tas
 
 
 def _normal(inputs: Floats, part: str, before: int) -> Any:
-    from pytest_fragility.randomness import derive_generator
+    from pytest_fragility._util.seeds import derive_generator
 
     which = [before] if before else []
     generator = derive_generator("input noise", part, list(inputs.shape), *which)
@@ -148,7 +148,7 @@ def with_fewer_dimensions(task: Task, dimensions: int) -> Task:
         raise TaskError(f"dimensions {shown(dimensions)}: expected at least 1, a whole number")
 
     def change(data: TaskData) -> TaskData:
-        from pytest_fragility.randomness import derive_generator
+        from pytest_fragility._util.seeds import derive_generator
 
         size = math.prod(data.input_shape)
         if dimensions > size:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
+from pytest_fragility._util.text import shown
+from pytest_fragility._util.validation import is_number
 from pytest_fragility.errors import TaskError
-from pytest_fragility.quoting import shown
-from pytest_fragility.recipes.rules import is_number
 from pytest_fragility.tasks.task import Task, TaskData, number_in_name
 
 
@@ -40,7 +40,7 @@ def with_label_noise(task: Task, fraction: float) -> Task:
     before = task.times_done(with_label_noise)
 
     def change(data: TaskData) -> TaskData:
-        from pytest_fragility.randomness import derive_generator
+        from pytest_fragility._util.seeds import derive_generator
 
         # a second noise that chose the same samples would be no more than the larger of the two
         which = [before] if before else []

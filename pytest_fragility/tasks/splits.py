@@ -59,7 +59,7 @@ def held_out(name: str, inputs: Any, labels: Any, *, test_size: int, **rules: An
 def _shuffled_evenly(name: str, labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     import numpy as np
 
-    from pytest_fragility.randomness import derive_generator
+    from pytest_fragility._util.seeds import derive_generator
     from pytest_fragility.tasks.strata import balanced_order
 
     order = derive_generator("test set", name, len(labels)).permutation(len(labels))

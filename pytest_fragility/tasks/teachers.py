@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.text import shown
+from pytest_fragility._util.validation import is_whole
 from pytest_fragility.errors import TaskError
-from pytest_fragility.quoting import shown
-from pytest_fragility.recipes.rules import is_whole
 from pytest_fragility.tasks.task import Task, TaskData
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _task_data(inputs: Floats, labels: Any) -> TaskData:
 
 
 def _generator(purpose: str, *identity: int) -> np.random.Generator:
-    from pytest_fragility.randomness import derive_generator
+    from pytest_fragility._util.seeds import derive_generator
 
     return derive_generator("teacher task", purpose, *identity)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.sharing import own_share
+from pytest_fragility.parallel.cores import own_share
 
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 

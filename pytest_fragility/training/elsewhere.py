@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from pytest_fragility.executors import Batch, Executors, Lost
-from pytest_fragility.executors.failures import Failure, LostWorkerWarning
-from pytest_fragility.executors.parcels import Parcel, pack_runs
-from pytest_fragility.executors.performing import load_sent
-from pytest_fragility.runs import TrainedRun
-from pytest_fragility.training.crew import Crew, Stack
+from pytest_fragility.networks.runs import TrainedRun
+from pytest_fragility.networks.transport import Parcel, pack_runs
+from pytest_fragility.parallel import Batch, Executors, Lost
+from pytest_fragility.parallel.failures import Failure, LostWorkerWarning
+from pytest_fragility.parallel.worker_side import load_sent
 from pytest_fragility.training.devices import choose_device, trainer_settings
+from pytest_fragility.training.distribution import Crew, Stack
 from pytest_fragility.training.trajectories import Trajectory
 
 

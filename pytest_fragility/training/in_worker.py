@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from pytest_fragility.executors.parcels import Parcel, pack_runs
-from pytest_fragility.executors.workers import Worker
-from pytest_fragility.runs import Run, TrainedRun
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.transport import Parcel, pack_runs
+from pytest_fragility.parallel.local_processes import Worker
 from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.memory import train_within_memory
 from pytest_fragility.training.trajectories import Trajectory

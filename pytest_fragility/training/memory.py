@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from pytest_fragility.errors import TrainingError
-from pytest_fragility.runs import TrainedRun
-from pytest_fragility.training.shard import Shard
-from pytest_fragility.training.streams import give_memory_back
+from pytest_fragility.networks.runs import TrainedRun
+from pytest_fragility.training.cuda_streams import give_memory_back
+from pytest_fragility.training.training_loop import Shard
 from pytest_fragility.training.trajectories import Trajectory
 
 # a stack on the CPU: more would fall out of its caches, and gain nothing

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSprop
-from pytest_fragility.training.sinks import Sink, Tensors, like, rows_of
+from pytest_fragility.training.gradients import Sink, Tensors, like, rows_of
 
 PER_NETWORK = ("lr", "weight_decay", "momentum")
 

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from pytest_fragility.networks import NetworkState, state_of
 from pytest_fragility.tasks.task import TaskData
-from pytest_fragility.training.carried import Carried
-from pytest_fragility.training.mapped import mode, trained_names
-from pytest_fragility.training.one_at_a_time import seeded
-from pytest_fragility.training.perceptrons import StackedNetwork
-from pytest_fragility.training.sinks import Sink, Tensors
+from pytest_fragility.training.buffers import Carried
+from pytest_fragility.training.gradients import Sink, Tensors
+from pytest_fragility.training.one_by_one import seeded
+from pytest_fragility.training.perceptron_stacks import StackedNetwork
+from pytest_fragility.training.vmapped import mode, trained_names
 
 PASSES, NETWORKS, BATCH = 2, 2, 8
 SEEDS = (1, 2)

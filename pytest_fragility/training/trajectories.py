@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import StoppingRule
-from pytest_fragility.runs import Run
 from pytest_fragility.training.stopping import is_met, loss_gate
 
 

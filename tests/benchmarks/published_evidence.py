@@ -15,7 +15,7 @@ from scipy.linalg.blas import dsyr
 from scipy.special import log_ndtr
 
 from pytest_fragility.measures import relu_kernel
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.networks.trained_network import TrainedNetwork
 
 Floats = npt.NDArray[np.float64]
 

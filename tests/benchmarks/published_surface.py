@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.networks.trained_network import TrainedNetwork
 
 STEPS = 20
 STEP = 0.25

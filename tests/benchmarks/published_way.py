@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.networks.trained_network import TrainedNetwork
 
 EVALUATION_BATCH = 5000
 DRAWS = 10

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_fragility import audit, measures
-from pytest_fragility.audit_result import AuditResult
+from pytest_fragility.auditing.result import AuditResult
+from pytest_fragility.checks.wording import interval
 from pytest_fragility.measures.measure import Measure, measure_form
-from pytest_fragility.report.numbers import interval
 from pytest_fragility.report.power_law import bent_mark
 
 NAMES = (

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 import torch
 
-from pytest_fragility.auditing import train_family
-from pytest_fragility.families import Family
+from pytest_fragility.auditing.engine import train_family
+from pytest_fragility.evaluation.asking import begin
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import Measure, reference_measures
 from pytest_fragility.measures.measure import is_constant
-from pytest_fragility.measures.remote import begin
 from pytest_fragility.networks import build_network
 from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import digits

@@ -14,11 +14,11 @@ import pytest
 from scipy import stats
 
 from pytest_fragility import measures
-from pytest_fragility.auditing import train_family
-from pytest_fragility.checks.judging import judge
-from pytest_fragility.checks.planning import EXPONENT, Check
+from pytest_fragility.auditing.engine import train_family
+from pytest_fragility.checks.check import EXPONENT, Check
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import resolve_settings
 from tests.simulated_audits import (

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.auditing import train_family
-from pytest_fragility.families import Family
+from pytest_fragility.auditing.engine import train_family
+from pytest_fragility.evaluation.asking import begin
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import is_constant, log_evidence, reference_measures, relu_kernel
-from pytest_fragility.measures.remote import begin
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import digits
-from pytest_fragility.trained_networks import TrainedNetwork
 from tests.benchmarks.published_evidence import EVIDENCE_MEASURES, evidence_values
 from tests.benchmarks.published_surface import SURFACE_MEASURES, surface_values
 from tests.benchmarks.published_way import published_values

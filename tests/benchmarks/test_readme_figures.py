@@ -18,9 +18,9 @@ import pytest
 
 from examples.test_new_measure import CHANGES, MNIST, sensitivity, third_class
 from pytest_fragility import AuditResult, audit
+from pytest_fragility.checks.records import check_record
 from pytest_fragility.measures import Measure
-from pytest_fragility.report.messages import failure_message
-from pytest_fragility.report.records import check_record
+from pytest_fragility.report.failure_message import failure_message
 from tests.readme_parts import shape
 from tests.test_readme_code import PATH_NORM, WEIGHT_NORM, measure_of
 from tests.test_readme_outputs import (

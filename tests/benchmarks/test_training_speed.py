@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.runs import Run, TrainedRun
-from pytest_fragility.training.stacking import _examine, stacked_form
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.training.stacked_forms import _examine, stacked_form
 from pytest_fragility.training.trainer import train
 from tests.benchmarks.training_speed import floors, jax_stacks, loops, scaling, stacks
 from tests.benchmarks.training_speed.cases import CASES, Work, family_runs

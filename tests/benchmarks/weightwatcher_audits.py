@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from examples.test_weightwatcher import alpha, alpha_norm, spectral_norm, stable_rank
-from pytest_fragility.checks.planning import EQUIVALENCE, KINDS
+from pytest_fragility.checks.check import EQUIVALENCE, KINDS
 from tests.benchmarks.reference_audits import print_table
 
 AUDITED = {each.__name__: each for each in (alpha, alpha_norm, spectral_norm, stable_rank)}

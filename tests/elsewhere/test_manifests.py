@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_fragility import MeasureError, SettingsError, TableError, TrainedNetwork, audit
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     frobenius_distance_from_initialization,
     oracle_test_error,
@@ -280,14 +280,14 @@ def test_an_export_is_whole_or_absent(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pytest_fragility.elsewhere.exporting._save_samples", full)
+        patch.setattr("pytest_fragility.families.export._save_samples", full)
         with pytest.raises(TableError, match=r"cannot be written: No space left on device"):
             small_family.export(folder)
         assert list(tmp_path.iterdir()) == []
         small_family_before = tmp_path / "kept"
         patch.undo()
         small_family.export(small_family_before)
-        patch.setattr("pytest_fragility.elsewhere.exporting._save_samples", full)
+        patch.setattr("pytest_fragility.families.export._save_samples", full)
         with pytest.raises(TableError, match=r"cannot be written"):
             small_family.export(small_family_before, overwrite=True)
         assert (small_family_before / "manifest.csv").is_file()

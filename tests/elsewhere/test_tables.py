@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility import FragilityError, TableError, audit, learning_curves
-from pytest_fragility.audit_result import AuditResult
+from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.curves import PARAMETER_COUNT, UnpairedEstimate
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import path_norm, product_of_frobenius_norms
 from pytest_fragility.perturbations import BASELINE
 from tests.elsewhere.conftest import SEEDS, Row, table_rows
@@ -200,7 +200,7 @@ def test_a_recipe_with_little_takes_nothing_from_the_others() -> None:
 
 def test_other_seeds_are_compared_unpaired_which_is_said() -> None:
     """In the record, in the table, and in the message of a failure."""
-    from pytest_fragility.report.messages import failure_message
+    from pytest_fragility.report.failure_message import failure_message
 
     rows = table_rows(("baseline",)) + table_rows(("adam",), seeds=tuple(range(10, 15)))
     result = audit("fragile", table=rows, **LENIENT)

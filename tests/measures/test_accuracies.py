@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pytest_fragility.measures.accuracies import _Labels
+from pytest_fragility.measures.pac_bayes.accuracies import _Labels
 
 CLASSES, SAMPLES = 3, 5
 FEW = st.sampled_from([-1.0, 0.0, 1.0, math.inf, -math.inf, math.nan])

@@ -16,13 +16,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.families import Family
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import Measure, adapt, measure_name, oracle, path_norm
 from pytest_fragility.measures.adapters import SOURCES, SYNONYMS, as_measure, call_form
-from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.measures.measure import is_oracle
+from pytest_fragility.networks.trained_network import OracleNetwork, TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.trained_networks import OracleNetwork, TrainedNetwork
 from tests.plugin.conftest import ALL_CHECKS, CHECKS, Project
 from tests.sample_networks import perceptron, randomize, sample_network
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.evaluation.asking import Row
+from pytest_fragility.evaluation.evaluate import Asking, evaluate, evaluate_size
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures import (
     Measure,
     hessian_largest_eigenvalue,
@@ -21,11 +23,9 @@ from pytest_fragility.measures import (
 )
 from pytest_fragility.measures import asking_together as module
 from pytest_fragility.measures.asking_together import can_be_asked_together, together
-from pytest_fragility.measures.evaluation import Asking, evaluate, evaluate_size
 from pytest_fragility.measures.failing import Failures
-from pytest_fragility.measures.remote import Row
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps
 from pytest_fragility.tasks import Task

@@ -12,10 +12,15 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures import batched_evidence as module
-from pytest_fragility.measures.batched_evidence import log_evidences
-from pytest_fragility.measures.evidence import HEAVISIDE, PROBIT, Floats, log_evidence
-from pytest_fragility.measures.kernels import relu_kernel
+from pytest_fragility.measures.marginal_likelihood import batched_evidence as module
+from pytest_fragility.measures.marginal_likelihood.batched_evidence import log_evidences
+from pytest_fragility.measures.marginal_likelihood.evidence import (
+    HEAVISIDE,
+    PROBIT,
+    Floats,
+    log_evidence,
+)
+from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel
 
 CPU = torch.device("cpu")
 

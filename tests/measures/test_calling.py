@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
-from pytest_fragility.families import Family
-from pytest_fragility.measured_curves import learning_curves
-from pytest_fragility.measures import calling, stacked
-from pytest_fragility.measures.calling import MeasuredHereWarning
-from pytest_fragility.measures.evaluation import evaluate
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.evaluation import calling
+from pytest_fragility.evaluation.calling import MeasuredHereWarning
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.trained_family import Family
+from pytest_fragility.measures import stacked
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.trained_networks import TrainedNetwork
 
 needs_clock = pytest.mark.skipif(sys.platform == "win32", reason="no alarm clock")
 LIMIT = 0.2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import LinAlgError, solve_triangular
 
-from pytest_fragility.measures.cholesky import CholeskyInverse
+from pytest_fragility.measures.marginal_likelihood.cholesky import CholeskyInverse
 
 # below, at and above what is factorized as a whole, halves of unequal size, several strips
 SIZES = [1, 2, 63, 64, 65, 127, 130, 257, 400]

@@ -13,7 +13,8 @@ from torch import nn
 
 import pytest_fragility.measures as package
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
-from pytest_fragility.families import Family
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     Measure,
     StackMeasure,
@@ -32,14 +33,13 @@ from pytest_fragility.measures import (
     stacked,
     train_loss,
 )
-from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.measures.measure import RAW, is_oracle
-from pytest_fragility.network_stacks import NetworkStack
 from pytest_fragility.networks import NetworkState
+from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import TrainedNetwork
 from tests.sample_networks import perceptron, randomize, sample_network
 
 CONTROLS: dict[str, Measure] = {

@@ -18,15 +18,15 @@ from torch.func import functional_call
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures import (
-    curvature,
     hessian_largest_eigenvalue,
     hessian_trace,
     hessian_trace_estimate,
-    second_order,
 )
-from pytest_fragility.measures.loss_surface import LossSurface
-from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.measures.sharpness import hessian as curvature
+from pytest_fragility.measures.sharpness import second_derivatives as second_order
+from pytest_fragility.measures.sharpness.loss_surface import LossSurface
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]

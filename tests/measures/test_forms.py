@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.families import Family
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     Measure,
     StackMeasure,
@@ -31,11 +32,10 @@ from pytest_fragility.measures import (
     path_norm,
     stacked,
 )
-from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.measures.measure import BOUND_FORM, RAW, is_oracle, measure_form
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.trained_networks import TrainedNetwork
 from tests.sample_networks import perceptron, sample_network
 
 unhurried = settings(deadline=None)

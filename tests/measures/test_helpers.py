@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility import sharing
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.executors.failures import LostWorkerWarning
-from pytest_fragility.executors.pickling import dump
-from pytest_fragility.executors.workers import Worker, WorkerLostError, idle_workers
-from pytest_fragility.families import Family, FamilyPlan, train_families
-from pytest_fragility.measured_curves import learning_curves
+from pytest_fragility.evaluation import helpers as module
+from pytest_fragility.evaluation.asking import begin
+from pytest_fragility.evaluation.evaluate import Asking, evaluate
+from pytest_fragility.evaluation.helpers import Helpers, helpers
+from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.remote import Networks, Question
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures import (
     Measure,
     inverse_margin,
@@ -31,13 +32,12 @@ from pytest_fragility.measures import (
     product_of_spectral_norms,
     stacked,
 )
-from pytest_fragility.measures import helpers as module
 from pytest_fragility.measures.asking_helpers import can_be_helped
-from pytest_fragility.measures.evaluation import Asking, evaluate
-from pytest_fragility.measures.helpers import Helpers, helpers
 from pytest_fragility.measures.in_worker import _FAMILIES, answer_kept
-from pytest_fragility.measures.questions import Networks, Question
-from pytest_fragility.measures.remote import begin
+from pytest_fragility.parallel import cores as sharing
+from pytest_fragility.parallel.failures import LostWorkerWarning
+from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
+from pytest_fragility.parallel.pickling import dump
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import CNN, Recipe, fixed_steps
 from pytest_fragility.tasks import Task, TaskData

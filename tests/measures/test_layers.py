@@ -14,9 +14,9 @@ from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures import parameter_norm, spectral_distance_from_initialization
-from pytest_fragility.measures.folding import folded_parameters, weight_matrices
-from pytest_fragility.measures.layers import find_weight_layers
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.measures.common.folding import folded_parameters, weight_matrices
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.weight_layers import find_weight_layers
 from tests.sample_networks import labelled_by, randomize, sample_network
 
 brief = settings(deadline=None, max_examples=6)

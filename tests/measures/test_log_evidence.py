@@ -14,9 +14,9 @@ from scipy.stats import multivariate_normal, truncnorm
 from sklearn.datasets import load_digits
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures import evidence
-from pytest_fragility.measures.evidence import HEAVISIDE, PROBIT, log_evidence
-from pytest_fragility.measures.kernels import relu_kernel
+from pytest_fragility.measures.marginal_likelihood import evidence
+from pytest_fragility.measures.marginal_likelihood.evidence import HEAVISIDE, PROBIT, log_evidence
+from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,9 +13,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
-    batched_evidence,
     log_evidence,
     marginal_likelihood_bound,
     marginal_likelihood_bound_as_published,
@@ -25,12 +24,16 @@ from pytest_fragility.measures import (
     relu_kernel,
     sum_of_one_vs_rest_negative_log_evidences,
 )
-from pytest_fragility.measures import evidence as evidence_module
-from pytest_fragility.measures import marginal_likelihood as module
-from pytest_fragility.measures.marginal_likelihood import bound_as_published, bound_of_theorem
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.measures.marginal_likelihood import batched_evidence
+from pytest_fragility.measures.marginal_likelihood import bounds as module
+from pytest_fragility.measures.marginal_likelihood import evidence as evidence_module
+from pytest_fragility.measures.marginal_likelihood.bounds import (
+    bound_as_published,
+    bound_of_theorem,
+)
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.trained_networks import TrainedNetwork
 from tests.sample_networks import perceptron, sample_network
 
 MEASURES = [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     inverse_margin,
@@ -31,9 +31,9 @@ from pytest_fragility.measures import (
     sum_of_spectral_norms_over_margin,
     sum_of_spectral_norms_over_margin_fft,
 )
-from pytest_fragility.measures.outputs import train_logits, train_margins
-from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.measures.common.outputs import train_logits, train_margins
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ from scipy.stats import norm
 from torch import nn
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,
@@ -27,9 +27,9 @@ from pytest_fragility.measures import (
     pac_bayes_magnitude_origin,
     pac_bayes_origin,
 )
-from pytest_fragility.measures.noise_search import sigma_search, tolerated_noise
-from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.measures.pac_bayes.noise_search import sigma_search, tolerated_noise
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]

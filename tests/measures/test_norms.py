@@ -33,7 +33,7 @@ from pytest_fragility.measures import (
     sum_of_spectral_norms_over_margin,
 )
 from pytest_fragility.measures.measure import BOUND_FORM, LOGARITHM, RAW
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]

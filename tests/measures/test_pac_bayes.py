@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,
@@ -25,8 +25,8 @@ from pytest_fragility.measures import (
     pac_bayes_origin,
 )
 from pytest_fragility.measures.measure import BOUND_FORM, RAW
-from pytest_fragility.measures.noise_search import sigma_search
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures import hessian_largest_eigenvalue, parts, worst_case_sharpness
-from pytest_fragility.measures.parts import in_parts
+from pytest_fragility.measures import hessian_largest_eigenvalue, worst_case_sharpness
+from pytest_fragility.measures.common import batching as parts
+from pytest_fragility.measures.common.batching import in_parts
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
 from tests.measures.test_side_by_side import NETWORKS, describe, stack_of
 
 SAMPLES = 20

@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures import path_norm, path_norm_over_margin
-from pytest_fragility.measures.path_sums import log_path_sums
-from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.measures.norms.path_sums import log_path_sums
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.kernels import (
+from pytest_fragility.measures.marginal_likelihood.kernels import (
     CLOSED_FORM,
     MONTE_CARLO,
     hidden_layers_of,

@@ -17,7 +17,7 @@ from scipy.stats import norm
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,
@@ -33,10 +33,10 @@ from pytest_fragility.measures import (
     pac_bayes_origin,
     pac_bayes_origin_as_published,
 )
-from pytest_fragility.measures.noise_search import sigma_search
-from pytest_fragility.measures.published_search import published_sigma
-from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
+from pytest_fragility.measures.pac_bayes.noise_search_as_published import published_sigma
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 EPSILON = 1e-3

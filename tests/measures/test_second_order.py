@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_fragility.measures import second_order
-from pytest_fragility.measures.loss_surface import LossSurface
-from pytest_fragility.measures.outputs import relu_chain_of
-from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.measures.common.outputs import relu_chain_of
+from pytest_fragility.measures.sharpness import second_derivatives as second_order
+from pytest_fragility.measures.sharpness.loss_surface import LossSurface
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.measures.test_curvature import hessian_of, normalized, smooth
 from tests.sample_networks import perceptron, randomize, sample_network
 

@@ -18,16 +18,16 @@ from torch.nn import functional
 
 from pytest_fragility.measures import (
     adaptive_sharpness,
-    ascent,
     fisher_rao_norm,
     gradient_norm,
     worst_case_sharpness,
 )
-from pytest_fragility.measures.ascent import FLAT
-from pytest_fragility.measures.loss_surface import LossSurface
+from pytest_fragility.measures.sharpness import worst_case as ascent
+from pytest_fragility.measures.sharpness.loss_surface import LossSurface
+from pytest_fragility.measures.sharpness.worst_case import FLAT
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]

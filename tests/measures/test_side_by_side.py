@@ -22,15 +22,15 @@ from pytest_fragility.measures import (
     pac_bayes_flatness_as_published,
     worst_case_sharpness,
 )
-from pytest_fragility.measures.outputs import perceptron_of, relu_chain_of
-from pytest_fragility.measures.side_by_side import (
+from pytest_fragility.measures.common.outputs import perceptron_of, relu_chain_of
+from pytest_fragility.measures.marginal_likelihood.in_threads import (
     _UNWANTED,
     FEWEST_SAMPLES,
     leave_if_unwanted,
     side_by_side,
 )
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
 from tests.interrupting import interrupt
 from tests.sample_networks import perceptron, randomize, sample_network
 

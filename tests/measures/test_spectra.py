@@ -38,13 +38,13 @@ from pytest_fragility.measures import (
     sum_of_spectral_norms_over_margin,
     sum_of_spectral_norms_over_margin_fft,
 )
-from pytest_fragility.measures.spectra import (
+from pytest_fragility.measures.norms.singular_values import (
     circular_convolution_norm,
     largest_singular_values,
     operator_norms,
 )
-from pytest_fragility.network_stacks import NetworkStack
-from pytest_fragility.trained_networks import TrainedNetwork
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]

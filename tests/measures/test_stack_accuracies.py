@@ -9,21 +9,21 @@ import pytest
 import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families import Family
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
-    noise_search,
     pac_bayes_flatness,
     pac_bayes_flatness_as_published,
     pac_bayes_magnitude_flatness,
     pac_bayes_magnitude_flatness_as_published,
-    published_search,
 )
 from pytest_fragility.measures import stack_accuracies as module
-from pytest_fragility.measures.accuracies import accuracies_of
+from pytest_fragility.measures.common.parameter_vectors import parameter_vectors, split_vectors
+from pytest_fragility.measures.pac_bayes import noise_search
+from pytest_fragility.measures.pac_bayes import noise_search_as_published as published_search
+from pytest_fragility.measures.pac_bayes.accuracies import accuracies_of
 from pytest_fragility.measures.stack_accuracies import StackAccuracies, can_look_together
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.measures.vectors import parameter_vectors, split_vectors
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
 
 
 @pytest.fixture

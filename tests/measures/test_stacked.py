@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import MeasureError, SettingsError, UndefinedMeasureError
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures import (
     StackMeasure,
     bound_form,
@@ -30,7 +31,6 @@ from pytest_fragility.measures import (
     reference_measures,
     stacked,
 )
-from pytest_fragility.measures.evaluation import evaluate
 from pytest_fragility.measures.measure import (
     BOUND,
     BOUND_FORM,
@@ -39,12 +39,12 @@ from pytest_fragility.measures.measure import (
     is_control,
     measure_form,
 )
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import MLP, SGD, Adam, AdamW, Recipe, RMSprop, fixed_steps
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.trained_networks import TrainedNetwork
 
 Floats = npt.NDArray[np.float64]
 Outcome = float | str
@@ -355,7 +355,7 @@ def test_derived_measures_are_named_after_the_measure() -> None:
         assert measure_name(derived) == f"path_norm.{suffix}"
         assert derived.form == form
         assert (derived.source, derived.reads) == (path_norm.source, path_norm.reads)
-        assert derived.__module__ == "pytest_fragility.measures.paths"
+        assert derived.__module__ == "pytest_fragility.measures.norms.path_norms"
         assert form in said(derived) and said(path_norm) in said(derived)
     assert path_norm.bound_form.logarithm.__name__ == "path_norm.bound_form.logarithm"
 

@@ -9,21 +9,21 @@ import pytest
 import torch
 
 from pytest_fragility.curves import Invariance
-from pytest_fragility.equivalences import EQUIVALENCES
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
-from pytest_fragility.families import Family, FamilyPlan, train_families
+from pytest_fragility.evaluation import same_function as module
+from pytest_fragility.evaluation.pairs import stacked_pairs
+from pytest_fragility.evaluation.same_function import DRAWS, SameFunctionValues
+from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
 from pytest_fragility.measures import reference_measures, stacked
-from pytest_fragility.measures import same_function as module
 from pytest_fragility.measures.measure import Measure
-from pytest_fragility.measures.pairs import stacked_pairs
-from pytest_fragility.measures.same_function import DRAWS, SameFunctionValues
-from pytest_fragility.network_stacks import NetworkStack
+from pytest_fragility.networks.stacks import NetworkStack
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe
+from pytest_fragility.recipes.invariances import EQUIVALENCES
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.symmetries.symmetry import Symmetry
 from pytest_fragility.tasks import Task
-from pytest_fragility.trained_networks import TrainedNetwork
 
 CPU = torch.device("cpu")
 REFERENCE = reference_measures()

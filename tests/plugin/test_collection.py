@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_fragility.checks.planning import SYMMETRY_NAMES
-from pytest_fragility.equivalences import EQUIVALENCES
+from pytest_fragility.checks.check import SYMMETRY_NAMES
+from pytest_fragility.recipes.invariances import EQUIVALENCES
 from tests.plugin.conftest import ALL_CHECKS, STANDARD_CHECKS, Project, node_ids
 
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytest_fragility.executors import dask_clusters
+from pytest_fragility.parallel import dask_clusters
 from tests.plugin.conftest import Project
 
 # an executor that makes each call at once, and notes what is done with it
@@ -146,7 +146,7 @@ def test_a_dask_cluster_by_its_address(project: Project, dask_address: str) -> N
 @pytest.mark.parametrize("ini", [False, True])
 def test_nobody_at_the_address(project: Project, ini: bool) -> None:
     """The session ends before any test, with the address and what was expected."""
-    impatient = "from pytest_fragility.executors import dask_clusters as d\nd.SECONDS = 0.2\n"
+    impatient = "from pytest_fragility.parallel import dask_clusters as d\nd.SECONDS = 0.2\n"
     (project.path / "conftest.py").write_text(impatient)
     project.audit("falling")
     address = "tcp://127.0.0.1:9"
@@ -160,7 +160,7 @@ def test_nobody_at_the_address(project: Project, ini: bool) -> None:
 @needs_dask
 def test_a_cluster_without_workers(project: Project, tmp_path_factory: Any) -> None:
     """The terminal says so at once, each test fails with the address, and the session ends."""
-    impatient = "from pytest_fragility.executors import patience as p\np.SAID_AFTER = 0.1\n"
+    impatient = "from pytest_fragility.parallel import patience as p\np.SAID_AFTER = 0.1\n"
     (project.path / "conftest.py").write_text(impatient)
     project.audit("falling")
     script = tmp_path_factory.mktemp("empty") / "cluster.py"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytest_fragility.plugin.github import annotation
+from pytest_fragility.plugin.ci import annotation
 from tests.plugin.conftest import Project
 
 COMMAND = re.compile(r"^::(\w+) (.*?)::(.*)$")
@@ -74,7 +74,7 @@ def test_the_summary_is_appended_to(job: Project) -> None:
 
 def test_a_summary_that_is_too_long(job: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """GitHub takes a megabyte: the table is kept."""
-    monkeypatch.setattr("pytest_fragility.plugin.github.MOST_BYTES", 500)
+    monkeypatch.setattr("pytest_fragility.plugin.ci.MOST_BYTES", 500)
     job.audit("reversing")
     job.run("--fragility", "-q", "-k", "trend")
     text = (job.path / "summary.md").read_text()

@@ -9,7 +9,7 @@ from tests.plugin.conftest import Project
 
 # at once, however short measuring is; counts what workers have answered
 HELPED = """
-from pytest_fragility.measures import helpers
+from pytest_fragility.evaluation import helpers
 
 helpers.HELP_AFTER = helpers.START_AFTER = -1.0
 asked = []

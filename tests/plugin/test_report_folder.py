@@ -67,7 +67,7 @@ def test_a_report_that_cannot_be_written_fails_the_run(
     def refuse(path: Path, text: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pytest_fragility.report.folders.write_whole", refuse)
+    monkeypatch.setattr("pytest_fragility.report.folder.write_whole", refuse)
     project.audit("falling")
     result = project.run("--fragility", shared_cache, "--fragility-report=report")
     assert result.ret == pytest.ExitCode.TESTS_FAILED

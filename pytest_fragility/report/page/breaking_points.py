@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_fragility.checks.planning import SPREAD
-from pytest_fragility.report.numbers import interval
+from pytest_fragility.checks.check import SPREAD
+from pytest_fragility.checks.records import Record
+from pytest_fragility.checks.wording import interval
 from pytest_fragility.report.page.marks import NOTHING
 from pytest_fragility.report.page.tables import Table
-from pytest_fragility.report.records import Record
 
 HEADER = ["axis", "admissible up to", "does not break at", "breaks at", "check", "on fresh seeds"]
 

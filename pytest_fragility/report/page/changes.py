@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_fragility.report.messages import recipe_change
-from pytest_fragility.report.records import Record
+from pytest_fragility.checks.records import Record
+from pytest_fragility.report.failure_message import recipe_change
 
 
 def change_in_words(record: Record) -> str:

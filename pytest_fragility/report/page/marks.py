@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_fragility.checks.planning import AGREEMENT, LOCATE
+from pytest_fragility.checks.check import AGREEMENT, LOCATE
+from pytest_fragility.checks.records import Record
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
-from pytest_fragility.report.records import Record
 
 SIGNS = {KEPT: "✓", BROKEN: "✗", INCONCLUSIVE: "?"}
 SILENT = "silent"

@@ -6,28 +6,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from pytest_fragility.checks.planning import (
+from pytest_fragility.checks.check import (
     COMPLEXITY_EXPONENT,
     COMPLEXITY_KINDS,
     EXPONENT,
     SPREAD,
     STOPPING,
 )
+from pytest_fragility.checks.curve_data import MEASURE, TEST_ERROR
+from pytest_fragility.checks.records import Record
 from pytest_fragility.checks.verdicts import INADMISSIBLE
+from pytest_fragility.checks.wording import LOG
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.curves import MEASURE, TEST_ERROR
 from pytest_fragility.report.documents import Document
-from pytest_fragility.report.numbers import LOG
-from pytest_fragility.report.page.figures.curve import DrawnCurve, common_limits
-from pytest_fragility.report.page.figures.drawing import Picture
-from pytest_fragility.report.page.figures.forest import Legend, Row, draw_forest
-from pytest_fragility.report.page.figures.ladder import draw_ladder
-from pytest_fragility.report.page.figures.overview import draw_overview
-from pytest_fragility.report.page.figures.panels import FittedCurve, Panels, RecipeCurves
+from pytest_fragility.report.figures.curves import DrawnCurve, common_limits
+from pytest_fragility.report.figures.drawing import Picture
+from pytest_fragility.report.figures.forest import Legend, Row, draw_forest
+from pytest_fragility.report.figures.ladder import draw_ladder
+from pytest_fragility.report.figures.overview import draw_overview
+from pytest_fragility.report.figures.panels import FittedCurve, Panels, RecipeCurves
 from pytest_fragility.report.page.grid import GRID_KINDS, slopes_of
 from pytest_fragility.report.page.marks import worst
 from pytest_fragility.report.page.tables import Table, values_table
-from pytest_fragility.report.records import Record
 
 CHANGE = Legend("change of the slope", "change", "change beyond test error's")
 SLOPE = Legend("slope (exponent = -slope)", "measure", "test error")

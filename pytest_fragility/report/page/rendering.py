@@ -8,11 +8,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pytest_fragility.quoting import printable
+from pytest_fragility._util.text import printable
 from pytest_fragility.report.comparison import compare, kinds_of
 from pytest_fragility.report.documents import Document
 from pytest_fragility.report.page.answers import capitalized
-from pytest_fragility.report.page.comparing import comparison_rows
+from pytest_fragility.report.page.comparison import comparison_rows
 from pytest_fragility.report.page.side_by_side import sections_of
 from pytest_fragility.report.unjudged import Unjudged, unjudged_note
 

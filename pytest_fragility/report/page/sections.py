@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_fragility.checks.planning import AGREEMENT, COMPLEXITY_KINDS, LOCATE
+from pytest_fragility.checks.check import AGREEMENT, COMPLEXITY_KINDS, LOCATE
 from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.page.answers import Answers, answers_of
 from pytest_fragility.report.page.breaking_points import breaking_points

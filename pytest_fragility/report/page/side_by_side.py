@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pytest_fragility.executors.failures import LostWorkerWarning
-from pytest_fragility.executors.workers import Worker, WorkerLostError, idle_workers
+from pytest_fragility.parallel.failures import LostWorkerWarning
+from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
 from pytest_fragility.report.documents import Document
 from pytest_fragility.report.page.sections import Section, section_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_fragility.report.numbers import LOG
-from pytest_fragility.report.page.figures.curve import DrawnCurve
+from pytest_fragility.checks.wording import LOG
+from pytest_fragility.report.figures.curves import DrawnCurve
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from pytest_fragility.networks import build_network, initial_state
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import CNN, MLP, SGD, Recipe, fixed_steps
-from pytest_fragility.runs import Run
 from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import Task, TaskData, digits
-from pytest_fragility.training.sampling import SampleOrder, training_subset
+from pytest_fragility.tasks.sampling import SampleOrder, training_subset
 
 SAMPLES = 256
 CLASSES = 10

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from pytest_fragility.runs import Run
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.training.optimizers import StackedOptimizer
-from pytest_fragility.training.stacking import StackedForm
+from pytest_fragility.training.stacked_forms import StackedForm
 from pytest_fragility.training.trainer import train
 from tests.benchmarks.training_speed.cores import threads_set
 

@@ -6,7 +6,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
-from pytest_fragility.runs import TrainedRun
+from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.training.trainer import train
 from tests.benchmarks.training_speed.cases import Work
 from tests.benchmarks.training_speed.ways import ENGINE, MAPPED, Timed, Way, steps_to_time

@@ -1,0 +1,1 @@
+"""How an audit runs: plan, train, measure, judge."""

@@ -1,0 +1,235 @@
+"""Audits that train no more seeds than they need: looks at growing numbers of them.
+
+At each look all open checks are judged on the seeds so far. One that is decided is closed; a recipe
+is trained on only while one of its checks is open. Each look has an equal share of alpha, so that
+the chance that any of them errs is at most alpha, whatever the noise is like and however the looks
+depend on each other (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pytest_fragility._util.stopwatch import STATISTICS, spent_on
+from pytest_fragility.checks.admissibility import judge_admissibility
+from pytest_fragility.checks.check import ADMISSIBLE_COUNT, INVARIANCE_KINDS, Check
+from pytest_fragility.checks.needs import Needs, needs_of_all
+from pytest_fragility.checks.registry import judge, judge_admissible_count
+from pytest_fragility.checks.verdicts import INCONCLUSIVE, UNDECIDED, Verdict
+from pytest_fragility.curves import LearningCurves
+from pytest_fragility.curves.joining import join_seeds
+from pytest_fragility.errors import FragilityError, MeasureError
+from pytest_fragility.incomplete import told_of_the_rest
+from pytest_fragility.perturbations import BASELINE
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.tolerances import Tolerances
+    from pytest_fragility.families.trained_family import Family, FamilyPlan
+    from pytest_fragility.measures.measure import Measure
+    from pytest_fragility.settings import AuditSettings
+
+    pass
+
+
+Trainer = Callable[[Sequence["FamilyPlan"]], Sequence["Family"]]
+
+
+# a forecast from fewer is not worth giving up for, unless it is that no number decides
+FEWEST_FOR_A_FORECAST = 8
+
+
+# beyond so many times the last look's seeds, a forecast says that no look will decide
+FAR = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A check's verdict, and the curves that it rests on; or what kept it from being judged."""
+
+    verdict: Verdict | None = None
+    curves: LearningCurves | None = None
+    error: FragilityError | None = None
+
+    def get(self) -> tuple[Verdict, LearningCurves]:
+        """Return verdict and curves.
+
+        Raises
+        ------
+        FragilityError
+            Where the check could not be judged.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.verdict is not None
+        assert self.curves is not None
+        return self.verdict, self.curves
+
+    @classmethod
+    def of(
+        cls,
+        judge_it: Callable[[], Verdict],
+        check: Check,
+        curves: LearningCurves,
+        tolerances: Tolerances,
+    ) -> Outcome:
+        """Return the outcome of judging one check, whatever keeps it from a verdict.
+
+        Parameters
+        ----------
+        judge_it
+            Returns the verdict.
+        check
+            What is asserted.
+        curves
+            Those on which it is judged.
+        tolerances
+            How far the measure may move.
+        """
+        try:
+            return cls(judge_it(), curves)
+        except MeasureError as error:
+            return cls(None, curves, told_of_the_rest(error, check, curves, tolerances))
+        except FragilityError as error:
+            return cls(None, curves, error)
+
+
+class StagedAudit:
+    """An audit whose checks are looked at with growing numbers of seeds.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    name
+        What reports call it.
+    settings
+        With looks: `AuditSettings.looks`.
+    checks
+        What is asserted, or some of it.
+    """
+
+    def __init__(
+        self, measure: Measure, name: str, settings: AuditSettings, checks: Collection[Check]
+    ) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self._measure = measure
+        self._name = name
+        self._settings = settings
+        self._open = list(checks)
+        self._groups: list[LearningCurves] = []
+        # of the perturbations, by name, as of the last look at each
+        self._admissible: dict[str, str] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some check is undecided and another look is due."""
+        return bool(self._open) and len(self._groups) < len(self._settings.looks)
+
+    def plan(self) -> FamilyPlan:
+        """Return what the next look needs beyond what was trained for those before."""
+        looks = (0, *self._settings.looks)
+        place = len(self._groups)
+        needs = self._needs()
+        plan = self._settings.plan(
+            list(needs.recipes),
+            with_ladder=needs.with_ladder,
+            with_equivalents=needs.with_equivalents,
+        )
+        return replace(plan, seeds=tuple(range(looks[place], looks[place + 1])))
+
+    def look(self, family: Family) -> None:
+        """Judge all open checks on the seeds so far, those of this family included."""
+        from pytest_fragility.evaluation.learning_curves import learning_curves
+
+        settings = self._settings
+        curves = learning_curves(
+            self._measure,
+            family,
+            alpha=settings.alpha / len(settings.looks),
+            scale=settings.scale,
+            fit=settings.fit,
+            measure_timeout=settings.measure_timeout,
+            name=self._name,
+        )
+        self.judge_with(curves)
+
+    @spent_on(STATISTICS)
+    def judge_with(self, curves: LearningCurves) -> None:
+        """Judge all open checks on the seeds so far, those of these curves included.
+
+        Parameters
+        ----------
+        curves
+            Over the seeds that are new at this look, each interval at the looks' share of alpha.
+        """
+        self._groups.append(replace(curves, looks=self._settings.looks))
+        joined = join_seeds(self._groups)
+        self._note_admissible(joined)
+        for check in self._open:
+            self.outcomes[check.id] = self._judged(check, joined)
+        self._open = [check for check in self._open if not self._is_settled(check)]
+
+    def _judged(self, check: Check, joined: LearningCurves) -> Outcome:
+        tolerances = self._settings.tolerances
+
+        def verdict() -> Verdict:
+            if check.kind == ADMISSIBLE_COUNT and BASELINE not in joined.unfinished:
+                statuses = {name: self._admissible[name] for name in check.among}
+                return judge_admissible_count(check, statuses)
+            return judge(check, joined, tolerances)
+
+        return Outcome.of(verdict, check, joined, tolerances)
+
+    def _is_settled(self, check: Check) -> bool:
+        """Return whether more seeds would change nothing, or probably would not."""
+        outcome = self.outcomes[check.id]
+        if outcome.verdict is None or check.kind in INVARIANCE_KINDS:
+            return True
+        verdict = outcome.verdict
+        if verdict.status != INCONCLUSIVE or not verdict.is_applicable:
+            return True
+        if check.kind == ADMISSIBLE_COUNT:
+            return not self._undecided(check)
+        if verdict.evidence is None:
+            return True
+        assert outcome.curves is not None
+        seeds = len(outcome.curves.seeds)
+        needed = verdict.seeds_needed
+        is_far = needed is not None and needed > FAR * self._settings.looks[-1]
+        return needed is None or (is_far and seeds >= FEWEST_FOR_A_FORECAST)
+
+    def _note_admissible(self, joined: LearningCurves) -> None:
+        margin = self._settings.tolerances.margin
+        for name in joined.error:
+            if name != BASELINE:
+                found = judge_admissibility(joined, name, margin=margin)
+                self._admissible[name] = found.status
+
+    def _undecided(self, check: Check) -> list[str]:
+        return [name for name in check.among if self._admissible.get(name, UNDECIDED) == UNDECIDED]
+
+    def _needs(self) -> Needs:
+        """Return what the open checks need; of many perturbations, those that may be admissible."""
+        open_checks = [
+            replace(check, among=tuple(self._undecided(check))) if check.among else check
+            for check in self._open
+        ]
+        return needs_of_all(open_checks)
+
+
+def decide(audits: Sequence[StagedAudit], train: Trainer) -> None:
+    """Look at all audits until every check is decided, or the last look is over.
+
+    Parameters
+    ----------
+    audits
+        What each look trains is trained together for all of them.
+    train
+        Returns one trained family per plan.
+    """
+    while waiting := [audit for audit in audits if audit.is_open]:
+        families = train([audit.plan() for audit in waiting])
+        for audit, family in zip(waiting, families, strict=True):
+            audit.look(family)

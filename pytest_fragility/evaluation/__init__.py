@@ -1,0 +1,1 @@
+"""Asking measures about networks."""

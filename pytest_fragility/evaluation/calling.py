@@ -1,0 +1,288 @@
+"""Calling a measure: whatever it raises names the networks, and it ends in time.
+
+One that has a limit is called in a process of its own, which can be ended: an exception could be
+swallowed, an alarm clock set aside, and a call of a library need never return.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from pytest_fragility._util.text import error_text
+from pytest_fragility.errors import FragilityWarning, MeasureError, UndefinedMeasureError
+from pytest_fragility.evaluation.time_limit import MeasureTimedOut, time_limit, took_longer
+from pytest_fragility.measures.cores import own_cores
+from pytest_fragility.measures.measure import Measure
+from pytest_fragility.measures.stacked import StackMeasure
+from pytest_fragility.parallel.cores import Share, own_share, sharing
+from pytest_fragility.parallel.failures import Failure
+from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
+from pytest_fragility.parallel.pickling import dump
+from pytest_fragility.parallel.worker_side import load_sent
+
+OWN_NAME = __name__.partition(".")[0]
+
+
+# seconds: what an exception does not end by then is ended with its process
+GRACE = 2.0
+
+
+# from a measure, what it is asked about and what messages begin with, to what it says
+Ask = Callable[[Measure, Any, str], Any]
+
+
+class _NotSentError(Exception):
+    """A measure, or what it is asked about, does not reach another process; the text says why."""
+
+
+class MeasuredHereWarning(FragilityWarning):
+    """A measure cannot be sent to another process; it is called in this one."""
+
+
+def call(
+    ask: Ask,
+    measure: Measure,
+    about: Any,
+    where: str,
+    *,
+    limit: float | None = None,
+    apart: bool = False,
+) -> Any:
+    """Return what a measure says, asked in a process of its own where it has a limit.
+
+    This package's own measures swallow nothing and always return: they are asked in this process.
+
+    Parameters
+    ----------
+    ask
+        Asks it: a function of a module of this package, which calls it within `naming`.
+    measure
+        What is asked.
+    about
+        A network, or a stack of them; what another process gets is a copy.
+    where
+        What messages begin with.
+    limit
+        Seconds that it may take; None has no limit.
+    apart
+        Whether it is asked in a process of its own without a limit too.
+
+    Raises
+    ------
+    MeasureError
+        If it raises anything but an interruption, takes too long, or ends its process.
+    UndefinedMeasureError
+        If it says that it is not defined there.
+
+    Warns
+    -----
+    MeasuredHereWarning
+        Where the measure cannot be sent to another process.
+    """
+    if (apart or limit is not None) and not is_own(measure):
+        try:
+            return _ask_apart(ask, _packed(measure, about), where, limit)
+        except _NotSentError as error:
+            name = getattr(measure, "__name__", type(measure).__name__)
+            warnings.warn(
+                f"measure {name} cannot be sent to another process, so that it is called in this "
+                f"one, where a limit ends what an exception can end: {error}",
+                MeasuredHereWarning,
+                stacklevel=2,
+            )
+    return _ask_within(ask, measure, about, where, limit)
+
+
+def is_own(measure: Measure) -> bool:
+    """Return whether a measure of stacks is one of this package's, which do nothing else."""
+    return isinstance(measure, StackMeasure) and measure.__module__.startswith(f"{OWN_NAME}.")
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Have whatever the code of others raises name the networks; interruptions stay what they are.
+
+    Not exceptions alone: ``sys.exit()`` would end more than this one measurement, and what pytest
+    raises to skip a test would leave it without a verdict.
+
+    Raises
+    ------
+    MeasureError
+        In the place of what is raised.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, MeasureTimedOut, UndefinedMeasureError):
+        raise
+    except BaseException as error:
+        raise MeasureError(f"{where}: raised {error_text(error)}") from error
+
+
+def _ask_within(ask: Ask, measure: Measure, about: Any, where: str, limit: float | None) -> Any:
+    """Ask in this process; what takes too long has an exception raised in its midst."""
+    try:
+        with time_limit(limit):
+            return ask(measure, about, where)
+    except MeasureTimedOut:
+        raise MeasureError(f"{where}: {took_longer(limit)}") from None
+
+
+class _Call(NamedTuple):
+    """What a process is asked, and what of this one decides the answer."""
+
+    ask: Ask
+    where: str
+    limit: float | None
+    threads: int
+    share: Share
+    dtype: torch.dtype
+    matmul_precision: str
+
+    @classmethod
+    def here(cls, ask: Ask, where: str, limit: float | None) -> _Call:
+        """Return the call with the settings of this process."""
+        return cls(
+            ask,
+            where,
+            limit,
+            torch.get_num_threads(),
+            own_share(),
+            torch.get_default_dtype(),
+            torch.get_float32_matmul_precision(),
+        )
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Compute as the process that asks, and restore what was set."""
+        threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+        precision = torch.get_float32_matmul_precision()
+        torch.set_num_threads(self.threads)
+        torch.set_default_dtype(self.dtype)
+        torch.set_float32_matmul_precision(self.matmul_precision)
+        try:
+            with sharing(self.share), own_cores(), torch.enable_grad():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            torch.set_float32_matmul_precision(precision)
+
+
+def _packed(measure: Measure, about: Any) -> bytes:
+    try:
+        return dump((measure, about), [measure, *_code_of(about)])
+    # whatever one's own objects raise where they are pickled
+    except Exception as error:
+        raise _NotSentError(error_text(error)) from error
+
+
+def _code_of(about: Any) -> Iterator[Any]:
+    """Yield the classes of all modules in a network or a stack: they may be anybody's."""
+    values = vars(about).values()
+    for module in (value for value in values if isinstance(value, torch.nn.Module)):
+        yield from {type(part) for part in module.modules()}
+
+
+def _ask_apart(ask: Ask, packed: bytes, where: str, limit: float | None) -> Any:
+    """Ask in a worker of this machine, and end it where it does not answer in time."""
+    try:
+        worker = idle_workers.take()
+    except WorkerLostError as error:
+        raise _NotSentError(f"there is none ({error})") from error
+    watch = _Watch(worker, limit)
+    try:
+        with closing(worker.perform(_answer, _Call.here(ask, where, limit), packed)) as replies:
+            _receive(next(replies))
+            # it has what it needs: from now on it is the measure's time
+            with watch:
+                (reply,) = replies
+    except WorkerLostError as error:
+        if watch.has_ended_it:
+            raise MeasureError(f"{where}: {took_longer(limit)}") from None
+        raise MeasureError(f"{where}: ended the process that it was called in ({error})") from None
+    finally:
+        idle_workers.give_back(worker)
+    return _receive(reply)
+
+
+def _receive(reply: Any) -> Any:
+    if isinstance(reply, Failure):
+        reply.throw()
+    return reply
+
+
+class _Watch:
+    """Ends a worker that takes longer than a limit and a grace.
+
+    Parameters
+    ----------
+    worker
+        The worker.
+    limit
+        Seconds; None has no limit.
+    """
+
+    def __init__(self, worker: Worker, limit: float | None) -> None:
+        self.has_ended_it = False
+        self._worker = worker
+        self._timer = None if limit is None else threading.Timer(limit + GRACE, self._end)
+
+    def __enter__(self) -> None:
+        if self._timer:
+            self._timer.daemon = True
+            self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer:
+            self._timer.cancel()
+            # where it has begun to end the worker, nobody else is to take that
+            self._timer.join()
+
+    def _end(self) -> None:
+        self.has_ended_it = True
+        self._worker.kill()
+
+
+def _answer(call: _Call, packed: bytes) -> Iterator[Any]:
+    """Yield once all is there, then what the measure says; called in a worker."""
+    try:
+        measure, about = load_sent(packed)
+    # whatever one's own objects raise where they are read
+    except Exception as error:
+        yield Failure(_NotSentError(error_text(error)), "")
+        return
+    yield None
+    with _own_end(call.limit):
+        answered = _answered(call, measure, about)
+    yield answered
+
+
+@contextmanager
+def _own_end(limit: float | None) -> Iterator[None]:
+    """End this process some time after a limit: who asks may have been killed meanwhile."""
+    if limit is None:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere:
+        faulthandler.dump_traceback_later(limit + 2 * GRACE, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _answered(call: _Call, measure: Measure, about: Any) -> Any:
+    try:
+        with call.settings():
+            return _ask_within(call.ask, measure, about, call.where, call.limit)
+    except (MeasureError, UndefinedMeasureError) as error:
+        return Failure.with_cause_alone(error)

@@ -1,0 +1,285 @@
+"""A measure's learning curves over a trained family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pytest_fragility._util.lazy import OnDemand
+from pytest_fragility._util.stopwatch import STATISTICS, spent_on
+from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY, plan_checks
+from pytest_fragility.curves import (
+    LEAST_SQUARES,
+    Invariance,
+    LadderCurves,
+    LearningCurve,
+    LearningCurves,
+)
+from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
+from pytest_fragility.perturbations import BASELINE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pytest_fragility.evaluation.same_function import SameFunctionValues
+    from pytest_fragility.families.trained_family import Family
+    from pytest_fragility.recipes import Architecture
+
+    pass
+
+
+def learning_curves(
+    measure: Measure,
+    family: Family,
+    *,
+    alpha: float = 0.05,
+    scale: str = "log",
+    fit: str = LEAST_SQUARES,
+    name: str | None = None,
+    measure_timeout: float | None = None,
+    ahead: bool = True,
+) -> LearningCurves:
+    """Return a measure's learning curves over a trained family, test error's beside them.
+
+    The measure is called when a curve is first asked for, once per network; one that looks at no
+    trained network, once per task, n and seed. The curves of a ladder come with the family's.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    family
+        Trained networks.
+    alpha
+        Intervals have level ``1 - alpha``.
+    scale
+        ``"log"`` or ``"linear"``.
+    fit
+        How lines are fitted: ``least-squares``, ``theil-sen`` or ``repeated-medians``.
+    name
+        What reports call the measure; its ``__name__`` by default.
+    measure_timeout
+        Seconds that the measure may take for a network; None has no limit.
+    ahead
+        Whether an executor works out all recipes' curves once one of them is asked for, and workers
+        of this machine may.
+
+    Raises
+    ------
+    SettingsError
+        If the measure has no usable name.
+    MeasureError
+        When a curve is asked for and the measure fails on one of its networks.
+    """
+    from pytest_fragility.evaluation.asking import begin
+    from pytest_fragility.measures.control_curves import control_curves
+    from pytest_fragility.measures.own_noise import find_own_noise
+
+    chosen_name = measure_name(measure, name)
+    known: dict[tuple[Family, str], LearningCurve] = {}
+    begun: dict[tuple[Family, str], Callable[[str], np.ndarray]] = {}
+
+    def values(learned: Family, source: str) -> np.ndarray:
+        if (learned, source) not in begun:
+            recipes = learned.judged if ahead else [source]
+            sources = list({_same_for_measure(measure, learned, each): None for each in recipes})
+            waiting = begin(
+                measure, chosen_name, learned, sources, scale=scale, timeout=measure_timeout
+            )
+            begun.update({(learned, each): waiting for each in sources})
+        return begun[learned, source](source)
+
+    def curve(learned: Family, recipe: str) -> LearningCurve:
+        source = _same_for_measure(measure, learned, recipe)
+        place = (learned, source)
+        if place not in known:
+            known[place] = LearningCurve(
+                chosen_name,
+                source,
+                learned.sizes,
+                values(learned, source),
+                alpha,
+                scale,
+                fit,
+                seeds=learned.seeds_of(source),
+            )
+        return replace(known[place], recipe=recipe)
+
+    error = {recipe: _error_curve(family, recipe, alpha, fit) for recipe in family.judged}
+    return LearningCurves(
+        measure_name=chosen_name,
+        task_name=family.task.name,
+        device=family.device.type,
+        form=measure_form(measure),
+        test_size=family.test_size,
+        recipes=family.descriptions,
+        sizes=family.sizes,
+        seeds=family.seeds_of(BASELINE) if BASELINE in family.recipes else family.seeds,
+        alpha=alpha,
+        scale=scale,
+        fit=fit,
+        measure=OnDemand("recipe", family.judged, lambda recipe: curve(family, recipe)),
+        error=error,
+        unfinished=_unfinished(family),
+        constant=is_constant(measure),
+        ladder=_ladder_curves(family, curve, alpha, fit),
+        invariances=_invariances(
+            measure, chosen_name, family, alpha=alpha, scale=scale, timeout=measure_timeout
+        ),
+        controls=control_curves(family, error),
+        # once, also where these curves are joined with others over and over
+        find_own_noise=cache(
+            lambda: find_own_noise(
+                measure, family, curve(family, BASELINE), timeout=measure_timeout
+            )
+        ),
+        without_seeds=cache(
+            lambda seeds: learning_curves(
+                measure,
+                family.without_seeds(seeds),
+                alpha=alpha,
+                scale=scale,
+                fit=fit,
+                name=name,
+                measure_timeout=measure_timeout,
+                ahead=ahead,
+            )
+        ),
+        source=family.source,
+        left_out=family.origin.left_out if family.origin else {},
+        incomplete=family.origin.incomplete if family.origin else {},
+    )
+
+
+def _same_for_measure(measure: Measure, family: Family, recipe: str) -> str:
+    """Return the first recipe under which the measure must have the same values as under this.
+
+    A measure that looks at no trained network depends on the recipe by its architecture and its
+    initialization alone.
+    """
+    if not is_constant(measure):
+        return recipe
+
+    def prior(name: str) -> tuple[Architecture, str, float]:
+        chosen = family.recipes[name]
+        return chosen.architecture, chosen.initialization, chosen.initialization_scale
+
+    own = family.seeds_of(recipe)
+    return next(
+        name
+        for name in family.judged
+        if prior(name) == prior(recipe) and family.seeds_of(name) == own
+    )
+
+
+def _ladder_curves(
+    family: Family, curve: Callable[[Family, str], LearningCurve], alpha: float, fit: str
+) -> LadderCurves | None:
+    """Return the curves over the family's ladder, the measure's on demand."""
+    if family.plan.ladder is None:
+        return None
+    if family.origin and family.origin.no_ladder:
+        tasks = [task.name for task in family.plan.ladder.tasks]
+        reasons = dict.fromkeys(tasks, family.origin.no_ladder)
+        return LadderCurves(name=family.plan.ladder.name, measure={}, error={}, unfinished=reasons)
+    # the audit's own task has its networks already
+    rungs = {r.task.name: family if _is_same(r, family) else r for r in family.rungs}
+    unfinished = {name: _unfinished(rung).get(BASELINE) for name, rung in rungs.items()}
+    return LadderCurves(
+        name=family.plan.ladder.name,
+        measure=OnDemand("task", list(rungs), lambda name: curve(rungs[name], BASELINE)),
+        error={name: _error_curve(rung, BASELINE, alpha, fit) for name, rung in rungs.items()},
+        unfinished={
+            **family.lost_rungs,
+            **{name: reason for name, reason in unfinished.items() if reason},
+        },
+        left_out=family.origin.ladder_notes if family.origin else (),
+    )
+
+
+def _is_same(rung: Family, family: Family) -> bool:
+    """Return whether a rung is what the family's baseline has learned."""
+    return (
+        rung.task is family.task
+        and rung.sizes == family.sizes
+        and rung.seeds_of(BASELINE) == family.seeds_of(BASELINE)
+    )
+
+
+def _invariances(
+    measure: Measure,
+    name: str,
+    family: Family,
+    *,
+    alpha: float,
+    scale: str,
+    timeout: float | None,
+) -> Mapping[str, Invariance | str]:
+    """Return the values on networks with the same function, on demand, by the check's id."""
+    kinds = [SYMMETRY, *([EQUIVALENCE] if family.equivalents else [])]
+    checks = {check.id: check for check in plan_checks(kinds, [])}
+
+    @cache
+    def values() -> SameFunctionValues:
+        from pytest_fragility.evaluation.same_function import SameFunctionValues
+
+        return SameFunctionValues(measure, name, family, alpha=alpha, scale=scale, timeout=timeout)
+
+    def compute(check_id: str) -> Invariance | str:
+        check = checks[check_id]
+        if check.kind == SYMMETRY:
+            return values().of_symmetry(check.change)
+        return values().of_equivalence(check.change)
+
+    return OnDemand("check", list(checks), compute)
+
+
+@spent_on(STATISTICS)
+def _error_curve(family: Family, recipe: str, alpha: float, fit: str) -> LearningCurve:
+    import numpy as np
+
+    seeds = family.seeds_of(recipe)
+    runs = [[family.trained_run(recipe, n, seed) for seed in seeds] for n in family.sizes]
+    errors = np.array([[run.record.test_error for run in row] for row in runs])
+    is_known = all(len(run.mistaken) for row in runs for run in row)
+    return LearningCurve(
+        "test error",
+        recipe,
+        family.sizes,
+        errors,
+        alpha,
+        fit=fit,
+        mistaken=np.array([[run.mistaken.numpy() for run in row] for row in runs])
+        if is_known
+        else None,
+        seeds=seeds,
+        test_size=family.test_size,
+    )
+
+
+def _unfinished(family: Family) -> dict[str, str]:
+    """Say, by recipe name, which trainings did not end as they should have."""
+    reasons = {}
+    for recipe in family.recipes:
+        seeds = family.seeds_of(recipe)
+        runs = [family.trained_run(recipe, n, s) for n in family.sizes for s in seeds]
+        total = len(runs)
+        diverged = [run for run in runs if run.record.diverged]
+        missed = [run for run in runs if not run.record.reached_target and not run.record.diverged]
+        parts = []
+        if diverged:
+            first = diverged[0].run
+            parts.append(
+                f"{len(diverged)} of {total} runs diverged (n={first.n}, seed {first.seed})"
+            )
+        if missed:
+            first, stopping = missed[0].run, missed[0].run.recipe.stopping
+            parts.append(
+                f"{len(missed)} of {total} runs did not reach {stopping} within "
+                f"{stopping.step_limit} steps (n={first.n}, seed {first.seed})"
+            )
+        if parts:
+            reasons[recipe] = " and ".join(parts)
+    return reasons

@@ -1,6 +1,0 @@
-"""Work that other processes and machines do, and what travels to them and back."""
-
-from pytest_fragility.executors.batches import Batch, Lost
-from pytest_fragility.executors.executors import Executors
-
-__all__ = ["Batch", "Executors", "Lost"]

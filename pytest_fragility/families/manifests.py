@@ -1,0 +1,361 @@
+"""Manifests: lists of checkpoints, with what is known of each network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_fragility._util.files import is_plain
+from pytest_fragility._util.imports import load
+from pytest_fragility._util.text import one_line, shown
+from pytest_fragility.checks.check import nearest
+from pytest_fragility.errors import SettingsError, TableError
+from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
+from pytest_fragility.families.selection import FullPlace
+from pytest_fragility.families.tables import DIVERGED, REACHED, RECIPE, SEED, TASK, N
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.recipes import Architecture, Recipe
+from pytest_fragility.recipes.reading import OPTIMIZERS, architecture_from_dict, recipe_from_dict
+from pytest_fragility.rows.cells import (
+    Cells,
+    flag,
+    not_negative,
+    recipe_name,
+    share,
+    structured,
+    text,
+    whole,
+)
+from pytest_fragility.rows.counted_errors import (
+    MISTAKEN,
+    TEST_ERROR,
+    TEST_SIZE,
+    CountedError,
+    read_error,
+    require_one_test_set,
+)
+from pytest_fragility.rows.reading import Problems, Row, Rows, read_rows
+
+CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"
+
+
+ARCHITECTURE = "architecture"
+
+
+STEPS, TRAIN_LOSS, TRAIN_ERROR = "steps", "train_loss", "train_error"
+
+
+NEEDED = (CHECKPOINT, RECIPE, N, SEED, TEST_ERROR)
+
+
+RECORDED = (TEST_SIZE, MISTAKEN, STEPS, TRAIN_LOSS, TRAIN_ERROR, REACHED, DIVERGED)
+
+
+RECIPE_FIELDS = tuple(each.name for each in dataclasses.fields(Recipe))
+
+
+# an optimizer's parameters may have columns of their own
+OF_OPTIMIZER = tuple(
+    dict.fromkeys(each.name for kind in OPTIMIZERS.values() for each in dataclasses.fields(kind))
+)
+
+
+KNOWN = (*NEEDED, INITIAL, SAMPLES, TASK, *RECORDED, *RECIPE_FIELDS, *OF_OPTIMIZER)
+
+
+@dataclass(frozen=True)
+class ListedNetwork:
+    """One row of a manifest.
+
+    Parameters
+    ----------
+    where
+        Where it stands.
+    task, recipe_name, n, seed
+        Which network it is.
+    checkpoint, initial_checkpoint, samples
+        Paths; None for the latter two where the row does not say.
+    counted
+        Its test error.
+    recipe
+        How it was trained, as far as the row says.
+    is_described
+        Whether the row says anything of that but the architecture.
+    steps, train_loss, train_error
+        How training went; None where the row does not say.
+    reached_target, diverged
+        Whether it did; it has, and has not, where the row does not say.
+    """
+
+    where: str
+    task: str
+    recipe_name: str
+    n: int
+    seed: int
+    checkpoint: Path
+    initial_checkpoint: Path | None
+    samples: Path | None
+    counted: CountedError
+    recipe: Recipe
+    is_described: bool
+    steps: int | None
+    train_loss: float | None
+    train_error: float | None
+    reached_target: bool
+    diverged: bool
+
+    @property
+    def place(self) -> FullPlace:
+        """Which network it is."""
+        return self.task, self.recipe_name, self.n, self.seed
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """Where it is kept, and when it was."""
+        return {CHECKPOINT: self.checkpoint, STEPS: self.steps}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A list of checkpoints.
+
+    Parameters
+    ----------
+    name
+        The file's.
+    networks
+        One per row.
+    """
+
+    name: str
+    networks: tuple[ListedNetwork, ...]
+
+
+@dataclass(frozen=True)
+class GivenArchitectures:
+    """The architectures that a manifest may be of, besides the built-in ones.
+
+    Parameters
+    ----------
+    default
+        Of rows that do not say; None where that is an error.
+    named
+        By what rows call them.
+    """
+
+    default: Architecture | None
+    named: tuple[tuple[str, Architecture], ...]
+
+
+def given_architectures(architecture: Any, architectures: Any) -> GivenArchitectures:
+    """Return the architectures that somebody has given, those at ``module:function`` imported.
+
+    Parameters are those of `Family.from_checkpoints`.
+
+    Raises
+    ------
+    SettingsError
+        If one of them cannot be used.
+    """
+    if architectures is None:
+        architectures = {}
+    if not isinstance(architectures, Mapping) or not all(
+        isinstance(name, str) for name in architectures
+    ):
+        raise SettingsError(
+            f"architectures={shown(architectures)}: expected a dict from what the manifest says to "
+            "architectures"
+        )
+    # a place is what a manifest may call it, too
+    own = {architecture: architecture} if _is_place(architecture) else {}
+    return GivenArchitectures(
+        None if architecture is None else _made(architecture, ""),
+        tuple(
+            (name, _made(value, f"architectures, {shown(name)}: "))
+            for name, value in {**own, **architectures}.items()
+        ),
+    )
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) and ":" in value
+
+
+def _made(value: Any, where: str) -> Architecture:
+    try:
+        found = load(value, ARCHITECTURE) if _is_place(value) else value
+        return Recipe(architecture=found).architecture
+    except SettingsError as error:
+        raise SettingsError(f"{where}{error}") from error.__cause__
+
+
+def read_manifest(
+    source: Any,
+    option: str = "manifest",
+    *,
+    given: GivenArchitectures,
+    baseline: str = BASELINE,
+) -> Manifest:
+    """Return the list of checkpoints of a manifest; nothing of them is read but whether they exist.
+
+    Parameters
+    ----------
+    source, baseline
+        Those of `Family.from_checkpoints`.
+    option
+        What named it, for messages.
+    given
+        What it may be of.
+
+    Raises
+    ------
+    TableError
+        If it cannot be used; all rows that are wrong are named.
+    """
+    rows = read_rows(source, option)
+    rows.require_columns(NEEDED)
+    for column in rows.columns:
+        if column not in KNOWN:
+            raise TableError(
+                f"{rows.name}: unknown column {column!r}{nearest(column, KNOWN)}; expected some of "
+                f"{', '.join(dict.fromkeys(KNOWN))}. Begin its name with '_' to have it left out"
+            )
+    reader = _Reader(rows, given, baseline)
+    networks = [each for each in map(reader.network, rows.rows) if each is not None]
+    reader.require_once(networks)
+    for task in dict.fromkeys(each.task for each in networks):
+        own = [each for each in networks if each.task == task]
+        require_one_test_set(task, own, reader.problems)
+    reader.problems.raise_if_any()
+    reader.require_one_recipe(networks)
+    reader.problems.raise_if_any()
+    return Manifest(rows.name, tuple(networks))
+
+
+class _Reader:
+    """Reads rows; what they call an architecture stands for one that was given, or is built in."""
+
+    def __init__(self, rows: Rows, given: GivenArchitectures, baseline: str) -> None:
+        self.problems = Problems(rows.name)
+        self._rows = rows
+        self._default = given.default
+        self._named = dict(given.named)
+        self._baseline = baseline
+
+    def network(self, row: Row) -> ListedNetwork | None:
+        """Return a row; None where something is wrong, which is noted."""
+        before = len(self.problems.texts)
+        cells = Cells(row, self.problems)
+        name = cells.need(RECIPE, recipe_name, "")
+        cells.need(TEST_ERROR, share, 0.5)
+        recipe, is_described = self._recipe(row, cells)
+        counted = None
+        if len(self.problems.texts) == before:
+            counted = read_error(cells, row.where, self.problems)
+        found = ListedNetwork(
+            row.where,
+            cells.read(TASK, text, self._rows.stem),
+            BASELINE if name == self._baseline else name,
+            cells.need(N, whole(1), NOT_READ),
+            cells.need(SEED, whole(0), NOT_READ),
+            cells.need(CHECKPOINT, self._path, Path()),
+            cells.read(INITIAL, self._path, None),
+            cells.read(SAMPLES, self._path, None),
+            counted or CountedError(0.5),
+            recipe,
+            is_described,
+            cells.read(STEPS, whole(0), None),
+            cells.read(TRAIN_LOSS, not_negative, None),
+            cells.read(TRAIN_ERROR, share, None),
+            cells.read(REACHED, flag, True),
+            cells.read(DIVERGED, flag, False),
+        )
+        return found if len(self.problems.texts) == before else None
+
+    def _path(self, value: Any) -> Path:
+        if not isinstance(value, str | Path) or "\0" in str(value):
+            raise ValueError("expected a path")
+        path = self._rows.folder / value
+        where = one_line(str(path))
+        try:
+            if not is_plain(path):
+                raise ValueError(f"{where} is no plain file")
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"there is no file {where}") from None
+        except OSError as error:
+            raise ValueError(f"{where} cannot be read: {error.strerror or error}") from None
+        return path
+
+    def _recipe(self, row: Row, cells: Cells) -> tuple[Recipe, bool]:
+        """Return the recipe of a row, and whether the row says more of it than the architecture."""
+        fields = {
+            name: structured(row.cells[name])
+            for name in RECIPE_FIELDS
+            if name in row.cells and name != ARCHITECTURE
+        }
+        parameters = {
+            name: structured(row.cells[name]) for name in OF_OPTIMIZER if name in row.cells
+        }
+        is_described = bool(fields or parameters)
+        try:
+            fields[ARCHITECTURE] = self._architecture_of(row)
+            if parameters:
+                own = fields.get("optimizer", "sgd")
+                own = own if isinstance(own, Mapping) else {"kind": own}
+                fields["optimizer"] = {**own, **parameters}
+            return recipe_from_dict(fields), is_described
+        except SettingsError as error:
+            self.problems.add(row.where, str(error))
+            return Recipe(), False
+
+    def _architecture_of(self, row: Row) -> Architecture:
+        value = row.cells.get(ARCHITECTURE)
+        if value is None:
+            if self._default is None:
+                raise SettingsError(
+                    "the architecture is not known; add a column architecture (a name), or say "
+                    "architecture=..."
+                )
+            return self._default
+        if isinstance(value, str) and value in self._named:
+            return self._named[value]
+        try:
+            return architecture_from_dict(structured(value))
+        except SettingsError as error:
+            if not isinstance(value, str) or value.startswith("{"):
+                raise
+            place = value if _is_place(value) else f"{value}=MODULE:FUNCTION"
+            raise SettingsError(
+                f"{error}. Nothing is imported because a file names it; to allow it, say what it "
+                f"stands for: architectures={{{shown(value)}: ...}} in Python, or "
+                f"--fragility-architecture={one_line(place)}"
+            ) from None
+
+    def require_once(self, networks: Sequence[ListedNetwork]) -> None:
+        """Note rows that list the same network, or the same file."""
+        note_repeats([(each.where, each.place, each.files) for each in networks], self.problems)
+        first: dict[Path, ListedNetwork] = {}
+        for each in networks:
+            other = first.setdefault(each.checkpoint, each)
+            if other.place != each.place:
+                self.problems.add(
+                    each.where,
+                    f"checkpoint {each.checkpoint.name} stands in {other.where} too, for another "
+                    "network",
+                )
+
+    def require_one_recipe(self, networks: Sequence[ListedNetwork]) -> None:
+        """Note rows whose recipe has a name that stands for another recipe."""
+        first: dict[tuple[str, str], ListedNetwork] = {}
+        for each in networks:
+            known = first.setdefault((each.task, each.recipe_name), each)
+            if (known.recipe, known.is_described) != (each.recipe, each.is_described):
+                self.problems.add(
+                    each.where,
+                    f"recipe {each.recipe_name} is {each.recipe}, and {known.recipe} in "
+                    f"{known.where}; expected one recipe of each name",
+                )
+                return

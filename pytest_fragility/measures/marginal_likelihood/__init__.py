@@ -1,0 +1,1 @@
+"""How likely a random network fits the labels."""

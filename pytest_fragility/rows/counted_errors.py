@@ -1,0 +1,158 @@
+"""Test error as it was counted elsewhere: with what is known of the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from pytest_fragility.rows.cells import Cells, bits, share, whole
+from pytest_fragility.rows.reading import Problems
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    pass
+
+
+TEST_ERROR, TEST_SIZE, MISTAKEN = "test_error", "test_size", "mistaken"
+
+
+# how far a share that was written with a few digits may be from a whole count
+NEAR = 0.01
+
+
+BOUNDED = (
+    "which test samples were mistaken is not known (column mistaken), so that the noise of the "
+    "finite test set is not paired but bounded"
+)
+
+
+UNBOUNDED = (
+    "how many test samples there are is not known (column test_size), so that intervals hold for "
+    "this test set alone"
+)
+
+
+@dataclass(frozen=True)
+class CountedError:
+    """A test error with what is known of how it was counted.
+
+    Parameters
+    ----------
+    error
+        The share of test samples that were mistaken.
+    size
+        Test samples; zero where that is not known.
+    mistaken
+        Which ones, eight to a byte, first sample first; None where that is not known.
+    """
+
+    error: float
+    size: int = 0
+    mistaken: bytes | None = None
+
+    @property
+    def mistakes(self) -> float:
+        """How many samples were mistaken: whole, but where the share was rounded too far."""
+        count = self.error * self.size
+        return round(count) if abs(count - round(count)) <= NEAR else count
+
+    @property
+    def corrected(self) -> float:
+        """(mistakes + 1/2) / (size + 1), as where networks are trained here; else the share."""
+        return (self.mistakes + 0.5) / (self.size + 1) if self.size else self.error
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_] | None:
+        """Which test samples were mistaken, shape (test samples,)."""
+        if self.mistaken is None:
+            return None
+        unpacked = np.unpackbits(np.frombuffer(self.mistaken, dtype=np.uint8))
+        return unpacked[: self.size].astype(np.bool_)
+
+
+def packed(mask: npt.NDArray[np.bool_]) -> str:
+    """Return a mask as hexadecimal digits."""
+    return np.packbits(mask).tobytes().hex()
+
+
+def read_error(cells: Cells, where: str, problems: Problems) -> CountedError | None:
+    """Return the test error of a row, or None where there is none; what is wrong is noted."""
+    if not cells.has(TEST_ERROR):
+        return None
+    error = cells.read(TEST_ERROR, share, 0.5)
+    size = cells.read(TEST_SIZE, whole(1), 0)
+    mistaken = cells.read(MISTAKEN, bits, None)
+    found = CountedError(error, size, mistaken)
+    if error == 0 and not size:
+        problems.add(
+            where,
+            "test_error=0, which has no logarithm; add a column test_size, from which it gets a "
+            "continuity correction",
+        )
+    if mistaken is not None:
+        _require_consistent(found, where, problems)
+    return found
+
+
+def _require_consistent(found: CountedError, where: str, problems: Problems) -> None:
+    assert found.mistaken is not None and found.mask is not None
+    if not found.size:
+        problems.add(where, "mistaken needs test_size, the number of test samples")
+    elif len(found.mistaken) != -(-found.size // 8):
+        problems.add(
+            where,
+            f"mistaken has {len(found.mistaken)} bytes; test_size={found.size} takes "
+            f"{-(-found.size // 8)}",
+        )
+    elif int(found.mask.sum()) != found.mistakes:
+        problems.add(
+            where,
+            f"mistaken has {int(found.mask.sum())} samples, test_error x test_size is "
+            f"{found.mistakes:g}",
+        )
+
+
+class Counted(Protocol):
+    """A row with its test error."""
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def counted(self) -> CountedError | None:
+        """Its test error."""
+        ...
+
+
+def require_one_test_set(task: str, rows: Sequence[Counted], problems: Problems) -> None:
+    """Note where the rows of a task were tested on numbers of samples that differ."""
+    known = [(row.where, row.counted.size) for row in rows if row.counted is not None]
+    first = known[0] if known else ("", 0)
+    for where, size in known:
+        if size != first[1]:
+            problems.add(
+                where,
+                f"test_size={size or 'nothing'}, and {first[1] or 'nothing'} in {first[0]}; "
+                f"expected one test set for task {task}",
+            )
+            return
+
+
+def masks_of(grid: Sequence[Sequence[CountedError]]) -> npt.NDArray[Any] | None:
+    """Return which samples were mistaken, shape (sizes, seeds, samples); None where unknown."""
+    if not all(each.mistaken is not None for row in grid for each in row):
+        return None
+    return np.array([[each.mask for each in row] for row in grid])
+
+
+def what_is_unknown(counted: Sequence[CountedError]) -> tuple[str, ...]:
+    """Return what to tell about the noise of a finite test set; nothing where all is known."""
+    if all(each.mistaken is not None for each in counted):
+        return ()
+    return (BOUNDED,) if all(each.size for each in counted) else (UNBOUNDED,)

@@ -1,0 +1,71 @@
+"""The data of a stack on its device, and which samples come when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pytest_fragility.networks.runs import Run
+from pytest_fragility.tasks.sampling import SampleOrder
+from pytest_fragility.tasks.task import Task
+
+
+class Pools:
+    """The data of all tasks of a shard, one behind the other on the device."""
+
+    def __init__(self, tasks: Sequence[Task], device: torch.device, dtype: torch.dtype) -> None:
+        self._tasks = list({id(task): task for task in tasks}.values())
+        self._device = device
+        self.dtype = dtype
+        data = [task.data for task in self._tasks]
+        self.classes = max(part.classes for part in data)
+        self.train_inputs = _concatenate([part.train_inputs for part in data], device).to(dtype)
+        self.train_labels = _concatenate([part.train_labels for part in data], device)
+        self.test_inputs = _concatenate([part.test_inputs for part in data], device).to(dtype)
+        self.test_labels = _concatenate([part.test_labels for part in data], device)
+        self._train_offsets = np.cumsum([0, *(len(part.train_labels) for part in data)])
+        self._test_offsets = np.cumsum([0, *(len(part.test_labels) for part in data)])
+
+    def place(self, task: Task) -> int:
+        """Return where a task stands among those of the stack."""
+        return next(i for i, known in enumerate(self._tasks) if known is task)
+
+    def rows(self, task: Task, subset: np.ndarray) -> np.ndarray:
+        """Return where samples of a task's training pool stand among all."""
+        rows: np.ndarray = subset + self._train_offsets[self.place(task)]
+        return rows
+
+    def test_rows(self, place: int) -> torch.Tensor:
+        """Return where the test samples of the task at `place` stand among all."""
+        begin, end = self._test_offsets[place : place + 2]
+        return torch.arange(int(begin), int(end), device=self._device)
+
+
+def _concatenate(arrays: list[np.ndarray], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate(arrays)).to(device)
+
+
+class Orders:
+    """Sample orders, shared between the runs that they are the same for."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._orders = {place: SampleOrder(*place) for place in map(order_of, runs)}
+        self._taken: tuple[int, int] = (-1, -1)
+        self._cache: dict[tuple[int, int, int], np.ndarray] = {}
+
+    def take(self, run: Run, start: int, count: int) -> np.ndarray:
+        """Return positions `start` to ``start + count`` of a run's order: values below its n."""
+        if self._taken != (start, count):
+            self._taken = (start, count)
+            self._cache = {}
+        key = order_of(run)
+        if key not in self._cache:
+            self._cache[key] = self._orders[key].take(start, count)
+        return self._cache[key]
+
+
+def order_of(run: Run) -> tuple[int, int, int]:
+    """Return what decides in which order a run sees its samples."""
+    return run.n, run.seed, run.recipe.sample_order

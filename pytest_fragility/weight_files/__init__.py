@@ -1,0 +1,1 @@
+"""Weights of networks, read from files that others wrote."""
