@@ -21,7 +21,7 @@ from pytest_fragility.families.tables import (
     N,
 )
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.rows.counted_errors import MISTAKEN, TEST_ERROR, TEST_SIZE, packed
+from pytest_fragility.rows.counted_errors import MISTAKEN, ERROR_COLUMN, TEST_SIZE, packed
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurve, LearningCurves
@@ -113,8 +113,8 @@ def _counted(error: LearningCurve, i: int, k: int) -> dict[str, Any]:
     if error.mistaken is not None:
         mask = error.mistaken[i, k]
         share = int(mask.sum()) / len(mask)
-        return {TEST_ERROR: share, TEST_SIZE: len(mask), MISTAKEN: packed(mask)}
+        return {ERROR_COLUMN: share, TEST_SIZE: len(mask), MISTAKEN: packed(mask)}
     value, size = float(error.values[i, k]), error.test_size
     if not size:
-        return {TEST_ERROR: value, TEST_SIZE: "", MISTAKEN: ""}
-    return {TEST_ERROR: (value * (size + 1) - 0.5) / size, TEST_SIZE: size, MISTAKEN: ""}
+        return {ERROR_COLUMN: value, TEST_SIZE: "", MISTAKEN: ""}
+    return {ERROR_COLUMN: (value * (size + 1) - 0.5) / size, TEST_SIZE: size, MISTAKEN: ""}

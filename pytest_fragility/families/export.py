@@ -28,7 +28,7 @@ from pytest_fragility.families.manifests import (
 from pytest_fragility.families.tables import DIVERGED, REACHED, RECIPE, SEED, TASK, N
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
-from pytest_fragility.rows.counted_errors import MISTAKEN, TEST_ERROR, TEST_SIZE, packed
+from pytest_fragility.rows.counted_errors import MISTAKEN, ERROR_COLUMN, TEST_SIZE, packed
 
 if TYPE_CHECKING:
     from pytest_fragility.families.trained_family import Family
@@ -118,7 +118,7 @@ def _written(place: int, exported: Exported, folder: Path) -> dict[str, Any]:
         RECIPE: recipe_name,
         N: run.n,
         SEED: run.seed,
-        TEST_ERROR: share,
+        ERROR_COLUMN: share,
         TEST_SIZE: record.test_size or "",
         MISTAKEN: packed(trained.mistaken.numpy()) if is_known else "",
         SAMPLES: ""

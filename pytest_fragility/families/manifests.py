@@ -31,7 +31,7 @@ from pytest_fragility.rows.cells import (
 )
 from pytest_fragility.rows.counted_errors import (
     MISTAKEN,
-    TEST_ERROR,
+    ERROR_COLUMN,
     TEST_SIZE,
     CountedError,
     read_error,
@@ -48,7 +48,7 @@ ARCHITECTURE = "architecture"
 STEPS, TRAIN_LOSS, TRAIN_ERROR = "steps", "train_loss", "train_error"
 
 
-NEEDED = (CHECKPOINT, RECIPE, N, SEED, TEST_ERROR)
+NEEDED = (CHECKPOINT, RECIPE, N, SEED, ERROR_COLUMN)
 
 
 RECORDED = (TEST_SIZE, MISTAKEN, STEPS, TRAIN_LOSS, TRAIN_ERROR, REACHED, DIVERGED)
@@ -250,7 +250,7 @@ class _Reader:
         before = len(self.problems.texts)
         cells = Cells(row, self.problems)
         name = cells.need(RECIPE, recipe_name, "")
-        cells.need(TEST_ERROR, share, 0.5)
+        cells.need(ERROR_COLUMN, share, 0.5)
         recipe, is_described = self._recipe(row, cells)
         counted = None
         if len(self.problems.texts) == before:

@@ -18,7 +18,7 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.rows.cells import Cells, flag, number, recipe_name, text, whole
 from pytest_fragility.rows.counted_errors import (
     MISTAKEN,
-    TEST_ERROR,
+    ERROR_COLUMN,
     TEST_SIZE,
     CountedError,
     read_error,
@@ -43,7 +43,7 @@ DESCRIPTION, PARAMETERS, UNFINISHED = "description", "parameters", "unfinished"
 REACHED, DIVERGED = "reached_target", "diverged"
 
 
-NEEDED = (RECIPE, N, SEED, TEST_ERROR)
+NEEDED = (RECIPE, N, SEED, ERROR_COLUMN)
 
 
 OPTIONAL = (TASK, TEST_SIZE, MISTAKEN, DESCRIPTION, PARAMETERS, UNFINISHED, REACHED, DIVERGED)
@@ -104,7 +104,7 @@ class MeasuredNetwork:
     @property
     def numbers(self) -> dict[str, float]:
         """All that was measured on it."""
-        error = {TEST_ERROR: self.counted.error} if self.counted else {}
+        error = {ERROR_COLUMN: self.counted.error} if self.counted else {}
         return {**self.values, **error}
 
 

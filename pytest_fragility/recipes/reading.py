@@ -66,7 +66,7 @@ def _read(name: str, value: Any) -> Any:
     if name in RECORDS:
         parts = {"kind": value} if isinstance(value, str) else value
         return _made(name, Schedule if name == "schedule" else StoppingRule, parts)
-    return _plain(value)
+    return _unpacked(value)
 
 
 def _of_kind(name: str, value: Any, kinds: Mapping[str, Any]) -> Any:
@@ -91,13 +91,13 @@ def _made(name: str, kind: Any, parts: Any) -> Any:
             f"{name}={shown(dict(parts))}: no parameter {shown(unknown[0])}; expected some of "
             f"{', '.join(sorted(fields))}"
         )
-    return kind(**{key: _plain(part) for key, part in parts.items()})
+    return kind(**{key: _unpacked(part) for key, part in parts.items()})
 
 
-def _plain(value: Any) -> Any:
+def _unpacked(value: Any) -> Any:
     """Return tuples for lists, and whole numbers without a point: JSON does not know them apart."""
     if isinstance(value, list | tuple):
-        return tuple(_plain(part) for part in value)
+        return tuple(_unpacked(part) for part in value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

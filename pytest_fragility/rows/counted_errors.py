@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     pass
 
 
-TEST_ERROR, TEST_SIZE, MISTAKEN = "test_error", "test_size", "mistaken"
+ERROR_COLUMN, TEST_SIZE, MISTAKEN = "test_error", "test_size", "mistaken"
 
 
 # how far a share that was written with a few digits may be from a whole count
@@ -81,9 +81,9 @@ def packed(mask: npt.NDArray[np.bool_]) -> str:
 
 def read_error(cells: Cells, where: str, problems: Problems) -> CountedError | None:
     """Return the test error of a row, or None where there is none; what is wrong is noted."""
-    if not cells.has(TEST_ERROR):
+    if not cells.has(ERROR_COLUMN):
         return None
-    error = cells.read(TEST_ERROR, share, 0.5)
+    error = cells.read(ERROR_COLUMN, share, 0.5)
     size = cells.read(TEST_SIZE, whole(1), 0)
     mistaken = cells.read(MISTAKEN, bits, None)
     found = CountedError(error, size, mistaken)

@@ -25,7 +25,7 @@ from pytest_fragility.families.selection import Asked, ladder_name
 from pytest_fragility.families.tables import MeasuredFamily, read_table
 from pytest_fragility.names import require_name
 from pytest_fragility.settings import MANIFEST, SOURCES, TABLE
-from pytest_fragility.tasks.task import Task
+from pytest_fragility.tasks import Task
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurves

@@ -37,14 +37,14 @@ Stack = list[Trajectory]
 
 
 @dataclass(frozen=True)
-class Lost:
+class LeftOver:
     """What a worker that has ended early has left."""
 
     rest: Stack
     reason: str
 
 
-Reply = list[TrainedRun] | Lost | Exception
+Reply = list[TrainedRun] | LeftOver | Exception
 
 
 class Crew:
@@ -98,7 +98,7 @@ class Crew:
                     working -= 1
                 elif isinstance(reply, Exception):
                     raise reply
-                elif isinstance(reply, Lost):
+                elif isinstance(reply, LeftOver):
                     self._train_here(reply)
                     working += 1
                 else:
@@ -146,7 +146,7 @@ class Crew:
         """Pass on what a worker has done; None where it does nothing more."""
         self._replies.put(reply)
 
-    def _train_here(self, lost: Lost) -> None:
+    def _train_here(self, lost: LeftOver) -> None:
         warnings.warn(
             f"a worker process ended early ({lost.reason}); the networks that it had left are "
             "trained in this process",
@@ -248,6 +248,6 @@ class _Helper(_Member):
                 self._crew.reply(finished)
         except WorkerLostError as error:
             rest = [[run for run in runs if id(run) in left] for runs in shard]
-            self._crew.reply(Lost([Trajectory(runs) for runs in rest if runs], str(error)))
+            self._crew.reply(LeftOver([Trajectory(runs) for runs in rest if runs], str(error)))
             return False
         return True

@@ -46,7 +46,7 @@ def train_elsewhere(
     shards = [[trajectory.pending for trajectory in stack] for stack in stacks]
     orders = {place: (pack_runs(shard), str(device)) for place, shard in enumerate(shards)}
     lost: dict[int, str] = {}
-    batch = Batch(executors, train_order, orders)
+    batch = Batch(executors, train_for_executor, orders)
     try:
         for place, reply in batch:
             if isinstance(reply, Failure):
@@ -68,7 +68,7 @@ def train_elsewhere(
         yield from Crew([stacks[place] for place in sorted(lost)], processes - 1, device).train()
 
 
-def train_order(order: bytes, device_name: str) -> list[Parcel]:
+def train_for_executor(order: bytes, device_name: str) -> list[Parcel]:
     """Train the runs of an order; called in a worker, which is left as it was."""
     shard = load_sent(order)
     places = {id(run): (i, j) for i, runs in enumerate(shard) for j, run in enumerate(runs)}

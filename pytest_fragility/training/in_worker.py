@@ -27,11 +27,11 @@ def train_by(worker: Worker, shard: Sequence[Sequence[Run]]) -> Iterator[list[Tr
     Exception
         What the training raised.
     """
-    for parcels in worker.perform(train_order, pack_runs(shard)):
+    for parcels in worker.perform(train_for_this_machine, pack_runs(shard)):
         yield [parcel.unpack(shard[i][j]) for parcel in parcels for i, j in [parcel.place]]
 
 
-def train_order(packed: bytes) -> Iterator[list[Parcel]]:
+def train_for_this_machine(packed: bytes) -> Iterator[list[Parcel]]:
     """Train the runs of an order, yielding them as they finish; called in a worker process."""
     shard: list[list[Run]] = pickle.loads(packed)
     places = {id(run): (i, j) for i, runs in enumerate(shard) for j, run in enumerate(runs)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_fragility.checks.records import Record
+from pytest_fragility.report.agreement import _signed
 from pytest_fragility.report.page.tables import Table
 
 
@@ -31,7 +32,3 @@ def agreement_table(record: Record) -> Table:
             ["largest", f"{errors['largest']:.2f}", errors["worst"]],
         ],
     )
-
-
-def _signed(value: float | None) -> str:
-    return "undefined" if value is None else f"{round(value, 2) + 0.0:+.2f}"

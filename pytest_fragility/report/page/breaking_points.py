@@ -17,22 +17,22 @@ HEADER = ["axis", "admissible up to", "does not break at", "breaks at", "check",
 def breaking_points(records: Sequence[Record]) -> Table:
     """Return one row for each direction of each axis that was searched."""
     return Table(
-        HEADER, [_row(point) for record in records for point in record["evidence"]["points"]]
+        HEADER, [_cells(point) for record in records for point in record["evidence"]["points"]]
     )
 
 
-def _row(point: dict[str, Any]) -> list[str]:
+def _cells(point: dict[str, Any]) -> list[str]:
     return [
         point["axis"],
         point["admissible"] or f"not at {point['inadmissible']}",
         point["kept"] or NOTHING,
         point["broken"] or "nothing admissible",
         point["kind"],
-        _numbers(point),
+        _numbers_in_cell(point),
     ]
 
 
-def _numbers(point: dict[str, Any]) -> str:
+def _numbers_in_cell(point: dict[str, Any]) -> str:
     evidence = point["evidence"]
     if evidence is None:
         return ""
