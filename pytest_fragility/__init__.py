@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_fragility.auditing.engine import audit as audit
+    from pytest_fragility.auditing.audit import audit as audit
     from pytest_fragility.auditing.on_demand import trained_network as trained_network
     from pytest_fragility.auditing.result import AuditResult as AuditResult
     from pytest_fragility.errors import AuditFailure as AuditFailure
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "auditing.result": ("AuditResult",),
-    "auditing.engine": ("audit",),
+    "auditing.audit": ("audit",),
     "errors": (
         "AuditFailure",
         "BudgetError",

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytest_fragility._util.text import harmless, printable
-
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
+
+
+# what CI systems take for commands: `::error::` where a line begins, the others anywhere
+_COMMAND = re.compile(r"^[ \t]*:(?=:)|#(?=#\w*\[)", re.MULTILINE)
+
+
+LONGEST_TEXT = 10_000
+
+
+def printable(text: str) -> str:
+    """Return a text from elsewhere, harmless to show, and cut where it is long."""
+    if len(text) > LONGEST_TEXT:
+        left_out = len(text) - LONGEST_TEXT
+        text = f"{text[:LONGEST_TEXT]}... ({left_out:,} more characters)"
+    return harmless(text)
+
+
+def harmless(text: str) -> str:
+    r"""Return a text whose control characters are spelled out, such as ``\x1b``, and its commands.
+
+    Lines and tabs stay. Escape sequences, carriage returns and characters that turn the direction
+    of writing could make a terminal show something else than what is there. A line such as
+    ``::error::`` or ``##[error]`` would be a command to the system that runs a CI job: of its
+    first sign the code is written.
+    """
+    if not text.isprintable():
+        text = "".join(
+            character if character.isprintable() or character in "\n\t" else _spelled(character)
+            for character in text
+        )
+    return _COMMAND.sub(lambda found: f"{found[0][:-1]}\\x{ord(found[0][-1]):02x}", text)
+
+
+def _spelled(character: str) -> str:
+    return " " if character.isspace() and ord(character) > 127 else repr(character)[1:-1]
 
 
 class FragilityError(Exception):

@@ -25,7 +25,7 @@ from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop, Schedule
 from pytest_fragility.tasks.sampling import SampleOrder, training_subset
 from pytest_fragility.training.one_by_one import seeded
-from pytest_fragility.training.stopping import next_check
+from pytest_fragility.training.trajectories import next_check
 
 TORCH_OPTIMIZERS: dict[type, Any] = {
     SGD: torch.optim.SGD,

@@ -44,8 +44,8 @@ from pytest_fragility.symmetries import symmetry_factors
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.training.memory import train_within_memory
 from pytest_fragility.training.stacked_forms import OneAtATimeWarning, stacked_form
-from pytest_fragility.training.stopping import next_check
 from pytest_fragility.training.trainer import InOneProcessWarning, find_trajectories, train
+from pytest_fragility.training.trajectories import next_check
 from tests.reference_training import train_alone
 from tests.sample_architectures import BUILT_IN, OWN, UNMAPPED, Encoder, with_layer
 
@@ -313,7 +313,7 @@ def test_a_factory_of_a_test_file_is_sent_to_worker_processes() -> None:
     """Functions, lambdas and classes alike, by their code: nobody imports tests elsewhere."""
     from pytest_fragility.networks.transport import pack_runs
     from pytest_fragility.parallel.local_processes import Worker
-    from pytest_fragility.training.in_worker import train_by
+    from pytest_fragility.training.distribution import train_by
 
     worker = Worker()
     try:

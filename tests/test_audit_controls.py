@@ -10,10 +10,10 @@ import pytest
 
 from pytest_fragility.auditing.assertions import assert_kept
 from pytest_fragility.checks.check import CONTROLS, Check
-from pytest_fragility.checks.controls import judge_controls
+from pytest_fragility.checks.controls import ControlsEvidence, judge_controls
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, KEPT, ControlsEvidence, Verdict
+from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
 from pytest_fragility.curves import (
     NOISE,
     PARAMETER_COUNT,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.auditing.engine import audit
+from pytest_fragility.auditing.audit import audit
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.verdicts import Evidence
 from pytest_fragility.errors import MeasureError, SettingsError, TaskError

@@ -25,17 +25,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 
-from pytest_fragility._util.text import LONGEST_TEXT, error_text, printable, shown
+from pytest_fragility._util.text import error_text, shown
 from pytest_fragility.errors import (
+    LONGEST_TEXT,
     FragilityError,
     MeasureError,
     SettingsError,
     StoreError,
     TaskError,
     TrainingError,
+    printable,
 )
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.networks import build_network
 from pytest_fragility.perturbations import Perturbation, get_perturbation

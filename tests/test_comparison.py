@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_fragility.report.comparison import compare, comparison_csv, comparison_latex
-from pytest_fragility.report.latex import escaped
+from pytest_fragility.report.comparison import compare, comparison_csv, comparison_latex, escaped
 from tests.sample_documents import HOSTILE, hostile_document, two_measures
 
 HARMLESS = re.compile(r"\\[a-zA-Z]+|\\[\\{}$&#%_]|[^\\{}$&#%_^~<>|\"]")

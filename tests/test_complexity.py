@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 
 from pytest_fragility.checks.check import COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL, Check
-from pytest_fragility.checks.complexity import judge_complexity
+from pytest_fragility.checks.complexity import LadderEvidence, judge_complexity
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, LadderEvidence, Verdict
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LadderCurves
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE

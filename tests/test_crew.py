@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.measures.in_worker import get_ready
+from pytest_fragility.evaluation.remote import get_ready
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.networks.transport import pack_runs
 from pytest_fragility.parallel import local_worker as worker_process
@@ -25,8 +25,7 @@ from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, i
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.tasks import Task
 from pytest_fragility.training import distribution as crew_module
-from pytest_fragility.training.distribution import Crew, LostWorkerWarning
-from pytest_fragility.training.in_worker import train_by
+from pytest_fragility.training.distribution import Crew, LostWorkerWarning, train_by
 from pytest_fragility.training.trainer import find_trajectories, train
 from tests.interrupting import interrupt
 

@@ -18,7 +18,7 @@ from pytest_fragility._util.csv_texts import csv_text, unmarked
 from pytest_fragility.families.trained_family import Family
 from pytest_fragility.report.comparison import comparison_csv
 from pytest_fragility.report.documents import AuditedMeasure, document
-from pytest_fragility.report.tables import curves_csv
+from pytest_fragility.report.folder import curves_csv
 from pytest_fragility.tasks import Task
 from tests.elsewhere.conftest import table_rows
 from tests.elsewhere.test_tables import write

@@ -20,11 +20,14 @@ from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.evaluation.asking import measured
 from pytest_fragility.evaluation.evaluate import evaluate
-from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import oracle_test_error, pac_bayes_origin, path_norm
-from pytest_fragility.parallel import Executors, dask_clusters
+from pytest_fragility.parallel import dask_clusters
 from pytest_fragility.parallel.dask_clusters import connect
 from pytest_fragility.parallel.failures import LostWorkerWarning, WorkerTraceback
+from pytest_fragility.parallel.futures import Executors
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task

@@ -31,7 +31,9 @@ from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError, TrainingError
 from pytest_fragility.evaluation.asking import MeasuredHereWarning, begin, measured
 from pytest_fragility.evaluation.evaluate import evaluate
-from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     constant,
     noise,
@@ -41,9 +43,8 @@ from pytest_fragility.measures import (
     stacked,
 )
 from pytest_fragility.networks import NetworkState
-from pytest_fragility.parallel import Batch, Executors, Lost
 from pytest_fragility.parallel.failures import LostWorkerWarning, WorkerFailure, WorkerTraceback
-from pytest_fragility.parallel.futures import REPLACEMENTS, WORKERS
+from pytest_fragility.parallel.futures import REPLACEMENTS, WORKERS, Batch, Executors, Lost
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task

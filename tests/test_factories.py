@@ -24,7 +24,8 @@ from torch import nn
 
 from pytest_fragility._util.fingerprints import code_fingerprint
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families.trained_family import FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
 from pytest_fragility.perturbations import get_perturbation
 from pytest_fragility.recipes import (
     MLP,

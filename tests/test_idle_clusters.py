@@ -20,10 +20,12 @@ from torch import nn
 
 from pytest_fragility import Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import SettingsError, TrainingError
-from pytest_fragility.families.trained_family import FamilyPlan, train_families
-from pytest_fragility.parallel import Executors, dask_clusters, patience
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.parallel import dask_clusters, patience
 from pytest_fragility.parallel import futures as executors
 from pytest_fragility.parallel.dask_clusters import connect
+from pytest_fragility.parallel.futures import Executors
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.tasks import Task
 
@@ -84,7 +86,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "SAID_AFTER", 0.1)
     monkeypatch.setattr(patience, "AGAIN", 0.3)
     monkeypatch.setattr(executors, "LOOK_EVERY", 0.1)
-    monkeypatch.setattr("pytest_fragility.executors.batches.LOOK_EVERY", 0.1)
+    monkeypatch.setattr("pytest_fragility.parallel.futures.LOOK_EVERY", 0.1)
     monkeypatch.setattr(dask_clusters, "SECONDS", 1)
 
 

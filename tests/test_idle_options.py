@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_fragility import MLP, Family, Recipe, audit
+from pytest_fragility.auditing.on_demand import FamilySource
 from pytest_fragility.errors import BudgetError, SettingsError, TableError
-from pytest_fragility.families.growing import FamilySource
 from pytest_fragility.families.train import TrainingBudget
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import get_perturbation

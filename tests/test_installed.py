@@ -315,8 +315,9 @@ import torch
 from own_network_of_a_layout import Net
 from pytest_fragility import Recipe, Task, TaskData, fixed_steps
 from pytest_fragility.parallel.local_processes import Worker
-from pytest_fragility.families.trained_family import FamilyPlan, train_families
-from pytest_fragility.training.in_worker import train_by
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.training.distribution import train_by
 
 warnings.simplefilter("error")
 torch.set_num_threads(2)

@@ -15,16 +15,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY, Check
-from pytest_fragility.checks.invariance import judge_invariance
+from pytest_fragility.checks.invariance import InvarianceEvidence, judge_invariance
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import (
-    BROKEN,
-    INCONCLUSIVE,
-    KEPT,
-    InvarianceEvidence,
-    Verdict,
-)
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import Invariance
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.auditing.engine import audit
+from pytest_fragility.auditing.audit import audit
 from pytest_fragility.auditing.result import AuditResult
-from pytest_fragility.checks.verdicts import BROKEN, KEPT, LadderEvidence
+from pytest_fragility.checks.complexity import LadderEvidence
+from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import Measure, oracle_test_error, parameter_count, path_norm
 from pytest_fragility.measures.measure import constant
 from pytest_fragility.measures.stacked import INPUTS, LABELS, reference
@@ -25,7 +28,7 @@ from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import MLP, Recipe, cross_entropy_below
 from pytest_fragility.tasks import Ladder, Task
-from pytest_fragility.tasks.label_noise import with_label_noise
+from pytest_fragility.tasks.labels import with_label_noise
 from pytest_fragility.tasks.ladders import label_noise_ladder
 
 SIZES, SEEDS = (16, 32, 64), 3

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, plan_checks
-from pytest_fragility.checks.records import Record, check_record
-from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND
+from pytest_fragility.checks.records import check_record
+from pytest_fragility.checks.registry import judge, plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, KEPT
+from pytest_fragility.checks.verdicts import BROKEN, KEPT, Record
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.terminal import overall_verdict

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility.checks.check import CONTROLS
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.next_step import next_step
 from pytest_fragility.report.terminal import audit_table

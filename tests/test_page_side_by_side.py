@@ -17,7 +17,7 @@ from tests.sample_documents import KEEPING, sample_audit, sample_curves
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from pytest_fragility.report.page import side_by_side
+from pytest_fragility.report.page import rendering as side_by_side
 
 AUDITS = 3
 

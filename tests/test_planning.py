@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_fragility._util.text import nearest
 from pytest_fragility.checks.check import (
     ADMISSIBLE_COUNT,
     COMPLEXITY,
@@ -15,15 +16,12 @@ from pytest_fragility.checks.check import (
     SPREAD,
     STOPPING,
     SYMMETRY,
-    SYMMETRY_NAMES,
     TREND,
     Check,
-    match_expected_failures,
-    nearest,
-    plan_checks,
 )
+from pytest_fragility.checks.registry import match_expected_failures, plan_checks
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.invariances import EQUIVALENCES
+from pytest_fragility.recipes.invariances import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.symmetries import SYMMETRIES
 
 BESIDE = ["controls", "agreement"]

@@ -9,17 +9,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_fragility import measures
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    INVARIANCE_KINDS,
-    KINDS,
-    NORMALIZATION_SCALE,
-    STANDARD_KINDS,
-    SYMMETRY_NAMES,
-)
+from pytest_fragility.checks.check import COMPLEXITY, INVARIANCE_KINDS, KINDS, STANDARD_KINDS
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.perturbations import AXES, get_perturbation
 from pytest_fragility.recipes import ARCHITECTURES
+from pytest_fragility.recipes.invariances import NORMALIZATION_SCALE, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.tasks import get_task

@@ -20,7 +20,8 @@ from sklearn.datasets import load_wine
 from pytest_fragility import MLP, Recipe, Task, fixed_steps
 from pytest_fragility import settings as settings_module
 from pytest_fragility.auditing import engine as auditing
-from pytest_fragility.families.trained_family import FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
 from pytest_fragility.perturbations import AXES, BASELINE, CATALOGUE
 from pytest_fragility.plugin import hookspecs
 from pytest_fragility.tasks import get_task

@@ -27,11 +27,11 @@ from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE
+from pytest_fragility.checks.wording import EXPLANATION
 from pytest_fragility.curves import LadderCurves, LearningCurve, LearningCurves
 from pytest_fragility.errors import CheckBroken
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.report.failure_message import failure_message, withstanding_message
-from pytest_fragility.report.power_law import EXPLANATION
 from pytest_fragility.symmetries import symmetry_factors
 from pytest_fragility.training.stacked_forms import OneAtATimeWarning
 from tests.readme_parts import block_with, blocks, section, shape, table_below, unwrapped

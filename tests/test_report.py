@@ -20,15 +20,15 @@ from pytest_fragility.checks.check import (
     SPREAD,
     TREND,
     Check,
-    plan_checks,
 )
-from pytest_fragility.checks.records import Record, audit_context, check_record, to_json
-from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.records import audit_context, check_record, to_json
+from pytest_fragility.checks.registry import judge, plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
+from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT, Record
+from pytest_fragility.checks.wording import recipe_change
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.failure_message import failure_message, recipe_change, skip_reason
+from pytest_fragility.report.failure_message import failure_message, skip_reason
 from pytest_fragility.report.terminal import audit_table, overall_verdict
 from tests.test_judging import ERROR, WIDE, Lines, lines, make_curves
 

@@ -19,8 +19,13 @@ from pytest_fragility.errors import SettingsError
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.report.documents import AuditedMeasure, Document, document
-from pytest_fragility.report.folder import DOCUMENT_FILE, require_report_folder, write_report
-from pytest_fragility.report.tables import COLUMNS, curves_csv
+from pytest_fragility.report.folder import (
+    COLUMNS,
+    DOCUMENT_FILE,
+    curves_csv,
+    require_report_folder,
+    write_report,
+)
 from pytest_fragility.tasks import Ladder, Task
 
 SIZES, SEEDS = (16, 32, 64), 3

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.checks.check import INVARIANCE_KINDS, SYMMETRY, plan_checks
-from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.check import INVARIANCE_KINDS, SYMMETRY
+from pytest_fragility.checks.registry import judge, plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.curves import Invariance
 from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.evaluation.same_function import DRAWS, SameFunctionValues
-from pytest_fragility.families.trained_family import Family, FamilyPlan, middle_size, train_families
+from pytest_fragility.families.plan import FamilyPlan, middle_size
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import Measure, noise, oracle_test_error, path_norm
 from pytest_fragility.measures.measure import unclaimed
 from pytest_fragility.networks import NetworkState

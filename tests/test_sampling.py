@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import TaskError
-from pytest_fragility.families.trained_family import FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
 from pytest_fragility.networks.runs import Run
 from pytest_fragility.perturbations import AXES, CATALOGUE
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps

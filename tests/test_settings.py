@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.checks.check import INVARIANCE_KINDS, KINDS, SYMMETRY_NAMES
+from pytest_fragility.checks.check import INVARIANCE_KINDS, KINDS
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import SettingsError, TaskError
 from pytest_fragility.perturbations import BASELINE, CATALOGUE, Perturbation, get_perturbation
 from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, fixed_steps, full_train_accuracy
-from pytest_fragility.recipes.invariances import EQUIVALENCES
+from pytest_fragility.recipes.invariances import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options, resolve_settings
 from pytest_fragility.tasks import Task
 

@@ -12,10 +12,9 @@ from threadpoolctl import threadpool_info
 from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.same_function import SameFunctionValues
 from pytest_fragility.families.trained_family import Family
-from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.parallel import cores as sharing
-from pytest_fragility.parallel.cores import Share, own_share
+from pytest_fragility.parallel.cores import Share, own_cores, own_share
 from pytest_fragility.store import open_store
 from pytest_fragility.training.devices import own_device
 

@@ -24,9 +24,8 @@ from pytest_fragility.recipes import (
 )
 from pytest_fragility.tasks import Task
 from pytest_fragility.tasks.sampling import training_subset
-from pytest_fragility.training.stopping import is_met, loss_gate, next_check
 from pytest_fragility.training.trainer import train
-from pytest_fragility.training.trajectories import Trajectory
+from pytest_fragility.training.trajectories import Trajectory, is_met, loss_gate, next_check
 
 CPU = torch.device("cpu")
 LAYERS = MLP(hidden=(16,))

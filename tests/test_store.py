@@ -23,7 +23,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from pytest_fragility.errors import StoreError
-from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps
@@ -535,7 +537,8 @@ PROCESS = """
     import numpy as np
     import torch
 
-    from pytest_fragility.families.trained_family import FamilyPlan, train_families
+    from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
     from pytest_fragility.recipes import MLP, Recipe, fixed_steps
     from pytest_fragility.store import Store
     from pytest_fragility.tasks import Task, TaskData

@@ -14,12 +14,13 @@ from torch import nn
 
 from pytest_fragility import Factory, Recipe, fixed_steps
 from pytest_fragility.errors import SettingsError, StoreError, TaskError
-from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.store import DamagedEntryWarning, Store
 from pytest_fragility.store.inventory import take_inventory
-from pytest_fragility.store.maintenance import prune
-from pytest_fragility.store.verifying import verify
+from pytest_fragility.store.maintenance import prune, verify
 from pytest_fragility.tasks import Task
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")

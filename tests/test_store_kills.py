@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from pytest_fragility.store import Store
-from pytest_fragility.store.verifying import verify
+from pytest_fragility.store.maintenance import verify
 from tests import killed_training
 from tests.killed_training import SIZES, train, train_in_process
 

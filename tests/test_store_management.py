@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_fragility.families.trained_family import FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps
 from pytest_fragility.report.store import inventory_table, size_text
 from pytest_fragility.store import Store
 from pytest_fragility.store.inventory import Inventory, StoredRun, take_inventory
-from pytest_fragility.store.maintenance import chosen_for_removal, prune
-from pytest_fragility.store.verifying import verify
+from pytest_fragility.store.maintenance import chosen_for_removal, prune, verify
 from pytest_fragility.tasks import Task
 from pytest_fragility.training.trainer import training_environment
 

@@ -63,8 +63,6 @@ def test_every_file_of_the_trainer_is_counted_or_known_not_to_matter() -> None:
         "networks/__init__.py",
         "training/__init__.py",
         "training/distribution.py",
-        "training/elsewhere.py",
-        "training/in_worker.py",
         "training/memory.py",
         "training/cuda_streams.py",
         "training/trainer.py",

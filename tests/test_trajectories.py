@@ -29,9 +29,8 @@ from pytest_fragility.recipes import (
 )
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.training.optimizers import StackedOptimizer
-from pytest_fragility.training.stopping import next_check
 from pytest_fragility.training.trainer import find_trajectories, train
-from pytest_fragility.training.trajectories import Trajectory
+from pytest_fragility.training.trajectories import Trajectory, next_check
 
 CPU = torch.device("cpu")
 # reaches accuracy and cross-entropies of 0.6 to 0.05 after some tens to hundreds of steps

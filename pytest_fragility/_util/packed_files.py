@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 
-from pytest_fragility._util.files import LARGEST_FILE
-from pytest_fragility.tasks.files import GZIP, most_unpacked, read_at_most
+from pytest_fragility._util.files import GZIP, LARGEST_FILE, most_unpacked, read_at_most
 
 # how much of a file tells its kind
 HEAD = 512

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import re
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
-# what CI systems take for commands: `::error::` where a line begins, the others anywhere
-_COMMAND = re.compile(r"^[ \t]*:(?=:)|#(?=#\w*\[)", re.MULTILINE)
+from pytest_fragility.errors import printable
+
+LONGEST_NAME = 200
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"``-like text, or nothing where no known name is near."""
+    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+        return ""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 LONGEST_VALUE = 200
-
-
-LONGEST_TEXT = 10_000
 
 
 def shown(value: Any, longest: int = LONGEST_VALUE) -> str:
@@ -48,34 +55,6 @@ def error_text(error: BaseException) -> str:
     except Exception:
         return f"{kind} (its text cannot be shown)"
     return f"{kind}: {text}" if text else kind
-
-
-def printable(text: str) -> str:
-    """Return a text from elsewhere, harmless to show, and cut where it is long."""
-    if len(text) > LONGEST_TEXT:
-        left_out = len(text) - LONGEST_TEXT
-        text = f"{text[:LONGEST_TEXT]}... ({left_out:,} more characters)"
-    return harmless(text)
-
-
-def harmless(text: str) -> str:
-    r"""Return a text whose control characters are spelled out, such as ``\x1b``, and its commands.
-
-    Lines and tabs stay. Escape sequences, carriage returns and characters that turn the direction
-    of writing could make a terminal show something else than what is there. A line such as
-    ``::error::`` or ``##[error]`` would be a command to the system that runs a CI job: of its
-    first sign the code is written.
-    """
-    if not text.isprintable():
-        text = "".join(
-            character if character.isprintable() or character in "\n\t" else _spelled(character)
-            for character in text
-        )
-    return _COMMAND.sub(lambda found: f"{found[0][:-1]}\\x{ord(found[0][-1]):02x}", text)
-
-
-def _spelled(character: str) -> str:
-    return " " if character.isspace() and ord(character) > 127 else repr(character)[1:-1]
 
 
 def first_sentence(error: BaseException) -> str:

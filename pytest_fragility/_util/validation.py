@@ -8,9 +8,18 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from pytest_fragility._util.text import shown
+from pytest_fragility._util.text import LONGEST_NAME, shown
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.reprs import PrintsItsRepr
+
+
+class PrintsItsRepr:
+    """Mixed into classes whose repr says all: notebooks and Hypothesis then print it as it is.
+
+    Both would print a dataclass field by field otherwise.
+    """
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
 
 
 class Rule(NamedTuple):
@@ -142,3 +151,24 @@ class ShortRepr(PrintsItsRepr):
             if getattr(self, each.name) != getattr(plain, each.name)
         ]
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def require_name(name: Any, what: str, error: type[Exception]) -> None:
+    """Raise where a name cannot stand in a table, a test id or on a terminal.
+
+    Parameters
+    ----------
+    name
+        The name.
+    what
+        What has it, for the message: ``task``.
+    error
+        What to raise.
+    """
+    if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable():
+        return
+    length = f" of {len(name):,} characters" if isinstance(name, str) else ""
+    raise error(
+        f"{what} name {shown(name, 60)}{length}: expected 1 to {LONGEST_NAME} printable characters "
+        "on one line"
+    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_fragility._util.text import nearest
 from pytest_fragility.checks.check import (
     COMPLEXITY,
     COMPLEXITY_KINDS,
@@ -17,7 +18,6 @@ from pytest_fragility.checks.check import (
     SYMMETRY,
     TREND,
     Check,
-    nearest,
 )
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.tolerances import Tolerances
@@ -42,11 +42,10 @@ from pytest_fragility.report.failure_message import failure_message, withstandin
 from pytest_fragility.settings import AuditSettings
 
 if TYPE_CHECKING:
+    from pytest_fragility.auditing.on_demand import FamilySource
     from pytest_fragility.auditing.search import Search
-    from pytest_fragility.families.growing import FamilySource, GrowingFamily
+    from pytest_fragility.families.growing import GrowingFamily
     from pytest_fragility.measures.measure import Measure
-
-    pass
 
 
 Listener = Callable[[LearningCurves, Verdict], None]
@@ -85,8 +84,8 @@ def assert_kept(
         If the measure fails on some network; it says what the check finds over the other seeds.
     """
     __tracebackhide__ = True
+    from pytest_fragility.auditing.engine import told_of_the_rest
     from pytest_fragility.checks.registry import judge
-    from pytest_fragility.incomplete import told_of_the_rest
 
     try:
         verdict = judge(check, curves, tolerances)
@@ -458,7 +457,7 @@ class FragilityAsserts:
 
     def _family_now(self) -> GrowingFamily:
         """Return the family with the settings of the running test."""
-        from pytest_fragility.families.growing import FamilySource
+        from pytest_fragility.auditing.on_demand import FamilySource
 
         if self._families is None:
             self._families = FamilySource()

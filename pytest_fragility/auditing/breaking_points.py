@@ -6,15 +6,9 @@ from collections.abc import Callable, Sequence
 
 from pytest_fragility.auditing.search import Finding, Search
 from pytest_fragility.checks.admissibility import judge_admissibility
+from pytest_fragility.checks.breaking_points import BreakingPoint, BreakingPointEvidence
 from pytest_fragility.checks.check import Check
-from pytest_fragility.checks.verdicts import (
-    ADMISSIBLE,
-    KEPT,
-    BreakingPoint,
-    BreakingPointEvidence,
-    Evidence,
-    Verdict,
-)
+from pytest_fragility.checks.verdicts import ADMISSIBLE, KEPT, SlopeEvidence, Verdict
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import AXES, Perturbation, between, changes_recipe
 
@@ -119,12 +113,12 @@ def _is_admissible(change: Perturbation, search: Search) -> bool:
     return judge_admissibility(curves, change.name, margin=margin).status == ADMISSIBLE
 
 
-def _how(finding: Finding | None) -> tuple[str, Evidence | None]:
+def _how(finding: Finding | None) -> tuple[str, SlopeEvidence | None]:
     """Return which check a change breaks, and the numbers of the fresh seeds."""
     if finding is None or finding.confirmation is None:
         return "", None
     verdict, _ = finding.confirmation
-    assert isinstance(verdict.evidence, Evidence)
+    assert isinstance(verdict.evidence, SlopeEvidence)
     return verdict.check.kind, verdict.evidence
 
 

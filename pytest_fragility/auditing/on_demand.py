@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families.trained_family import FamilyPlan, train_families
+from pytest_fragility.families.growing import GrowingFamily, _require_nothing_given
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import TrainingBudget, train_families
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.settings import DEFAULT_FOLDER, resolve_settings
+from pytest_fragility.settings import DEFAULT_FOLDER, AuditSettings, resolve_settings
 from pytest_fragility.store import open_store
 from pytest_fragility.tasks import Task
 from pytest_fragility.training.devices import choose_device
+
+if TYPE_CHECKING:
+    from pytest_fragility.families.train import Progress
+    from pytest_fragility.parallel.futures import Executors
 
 
 def trained_network(
@@ -85,3 +93,87 @@ def _named_recipe(
     if not isinstance(change, Perturbation):
         raise SettingsError(f"recipe={recipe!r}: expected a Recipe, a Perturbation or a name")
     return change.name, change(default)
+
+
+class FamilySource:
+    """Growing families by what they are asked for: one for the same settings, one budget for all.
+
+    The budget is that of the first settings; a smaller one counts beside it.
+
+    Parameters
+    ----------
+    layers
+        Settings that are taken where a request does not say; the first source first.
+    progress
+        Called as ``progress(runs done, runs to train, share of the work done)``.
+    executors
+        Who else may train, and measure; None has all done on this machine.
+    """
+
+    def __init__(
+        self,
+        *layers: Mapping[str, Any],
+        progress: Callable[[], Progress | None] | None = None,
+        executors: Executors | None = None,
+    ) -> None:
+        self._layers = layers
+        self._executors = executors
+        self._progress = progress
+        self._known: dict[Hashable, GrowingFamily] = {}
+        self._budgets: dict[int, TrainingBudget] = {}
+
+    def family(self, options: Mapping[str, Any]) -> GrowingFamily:
+        """Return the family with these settings, the same one each time.
+
+        Parameters
+        ----------
+        options
+            As `pytest_fragility.audit` takes them.
+
+        Raises
+        ------
+        SettingsError
+            If an option is unknown or its value cannot be used.
+        """
+        return self.family_of(resolve_settings(options, *self._layers))
+
+    def family_of(self, settings: AuditSettings) -> GrowingFamily:
+        """Return a family with settings that are resolved already, the same one for equal ones."""
+        _require_nothing_given(settings)
+        budget = self._budget_of(settings)
+        key = budget, _what_counts(settings)
+        if key not in self._known:
+            progress = self._progress() if self._progress else None
+            self._known[key] = GrowingFamily(
+                settings, budget=budget, progress=progress, executors=self._executors
+            )
+        return self._known[key]
+
+    def _budget_of(self, settings: AuditSettings) -> TrainingBudget:
+        if not self._budgets:
+            self._budgets[settings.budget] = TrainingBudget(settings.budget)
+        first = next(iter(self._budgets.values()))
+        if settings.budget >= first.networks:
+            return first
+        if settings.budget not in self._budgets:
+            self._budgets[settings.budget] = TrainingBudget(settings.budget, within=first)
+        return self._budgets[settings.budget]
+
+
+def _what_counts(settings: AuditSettings) -> Hashable:
+    """Return what two families that grow have in common if they are one: a task is its object."""
+    sizes = {name: change.size for name, change in settings.perturbations.items()}
+    return (
+        settings.task,
+        tuple(settings.recipes().items()),
+        tuple(sizes.items()),
+        settings.sizes,
+        settings.seeds,
+        settings.tolerances,
+        settings.alpha,
+        settings.scale,
+        settings.fit,
+        settings.device,
+        settings.cache_dir,
+        settings.measure_timeout,
+    )

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.stopwatch import Durations
-from pytest_fragility.checks.records import Record, audit_context, check_record
-from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT
+from pytest_fragility.checks.records import audit_context, check_record
+from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT, Record
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.report.terminal import audit_table, overall_verdict
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict
-
-    pass
 
 
 @dataclass(frozen=True, eq=False)

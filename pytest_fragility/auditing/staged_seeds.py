@@ -13,24 +13,28 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
-from pytest_fragility.checks.admissibility import judge_admissibility
-from pytest_fragility.checks.check import ADMISSIBLE_COUNT, INVARIANCE_KINDS, Check
-from pytest_fragility.checks.needs import Needs, needs_of_all
-from pytest_fragility.checks.registry import judge, judge_admissible_count
+from pytest_fragility.auditing.engine import told_of_the_rest
+from pytest_fragility.checks.admissibility import judge_admissibility, judge_admissible_count
+from pytest_fragility.checks.check import (
+    ADMISSIBLE_COUNT,
+    INVARIANCE_KINDS,
+    Check,
+    Needs,
+    needs_of_all,
+)
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.verdicts import INCONCLUSIVE, UNDECIDED, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.curves.joining import join_seeds
 from pytest_fragility.errors import FragilityError, MeasureError
-from pytest_fragility.incomplete import told_of_the_rest
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.tolerances import Tolerances
-    from pytest_fragility.families.trained_family import Family, FamilyPlan
+    from pytest_fragility.families.plan import FamilyPlan
+    from pytest_fragility.families.trained_family import Family
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.settings import AuditSettings
-
-    pass
 
 
 Trainer = Callable[[Sequence["FamilyPlan"]], Sequence["Family"]]

@@ -18,7 +18,7 @@ from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:
-    from pytest_fragility.checks.records import Record
+    from pytest_fragility.checks.verdicts import Record
 
 # the larger, the worse; a check that does not apply has no rank
 RANKS = {KEPT: 0, INCONCLUSIVE: 1, BROKEN: 2}

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.checks.check import AGREEMENT, COMPLEXITY_KINDS, LOCATE
+from pytest_fragility.checks.records import quantity_of, verdict_of
+from pytest_fragility.checks.wording import recipe_change
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.failure_message import recipe_change
-from pytest_fragility.report.findings import quantity_of, verdict_of
 
 if TYPE_CHECKING:
-    from pytest_fragility.checks.records import Record
+    from pytest_fragility.checks.verdicts import Record
     from pytest_fragility.settings import AuditSettings
 
 Entry = dict[str, Any]

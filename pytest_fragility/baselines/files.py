@@ -11,9 +11,9 @@ from typing import Any
 from pytest_fragility._util.files import read_plain, write_whole
 from pytest_fragility._util.text import error_text, one_line, shown
 from pytest_fragility.baselines.entries import Baseline
+from pytest_fragility.checks.records import NOT_APPLICABLE
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.report.findings import NOT_APPLICABLE
 
 FORMAT = 1
 VERDICTS = (KEPT, INCONCLUSIVE, BROKEN, NOT_APPLICABLE)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pytest_fragility.checks.check import (
+    Check,
+)
 from pytest_fragility.checks.error_rates import INADMISSIBLE_BY_EITHER
 from pytest_fragility.checks.verdicts import (
     ADMISSIBLE,
     INADMISSIBLE,
+    INCONCLUSIVE,
+    KEPT,
     UNDECIDED,
     Admissibility,
+    Verdict,
 )
-from pytest_fragility.curves import Estimate, LearningCurves
+from pytest_fragility.curves import (
+    Estimate,
+    LearningCurves,
+)
 from pytest_fragility.perturbations import BASELINE
 
 
@@ -53,3 +64,28 @@ def compare_with_margin(change: Estimate, margin: float) -> str:
         return ADMISSIBLE
     wider = change.with_alpha(INADMISSIBLE_BY_EITHER * change.alpha)
     return INADMISSIBLE if wider.lies_beyond(margin) else UNDECIDED
+
+
+# of a perturbation without a learning curve
+INCOMPLETE = "incomplete"
+
+
+def judge_admissible_count(check: Check, statuses: Mapping[str, str]) -> Verdict:
+    """Return whether there is a perturbation that can convict.
+
+    Parameters
+    ----------
+    check
+        Names the perturbations.
+    statuses
+        Whether each is admissible, by name.
+    """
+    names = check.among
+    admissible = [name for name in names if statuses[name] == ADMISSIBLE]
+    if admissible:
+        reason = f"{len(admissible)} of {len(names)} perturbations are admissible"
+        return Verdict(check, KEPT, reason)
+    reason = "no perturbation is admissible, so that nothing was audited: " + ", ".join(
+        f"{name} is {statuses[name]}" for name in names
+    )
+    return Verdict(check, INCONCLUSIVE, reason)

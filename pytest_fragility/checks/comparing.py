@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_fragility.checks.error_rates import ACQUITTED_BY_ERROR, BROKEN_IN_A_PART
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.curves import Change, seeds_needed
+from pytest_fragility.checks.error_rates import (
+    ACQUITTED_BY_ERROR,
+    BROKEN_IN_A_PART,
+    SHAPES_LOOKED_AT,
+)
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, PartEvidence
+from pytest_fragility.curves import Change, LearningCurve, Part, bent_parts, seeds_needed
 
 
 def compare_change(change: Change, tolerance: float, *, share: float = 1.0) -> str:
@@ -62,3 +66,59 @@ def _is_inside(change: Change, tolerance: float) -> bool:
     is_below = change.own.high <= tolerance or beyond.high <= tolerance
     is_above = change.own.low >= -tolerance or beyond.low >= -tolerance
     return is_below and is_above
+
+
+BENT_BASELINE, BENT_PERTURBED, BENT_CHANGE = "baseline", "perturbed", "change"
+
+
+def find_parts(
+    before: LearningCurve, after: LearningCurve | None, tolerance: float
+) -> tuple[tuple[str, ...], list[Part]]:
+    """Return which of two curves, and of their ratio, are no power law, and the parts they have.
+
+    Parameters
+    ----------
+    before, after
+        The measure's curves; None for `after` looks at one alone.
+    tolerance
+        How far the slope over one part may differ from that over another.
+
+    Returns
+    -------
+    bent
+        Of ``baseline``, ``perturbed`` and ``change``.
+    parts
+        As the first of these is cut; empty where all are power laws, as far as can be seen.
+    """
+    if before.scale != "log":
+        return (), []
+    alpha = before.alpha / SHAPES_LOOKED_AT
+    found = {BENT_BASELINE: bent_parts(before, tolerance=tolerance, alpha=alpha)}
+    if after is not None:
+        found[BENT_PERTURBED] = bent_parts(after, tolerance=tolerance, alpha=alpha)
+        found[BENT_CHANGE] = bent_parts(after, tolerance=tolerance, alpha=alpha, baseline=before)
+    bent = tuple(which for which, cut in found.items() if cut)
+    return bent, list(found[bent[-1]]) if bent else []
+
+
+def bent_curves(
+    before: LearningCurve, after: LearningCurve | None, tolerance: float
+) -> tuple[tuple[str, ...], tuple[PartEvidence, ...]]:
+    """Return which curves are no power law, and their slopes over the parts.
+
+    Parameters and the first return are those of `find_parts`.
+    """
+    bent, cut = find_parts(before, after, tolerance)
+    return bent, tuple(
+        PartEvidence(
+            part_sizes(before, part),
+            before.part(*part).slope,
+            after.part(*part).slope if after else None,
+        )
+        for part in cut
+    )
+
+
+def part_sizes(curve: LearningCurve, part: Part) -> tuple[int, int]:
+    """Return the smallest and the largest n of a part."""
+    return curve.sizes[part[0]], curve.sizes[part[1]]

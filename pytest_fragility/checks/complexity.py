@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from pytest_fragility.checks.check import COMPLEXITY_EXPONENT, Check
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import (
-    BROKEN,
-    INCONCLUSIVE,
-    KEPT,
-    LadderEvidence,
-    RungEvidence,
-    Verdict,
-)
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record, Verdict, _plain
+from pytest_fragility.checks.wording import MARK, indented, interval, sensitivity
 from pytest_fragility.curves import (
     ROUNDING,
     Estimate,
@@ -23,6 +21,10 @@ from pytest_fragility.curves import (
     seeds_needed,
 )
 from pytest_fragility.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.check import Check
+    from pytest_fragility.curves import Estimate, Sensitivity
 
 
 def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tolerances) -> Verdict:
@@ -132,3 +134,152 @@ def _reason(status: str, what: str, sensitivity: Sensitivity, allowed: tuple[flo
     if sensitivity.high < -ROUNDING:
         return f"the {what} move against test error's"
     return f"the {what} are blind to what changes test error's"
+
+
+LINE = 80
+
+
+COLUMN = 26
+
+
+TASK_COLUMN = 29
+
+
+SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
+
+
+def ladder_lines(records: Sequence[Record]) -> list[str]:
+    """Return the table's part about a ladder: its tasks, then a verdict each on both kinds."""
+    lines = indented(f"over the ladder {records[0]['ladder']}:")
+    shown = [record for record in records if record["evidence"]]
+    if shown:
+        lines += rung_lines(shown[0])
+    lines += [_verdict_line(record) for record in records]
+    return [*lines, f"  {_ranks(shown[0]['evidence'])}"] if shown else lines
+
+
+def rung_lines(record: Record) -> list[str]:
+    """Return the tasks with test error and the measure in two columns; 80 columns at most."""
+    rungs = record["evidence"]["rungs"]
+    width = min(max(len(rung["task"]) for rung in rungs) + 2, TASK_COLUMN)
+    header = _row("", width, "test error", record["measure"])
+    lines = [header if len(header) <= LINE else _row("", width, "test error", "measure")]
+    form = _power if record["kind"] == COMPLEXITY_EXPONENT else _level
+    for rung in rungs:
+        values = [
+            form(rung[whose]) + (MARK if rung[f"{whose}_is_bent"] else "")
+            for whose in ("error", "measure")
+        ]
+        if len(rung["task"]) < width:
+            lines.append(_row(rung["task"], width, *values))
+        else:
+            lines += [f"  {rung['task']}", _row("", width, *values)]
+    return lines
+
+
+def _row(task: str, width: int, error: str, measure: str) -> str:
+    return f"  {task:<{width}}{error:<{COLUMN}}{measure}".rstrip()
+
+
+def sensitivity_lines(record: Record) -> list[str]:
+    """Return both columns on one line, how far one follows the other, and what ranks say."""
+    evidence = record["evidence"]
+    low, high = evidence["allowed"]
+    sign = "n^" if record["kind"] == COMPLEXITY_EXPONENT else "10^"
+    error, measure = (
+        " -> ".join(f"{sign}{rung[whose]['mean']:+.2f}" for rung in evidence["rungs"])
+        for whose in ("error", "measure")
+    )
+    return [
+        *indented(
+            f"test error {error}, {record['measure']} {measure}: "
+            f"sensitivity {sensitivity(evidence['sensitivity'])}",
+            more="",
+        ),
+        *indented(f"(1 follows test error, 0 is blind; allowed {low:.2f} to {high:.2f})", more=""),
+        *indented(
+            f"{_ranks(evidence)} (1: the tasks' order is the same; -1: the opposite)", more=""
+        ),
+    ]
+
+
+def _ranks(evidence: Record) -> str:
+    agreement = evidence["rank_agreement"]["mean"]
+    return f"ranks at n = {evidence['rank_size']} agree by {round(agreement, 2) + 0.0:+.2f}"
+
+
+def _level(estimate: dict[str, float]) -> str:
+    """Return a level in decades, such as ``10^-0.57 [-0.60, -0.55]``."""
+    return f"10^{interval(estimate)}"
+
+
+def _power(estimate: dict[str, float]) -> str:
+    return f"n^{interval(estimate)}"
+
+
+def _verdict_line(record: Record) -> str:
+    what = "exponents" if record["kind"] == COMPLEXITY_EXPONENT else "levels"
+    text = f"  {what + ':':<11}{SHORT[record['verdict']]}"
+    if record["evidence"]:
+        text += f", sensitivity {sensitivity(record['evidence']['sensitivity'])}"
+    return f"{text}, {len(record['seeds'])} seeds" if record["looks"] else text
+
+
+@dataclass(frozen=True)
+class RungEvidence:
+    """One task of a ladder.
+
+    Parameters
+    ----------
+    task
+        Its name.
+    measure, error
+        Slope, or level in decades, of the measure and of test error.
+    measure_is_bent, error_is_bent
+        Whether the learning curve is no power law, so that its slope is an average.
+    """
+
+    task: str
+    measure: Estimate
+    error: Estimate
+    measure_is_bent: bool = False
+    error_is_bent: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rung as plain JSON types."""
+        return _plain(self)
+
+
+@dataclass(frozen=True)
+class LadderEvidence:
+    """What a verdict over a ladder of tasks rests on.
+
+    Parameters
+    ----------
+    rungs
+        One per task.
+    sensitivity
+        By how much the measure's exponents or levels change where test error's change by one.
+    allowed
+        The range that the sensitivity must lie in.
+    rank_agreement
+        Kendall's tau of the measure's values and test error's over the tasks.
+    rank_size
+        The training set size at which ranks are compared.
+    """
+
+    rungs: tuple[RungEvidence, ...]
+    sensitivity: Sensitivity
+    allowed: tuple[float, float]
+    rank_agreement: Estimate
+    rank_size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return {
+            "rungs": [rung.to_dict() for rung in self.rungs],
+            "sensitivity": self.sensitivity.to_dict(),
+            "allowed": list(self.allowed),
+            "rank_agreement": self.rank_agreement.to_dict(),
+            "rank_size": self.rank_size,
+        }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from pytest_fragility.checks.verdicts import (
     INADMISSIBLE,
     INCONCLUSIVE,
     KEPT,
-    ControlEvidence,
-    ControlsEvidence,
+    Record,
     Verdict,
+    _plain,
 )
+from pytest_fragility.checks.wording import indented
 from pytest_fragility.curves import (
     NOISE,
     PARAMETER_COUNT,
@@ -32,11 +34,16 @@ from pytest_fragility.curves import (
     LearningCurves,
     PairedCurves,
 )
-from pytest_fragility.curves.pairing import compared
+from pytest_fragility.curves.learning_curve import compared
 from pytest_fragility.perturbations import BASELINE
+
+if TYPE_CHECKING:
+    from pytest_fragility.checks.check import Check
+
 
 # with very many seeds it shows that the level of noise does not move, which is true
 SEEDS_OF_NOISE = 10
+
 
 _JUDGES = {TREND: judge_trend, EXPONENT: judge_exponent, SPREAD: judge_spread}
 
@@ -143,3 +150,66 @@ def _moves(count: LearningCurve, baseline: LearningCurve) -> bool:
     if after.seeds == before.seeds:
         return bool(abs(after.slopes - before.slopes).max() > ROUNDING)
     return bool(abs(np.subtract.outer(after.slopes, before.slopes)).max() > ROUNDING)
+
+
+def control_sentences(record: Record) -> list[str]:
+    """Return one sentence for each control, without a full stop."""
+    return [
+        f"{control['name']} should be {control['expected']}, and is {control['found']}"
+        if control["misbehaves"]
+        else f"{control['name']} is {control['expected']}, as it should be"
+        for control in record["evidence"]["controls"]
+    ]
+
+
+def control_lines(record: Record) -> list[str]:
+    """Return what `control_sentences` does, as indented lines."""
+    return [line for sentence in control_sentences(record) for line in indented(sentence)]
+
+
+def controls_note(record: Record) -> str:
+    """Return what a table says of controls that behave."""
+    names = ", ".join(control["name"] for control in record["evidence"]["controls"])
+    return f"controls behave ({names})"
+
+
+ADVICE = (
+    "What this audit says of any measure means nothing before its controls behave. Test error is "
+    "broken where the error margin lets too large changes pass; noise is kept where tolerances are "
+    "too wide, and broken where runs that are compared do not belong together"
+)
+
+
+@dataclass(frozen=True)
+class ControlEvidence:
+    """How one measure whose verdicts are known beforehand was judged.
+
+    Parameters
+    ----------
+    name
+        The control's.
+    expected, found
+        In words.
+    misbehaves
+        Whether the two differ.
+    """
+
+    name: str
+    expected: str
+    found: str
+    misbehaves: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return _plain(self)
+
+
+@dataclass(frozen=True)
+class ControlsEvidence:
+    """How all controls were judged."""
+
+    controls: tuple[ControlEvidence, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return _plain(self)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pytest_fragility.checks.check import Check
     from pytest_fragility.curves import LearningCurve, LearningCurves
 
-    pass
-
 
 MEASURE, TEST_ERROR = "measure", "test error"
 

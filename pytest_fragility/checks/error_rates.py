@@ -26,9 +26,9 @@ for, since a person looks at each conviction, which quotes its interval; a small
 of them rarer.
 
 What is corrected for: searches over perturbations, whose findings count only if fresh seeds confirm
-them, at levels that add up to alpha (`pytest_fragility.auditing.search`); looks at growing numbers of
-seeds, each of which has its share of alpha; tasks of a ladder that are compared pair by pair; and
-pairs of networks with the same function, all of which must agree.
+them, at levels that add up to alpha (`pytest_fragility.auditing.search`); looks at growing numbers
+of seeds, each of which has its share of alpha; tasks of a ladder that are compared pair by pair;
+and pairs of networks with the same function, all of which must agree.
 
 Several measures are several audits: each certificate holds at alpha for itself.
 """

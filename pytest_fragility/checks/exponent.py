@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pytest_fragility.checks.check import Check
-from pytest_fragility.checks.comparing import compare_changes, seeds_to_compare
-from pytest_fragility.checks.parts import find_parts, part_sizes
+from pytest_fragility.checks.comparing import (
+    compare_changes,
+    find_parts,
+    part_sizes,
+    seeds_to_compare,
+)
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,
     INCONCLUSIVE,
     KEPT,
     Admissibility,
-    Evidence,
     PartEvidence,
+    SlopeEvidence,
     Verdict,
 )
 from pytest_fragility.curves import PairedCurves
@@ -42,7 +46,7 @@ def judge_exponent(
     bent, cut = find_parts(paired.before, paired.after, tolerance)
     pieces = [paired.part(part) for part in cut]
     whole, changes = paired.slope_change, [piece.slope_change for piece in pieces]
-    evidence = Evidence(
+    evidence = SlopeEvidence(
         paired.before.slope,
         paired.error_before.slope,
         perturbed=paired.after.slope,

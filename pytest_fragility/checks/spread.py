@@ -10,7 +10,7 @@ from pytest_fragility.checks.verdicts import (
     INCONCLUSIVE,
     KEPT,
     Admissibility,
-    Evidence,
+    SlopeEvidence,
     Verdict,
 )
 from pytest_fragility.curves import PairedCurves
@@ -33,7 +33,7 @@ def judge_spread(
         The perturbation's.
     """
     tolerance, change = tolerances.spread, paired.level_change
-    evidence = Evidence(
+    evidence = SlopeEvidence(
         paired.before.level,
         paired.error_before.level,
         perturbed=paired.after.level,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.exponent import judge_exponent
 from pytest_fragility.checks.tolerances import Tolerances
@@ -11,8 +14,7 @@ from pytest_fragility.checks.verdicts import (
     INCONCLUSIVE,
     KEPT,
     Admissibility,
-    Evidence,
-    StoppingEvidence,
+    SlopeEvidence,
     Verdict,
 )
 from pytest_fragility.curves import PairedCurves, most_seeds
@@ -40,7 +42,7 @@ def judge_stopping(
     status = next(s for s in (BROKEN, INCONCLUSIVE, KEPT) if s in statuses)
     reasons = [each.reason for each in (trend, exponent) if each.status == status]
     open_needs = [each.seeds_needed for each in (trend, exponent) if each.status == INCONCLUSIVE]
-    assert isinstance(exponent.evidence, Evidence)
+    assert isinstance(exponent.evidence, SlopeEvidence)
     return Verdict(
         check,
         status,
@@ -49,3 +51,28 @@ def judge_stopping(
         admissibility,
         most_seeds(open_needs) if status == INCONCLUSIVE else None,
     )
+
+
+@dataclass(frozen=True)
+class StoppingEvidence:
+    """What a verdict on a checkpoint rests on: the checks of the sign and of the exponent.
+
+    Parameters
+    ----------
+    trend, exponent
+        Their verdicts.
+    exponent_evidence
+        The exponent's numbers, those of the slopes among them.
+    """
+
+    trend: str
+    exponent: str
+    exponent_evidence: SlopeEvidence
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return {
+            "trend": self.trend,
+            "exponent": self.exponent,
+            **self.exponent_evidence.to_dict(),
+        }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pytest_fragility.checks.check import Check
-from pytest_fragility.checks.parts import bent_curves
+from pytest_fragility.checks.comparing import bent_curves
 from pytest_fragility.checks.tolerances import AS_ERROR, INCREASING, Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,
     INCONCLUSIVE,
     KEPT,
     Admissibility,
-    Evidence,
+    SlopeEvidence,
     Verdict,
 )
 from pytest_fragility.curves import Estimate, LearningCurves, PairedCurves, seeds_needed
@@ -35,7 +35,7 @@ def judge_baseline_trend(check: Check, curves: LearningCurves, tolerances: Toler
     wanted = error.sign if as_error else 1 if tolerances.trend == INCREASING else -1
     whose = "test error" if as_error else "asked for by trend="
     bent, parts = bent_curves(measure, None, tolerances.exponent)
-    evidence = Evidence(slope, error, bent=bent, parts=parts)
+    evidence = SlopeEvidence(slope, error, bent=bent, parts=parts)
     if wanted == 0:
         reason = "test error's own slope has no certain sign"
         return Verdict(check, INCONCLUSIVE, reason, evidence, seeds_needed=_seeds_for_sign(error))
@@ -68,7 +68,7 @@ def judge_trend(
     """
     before, after = paired.before.slope, paired.after.slope
     bent, parts = bent_curves(paired.before, paired.after, tolerances.exponent)
-    evidence = Evidence(
+    evidence = SlopeEvidence(
         before,
         paired.error_before.slope,
         perturbed=after,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.check import Check
-    from pytest_fragility.curves import Agreement, Estimate, Sensitivity
+    from pytest_fragility.curves import Estimate
+
+
+Record = dict[str, Any]
+
 
 KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"
+
+
 ADMISSIBLE, INADMISSIBLE, UNDECIDED = "admissible", "inadmissible", "undecided"
 
 
@@ -71,7 +77,7 @@ class PartEvidence:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SlopeEvidence:
     """What a verdict rests on; slopes are d log(value) / d log(n), so that value ~ n^slope.
 
     Parameters
@@ -109,206 +115,11 @@ class Evidence:
         return _plain(self)
 
 
-@dataclass(frozen=True)
-class RungEvidence:
-    """One task of a ladder.
-
-    Parameters
-    ----------
-    task
-        Its name.
-    measure, error
-        Slope, or level in decades, of the measure and of test error.
-    measure_is_bent, error_is_bent
-        Whether the learning curve is no power law, so that its slope is an average.
-    """
-
-    task: str
-    measure: Estimate
-    error: Estimate
-    measure_is_bent: bool = False
-    error_is_bent: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rung as plain JSON types."""
-        return _plain(self)
-
-
-@dataclass(frozen=True)
-class LadderEvidence:
-    """What a verdict over a ladder of tasks rests on.
-
-    Parameters
-    ----------
-    rungs
-        One per task.
-    sensitivity
-        By how much the measure's exponents or levels change where test error's change by one.
-    allowed
-        The range that the sensitivity must lie in.
-    rank_agreement
-        Kendall's tau of the measure's values and test error's over the tasks.
-    rank_size
-        The training set size at which ranks are compared.
-    """
-
-    rungs: tuple[RungEvidence, ...]
-    sensitivity: Sensitivity
-    allowed: tuple[float, float]
-    rank_agreement: Estimate
-    rank_size: int
+class Evidence(Protocol):
+    """What a verdict rests on; each kind of check has a record of its own."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evidence as plain JSON types."""
-        return {
-            "rungs": [rung.to_dict() for rung in self.rungs],
-            "sensitivity": self.sensitivity.to_dict(),
-            "allowed": list(self.allowed),
-            "rank_agreement": self.rank_agreement.to_dict(),
-            "rank_size": self.rank_size,
-        }
-
-
-@dataclass(frozen=True)
-class StoppingEvidence:
-    """What a verdict on a checkpoint rests on: the checks of the sign and of the exponent.
-
-    Parameters
-    ----------
-    trend, exponent
-        Their verdicts.
-    exponent_evidence
-        The exponent's numbers, those of the slopes among them.
-    """
-
-    trend: str
-    exponent: str
-    exponent_evidence: Evidence
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types."""
-        return {
-            "trend": self.trend,
-            "exponent": self.exponent,
-            **self.exponent_evidence.to_dict(),
-        }
-
-
-@dataclass(frozen=True)
-class InvarianceEvidence:
-    """What a verdict on networks with the same function rests on.
-
-    Parameters
-    ----------
-    summary
-        What was changed.
-    network
-        The network on which the verdict rests: where the measure moved the farthest.
-    before, after
-        The measure's values; means over draws.
-    change
-        In decades, or relative on a linear scale; a point where the measure draws no random
-        numbers, else with its interval over draws.
-    tolerance
-        How large the change may be.
-    draws
-        How often the measure was asked.
-    """
-
-    summary: str
-    network: str
-    before: float
-    after: float
-    change: Estimate
-    tolerance: float
-    draws: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**values, "change": self.change.to_dict()}
-
-
-@dataclass(frozen=True)
-class ControlEvidence:
-    """How one measure whose verdicts are known beforehand was judged.
-
-    Parameters
-    ----------
-    name
-        The control's.
-    expected, found
-        In words.
-    misbehaves
-        Whether the two differ.
-    """
-
-    name: str
-    expected: str
-    found: str
-    misbehaves: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types."""
-        return _plain(self)
-
-
-@dataclass(frozen=True)
-class ControlsEvidence:
-    """How all controls were judged."""
-
-    controls: tuple[ControlEvidence, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types."""
-        return _plain(self)
-
-
-@dataclass(frozen=True)
-class BreakingPoint:
-    """How far a recipe can be changed in one direction before a measure breaks.
-
-    Parameters
-    ----------
-    axis
-        What is changed.
-    admissible
-        The largest admissible change; None where not even the smallest one is.
-    inadmissible
-        The smallest change that is not certainly admissible; None where all are.
-    kept
-        The largest change that does not break the measure; None where the smallest one does.
-    broken
-        The smallest change that breaks it; None where no admissible one does.
-    kind
-        The kind of check that it breaks.
-    evidence
-        The numbers, from seeds that had no part in the search.
-    """
-
-    axis: str
-    admissible: str | None
-    inadmissible: str | None
-    kept: str | None
-    broken: str | None
-    kind: str = ""
-    evidence: Evidence | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the point as plain JSON types."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**values, "evidence": self.evidence.to_dict() if self.evidence else None}
-
-
-@dataclass(frozen=True)
-class BreakingPointEvidence:
-    """What a walk along an axis has found, one point for each direction."""
-
-    points: tuple[BreakingPoint, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the points as plain JSON types."""
-        return {"points": [point.to_dict() for point in self.points]}
 
 
 @dataclass(frozen=True)
@@ -336,16 +147,7 @@ class Verdict:
     check: Check
     status: str
     reason: str
-    evidence: (
-        Evidence
-        | LadderEvidence
-        | StoppingEvidence
-        | InvarianceEvidence
-        | BreakingPointEvidence
-        | ControlsEvidence
-        | Agreement
-        | None
-    ) = None
+    evidence: Evidence | None = None
     admissibility: Admissibility | None = None
     seeds_needed: int | None = None
     applies: bool = True

@@ -6,6 +6,7 @@ from pytest_fragility.curves.intervals import (
     MOST_SEEDS,
     ROUNDING,
     Estimate,
+    UnpairedEstimate,
     half_width,
     most_seeds,
     seeds_needed,
@@ -24,7 +25,6 @@ from pytest_fragility.curves.measure_noise import OwnNoise
 from pytest_fragility.curves.power_law import Part, bent_parts
 from pytest_fragility.curves.rank_correlation import Agreement
 from pytest_fragility.curves.sensitivity import Sensitivity, pairwise_differences
-from pytest_fragility.curves.unpaired import UnpairedEstimate
 
 __all__ = [
     "CONTROLS",

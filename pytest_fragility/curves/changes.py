@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_fragility.curves.intervals import Estimate
-from pytest_fragility.curves.pairing import compared
-from pytest_fragility.curves.unpaired import UnpairedEstimate
+from pytest_fragility.curves.intervals import Estimate, UnpairedEstimate
+from pytest_fragility.curves.learning_curve import compared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +46,7 @@ class Change:
 class PairedCurves:
     """The curves of a measure and of test error, before and after a perturbation.
 
-    The two sides may have other seeds; see `pytest_fragility.curves.pairing`.
+    The two sides may have other seeds; see `pytest_fragility.curves.learning_curve`.
 
     Parameters
     ----------

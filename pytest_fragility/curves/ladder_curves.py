@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
-    pass
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -16,14 +16,63 @@ from pytest_fragility.curves.finite_test_set import (
     unseen_variance,
 )
 from pytest_fragility.curves.fits import FITS, LEAST_SQUARES, slope_weights
-from pytest_fragility.curves.intervals import Estimate
-from pytest_fragility.curves.pairing import compared, difference
+from pytest_fragility.curves.intervals import Estimate, UnpairedEstimate
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
+
+
+FEWEST_PAIRS = 3
+
+
+Seeds = tuple[int, ...]
+
+
+def seeds_to_compare(after: Seeds, before: Seeds) -> tuple[Seeds, Seeds]:
+    """Return which seeds of either side are compared: the same ones where they are paired.
+
+    Parameters
+    ----------
+    after, before
+        Those that the two curves have.
+    """
+    common = tuple(seed for seed in after if seed in before)
+    smaller = min(len(after), len(before))
+    are_enough = len(common) >= FEWEST_PAIRS and 3 * len(common) >= 2 * smaller
+    is_same = set(after) == set(before)
+    return (common, common) if is_same or are_enough else (after, before)
+
+
+def compared(after: LearningCurve, before: LearningCurve) -> tuple[LearningCurve, LearningCurve]:
+    """Return two curves over the seeds that are compared; see `seeds_to_compare`."""
+    if after.seeds == before.seeds:
+        return after, before
+    chosen = seeds_to_compare(after.seeds, before.seeds)
+    return after.over_seeds(chosen[0]), before.over_seeds(chosen[1])
+
+
+def difference(
+    after: Floats, before: Floats, alpha: float, shared: float = 0.0, *, is_paired: bool
+) -> Estimate:
+    """Return by how much two quantities differ: a paired t interval, or Welch's.
+
+    Parameters
+    ----------
+    after, before
+        One per seed; of the same seeds in the same order where they are paired.
+    alpha
+        One minus the interval's level.
+    shared
+        Standard error of what all seeds have in common.
+    is_paired
+        Whether to take differences seed by seed.
+    """
+    if is_paired:
+        return Estimate.from_samples(after - before, alpha, shared)
+    return UnpairedEstimate.from_two_samples(after, before, alpha, shared)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pytest_fragility.curves.learning_curve import LearningCurve
 
     Floats = npt.NDArray[np.float64]
-    pass
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pytest_fragility.curves.intervals import Estimate
-from pytest_fragility.curves.pairing import compared, difference
+from pytest_fragility.curves.learning_curve import compared, difference
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from pytest_fragility.curves.learning_curve import LearningCurve
-
-    pass
 
 
 HALVES, THIRDS = 2, 3

@@ -20,10 +20,9 @@ import torch
 from pytest_fragility._util.text import error_text
 from pytest_fragility.errors import FragilityWarning, MeasureError, UndefinedMeasureError
 from pytest_fragility.evaluation.time_limit import MeasureTimedOut, time_limit, took_longer
-from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.parallel.cores import Share, own_share, sharing
+from pytest_fragility.parallel.cores import Share, own_cores, own_share, sharing
 from pytest_fragility.parallel.failures import Failure
 from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
 from pytest_fragility.parallel.pickling import dump
@@ -286,3 +285,54 @@ def _answered(call: _Call, measure: Measure, about: Any) -> Any:
             return _ask_within(call.ask, measure, about, call.where, call.limit)
     except (MeasureError, UndefinedMeasureError) as error:
         return Failure.with_cause_alone(error)
+
+
+# a measure that fails on so many networks of a curve is not asked about the others
+MANY = 3
+
+
+class Failures:
+    """The networks of one curve on which a measure has failed; `found` has errors by n and seed."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, int], MeasureError] = {}
+
+    @contextmanager
+    def noting(self, n: int, seed: int) -> Iterator[None]:
+        """Go on after a failure on this network, unless there are many.
+
+        Raises
+        ------
+        MeasureError
+            If there are.
+        """
+        try:
+            yield
+        except MeasureError as error:
+            self.found[n, seed] = error
+            if len(self.found) == MANY:
+                self._raise(is_whole=False)
+
+    def raise_if_any(self) -> None:
+        """Raise the first failure, with the others told.
+
+        Raises
+        ------
+        MeasureError
+            If the measure has failed; it knows with which seeds.
+        """
+        if self.found:
+            self._raise(is_whole=True)
+
+    def _raise(self, *, is_whole: bool) -> None:
+        first = next(iter(self.found.values()))
+        others = [f"n={n}, seed {seed}" for n, seed in list(self.found)[1:]]
+        text = str(first)
+        if others:
+            text += f". It fails too on {' and on '.join(others)}"
+        if not is_whole:
+            text += ", and is not asked about more"
+        seeds = {seed for _, seed in self.found} if is_whole else ()
+        raise MeasureError(text, seeds=seeds).with_traceback(
+            first.__traceback__
+        ) from first.__cause__

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pytest_fragility._util.lazy import OnDemand
+from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
-from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY, plan_checks
+from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY
+from pytest_fragility.checks.registry import plan_checks
 from pytest_fragility.curves import (
     LEAST_SQUARES,
+    NOISE,
+    PARAMETER_COUNT,
+    TEST_ERROR,
     Invariance,
     LadderCurves,
     LearningCurve,
     LearningCurves,
 )
+from pytest_fragility.curves.measure_noise import OwnNoise
+from pytest_fragility.evaluation.asking import measured
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from pytest_fragility.curves import LearningCurve
     from pytest_fragility.evaluation.same_function import SameFunctionValues
     from pytest_fragility.families.trained_family import Family
+    from pytest_fragility.measures.measure import Measure
+    from pytest_fragility.networks.runs import TrainedRun
     from pytest_fragility.recipes import Architecture
-
-    pass
 
 
 def learning_curves(
@@ -74,8 +82,6 @@ def learning_curves(
         When a curve is asked for and the measure fails on one of its networks.
     """
     from pytest_fragility.evaluation.asking import begin
-    from pytest_fragility.measures.control_curves import control_curves
-    from pytest_fragility.measures.own_noise import find_own_noise
 
     chosen_name = measure_name(measure, name)
     known: dict[tuple[Family, str], LearningCurve] = {}
@@ -283,3 +289,82 @@ def _unfinished(family: Family) -> dict[str, str]:
         if parts:
             reasons[recipe] = " and ".join(parts)
     return reasons
+
+
+def control_curves(
+    family: Family, error: Mapping[str, LearningCurve]
+) -> Mapping[str, Mapping[str, LearningCurve]]:
+    """Return the learning curves of the controls, by control and recipe.
+
+    No network is built for them: they are read off the records, the shapes of the weights and the
+    identities of the runs, so that they cost next to nothing.
+
+    Parameters
+    ----------
+    family
+        The networks.
+    error
+        Test error's curves by recipe name.
+    """
+
+    def test_error(recipe: str) -> LearningCurve:
+        # the same test set on both sides of every comparison: its noise cancels
+        return replace(error[recipe].on_this_test_set(), name=TEST_ERROR)
+
+    def of_runs(name: str, value: Callable[[TrainedRun], float]) -> Mapping[str, LearningCurve]:
+        def curve(recipe: str) -> LearningCurve:
+            values = [
+                [value(family.trained_run(recipe, n, seed)) for seed in family.seeds_of(recipe)]
+                for n in family.sizes
+            ]
+            return replace(error[recipe].on_this_test_set(), name=name, values=np.array(values))
+
+        return OnDemand("recipe", list(error), curve)
+
+    return {
+        TEST_ERROR: OnDemand("recipe", list(error), test_error),
+        PARAMETER_COUNT: of_runs(PARAMETER_COUNT, _parameter_count),
+        NOISE: of_runs(NOISE, _noise),
+    }
+
+
+def _parameter_count(trained: TrainedRun) -> float:
+    return float(sum(weight.numel() for weight in trained.weights.values()))
+
+
+def _noise(trained: TrainedRun) -> float:
+    """Return a random number in (0, 1] that has nothing to do with the network."""
+    return 1.0 - float(derive_generator("control", trained.run.identity).random())
+
+
+def find_own_noise(
+    measure: Measure, family: Family, curve: LearningCurve, *, timeout: float | None = None
+) -> OwnNoise | None:
+    """Return the noise of a measure's own randomness; None where it draws no random numbers.
+
+    It is asked about the networks of the smallest size a second time, with other random numbers;
+    where it says the same of all of them it draws none. Else it is asked about the whole curve.
+
+    Parameters
+    ----------
+    measure
+        A function of one `TrainedNetwork`.
+    family
+        Where the networks come from.
+    curve
+        The measure's, over this family.
+    timeout
+        Seconds that the measure may take for a network; None has no limit.
+
+    Raises
+    ------
+    MeasureError
+        If the measure fails.
+    """
+    name, recipe, scale = curve.name, curve.recipe, curve.scale
+    ask = partial(measured, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
+    smallest = ask(sizes=family.sizes[:1])
+    if (smallest == curve.values[:1]).all():
+        return None
+    again = ask()
+    return OwnNoise.from_draws(curve, replace(curve, values=again))

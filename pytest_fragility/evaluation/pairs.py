@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from pytest_fragility.checks.check import NORMALIZATION_SCALE
 from pytest_fragility.errors import TrainingError, UndefinedMeasureError
-from pytest_fragility.families.trained_family import Family, middle_size
+from pytest_fragility.families.plan import middle_size
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.recipes.invariances import EQUIVALENCES
+from pytest_fragility.recipes.invariances import EQUIVALENCES, NORMALIZATION_SCALE
 from pytest_fragility.symmetries.symmetry import get_symmetry, in_double
 
 NETWORKS = 2

@@ -14,6 +14,7 @@ from pytest_fragility._util.stopwatch import MEASURES, spent_on
 from pytest_fragility.curves.invariance import Invariance
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.evaluation.calling import call, naming
+from pytest_fragility.evaluation.evaluate import ask_stack
 from pytest_fragility.evaluation.pairs import (
     Pair,
     Pairs,
@@ -24,21 +25,18 @@ from pytest_fragility.evaluation.pairs import (
 )
 from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures.adapters import as_measure
-from pytest_fragility.measures.asking_stacks import ask_stack
 from pytest_fragility.measures.common.batching import networks_together
-from pytest_fragility.measures.cores import own_cores
 from pytest_fragility.measures.measure import Measure, does_not_claim, is_oracle
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.measures.values import as_number, require_usable
 from pytest_fragility.networks.stacks import NetworkStack
-from pytest_fragility.networks.trained_network import TrainedNetwork
-from pytest_fragility.unknown_parts import replaced
+from pytest_fragility.networks.trained_network import TrainedNetwork, replaced
+from pytest_fragility.parallel.cores import own_cores
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
-    pass
 
 
 DRAWS = 16

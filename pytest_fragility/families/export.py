@@ -15,6 +15,18 @@ from safetensors.torch import save_file
 
 from pytest_fragility._util.csv_texts import csv_text
 from pytest_fragility._util.files import is_there
+from pytest_fragility.curves.columns import (
+    DIVERGED,
+    ERROR_COLUMN,
+    MISTAKEN,
+    REACHED,
+    RECIPE,
+    SEED,
+    TASK,
+    TEST_SIZE,
+    N,
+    packed,
+)
 from pytest_fragility.errors import TableError
 from pytest_fragility.families.manifests import (
     ARCHITECTURE,
@@ -25,18 +37,14 @@ from pytest_fragility.families.manifests import (
     TRAIN_ERROR,
     TRAIN_LOSS,
 )
-from pytest_fragility.families.tables import DIVERGED, REACHED, RECIPE, SEED, TASK, N
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
-from pytest_fragility.rows.counted_errors import MISTAKEN, ERROR_COLUMN, TEST_SIZE, packed
 
 if TYPE_CHECKING:
     from pytest_fragility.families.trained_family import Family
     from pytest_fragility.networks import NetworkState
     from pytest_fragility.networks.runs import TrainedRun
     from pytest_fragility.recipes import Architecture, Recipe
-
-    pass
 
 
 MANIFEST_FILE = "manifest.csv"

@@ -10,15 +10,24 @@ from typing import Any
 
 from pytest_fragility._util.files import is_plain
 from pytest_fragility._util.imports import load
-from pytest_fragility._util.text import one_line, shown
-from pytest_fragility.checks.check import nearest
+from pytest_fragility._util.text import nearest, one_line, shown
+from pytest_fragility.curves.columns import (
+    DIVERGED,
+    ERROR_COLUMN,
+    MISTAKEN,
+    REACHED,
+    RECIPE,
+    SEED,
+    TASK,
+    TEST_SIZE,
+    N,
+)
 from pytest_fragility.errors import SettingsError, TableError
 from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
 from pytest_fragility.families.selection import FullPlace
-from pytest_fragility.families.tables import DIVERGED, REACHED, RECIPE, SEED, TASK, N
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Architecture, Recipe
-from pytest_fragility.recipes.reading import OPTIMIZERS, architecture_from_dict, recipe_from_dict
+from pytest_fragility.recipes.recipe import OPTIMIZERS, architecture_from_dict, recipe_from_dict
 from pytest_fragility.rows.cells import (
     Cells,
     flag,
@@ -29,14 +38,7 @@ from pytest_fragility.rows.cells import (
     text,
     whole,
 )
-from pytest_fragility.rows.counted_errors import (
-    MISTAKEN,
-    ERROR_COLUMN,
-    TEST_SIZE,
-    CountedError,
-    read_error,
-    require_one_test_set,
-)
+from pytest_fragility.rows.counted_errors import CountedError, read_error, require_one_test_set
 from pytest_fragility.rows.reading import Problems, Row, Rows, read_rows
 
 CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_fragility._util.lazy import OnDemand
 from pytest_fragility._util.seeds import derive_generator
+from pytest_fragility._util.text import nearest, shown
 from pytest_fragility.curves import (
     NOISE,
     PARAMETER_COUNT,
@@ -17,15 +20,15 @@ from pytest_fragility.curves import (
     LearningCurve,
     LearningCurves,
 )
-from pytest_fragility.elsewhere.ladders import common_ground
-from pytest_fragility.errors import TableError
-from pytest_fragility.families.observations import Grid, complete_grid
-from pytest_fragility.families.selection import ladder_name
-from pytest_fragility.families.tables import MeasuredFamily, MeasuredNetwork, require_positive
+from pytest_fragility.curves.columns import ERROR_COLUMN
+from pytest_fragility.errors import MeasureError, TableError
+from pytest_fragility.families.observations import Grid, common_ground, complete_grid
+from pytest_fragility.families.selection import Asked, FullPlace, Selection, ladder_name, select
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.rows.counted_errors import CountedError, masks_of, what_is_unknown
 
-Value = Callable[[MeasuredNetwork], float]
+if TYPE_CHECKING:
+    from pytest_fragility.curves import LearningCurves
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,3 +223,186 @@ def _ladder(
         unfinished={task: reason for task, reason in unfinished.items() if reason},
         left_out=(*ground.notes, *dict.fromkeys(unknown)),
     )
+
+
+Place = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """One row of a table.
+
+    Parameters
+    ----------
+    where
+        Where it stands.
+    task, recipe, n, seed
+        Which network it is.
+    counted
+        Its test error; None where the cell is empty.
+    values
+        By measure; measures whose cell is empty are left out.
+    description
+        The recipe in words; empty where the table does not say.
+    parameters
+        How many the network has; None where the table does not say.
+    unfinished
+        In words, what kept the training from ending as it should have; empty where nothing did.
+    """
+
+    where: str
+    task: str
+    recipe: str
+    n: int
+    seed: int
+    counted: CountedError | None
+    values: Mapping[str, float]
+    description: str = ""
+    parameters: float | None = None
+    unfinished: str = ""
+
+    @property
+    def place(self) -> FullPlace:
+        """Which network it is."""
+        return self.task, self.recipe, self.n, self.seed
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All that was measured on it."""
+        error = {ERROR_COLUMN: self.counted.error} if self.counted else {}
+        return {**self.values, **error}
+
+
+Value = Callable[[MeasuredNetwork], float]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredFamily:
+    """Values that measures had on networks elsewhere; made by `Family.from_table`.
+
+    Parameters
+    ----------
+    name
+        The table's.
+    networks
+        One per row.
+    measures
+        Names of the columns with values.
+    asked
+        What of it is audited.
+    """
+
+    name: str
+    networks: tuple[MeasuredNetwork, ...]
+    measures: tuple[str, ...]
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def source(self) -> str:
+        """What reports say of where values come from."""
+        return f"values from {self.name}"
+
+    @cached_property
+    def selection(self) -> Selection:
+        """What is audited."""
+        return select(self.name, (each.place for each in self.networks), self.asked)
+
+    def select(self, asked: Asked) -> MeasuredFamily:
+        """Return the family of which something else is audited."""
+        return replace(self, asked=asked)
+
+    @cached_property
+    def descriptions(self) -> dict[str, str]:
+        """Recipes in words, by name; the name itself where the table does not say."""
+        found = dict.fromkeys(self.selection.recipes, "")
+        for each in self._of_task(self.selection.task):
+            if each.recipe in found:
+                found[each.recipe] = found[each.recipe] or each.description
+        return {name: said or name for name, said in found.items()}
+
+    def require_measure(self, name: Any) -> str:
+        """Return the name of a measure that the table has.
+
+        Raises
+        ------
+        TableError
+            If it has none of this name.
+        """
+        if not isinstance(name, str) or name not in self.measures:
+            hint = " (a table holds values; a function is asked about networks)"
+            raise TableError(
+                f"{self.name}: no measure {shown(name)}{nearest(name, self.measures)}; it has "
+                f"{', '.join(self.measures)}{hint if callable(name) else ''}"
+            )
+        return name
+
+    def curves(
+        self,
+        measure: str,
+        *,
+        name: str | None = None,
+        alpha: float = 0.05,
+        scale: str = "log",
+        fit: str = "least-squares",
+    ) -> LearningCurves:
+        """Return the learning curves of one measure's values, test error's beside them.
+
+        A network counts where its row has both a value and a test error.
+
+        Parameters
+        ----------
+        measure
+            A column of the table.
+        name
+            What reports call the measure; the column's name by default.
+        alpha
+            Intervals have level ``1 - alpha``.
+        scale
+            ``"log"`` or ``"linear"``.
+        fit
+            How lines are fitted.
+
+        Raises
+        ------
+        TableError
+            If there is no such column, or too few rows have a value.
+        """
+        column = self.require_measure(measure)
+        return curves_of_table(self, column, name=name or column, alpha=alpha, scale=scale, fit=fit)
+
+    def usable(self, task: str, measure: str) -> dict[Place, MeasuredNetwork]:
+        """Return the rows of a task that have a value and a test error, by recipe, n and seed."""
+        return {
+            (each.recipe, each.n, each.seed): each
+            for each in self._of_task(task)
+            if each.counted is not None and measure in each.values
+        }
+
+    def unfinished(self, task: str) -> dict[str, str]:
+        """Return by recipe what kept a training from ending as it should have."""
+        reasons: dict[str, str] = {}
+        for each in self._of_task(task):
+            if each.unfinished:
+                reasons.setdefault(each.recipe, each.unfinished)
+        return reasons
+
+    def _of_task(self, task: str) -> list[MeasuredNetwork]:
+        return [each for each in self.networks if each.task == task]
+
+
+def require_positive(
+    networks: Sequence[MeasuredNetwork], measure: str, table: str, scale: str
+) -> None:
+    """Raise a MeasureError where a value has no logarithm and needs one."""
+    if scale != "log":
+        return
+    bad = [each for each in networks if each.values[measure] <= 0]
+    if bad:
+        first = bad[0]
+        others = f", nor do {len(bad) - 1} others" if len(bad) > 1 else ""
+        raise MeasureError(
+            f"measure {measure} in {table}, {first.where} (recipe {first.recipe}, n={first.n}, "
+            f"seed {first.seed}): {first.values[measure]:g} has no logarithm{others}; exponents "
+            "need positive values. Exponentiate a measure that is a logarithm, or ask for "
+            "scale='linear', which leaves exponent, spread and complexity out"
+        )

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import nearest
-from pytest_fragility.elsewhere.stopping_points import perturbations_of, stopping_points_of
-from pytest_fragility.errors import TableError
-from pytest_fragility.perturbations import BASELINE
+from pytest_fragility._util.text import nearest, shown
+from pytest_fragility.errors import SettingsError, TableError
+from pytest_fragility.perturbations import BASELINE, get_perturbation
+from pytest_fragility.recipes import Recipe
+from pytest_fragility.settings import PROFILES
+
+
+def perturbations_of(names: Sequence[str]) -> list[str]:
+    """Return the names of recipes that are perturbations where nobody says which are.
+
+    All but those that change nothing but where the training stops; of these, what the standard
+    profile has among its perturbations too.
+    """
+    standard = PROFILES["standard"].perturbations
+    return [name for name in names if name in standard or not is_stopping_point(name)]
+
+
+def stopping_points_of(names: Sequence[str]) -> list[str]:
+    """Return the names of recipes that change nothing but where the training stops."""
+    return [name for name in names if is_stopping_point(name)]
+
+
+@cache
+def is_stopping_point(name: str) -> bool:
+    """Return whether the catalogue's perturbation of this name changes the stopping rule alone."""
+    baseline = Recipe()
+    try:
+        changed = get_perturbation(name)(baseline)
+    except SettingsError:
+        return False
+    return changed != baseline and changed.replace(stopping=baseline.stopping) == baseline
+
 
 NO_LADDER = "none"
 

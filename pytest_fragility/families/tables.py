@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from difflib import get_close_matches
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import nearest
-from pytest_fragility.errors import MeasureError, TableError
+from pytest_fragility._util.text import nearest, shown
+from pytest_fragility.curves.columns import (
+    DESCRIPTION,
+    DIVERGED,
+    NEEDED,
+    PARAMETERS,
+    REACHED,
+    RECIPE,
+    RESERVED,
+    SEED,
+    TASK,
+    UNFINISHED,
+    N,
+)
+from pytest_fragility.errors import TableError
+from pytest_fragility.families.measured_family import MeasuredFamily, MeasuredNetwork
 from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
-from pytest_fragility.families.selection import Asked, FullPlace, Selection, select
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.rows.cells import Cells, flag, number, recipe_name, text, whole
-from pytest_fragility.rows.counted_errors import (
-    MISTAKEN,
-    ERROR_COLUMN,
-    TEST_SIZE,
-    CountedError,
-    read_error,
-    require_one_test_set,
-)
+from pytest_fragility.rows.counted_errors import read_error, require_one_test_set
 from pytest_fragility.rows.index_columns import counts_every_row
 from pytest_fragility.rows.numerals import is_not_finite, number_of
 from pytest_fragility.rows.reading import MOST_SHOWN, Problems, Row, Rows, read_rows
-
-if TYPE_CHECKING:
-    from pytest_fragility.curves import LearningCurves
-
-    pass
-
-
-TASK, RECIPE, N, SEED = "task", "recipe", "n", "seed"
-
-
-DESCRIPTION, PARAMETERS, UNFINISHED = "description", "parameters", "unfinished"
-
-
-REACHED, DIVERGED = "reached_target", "diverged"
-
-
-NEEDED = (RECIPE, N, SEED, ERROR_COLUMN)
-
-
-OPTIONAL = (TASK, TEST_SIZE, MISTAKEN, DESCRIPTION, PARAMETERS, UNFINISHED, REACHED, DIVERGED)
-
-
-RESERVED = (*NEEDED, *OPTIONAL)
-
 
 # measures whose names look like those of a column that a table may have
 MEASURE_WORDS = ("train_error", "train_loss", "test_loss")
@@ -58,54 +37,6 @@ MEASURE_WORDS = ("train_error", "train_loss", "test_loss")
 
 # how alike two names are that are meant to be one: test_sise and test_size
 CLOSE = 0.8
-
-
-Place = tuple[str, int, int]
-
-
-@dataclass(frozen=True)
-class MeasuredNetwork:
-    """One row of a table.
-
-    Parameters
-    ----------
-    where
-        Where it stands.
-    task, recipe, n, seed
-        Which network it is.
-    counted
-        Its test error; None where the cell is empty.
-    values
-        By measure; measures whose cell is empty are left out.
-    description
-        The recipe in words; empty where the table does not say.
-    parameters
-        How many the network has; None where the table does not say.
-    unfinished
-        In words, what kept the training from ending as it should have; empty where nothing did.
-    """
-
-    where: str
-    task: str
-    recipe: str
-    n: int
-    seed: int
-    counted: CountedError | None
-    values: Mapping[str, float]
-    description: str = ""
-    parameters: float | None = None
-    unfinished: str = ""
-
-    @property
-    def place(self) -> FullPlace:
-        """Which network it is."""
-        return self.task, self.recipe, self.n, self.seed
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """All that was measured on it."""
-        error = {ERROR_COLUMN: self.counted.error} if self.counted else {}
-        return {**self.values, **error}
 
 
 def read_table(source: Any, option: str = "table", *, baseline: str = BASELINE) -> MeasuredFamily:
@@ -221,137 +152,3 @@ def _is_no_number(value: Any) -> bool:
     if isinstance(value, str):
         return is_not_finite(value)
     return isinstance(value, float) and not math.isfinite(value)
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredFamily:
-    """Values that measures had on networks elsewhere; made by `Family.from_table`.
-
-    Parameters
-    ----------
-    name
-        The table's.
-    networks
-        One per row.
-    measures
-        Names of the columns with values.
-    asked
-        What of it is audited.
-    """
-
-    name: str
-    networks: tuple[MeasuredNetwork, ...]
-    measures: tuple[str, ...]
-    asked: Asked = field(default_factory=Asked)
-
-    @property
-    def source(self) -> str:
-        """What reports say of where values come from."""
-        return f"values from {self.name}"
-
-    @cached_property
-    def selection(self) -> Selection:
-        """What is audited."""
-        return select(self.name, (each.place for each in self.networks), self.asked)
-
-    def select(self, asked: Asked) -> MeasuredFamily:
-        """Return the family of which something else is audited."""
-        return replace(self, asked=asked)
-
-    @cached_property
-    def descriptions(self) -> dict[str, str]:
-        """Recipes in words, by name; the name itself where the table does not say."""
-        found = dict.fromkeys(self.selection.recipes, "")
-        for each in self._of_task(self.selection.task):
-            if each.recipe in found:
-                found[each.recipe] = found[each.recipe] or each.description
-        return {name: said or name for name, said in found.items()}
-
-    def require_measure(self, name: Any) -> str:
-        """Return the name of a measure that the table has.
-
-        Raises
-        ------
-        TableError
-            If it has none of this name.
-        """
-        if not isinstance(name, str) or name not in self.measures:
-            hint = " (a table holds values; a function is asked about networks)"
-            raise TableError(
-                f"{self.name}: no measure {shown(name)}{nearest(name, self.measures)}; it has "
-                f"{', '.join(self.measures)}{hint if callable(name) else ''}"
-            )
-        return name
-
-    def curves(
-        self,
-        measure: str,
-        *,
-        name: str | None = None,
-        alpha: float = 0.05,
-        scale: str = "log",
-        fit: str = "least-squares",
-    ) -> LearningCurves:
-        """Return the learning curves of one measure's values, test error's beside them.
-
-        A network counts where its row has both a value and a test error.
-
-        Parameters
-        ----------
-        measure
-            A column of the table.
-        name
-            What reports call the measure; the column's name by default.
-        alpha
-            Intervals have level ``1 - alpha``.
-        scale
-            ``"log"`` or ``"linear"``.
-        fit
-            How lines are fitted.
-
-        Raises
-        ------
-        TableError
-            If there is no such column, or too few rows have a value.
-        """
-        from pytest_fragility.families.measured_family import curves_of_table
-
-        column = self.require_measure(measure)
-        return curves_of_table(self, column, name=name or column, alpha=alpha, scale=scale, fit=fit)
-
-    def usable(self, task: str, measure: str) -> dict[Place, MeasuredNetwork]:
-        """Return the rows of a task that have a value and a test error, by recipe, n and seed."""
-        return {
-            (each.recipe, each.n, each.seed): each
-            for each in self._of_task(task)
-            if each.counted is not None and measure in each.values
-        }
-
-    def unfinished(self, task: str) -> dict[str, str]:
-        """Return by recipe what kept a training from ending as it should have."""
-        reasons: dict[str, str] = {}
-        for each in self._of_task(task):
-            if each.unfinished:
-                reasons.setdefault(each.recipe, each.unfinished)
-        return reasons
-
-    def _of_task(self, task: str) -> list[MeasuredNetwork]:
-        return [each for each in self.networks if each.task == task]
-
-
-def require_positive(
-    networks: Sequence[MeasuredNetwork], measure: str, table: str, scale: str
-) -> None:
-    """Raise a MeasureError where a value has no logarithm and needs one."""
-    if scale != "log":
-        return
-    bad = [each for each in networks if each.values[measure] <= 0]
-    if bad:
-        first = bad[0]
-        others = f", nor do {len(bad) - 1} others" if len(bad) > 1 else ""
-        raise MeasureError(
-            f"measure {measure} in {table}, {first.where} (recipe {first.recipe}, n={first.n}, "
-            f"seed {first.seed}): {first.values[measure]:g} has no logarithm{others}; exponents "
-            "need positive values. Exponentiate a measure that is a logarithm, or ask for "
-            "scale='linear', which leaves exponent, spread and complexity out"
-        )

@@ -2,7 +2,250 @@
 
 from __future__ import annotations
 
-from pytest_fragility.errors import BudgetError
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_fragility._util.stopwatch import STORE, TRAINING, WAITING, spent_on
+from pytest_fragility.errors import BudgetError, FragilityError, TaskError
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.trained_family import Family
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.stack_cache import StacksOfRuns
+from pytest_fragility.recipes import Factory
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_fragility.parallel.futures import Executors
+    from pytest_fragility.store import Store
+    from pytest_fragility.tasks.task import Task
+
+
+Progress = Callable[[int, int, float], None]
+
+
+def train_families(
+    plans: Sequence[FamilyPlan],
+    *,
+    device: torch.device,
+    store: Store | None = None,
+    progress: Progress | None = None,
+    budget: TrainingBudget | None = None,
+    executors: Executors | None = None,
+) -> list[Family]:
+    """Return the planned families, each run trained once or read from the store.
+
+    Parameters
+    ----------
+    plans
+        The grids; runs that stand in several are trained once.
+    device
+        Where to train.
+    store
+        Where trained runs are kept; None keeps nothing.
+    progress
+        Called as ``progress(runs done, runs to train, share of the work done)`` while training.
+    budget
+        Charged with what is to be trained; None has no limit.
+    executors
+        Who else may train, and measure; None has all done on this machine.
+
+    Raises
+    ------
+    SettingsError
+        If an architecture's function is no longer what it was when its code was read.
+    TaskError
+        If a pool is too small for the sizes asked, or two tasks of a plan have one name.
+    BudgetError
+        If more would be trained than the budget has left.
+    StoreError
+        If a trained run cannot be written.
+    """
+    from pytest_fragility.training.trainer import training_environment
+
+    asked = plans
+    for plan in asked:
+        _require_one_task_of_a_name(plan)
+    lost = {id(plan): _lost_rungs(plan) for plan in asked}
+    plans = [
+        part
+        for plan in asked
+        for part in plan.parts
+        if part not in plan.rungs or part.task.name not in lost[id(plan)]
+    ]
+    for factory in _factories(plans):
+        factory.require_unchanged()
+    environment = training_environment(device)
+    _require_subsets(run for plan in plans for run in plan.runs.values())
+    keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
+    runs = {
+        key: plan.runs[place]
+        for plan, plan_keys in zip(plans, keys, strict=True)
+        for place, key in plan_keys.items()
+    }
+    trained = _load(runs, store)
+    if len(trained) < len(runs):
+        trained |= _train_missing(runs, trained, device, store, progress, budget, executors)
+    found = {
+        id(plan): {
+            place: replace(trained[key], run=plan.runs[place]) for place, key in plan_keys.items()
+        }
+        for plan, plan_keys in zip(plans, keys, strict=True)
+    }
+
+    # audits that ask for the same networks share what measures work out of them
+    stacks = StacksOfRuns(device)
+
+    def family(plan: FamilyPlan) -> Family:
+        missing = lost.get(id(plan), {})
+        rungs = [family(rung) for rung in plan.rungs if rung.task.name not in missing]
+        equivalents = family(plan.equivalents) if plan.equivalents else None
+        trained = found[id(plan)]
+        return Family(
+            plan,
+            trained,
+            device,
+            rungs,
+            equivalents,
+            executors,
+            stacks=stacks,
+            lost_rungs=missing,
+        )
+
+    return [family(plan) for plan in asked]
+
+
+def _factories(plans: Sequence[FamilyPlan]) -> list[Factory]:
+    """Return the functions that networks will be made by, each once."""
+    found: list[Factory] = []
+    for architecture in (r.architecture for plan in plans for r in plan.recipes.values()):
+        if isinstance(architecture, Factory) and not any(f is architecture for f in found):
+            found.append(architecture)
+    return found
+
+
+def _require_one_task_of_a_name(plan: FamilyPlan) -> None:
+    """Raise where networks, curves and tables of two tasks would be known by one name."""
+    own = plan.task
+    for task in plan.ladder.tasks if plan.ladder else ():
+        if task.name == own.name and task.data.fingerprint != own.data.fingerprint:
+            raise TaskError(
+                f"task {task.name!r} of the ladder is called as the audited one, and has other "
+                "data; give one of them another name"
+            )
+
+
+def _lost_rungs(plan: FamilyPlan) -> dict[str, str]:
+    """Return why tasks of a plan's ladder cannot be learned, by name.
+
+    They keep the ladder from being judged, and nothing else.
+    """
+    lost = {}
+    for rung in plan.rungs:
+        # the audit's own task is needed for all
+        if rung.task is plan.task:
+            continue
+        try:
+            _require_subsets(rung.runs.values())
+            next(iter(rung.runs.values())).build_network()
+        except FragilityError as error:
+            lost[rung.task.name] = str(error)
+    return lost
+
+
+def _require_subsets(runs: Iterable[Run]) -> None:
+    """Raise where a pool cannot give the subsets asked for, before anything is trained."""
+    from pytest_fragility.tasks.sampling import training_subset
+
+    smallest: dict[tuple[Task, int], int] = {}
+    for run in runs:
+        pool_size = len(run.task.data.train_labels)
+        if run.n > pool_size:
+            raise TaskError(
+                f"size {run.n}: the training pool of task {run.task.name!r} has only {pool_size} "
+                "samples; ask for smaller sizes"
+            )
+        place = (run.task, run.seed)
+        smallest[place] = min(run.n, smallest.get(place, run.n))
+    for (task, seed), n in smallest.items():
+        try:
+            # subsets are nested: what the smallest one has, all have
+            training_subset(task.data, n, seed)
+        except TaskError as error:
+            raise TaskError(f"task {task.name!r}: {error}") from None
+
+
+def _load(runs: dict[str, Run], store: Store | None) -> dict[str, TrainedRun]:
+    if store is None:
+        return {}
+    with spent_on(STORE) as spent:
+        loaded = {key: store.load(run, key) for key, run in runs.items()}
+        found = {key: trained for key, trained in loaded.items() if trained is not None}
+        spent.networks += len(found)
+    return found
+
+
+@contextmanager
+def _nobody_else_trains(store: Store | None) -> Iterator[None]:
+    """Wait until no other process trains for this store, and keep it so."""
+    with ExitStack() as stack:
+        if store:
+            with spent_on(WAITING):
+                stack.enter_context(store.lock())
+        yield
+
+
+def _train_missing(
+    runs: dict[str, Run],
+    known: dict[str, TrainedRun],
+    device: torch.device,
+    store: Store | None,
+    progress: Progress | None,
+    budget: TrainingBudget | None,
+    executors: Executors | None,
+) -> dict[str, TrainedRun]:
+    from pytest_fragility.training.trainer import train
+
+    keys = {id(run): key for key, run in runs.items()}
+    with _nobody_else_trains(store):
+        missing = {key: run for key, run in runs.items() if key not in known}
+        found = _load(missing, store)
+        missing = {key: run for key, run in missing.items() if key not in found}
+        if budget:
+            budget.spend(len(missing))
+        report = _Reporter(list(missing.values()), progress)
+        with spent_on(TRAINING) as spent:
+            for batch in train(list(missing.values()), device, executors):
+                spent.networks += len(batch)
+                with spent_on(STORE):
+                    for trained in batch:
+                        key = keys[id(trained.run)]
+                        found[key] = trained
+                        if store:
+                            store.save(trained, key)
+                report.finished([trained.run for trained in batch])
+    return found
+
+
+class _Reporter:
+    """Counts finished runs, and their share of the work: a run takes about n times as long."""
+
+    def __init__(self, runs: Sequence[Run], progress: Progress | None) -> None:
+        self._progress = progress
+        self._total, self._work = len(runs), sum(run.n for run in runs)
+        self._done, self._work_done = 0, 0
+        self._tell()
+
+    def finished(self, runs: Sequence[Run]) -> None:
+        self._done += len(runs)
+        self._work_done += sum(run.n for run in runs)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress and self._total:
+            self._progress(self._done, self._total, self._work_done / self._work)
 
 
 class TrainingBudget:

@@ -21,8 +21,6 @@ from pytest_fragility.measures.stacked import StackMeasure
 if TYPE_CHECKING:
     from pytest_fragility.networks.trained_network import TrainedNetwork
 
-    pass
-
 
 def bound_form(measure: Measure) -> Measure:
     """Return the measure as it enters its bound: sqrt(value / n), unless it has another.

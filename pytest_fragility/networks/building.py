@@ -14,10 +14,9 @@ from torch.nn.parameter import is_lazy
 
 from pytest_fragility._util.text import error_text
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.networks.convolutional import plain_convolutional
+from pytest_fragility.networks.convolutional import plain_convolutional, residual
 from pytest_fragility.networks.layers import weights_of
 from pytest_fragility.networks.perceptrons import perceptron, scale_invariant_perceptron
-from pytest_fragility.networks.residual import residual
 from pytest_fragility.networks.transformers import vision_transformer
 from pytest_fragility.recipes import (
     CNN,

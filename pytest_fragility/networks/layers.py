@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.recipes import Architecture
 
 LARGEST_NETWORK = 10**9
+
 
 # how many weights a network has so far that is built to be counted, without memory
 _count: ContextVar[int | None] = ContextVar("count", default=None)
@@ -83,3 +85,36 @@ def _undrawn(kind: Any, *sizes: int, **settings: Any) -> nn.Module:
             name, nn.Parameter(torch.zeros(parameter.shape, dtype=parameter.dtype, device=device))
         )
     return layer
+
+
+Image = tuple[int, int, int]
+
+
+def as_image(architecture: Architecture, input_shape: tuple[int, ...]) -> Image:
+    """Return channels, height and width of inputs of some shape.
+
+    Raises
+    ------
+    SettingsError
+        If they are no images.
+    """
+    if len(input_shape) == 3:
+        return input_shape[0], input_shape[1], input_shape[2]
+    if len(input_shape) == 2:
+        return 1, input_shape[0], input_shape[1]
+    side = math.isqrt(math.prod(input_shape))
+    if len(input_shape) == 1 and side * side == input_shape[0]:
+        return 1, side, side
+    raise SettingsError(
+        f"architecture {architecture}: inputs of shape {input_shape} are no images; expected "
+        "(channels, height, width), (height, width) or a square number of pixels"
+    )
+
+
+def image_layers(input_shape: tuple[int, ...], image: Image) -> list[nn.Module]:
+    """Return the layer that gives inputs the shape of an image, where they have another."""
+    if input_shape == image:
+        return []
+    if len(input_shape) == 2:
+        return [nn.Unflatten(1, (1, input_shape[0]))]
+    return [nn.Unflatten(1, image)]

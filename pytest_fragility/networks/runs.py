@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pytest_fragility.networks import NetworkState
     from pytest_fragility.tasks.task import Task
 
-    pass
-
 
 @dataclass(frozen=True, eq=False)
 class Run:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pytest_fragility.networks.runs import TrainedRun
     from pytest_fragility.networks.stacks import NetworkStack
 
-    pass
-
 
 Result = TypeVar("Result")
 

@@ -13,14 +13,17 @@ import torch
 from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.networks.runs import TrainedRun
-from pytest_fragility.networks.trained_network import TrainedNetwork, drawn_seed, dtype_of
+from pytest_fragility.networks.trained_network import (
+    TrainedNetwork,
+    WithUnknownParts,
+    drawn_seed,
+    dtype_of,
+    replaced,
+)
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.unknown_parts import WithUnknownParts, replaced
 
 if TYPE_CHECKING:
     from pytest_fragility.tasks.task import TaskData
-
-    pass
 
 
 Tensors = dict[str, torch.Tensor]

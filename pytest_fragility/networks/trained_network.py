@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from pytest_fragility._util.seeds import derive_seed
+from pytest_fragility._util.validation import PrintsItsRepr
 from pytest_fragility.errors import TrainingError, UndefinedMeasureError
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.networks.attachments import shared_with_copies
 from pytest_fragility.networks.runs import TrainedRun, TrainingRecord
 from pytest_fragility.networks.states import compute_again
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.reprs import PrintsItsRepr
-from pytest_fragility.unknown_parts import WithUnknownParts, replaced
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    pass
+
+Record = TypeVar("Record")
+
+
+class WithUnknownParts:
+    """Mixed into a dataclass that has a field `unknown`: by part, what to say where it is asked."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            unknown: Mapping[str, str] = object.__getattribute__(self, "__dict__").get(
+                "unknown", {}
+            )
+            if name in unknown:
+                raise UndefinedMeasureError(unknown[name])
+        return object.__getattribute__(self, name)
+
+
+def replaced(record: Record, **changes: Any) -> Record:
+    """Return a copy of a dataclass with some fields replaced; what is not known stays unknown."""
+    own = vars(record)
+    kept = {each.name: own[each.name] for each in fields(record) if each.init}  # type: ignore[arg-type]
+    return type(record)(**{**kept, **changes})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.networks.images import Image, as_image, image_layers
-from pytest_fragility.networks.layers import device_of, linear
+from pytest_fragility.networks.layers import Image, as_image, device_of, image_layers, linear
 from pytest_fragility.recipes import ViT
 
 

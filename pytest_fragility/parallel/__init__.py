@@ -1,8 +1,4 @@
-"""Work that other processes and machines do, and what travels to them and back."""
+"""Who else works: processes of this machine, and the workers of executors and clusters.
 
-from __future__ import annotations
-
-from pytest_fragility.executors.batches import Batch, Lost
-from pytest_fragility.parallel.futures import Executors
-
-__all__ = ["Batch", "Executors", "Lost"]
+It knows nothing of networks: it is handed functions and their arguments.
+"""

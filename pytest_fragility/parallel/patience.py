@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 
 from pytest_fragility.errors import FragilityWarning, TrainingError
-from pytest_fragility.settings.validators import EXECUTOR_LIMIT
 
 # seconds: until it is first said, and from then on
 SAID_AFTER = 5.0
@@ -26,6 +25,10 @@ class IdleExecutorWarning(FragilityWarning):
 def warn(text: str) -> None:
     """Say it where there is no terminal of pytest's."""
     warnings.warn(text, IdleExecutorWarning, stacklevel=2)
+
+
+# seconds that an executor may do nothing
+EXECUTOR_LIMIT = 600.0
 
 
 class Patience:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
+from pytest_fragility._util.validation import require_name
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.names import require_name
 from pytest_fragility.perturbations.axes import AXES, PLAIN, Axis, name_patterns, parse
 from pytest_fragility.perturbations.effects import perturbed, train_alike
 from pytest_fragility.perturbations.perturbation import Perturbation
@@ -145,3 +145,16 @@ def resolve_perturbations(
                 )
         resolved[perturbation.name] = perturbation
     return resolved
+
+
+_STANDARD = (
+    "lr-x3",
+    "lr-x10",
+    "momentum",
+    "adam",
+    "adam-x10",
+    "rmsprop",
+    "batch-x4",
+    "weight-decay",
+    "stop-accuracy",
+)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from pytest_fragility._util.text import error_text, printable, shown
-from pytest_fragility.errors import SettingsError
-from pytest_fragility.names import LONGEST_NAME
+from pytest_fragility._util.text import LONGEST_NAME, error_text, shown
+from pytest_fragility._util.validation import PrintsItsRepr
+from pytest_fragility.errors import SettingsError, printable
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.reprs import PrintsItsRepr
 
 BASELINE = "baseline"
 

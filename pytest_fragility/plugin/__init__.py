@@ -16,14 +16,13 @@ import pytest
 from pytest_fragility.parallel.cores import sharing
 from pytest_fragility.plugin import hookspecs
 from pytest_fragility.plugin.asked import AskedCheck, asked_check, key_of, place_of
-from pytest_fragility.plugin.help import MARKER, MARKER_HELP
 from pytest_fragility.plugin.hypothesis_tests import (
     LASTING,
     given_strategies,
     let_fixtures_last,
     lift_deadline,
 )
-from pytest_fragility.plugin.mark import heeds_marks, install_mark
+from pytest_fragility.plugin.markers import MARKER, MARKER_HELP, heeds_marks, install_mark
 from pytest_fragility.plugin.options import (
     add_options,
     is_enabled,
@@ -71,16 +70,16 @@ def pytest_configure(config: pytest.Config) -> None:
     _offer_hypothesis_profile(config)
     _divide_machine(config)
     if shows_durations(config):
-        from pytest_fragility.plugin.durations import DurationsSummary
+        from pytest_fragility.plugin.summary import DurationsSummary
 
         config.pluginmanager.register(DurationsSummary(config), "fragility-durations")
     if not is_enabled(config):
         return
     from pytest_fragility.errors import SettingsError
-    from pytest_fragility.plugin.interruption import InterruptionNote
     from pytest_fragility.plugin.judged import JudgedTests
     from pytest_fragility.plugin.measure_items import require_measure
     from pytest_fragility.plugin.session import fragility_session
+    from pytest_fragility.plugin.summary import InterruptionNote
 
     fragility_session(config)
     _register_reports(config)
@@ -97,9 +96,8 @@ def _register_reports(config: pytest.Config) -> None:
     """Register what gathers the reports of checks, and passes them on."""
     from pytest_fragility.errors import SettingsError
     from pytest_fragility.plugin.baselines import BaselineKeeper, uses_baselines
-    from pytest_fragility.plugin.ci import GitHubOutput, runs_on_github
+    from pytest_fragility.plugin.ci import GitHubOutput, JunitProperties, runs_on_github
     from pytest_fragility.plugin.gathering import Gathering
-    from pytest_fragility.plugin.junit import JunitProperties
     from pytest_fragility.plugin.report_folder import register_report_folder
     from pytest_fragility.plugin.starter import StarterHint
     from pytest_fragility.plugin.summary import Summary

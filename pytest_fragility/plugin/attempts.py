@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pytest_fragility._util.text import error_text, printable
-from pytest_fragility.errors import AuditFailure, SettingsError
+from pytest_fragility._util.text import error_text
+from pytest_fragility.errors import AuditFailure, SettingsError, printable
 from pytest_fragility.plugin.asked import asked_check, place_of
 from pytest_fragility.plugin.taken_fixtures import plugin_of, source_of, takes_own
 

@@ -8,51 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.plugin.ini import TEXT, Option
+from pytest_fragility.plugin.options import BASELINES, COMPARE_KEY, DEFAULT_FOLDER, SAVE_KEY
 from pytest_fragility.plugin.terminal import write_text
 
 if TYPE_CHECKING:
     from pytest_fragility.baselines import Baseline
-    from pytest_fragility.checks.records import Record
+    from pytest_fragility.checks.verdicts import Record
     from pytest_fragility.plugin.gathering import Gathering
 
-SAVE_KEY = "fragility_save"
-COMPARE_KEY = "fragility_compare"
-DEFAULT_FOLDER = "fragility_baselines"
-BASELINES = Option(
-    "baselines",
-    TEXT,
-    "DIR",
-    f"where baselines are kept, relative to the rootdir. Default: {DEFAULT_FOLDER}",
-)
-
-
-def add_baseline_options(group: Any) -> None:
-    """Register what baselines are asked for with."""
-    group.addoption(
-        "--fragility-save",
-        default=None,
-        dest=SAVE_KEY,
-        metavar="NAME",
-        help="save verdicts and exponents as a baseline, to be kept under version control",
-    )
-    group.addoption(
-        "--fragility-compare",
-        default=None,
-        dest=COMPARE_KEY,
-        metavar="NAME",
-        help="fail only where a check got worse than in this baseline",
-    )
-
-
-def baseline_flags(config: pytest.Config) -> list[str]:
-    """Return the options that a rerun command repeats: those that decide what fails."""
-    given = {"compare": COMPARE_KEY, "baselines": BASELINES.key}
-    return [
-        f"--fragility-{name}={config.getoption(key)}"
-        for name, key in given.items()
-        if config.getoption(key)
-    ]
+    pass
 
 
 def uses_baselines(config: pytest.Config) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from pytest_fragility.plugin.options import dask_address
 
 if TYPE_CHECKING:
-    from pytest_fragility.parallel import Executors
+    from pytest_fragility.parallel.futures import Executors
 
 
 def require_dask_for(config: pytest.Config) -> None:
@@ -25,7 +25,7 @@ def require_dask_for(config: pytest.Config) -> None:
 
 def session_executors(config: pytest.Config, limit: float) -> Executors:
     """Return what asks the option's cluster or the project's hook, once it is needed."""
-    from pytest_fragility.parallel import Executors
+    from pytest_fragility.parallel.futures import Executors
 
     address = dask_address(config)
     source: Any = partial(config.hook.pytest_fragility_executor, config=config)

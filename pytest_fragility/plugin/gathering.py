@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.checks.records import SCHEMA, Record
+from pytest_fragility.checks.records import SCHEMA
+from pytest_fragility.checks.verdicts import Record
 from pytest_fragility.plugin.asked import ASKED
-from pytest_fragility.plugin.tested_check import CURVES, PROPERTY
 from pytest_fragility.report.documents import AuditedMeasure
 from pytest_fragility.report.unjudged import Unjudged
 
@@ -111,3 +111,10 @@ def message_of(report: pytest.TestReport) -> str:
         # a skip: path, line and reason
         return str(longrepr[2])
     return str(crash.message if crash else longrepr)
+
+
+PROPERTY = "fragility"
+
+
+# an attribute of test reports, which workers send along
+CURVES = "fragility_curves"

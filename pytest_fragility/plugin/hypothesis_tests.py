@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pytest
 
-    pass
-
 
 # fixtures whose values are the same for all examples
 LASTING = {"trained_family", "learning_curves"}

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable
 
 import pytest
 
-from pytest_fragility.plugin.baselines import COMPARE_KEY, SAVE_KEY
 from pytest_fragility.plugin.options import (
+    COMPARE_KEY,
     MEASURE,
     PREFIX,
+    SAVE_KEY,
     is_enabled,
     is_init_command,
     is_store_command,

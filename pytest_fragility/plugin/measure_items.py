@@ -12,8 +12,7 @@ from pytest_fragility._util.imports import load, require_module
 from pytest_fragility._util.text import one_line
 from pytest_fragility.errors import AuditFailure, FragilityError, StoreError
 from pytest_fragility.plugin.asked import PLACE_KEY, CheckPlace
-from pytest_fragility.plugin.help import MARKER
-from pytest_fragility.plugin.markers import MarkedAudit
+from pytest_fragility.plugin.markers import MARKER, MarkedAudit
 from pytest_fragility.plugin.options import TABLE_KEY, table_to_audit
 from pytest_fragility.plugin.session import FragilitySession, fragility_session
 

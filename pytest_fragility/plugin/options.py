@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.plugin.baselines import BASELINES, add_baseline_options, baseline_flags
 from pytest_fragility.plugin.ini import (
     AXES,
     FLAG,
@@ -21,10 +21,59 @@ from pytest_fragility.plugin.ini import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
+
+
+SAVE_KEY = "fragility_save"
+
+
+COMPARE_KEY = "fragility_compare"
+
+
+DEFAULT_FOLDER = "fragility_baselines"
+
+
+BASELINES = Option(
+    "baselines",
+    TEXT,
+    "DIR",
+    f"where baselines are kept, relative to the rootdir. Default: {DEFAULT_FOLDER}",
+)
+
+
+def add_baseline_options(group: Any) -> None:
+    """Register what baselines are asked for with."""
+    group.addoption(
+        "--fragility-save",
+        default=None,
+        dest=SAVE_KEY,
+        metavar="NAME",
+        help="save verdicts and exponents as a baseline, to be kept under version control",
+    )
+    group.addoption(
+        "--fragility-compare",
+        default=None,
+        dest=COMPARE_KEY,
+        metavar="NAME",
+        help="fail only where a check got worse than in this baseline",
+    )
+
+
+def baseline_flags(config: pytest.Config) -> list[str]:
+    """Return the options that a rerun command repeats: those that decide what fails."""
+    given = {"compare": COMPARE_KEY, "baselines": BASELINES.key}
+    return [
+        f"--fragility-{name}={config.getoption(key)}"
+        for name, key in given.items()
+        if config.getoption(key)
+    ]
+
 
 GROUP = "fragility"
+
+
 PREFIX = "--fragility"
+
 
 OPTIONS = (
     Option(
@@ -136,7 +185,11 @@ OPTIONS = (
         "executor_timeout",
     ),
 )
+
+
 ENABLED = Option("", FLAG, "", "run the tests marked with fragility; without it they are skipped")
+
+
 LOCATE = Option(
     "locate",
     AXES,
@@ -145,9 +198,13 @@ LOCATE = Option(
     "a measure; trains more networks, within the budget. Configuration files may name axes",
     "locate",
 )
+
+
 DURATIONS = Option(
     "durations", FLAG, "", "show at the end where the time went, and the slowest measures"
 )
+
+
 MEASURE = Option(
     "measure",
     TEXTS,
@@ -155,22 +212,37 @@ MEASURE = Option(
     "audit this measure, with no test file; can be repeated",
     repeated=True,
 )
+
+
 DASK = Option(
     "dask",
     TEXT,
     "tcp://HOST:PORT",
     "train and measure on the Dask cluster whose scheduler has this address",
 )
+
+
 REPORT = Option(
     "report", TEXT, "DIR", "write what audits find to this folder: a page, JSON, CSV and Markdown"
 )
+
+
 # all that configuration files may say
 TWINS = (ENABLED, LOCATE, DURATIONS, MEASURE, DASK, REPORT, BASELINES, *OPTIONS)
 
+
 TABLE_KEY = "fragility_table"
+
+
 STORE_KEY = "fragility_store"
+
+
 MAX_AGE_KEY = "fragility_store_max_age"
+
+
 MAX_SIZE_KEY = "fragility_store_max_size"
+
+
 INIT_KEY = "fragility_init"
 
 

@@ -13,7 +13,7 @@ from pytest_fragility.plugin.workers import CHANNEL_KEY, is_worker, worker_input
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_fragility.families.trained_family import Progress
+    from pytest_fragility.families.train import Progress
 
 BAR_WIDTH = 24
 REFRESH_SECONDS = 0.2

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.checks.check import LOCATE
-from pytest_fragility.checks.needs import Needs
+from pytest_fragility.checks.check import LOCATE, Needs
 from pytest_fragility.errors import (
     AuditFailure,
     FragilityError,
@@ -25,9 +24,8 @@ from pytest_fragility.plugin.asked import asked_check, file_from, names_in_file,
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.baselines import compared_baseline
 from pytest_fragility.plugin.executors import require_dask_for
-from pytest_fragility.plugin.help import MARKER
 from pytest_fragility.plugin.hypothesis_tests import given_strategies
-from pytest_fragility.plugin.markers import MarkedAudit, read_marker
+from pytest_fragility.plugin.markers import MARKER, MarkedAudit, read_marker
 from pytest_fragility.plugin.options import (
     command_line_settings,
     dask_address,
@@ -49,13 +47,15 @@ from pytest_fragility.settings import (
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.assertions import FragilityAsserts
+    from pytest_fragility.auditing.on_demand import FamilySource
     from pytest_fragility.auditing.search import Search
     from pytest_fragility.auditing.staged_seeds import Outcome, StagedAudit
     from pytest_fragility.baselines import Baseline
     from pytest_fragility.curves import LearningCurves
-    from pytest_fragility.families.growing import FamilySource
-    from pytest_fragility.families.trained_family import Family, FamilyPlan, Progress
-    from pytest_fragility.parallel import Executors
+    from pytest_fragility.families.plan import FamilyPlan
+    from pytest_fragility.families.train import Progress
+    from pytest_fragility.families.trained_family import Family
+    from pytest_fragility.parallel.futures import Executors
     from pytest_fragility.settings.existing import Given
 
 
@@ -264,7 +264,7 @@ class FragilitySession:
     @cached_property
     def families(self) -> FamilySource:
         """Where property-based tests have networks trained on demand."""
-        from pytest_fragility.families.growing import FamilySource
+        from pytest_fragility.auditing.on_demand import FamilySource
 
         return FamilySource(
             *self._layers,
@@ -424,7 +424,7 @@ class FragilitySession:
     def _train(
         self, device: str, cache_dir: Path | None, plans: Sequence[FamilyPlan]
     ) -> list[Family]:
-        from pytest_fragility.families.trained_family import train_families
+        from pytest_fragility.families.train import train_families
         from pytest_fragility.store import open_store
         from pytest_fragility.training.devices import choose_device
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_fragility._util.text import harmless, one_line
+from pytest_fragility._util.text import one_line
+from pytest_fragility.errors import harmless
 from pytest_fragility.plugin.options import MAX_AGE_KEY, MAX_SIZE_KEY, STORE_KEY
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _prune(store: Store, max_age: str | None, max_size: str | None) -> None:
 
 
 def _verify(store: Store) -> pytest.ExitCode:
-    from pytest_fragility.store.verifying import verify
+    from pytest_fragility.store.maintenance import verify
 
     whole = damaged = 0
     for path, reason in verify(store):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility._util.text import harmless
-from pytest_fragility.plugin.help import MARKER
+from pytest_fragility.errors import harmless
+from pytest_fragility.plugin.markers import MARKER
 
 
 def write_text(terminalreporter: Any, text: str) -> None:

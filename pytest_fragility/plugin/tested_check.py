@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility._util.text import harmless
 from pytest_fragility.checks.curve_data import Curve, curves_of_check
-from pytest_fragility.checks.records import Record, check_record, to_json
+from pytest_fragility.checks.records import check_record, to_json
+from pytest_fragility.checks.verdicts import Record
+from pytest_fragility.errors import harmless
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.plugin.attempts import attempt_of
-from pytest_fragility.plugin.help import MARKER
-from pytest_fragility.plugin.mark import heeds_marks
+from pytest_fragility.plugin.gathering import PROPERTY
+from pytest_fragility.plugin.markers import MARKER, heeds_marks
 from pytest_fragility.plugin.options import report_folder
 from pytest_fragility.report.failure_message import skip_reason
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from pytest_fragility.plugin.asked import CheckPlace
     from pytest_fragility.plugin.markers import MarkedAudit
 
-PROPERTY = "fragility"
-# an attribute of test reports, which workers send along
-CURVES = "fragility_curves"
+
 CURVES_KEY = pytest.StashKey[list[Curve]]()
 
 
@@ -90,7 +89,7 @@ class TestedCheck:
         self, name: str, baseline: Baseline, audit: MarkedAudit, check: Check
     ) -> Expectation:
         from pytest_fragility.baselines import Expectation
-        from pytest_fragility.report.failure_message import recipe_change
+        from pytest_fragility.checks.wording import recipe_change
 
         recipes = audit.settings.descriptions
         return Expectation.of(

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from pytest_fragility._util.fingerprints import code_fingerprint
 from pytest_fragility._util.text import shown
+from pytest_fragility._util.validation import require_name
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.names import require_name
 from pytest_fragility.recipes.architectures import Architecture
 
 OWN = "own"

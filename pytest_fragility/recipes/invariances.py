@@ -15,6 +15,22 @@ from pytest_fragility.recipes import (
     fixed_steps,
 )
 
+NORMALIZATION_SCALE = "normalization-scale"
+
+
+# named here too, so that planning needs no torch
+SYMMETRY_NAMES = (
+    "layer-rescaling",
+    "neuron-rescaling",
+    "permutation",
+    "split-neurons",
+    "dead-neurons",
+    "silent-neurons",
+    NORMALIZATION_SCALE,
+    "logit-shift",
+)
+
+
 STEPS = 300
 
 

@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_fragility._util.csv_texts import csv_text
+from pytest_fragility._util.text import one_line
 from pytest_fragility.checks.check import COMPLEXITY_KINDS, KINDS, SPREAD
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.checks.wording import interval
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
+from pytest_fragility.checks.wording import EXPLANATION, bent_mark, interval
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import Document, records_of
-from pytest_fragility.report.latex import escaped, signed_numbers
-from pytest_fragility.report.power_law import EXPLANATION, bent_mark
 from pytest_fragility.report.provenance import level_of
 from pytest_fragility.report.terminal import SHORT
+
+LONGEST = 1000
+
+
+SPECIAL = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "$": r"\$",
+        "&": r"\&",
+        "#": r"\#",
+        "%": r"\%",
+        "_": r"\_",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': "''",
+        "`": r"\textasciigrave{}",
+        # after a row's end an open bracket would be an argument
+        "[": "{[}",
+    }
+)
+
+
+SIGNED = re.compile(r"[+-]\d[\d.]*(?:e[+-]\d+)?")
+
+
+def escaped(text: str) -> str:
+    """Return a text on one line, with all that means something to LaTeX escaped."""
+    return one_line(text, LONGEST).translate(SPECIAL)
+
+
+def signed_numbers(text: str) -> str:
+    """Return a text whose signed numbers are set as mathematics, so that a minus is one."""
+    return SIGNED.sub(r"$\g<0>$", text)
+
 
 Slope = dict[str, float]
 

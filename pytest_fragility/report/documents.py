@@ -8,7 +8,8 @@ from importlib import metadata
 from typing import Any
 
 from pytest_fragility.checks.curve_data import Curve, widest
-from pytest_fragility.checks.records import CONTEXT, Record
+from pytest_fragility.checks.records import CONTEXT
+from pytest_fragility.checks.verdicts import Record
 from pytest_fragility.report.terminal import audit_verdict
 from pytest_fragility.report.unjudged import Unjudged
 

@@ -13,8 +13,8 @@ from pytest_fragility._util.stopwatch import (
     Durations,
     Spent,
 )
-from pytest_fragility._util.text import harmless
 from pytest_fragility.checks.wording import indented
+from pytest_fragility.errors import harmless
 
 SLOWEST = 10
 NOTES = {

@@ -14,17 +14,20 @@ from pytest_fragility.checks.check import (
     SPREAD,
     TREND,
 )
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT
-from pytest_fragility.checks.wording import interval, level, power
+from pytest_fragility.checks.complexity import rung_lines, sensitivity_lines
+from pytest_fragility.checks.controls import ADVICE, control_lines
+from pytest_fragility.checks.invariance import value_lines
+from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, KEPT, Record
+from pytest_fragility.checks.wording import (
+    interval,
+    level,
+    own_noise_advice,
+    part_lines,
+    power,
+    recipe_change,
+)
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.controls import ADVICE, control_lines
-from pytest_fragility.report.invariance import value_lines
-from pytest_fragility.report.ladder import rung_lines, sensitivity_lines
-from pytest_fragility.report.own_noise import own_noise_advice
-from pytest_fragility.report.power_law import part_lines
-from pytest_fragility.report.provenance import level_of, seeds_option
-from pytest_fragility.report.sources import values_from
+from pytest_fragility.report.provenance import level_of, seeds_option, values_from
 
 WIDTH = 78
 
@@ -124,14 +127,6 @@ def _numbers(record: Record) -> list[str]:
     return lines
 
 
-def recipe_change(baseline: str, changed: str) -> str:
-    """Return what differs between two recipes' descriptions, such as ``sgd lr=0.05 -> adam``."""
-    before, after = baseline.split(", "), changed.split(", ")
-    left = [part for part in before if part not in after]
-    right = [part for part in after if part not in before]
-    return " -> ".join(filter(None, (", ".join(left), ", ".join(right))))
-
-
 def _indented(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
@@ -205,3 +200,8 @@ def skip_reason(record: Record) -> str:
     """Return why a check does not apply."""
     reason: Any = record["reason"]
     return f"not admissible: {reason}" if record["admissibility"] == INADMISSIBLE else reason
+
+
+def change_in_words(record: Record) -> str:
+    """Return what differs, such as ``sgd lr=0.05 → adam lr=0.001``; empty for the baseline."""
+    return recipe_change(record["baseline"], record["recipe"]).replace(" -> ", " → ")

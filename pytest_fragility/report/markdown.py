@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from pytest_fragility._util.text import one_line
 from pytest_fragility.checks.check import AGREEMENT, LOCATE
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
-from pytest_fragility.report.findings import NOT_APPLICABLE, verdict_of
+from pytest_fragility.checks.records import NOT_APPLICABLE, verdict_of
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.report.terminal import audit_table, audit_verdict
 
 COUNTED = (KEPT, BROKEN, INCONCLUSIVE, NOT_APPLICABLE)

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pytest_fragility.checks.check import CONTROLS
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, Record
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.provenance import seeds_option
 

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_fragility.checks.records import Record
-from pytest_fragility.report.sources import file_of
+from pytest_fragility.checks.verdicts import Record
+
+
+def source_of(record: Record) -> str:
+    """Return what an audit was read from, such as ``values from values.csv``, or the device."""
+    return str(record.get("source") or record["device"])
+
+
+def values_from(record: Record) -> str:
+    """Return the same behind a comma, for the end of a sentence; nothing without a source."""
+    return f", {record['source']}" if record.get("source") else ""
+
+
+def file_of(record: Record) -> str:
+    """Return where that stands, such as ``values.csv``."""
+    return str(record["source"]).partition(" from ")[2]
 
 
 def seeds_of(records: Sequence[Record]) -> str:

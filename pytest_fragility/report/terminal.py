@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pytest_fragility._util.stopwatch import REPORT, spent_on
-from pytest_fragility._util.text import harmless
+from pytest_fragility.checks.agreement import agreement_lines
 from pytest_fragility.checks.breaking_points import breaking_point_lines
 from pytest_fragility.checks.check import (
     ADMISSIBLE_COUNT,
@@ -20,21 +20,24 @@ from pytest_fragility.checks.check import (
     SPREAD,
     STANDARD_KINDS,
     STOPPING,
-    plan_checks,
 )
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
-from pytest_fragility.checks.wording import interval, law_of
+from pytest_fragility.checks.complexity import ladder_lines
+from pytest_fragility.checks.controls import controls_note
+from pytest_fragility.checks.invariance import invariance_lines
+from pytest_fragility.checks.registry import plan_checks
+from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT, Record
+from pytest_fragility.checks.wording import (
+    EXPLANATION,
+    bent_mark,
+    interval,
+    is_bent,
+    law_of,
+    own_noise_note,
+)
+from pytest_fragility.errors import harmless
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.agreement import agreement_lines
-from pytest_fragility.report.controls import controls_note
-from pytest_fragility.report.invariance import invariance_lines
-from pytest_fragility.report.ladder import ladder_lines
 from pytest_fragility.report.next_step import next_step
-from pytest_fragility.report.own_noise import own_noise_note
-from pytest_fragility.report.power_law import EXPLANATION, bent_mark, is_bent
-from pytest_fragility.report.provenance import level_of, looks_note, seeds_of
-from pytest_fragility.report.sources import source_of
+from pytest_fragility.report.provenance import level_of, looks_note, seeds_of, source_of
 
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pytest_fragility._util.text import shown
-from pytest_fragility._util.validation import is_number, is_whole
-from pytest_fragility.names import require_name
+from pytest_fragility._util.validation import is_number, is_whole, require_name
 from pytest_fragility.rows.json_files import DECODER
 from pytest_fragility.rows.numerals import number_of, whole_of
 from pytest_fragility.rows.reading import Problems, Row

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pytest_fragility.curves.columns import ERROR_COLUMN, MISTAKEN, TEST_SIZE
 from pytest_fragility.rows.cells import Cells, bits, share, whole
 from pytest_fragility.rows.reading import Problems
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    pass
-
-
-ERROR_COLUMN, TEST_SIZE, MISTAKEN = "test_error", "test_size", "mistaken"
 
 
 # how far a share that was written with a few digits may be from a whole count
@@ -72,11 +68,6 @@ class CountedError:
             return None
         unpacked = np.unpackbits(np.frombuffer(self.mistaken, dtype=np.uint8))
         return unpacked[: self.size].astype(np.bool_)
-
-
-def packed(mask: npt.NDArray[np.bool_]) -> str:
-    """Return a mask as hexadecimal digits."""
-    return np.packbits(mask).tobytes().hex()
 
 
 def read_error(cells: Cells, where: str, problems: Problems) -> CountedError | None:

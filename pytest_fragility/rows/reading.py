@@ -13,8 +13,7 @@ from typing import Any
 
 from pytest_fragility._util.files import read_plain
 from pytest_fragility._util.packed_files import found_instead, kind_of, unpacked
-from pytest_fragility._util.text import one_line, shown
-from pytest_fragility.checks.check import nearest
+from pytest_fragility._util.text import nearest, one_line, shown
 from pytest_fragility.errors import TableError
 from pytest_fragility.rows.csv_files import lines_of_csv
 from pytest_fragility.rows.frames import columns_of_frame, columns_of_mapping

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_fragility.checks.check import COMPLEXITY, INVARIANCE_KINDS, plan_checks
+from pytest_fragility.checks.check import COMPLEXITY, INVARIANCE_KINDS
+from pytest_fragility.checks.registry import plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.perturbations import BASELINE, Perturbation
 from pytest_fragility.recipes import Recipe
@@ -15,7 +16,7 @@ from pytest_fragility.tasks import Ladder, Task
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.check import Check
-    from pytest_fragility.families.trained_family import FamilyPlan
+    from pytest_fragility.families.plan import FamilyPlan
     from pytest_fragility.settings.existing import Given
 
 
@@ -130,7 +131,7 @@ class AuditSettings:
         with_equivalents: bool = True,
     ) -> FamilyPlan:
         """Return the family to train, whole or with the recipes in `names` alone."""
-        from pytest_fragility.families.trained_family import FamilyPlan
+        from pytest_fragility.families.plan import FamilyPlan
 
         needs_equivalents = any(kind in INVARIANCE_KINDS for kind in self.kinds)
         return FamilyPlan(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import nearest
+from pytest_fragility._util.text import nearest, shown
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.parallel.patience import EXECUTOR_LIMIT
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.settings.validators import EXECUTOR_LIMIT
 from pytest_fragility.tasks.ladders import LABEL_NOISE
 
 DEFAULT_FOLDER = ".fragility_cache"

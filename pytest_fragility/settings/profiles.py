@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_fragility.perturbations.catalogue import _STANDARD
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -27,20 +29,11 @@ class Profile:
     checkpoints: tuple[str, ...]
 
 
-_STANDARD = (
-    "lr-x3",
-    "lr-x10",
-    "momentum",
-    "adam",
-    "adam-x10",
-    "rmsprop",
-    "batch-x4",
-    "weight-decay",
-    "stop-accuracy",
-)
-
 _QUICK_STOPS = ("stop-accuracy", "past-x2")
+
+
 _STOPS = ("stop-accuracy", "stop-loss-0.01", "past-x2", "past-x4")
+
 
 PROFILES = {
     "quick": Profile((32, 64, 128, 256, 512), 4, ("lr-x3", "lr-x10", "adam-x10"), _QUICK_STOPS),

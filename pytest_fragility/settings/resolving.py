@@ -12,16 +12,6 @@ from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.settings.audit_settings import AuditSettings
-from pytest_fragility.settings.chosen import (
-    checked_axes,
-    checked_checkpoints,
-    checked_kinds,
-    checked_ladder,
-    checked_perturbations,
-    checked_task,
-    loaded_architecture,
-    require_one_meaning,
-)
 from pytest_fragility.settings.options import (
     DEFAULTS,
     FITS,
@@ -33,15 +23,23 @@ from pytest_fragility.settings.options import (
 from pytest_fragility.settings.profiles import PROFILES
 from pytest_fragility.settings.validators import (
     checked_alpha,
+    checked_axes,
     checked_budget,
+    checked_checkpoints,
     checked_device,
     checked_folder,
+    checked_kinds,
+    checked_ladder,
     checked_looks,
     checked_number,
+    checked_perturbations,
     checked_seconds,
     checked_seeds,
     checked_sizes,
+    checked_task,
     choose,
+    loaded_architecture,
+    require_one_meaning,
 )
 
 

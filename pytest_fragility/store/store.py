@@ -12,8 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pytest_fragility._util.text import printable
-from pytest_fragility.errors import FragilityWarning, StoreError
+from pytest_fragility.errors import FragilityWarning, StoreError, printable
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.parallel.cores import own_share
 from pytest_fragility.store.entries import decode, encode

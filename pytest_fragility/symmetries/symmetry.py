@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 import torch
 
 from pytest_fragility._util.seeds import derive_seed
+from pytest_fragility._util.validation import PrintsItsRepr
 from pytest_fragility.errors import SettingsError, TrainingError
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from pytest_fragility.reprs import PrintsItsRepr
 from pytest_fragility.symmetries import changes
 from pytest_fragility.symmetries.changes import Models
 

@@ -1,9 +1,8 @@
 """What is learned: tasks and ladders, and where their data come from."""
 
 from pytest_fragility.tasks.arrays import from_arrays, from_sklearn
-from pytest_fragility.tasks.bundled import mnist_1d, mnist_5k
+from pytest_fragility.tasks.bundled import digits, mnist_1d, mnist_5k
 from pytest_fragility.tasks.datasets import from_dataset
-from pytest_fragility.tasks.digits import digits
 from pytest_fragility.tasks.idx import from_idx_folder, installed, is_installed
 from pytest_fragility.tasks.inputs import (
     standardized,
@@ -12,8 +11,7 @@ from pytest_fragility.tasks.inputs import (
     with_permuted_pixels,
     with_shuffled_pixels,
 )
-from pytest_fragility.tasks.label_noise import with_label_noise
-from pytest_fragility.tasks.labels import with_binary_split, with_classes
+from pytest_fragility.tasks.labels import with_binary_split, with_classes, with_label_noise
 from pytest_fragility.tasks.ladders import (
     Ladder,
     get_ladder,

@@ -9,9 +9,9 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.files import most_unpacked, opened, read_at_most
 from pytest_fragility._util.text import one_line, shown
 from pytest_fragility.errors import TaskError
-from pytest_fragility.tasks.files import most_unpacked, opened, read_at_most
 from pytest_fragility.tasks.task import STRATIFIED, Task, TaskData
 
 if TYPE_CHECKING:

@@ -8,16 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.text import shown
-from pytest_fragility._util.validation import is_whole
+from pytest_fragility._util.validation import is_number, is_whole
 from pytest_fragility.errors import TaskError
-from pytest_fragility.tasks.task import Task, TaskData
+from pytest_fragility.tasks.task import Task, TaskData, number_in_name
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     Labels = npt.NDArray[np.int64]
-    pass
 
 
 def with_classes(task: Task, classes: Sequence[int]) -> Task:
@@ -139,3 +138,52 @@ def _require_no_noise(task: Task) -> None:
         raise TaskError(
             f"task {task.name!r} has label noise; change its classes first, then add the noise"
         )
+
+
+def with_label_noise(task: Task, fraction: float) -> Task:
+    """Return `task` with a fraction of its training labels drawn at random.
+
+    Each chosen label is redrawn uniformly from all classes, its own included (Zhang et al. 2017,
+    section 2.1), so that about ``fraction * (1 - 1 / classes)`` of the labels end up wrong.
+    Which samples are chosen depends on the pool's size alone; a larger fraction changes a
+    superset of them. Test labels stay clean. Training subsets are balanced by the labels before
+    the noise, so that every fraction trains on the same samples. A second noise is drawn anew, and
+    comes on top of the first.
+
+    Parameters
+    ----------
+    task
+        The task to change; it is left as it is.
+    fraction
+        In [0, 1]; 0 returns `task` itself.
+
+    Raises
+    ------
+    TaskError
+        If `fraction` is outside [0, 1].
+    """
+    if not is_number(fraction) or not 0 <= fraction <= 1:
+        raise TaskError(f"label noise {shown(fraction)}: expected a fraction in [0, 1]")
+    if fraction == 0:
+        return task
+    before = task.times_done(with_label_noise)
+
+    def change(data: TaskData) -> TaskData:
+        from pytest_fragility._util.seeds import derive_generator
+
+        # a second noise that chose the same samples would be no more than the larger of the two
+        which = [before] if before else []
+        generator = derive_generator("label noise", len(data.train_labels), *which)
+        order = generator.permutation(len(data.train_labels))
+        random_labels = generator.integers(data.classes, size=len(data.train_labels))
+        chosen = order[: round(fraction * len(order))]
+        labels = data.train_labels.copy()
+        labels[chosen] = random_labels[chosen]
+        return dataclasses.replace(data, train_labels=labels)
+
+    return task.changed(
+        f"label-noise-{number_in_name(fraction)}",
+        change,
+        clean=task.clean or task,
+        again=partial(with_label_noise, fraction=fraction),
+    )

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_fragility._util.text import shown
+from pytest_fragility._util.validation import require_name
 from pytest_fragility.errors import TaskError
-from pytest_fragility.names import require_name
-from pytest_fragility.tasks.label_noise import with_label_noise
+from pytest_fragility.tasks.labels import with_label_noise
 from pytest_fragility.tasks.named import get_task
 from pytest_fragility.tasks.task import Task
 from pytest_fragility.tasks.teachers import DIMENSIONS, dimension_suffix

@@ -8,10 +8,9 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from pytest_fragility._util.validation import require_name
 from pytest_fragility.errors import TaskError
-from pytest_fragility.names import require_name
-from pytest_fragility.tasks.bundled import mnist_1d, mnist_5k
-from pytest_fragility.tasks.digits import digits
+from pytest_fragility.tasks.bundled import digits, mnist_1d, mnist_5k
 from pytest_fragility.tasks.idx import EMNIST_SPLITS, FOLDERS, data_roots, installed
 from pytest_fragility.tasks.inputs import (
     standardized,
@@ -20,8 +19,7 @@ from pytest_fragility.tasks.inputs import (
     with_permuted_pixels,
     with_shuffled_pixels,
 )
-from pytest_fragility.tasks.label_noise import with_label_noise
-from pytest_fragility.tasks.labels import with_binary_split, with_classes
+from pytest_fragility.tasks.labels import with_binary_split, with_classes, with_label_noise
 from pytest_fragility.tasks.task import Task
 from pytest_fragility.tasks.teachers import linear_teacher, relu_teacher, sparse_parity
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,32 @@ import numpy as np
 
 from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility.errors import TaskError
-from pytest_fragility.tasks.parts import PartOfData
-from pytest_fragility.tasks.strata import balanced_order
-from pytest_fragility.tasks.task import STRATIFIED
+from pytest_fragility.tasks.splits import balanced_order
+from pytest_fragility.tasks.task import STRATIFIED, TaskData
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pytest_fragility.tasks.task import TaskData
 
-    pass
+@dataclass(frozen=True, eq=False)
+class PartOfData(TaskData):
+    """Data that hold no more than some runs need; as part of an identity, they are the whole.
+
+    Parameters
+    ----------
+    orders
+        By seed: the rows of this pool in the order in which subsets take them.
+    whole
+        The fingerprint of all the data.
+    """
+
+    orders: Mapping[int, npt.NDArray[np.int64]] = field(default_factory=dict)
+    whole: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """That of all the data."""
+        return self.whole
 
 
 BLOCK_SAMPLES = 1 << 14

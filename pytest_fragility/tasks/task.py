@@ -9,10 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.text import error_text, shown
-from pytest_fragility._util.validation import is_whole
+from pytest_fragility._util.validation import PrintsItsRepr, is_whole, require_name
 from pytest_fragility.errors import FragilityError, TaskError
-from pytest_fragility.names import require_name
-from pytest_fragility.reprs import PrintsItsRepr
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,10 +16,10 @@ from torch import nn
 
 from pytest_fragility.networks.attachments import plain_layers
 from pytest_fragility.training.buffers import Carried
-from pytest_fragility.training.cross_entropies import cross_entropies_and_slopes
 from pytest_fragility.training.gradients import Sink, Tensors
 from pytest_fragility.training.perceptron_stacks import (
     Losses,
+    cross_entropies_and_slopes,
     flattens_each_sample,
     has_no_tensors_but,
 )

@@ -9,17 +9,15 @@ from functools import cache
 
 import torch
 
-from pytest_fragility._util.text import printable
-from pytest_fragility.errors import FragilityWarning
+from pytest_fragility.errors import FragilityWarning, printable
 from pytest_fragility.networks import build_network
 from pytest_fragility.networks.runs import Run, TrainedRun
-from pytest_fragility.parallel import Executors
+from pytest_fragility.parallel.futures import Executors
 from pytest_fragility.parallel.pickling import reason_not_to_dump
 from pytest_fragility.recipes import Factory, StoppingRule
 from pytest_fragility.training.cuda_streams import IN_FLIGHT
 from pytest_fragility.training.devices import trainer_settings
-from pytest_fragility.training.distribution import Crew
-from pytest_fragility.training.elsewhere import train_elsewhere
+from pytest_fragility.training.distribution import Crew, train_elsewhere
 from pytest_fragility.training.memory import largest_stack, training_bytes
 from pytest_fragility.training.optimizers import adds_alone, optimizer_group
 from pytest_fragility.training.stacked_forms import (

@@ -35,8 +35,7 @@ from pytest_fragility.training.steps import (
     Steps,
     stretches,
 )
-from pytest_fragility.training.stopping import next_check
-from pytest_fragility.training.trajectories import Trajectory
+from pytest_fragility.training.trajectories import Trajectory, next_check
 from pytest_fragility.training.vmapped import trained_names
 
 # of all networks together: what a layer puts out for more would fall out of a CPU's caches

@@ -17,8 +17,6 @@ from pytest_fragility._util.text import one_line, shown
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    pass
-
 
 # what the two formats of NumPy begin with
 _ARRAY, _ARCHIVE = b"\x93NUMPY", b"PK"

@@ -12,9 +12,8 @@ from typing import Any
 
 from pytest_fragility import audit, measures
 from pytest_fragility.auditing.result import AuditResult
-from pytest_fragility.checks.wording import interval
+from pytest_fragility.checks.wording import bent_mark, interval
 from pytest_fragility.measures.measure import Measure, measure_form
-from pytest_fragility.report.power_law import bent_mark
 
 NAMES = (
     "inverse_margin",

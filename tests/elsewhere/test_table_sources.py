@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pytest_fragility import Family, TableError
-from pytest_fragility.families.tables import MeasuredFamily
+from pytest_fragility.families.measured_family import MeasuredFamily
 from tests.elsewhere.conftest import Row, table_rows
 
 ROWS = table_rows()

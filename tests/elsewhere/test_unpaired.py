@@ -10,7 +10,7 @@ from scipy import stats
 
 from pytest_fragility.curves import Estimate, LearningCurve, PairedCurves, UnpairedEstimate
 from pytest_fragility.curves.finite_test_set import binomial_deviation
-from pytest_fragility.curves.pairing import seeds_to_compare
+from pytest_fragility.curves.learning_curve import seeds_to_compare
 from pytest_fragility.errors import SettingsError
 
 SIZES = (32, 64, 128, 256)

@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.evaluation.asking import Row
+from pytest_fragility.evaluation import asking as module
+from pytest_fragility.evaluation.asking import Row, can_be_asked_together, together
+from pytest_fragility.evaluation.calling import Failures
 from pytest_fragility.evaluation.evaluate import Asking, evaluate, evaluate_size
-from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     Measure,
     hessian_largest_eigenvalue,
@@ -21,9 +25,6 @@ from pytest_fragility.measures import (
     stacked,
     worst_case_sharpness,
 )
-from pytest_fragility.measures import asking_together as module
-from pytest_fragility.measures.asking_together import can_be_asked_together, together
-from pytest_fragility.measures.failing import Failures
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.perturbations import BASELINE

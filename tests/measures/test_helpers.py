@@ -17,10 +17,12 @@ from pytest_fragility.errors import MeasureError
 from pytest_fragility.evaluation import helpers as module
 from pytest_fragility.evaluation.asking import begin
 from pytest_fragility.evaluation.evaluate import Asking, evaluate
-from pytest_fragility.evaluation.helpers import Helpers, helpers
+from pytest_fragility.evaluation.helpers import Helpers, can_be_helped, helpers
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.evaluation.remote import Networks, Question
-from pytest_fragility.families.trained_family import Family, FamilyPlan, train_families
+from pytest_fragility.evaluation.remote import _FAMILIES, Networks, Question, answer_kept
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
+from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     Measure,
     inverse_margin,
@@ -32,8 +34,6 @@ from pytest_fragility.measures import (
     product_of_spectral_norms,
     stacked,
 )
-from pytest_fragility.measures.asking_helpers import can_be_helped
-from pytest_fragility.measures.in_worker import _FAMILIES, answer_kept
 from pytest_fragility.parallel import cores as sharing
 from pytest_fragility.parallel.failures import LostWorkerWarning
 from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers

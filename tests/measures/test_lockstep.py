@@ -7,7 +7,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_fragility.measures.lockstep import Search, searched, searched_together
+from pytest_fragility.measures.pac_bayes.noise_search import Search, searched, searched_together
 
 
 def root(low: float, high: float, *, steps: int) -> Search[float]:

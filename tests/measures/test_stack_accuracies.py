@@ -16,12 +16,15 @@ from pytest_fragility.measures import (
     pac_bayes_magnitude_flatness,
     pac_bayes_magnitude_flatness_as_published,
 )
-from pytest_fragility.measures import stack_accuracies as module
 from pytest_fragility.measures.common.parameter_vectors import parameter_vectors, split_vectors
+from pytest_fragility.measures.pac_bayes import accuracies as module
 from pytest_fragility.measures.pac_bayes import noise_search
 from pytest_fragility.measures.pac_bayes import noise_search_as_published as published_search
-from pytest_fragility.measures.pac_bayes.accuracies import accuracies_of
-from pytest_fragility.measures.stack_accuracies import StackAccuracies, can_look_together
+from pytest_fragility.measures.pac_bayes.accuracies import (
+    StackAccuracies,
+    accuracies_of,
+    can_look_together,
+)
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.networks.stacks import NetworkStack
 

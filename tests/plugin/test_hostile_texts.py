@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility import AuditFailure, FragilityError, audit
-from pytest_fragility._util.text import harmless
-from pytest_fragility.errors import FragilityWarning
+from pytest_fragility.errors import FragilityWarning, harmless
 from tests.elsewhere.conftest import table_rows
 from tests.elsewhere.test_tables import write
 from tests.plugin.conftest import Project

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_fragility.checks.check import COMPLEXITY, PERTURBED_KINDS
-from pytest_fragility.settings import chosen
+from pytest_fragility.settings import validators as chosen
 from tests.plugin.conftest import ALL_CHECKS, BASELINE_RUNS, CHECKS, STANDARD_CHECKS, Project
 from tests.plugin.test_summary import summary
 

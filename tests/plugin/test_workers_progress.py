@@ -6,8 +6,8 @@ from threading import Thread
 
 import pytest
 
-from pytest_fragility.plugin import workers_progress
-from pytest_fragility.plugin.workers_progress import WorkersProgress
+from pytest_fragility.plugin import xdist as workers_progress
+from pytest_fragility.plugin.xdist import WorkersProgress
 
 
 class Terminal:

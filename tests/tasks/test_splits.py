@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pytest_fragility.tasks.strata import balanced_order
+from pytest_fragility.tasks.splits import balanced_order
 
 labels = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(np.array)
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=6)

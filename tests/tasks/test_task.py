@@ -12,7 +12,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from pytest_fragility.errors import FragilityError, TaskError
-from pytest_fragility.families.trained_family import FamilyPlan, train_families
+from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.train import train_families
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task, TaskData, digits
 from tests.tasks.sample_tasks import parts

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.networks.stacks import NetworkStack, Samples, Tensors
-from pytest_fragility.unknown_parts import replaced
+from pytest_fragility.networks.trained_network import replaced
 
 # of all networks of a part: more of them, and their activations fall out of the CPU's caches
 SAMPLES = 4096

@@ -1,9 +1,9 @@
 """The function-based PAC-Bayes bound: how likely a random network fits the training labels.
 
 Valle-Perez and Louis 2020, "Generalization bounds for deep learning". The prior over functions is
-that of the network's architecture at random initialization (`pytest_fragility.measures.marginal_likelihood.kernels`);
+that of the network's architecture at random initialization (`kernels`);
 its probability of the training labels is a Gaussian process's evidence
-(`pytest_fragility.measures.marginal_likelihood.evidence`). Nothing here looks at trained weights: the same data give
+(`evidence`). Nothing here looks at trained weights: the same data give
 the same value under every optimizer.
 """
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Labels = npt.NDArray[np.int64]
     Labelling = Callable[[Labels, int], Floats]
-    pass
 
 
 DATA = (ARCHITECTURE, INPUTS, LABELS, RANDOMNESS)

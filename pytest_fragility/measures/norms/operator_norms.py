@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from pytest_fragility.networks.stacks import NetworkStack
 
-    pass
-
 
 @reference(
     source="Jiang et al. 2020, eq. 32; Sedghi et al. 2019",

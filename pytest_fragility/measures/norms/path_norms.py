@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pytest_fragility.networks.stacks import NetworkStack
 
-    pass
-
 
 # the margins 1 / slope over which the published bound is minimized
 RAMP_SLOPES = tuple(0.1 + 0.01 * step for step in range(90))
@@ -147,7 +145,7 @@ def _log_l1_norm_of_scores(stack: NetworkStack, last: str) -> tuple[torch.Tensor
 
 def _as_difference(stack: NetworkStack, last: str) -> NetworkStack:
     """Return the stack with each of its two outputs replaced by the second minus the first."""
-    from pytest_fragility.unknown_parts import replaced
+    from pytest_fragility.networks.trained_network import replaced
 
     weights = dict(stack.weights)
     for kind in ("weight", "bias"):

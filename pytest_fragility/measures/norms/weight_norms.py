@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pytest_fragility.networks.stacks import NetworkStack
 
-    pass
-
 
 WITH_MARGIN = (TRAINED_WEIGHTS, INPUTS, LABELS)
 

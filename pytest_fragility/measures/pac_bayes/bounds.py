@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pytest_fragility.networks.stacks import NetworkStack
 
-    pass
-
 
 NOISE = (TRAINED_WEIGHTS, INPUTS, LABELS, RANDOMNESS)
 

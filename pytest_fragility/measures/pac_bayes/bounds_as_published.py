@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from pytest_fragility.networks.stacks import NetworkStack
 
-    pass
-
 
 PUBLISHED = "published code of Dziugaite et al. 2020"
 

@@ -3,24 +3,84 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.measures.common.batching import in_parts
 from pytest_fragility.measures.common.parameter_vectors import parameter_vectors, split_vectors
-from pytest_fragility.measures.lockstep import Search, searched, searched_together
-from pytest_fragility.measures.pac_bayes.accuracies import Accuracies, accuracies_of
-from pytest_fragility.measures.stack_accuracies import StackAccuracies, can_look_together
+from pytest_fragility.measures.pac_bayes.accuracies import (
+    Accuracies,
+    StackAccuracies,
+    accuracies_of,
+    can_look_together,
+)
 from pytest_fragility.networks.stacks import NetworkStack
 
 if TYPE_CHECKING:
     from pytest_fragility.networks.trained_network import TrainedNetwork
 
-    pass
+
+Result = TypeVar("Result")
+
+
+# yields where it looks next, is sent what it sees there, and returns what it finds
+Search = Generator[float, float, Result]
+
+
+def searched(search: Search[Result], look: Callable[[float], float]) -> Result:
+    """Return what a search finds.
+
+    Parameters
+    ----------
+    search
+        One that has not begun.
+    look
+        From where the search looks to what it sees.
+    """
+    try:
+        place = next(search)
+        while True:
+            place = search.send(look(place))
+    except StopIteration as end:
+        found: Result = end.value
+        return found
+
+
+def searched_together(
+    searches: Sequence[Search[Result]],
+    look: Callable[[list[int], list[float]], list[float]],
+) -> list[Result]:
+    """Return what each search finds, where those that go on look at the same time.
+
+    Parameters
+    ----------
+    searches
+        Some that have not begun.
+    look
+        From the numbers of the searches that look, and where each does, to what each sees.
+    """
+    found: dict[int, Result] = {}
+    places: dict[int, float] = {}
+
+    def advance(number: int, seen: float | None) -> None:
+        search = searches[number]
+        try:
+            places[number] = next(search) if seen is None else search.send(seen)
+        except StopIteration as end:
+            found[number] = end.value
+
+    for number in range(len(searches)):
+        advance(number, None)
+    while places:
+        looking = list(places)
+        seen = look(looking, [places.pop(number) for number in looking])
+        for number, value in zip(looking, seen, strict=True):
+            advance(number, value)
+    return [found[number] for number in range(len(searches))]
 
 
 ACCURACY_DROP = 0.1

@@ -10,10 +10,18 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.common.batching import in_parts
 from pytest_fragility.measures.common.folding import folded_parameters
 from pytest_fragility.measures.common.parameter_vectors import parameter_vectors, split_vectors
-from pytest_fragility.measures.lockstep import Search, searched, searched_together
-from pytest_fragility.measures.pac_bayes.accuracies import Accuracies, accuracies_of
-from pytest_fragility.measures.pac_bayes.noise_search import MAGNITUDE_EPSILON
-from pytest_fragility.measures.stack_accuracies import StackAccuracies, can_look_together
+from pytest_fragility.measures.pac_bayes.accuracies import (
+    Accuracies,
+    StackAccuracies,
+    accuracies_of,
+    can_look_together,
+)
+from pytest_fragility.measures.pac_bayes.noise_search import (
+    MAGNITUDE_EPSILON,
+    Search,
+    searched,
+    searched_together,
+)
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.weight_layers import weight_layers
 
@@ -122,7 +130,7 @@ def _generator(stack: NetworkStack, place: int, magnitude_aware: bool) -> torch.
 
 def _folded(stack: NetworkStack) -> NetworkStack:
     """Return the stack with normalization folded, and so turned into the identity."""
-    from pytest_fragility.unknown_parts import replaced
+    from pytest_fragility.networks.trained_network import replaced
 
     layers = weight_layers(stack)
     if all(layer.normalization is None for layer in layers):

@@ -17,8 +17,6 @@ from pytest_fragility.networks.stacks import NetworkStack
 if TYPE_CHECKING:
     from pytest_fragility.networks.trained_network import TrainedNetwork
 
-    pass
-
 
 STEPS = 200
 

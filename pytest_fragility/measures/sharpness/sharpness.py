@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from pytest_fragility.networks.stacks import NetworkStack
 
-    pass
-
 
 LOSS = (TRAINED_WEIGHTS, INPUTS, LABELS)
 

@@ -15,13 +15,12 @@ from pytest_fragility.checks.check import (
     SYMMETRY,
     TREND,
 )
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.checks.wording import LOG, power
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.comparison import change_of, kind_of
 from pytest_fragility.report.documents import Document
-from pytest_fragility.report.page.changes import change_in_words
+from pytest_fragility.report.failure_message import change_in_words
 from pytest_fragility.report.page.marks import Mark, mark_of_verdict, worst
 from pytest_fragility.report.provenance import level_of, seeds_of, total_alpha
 from pytest_fragility.report.terminal import CONSTANT, notes

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_fragility.checks.agreement import agreement_table
+from pytest_fragility.checks.breaking_points import breaking_points
 from pytest_fragility.checks.check import (
     AGREEMENT,
     COMPLEXITY_KINDS,
@@ -14,19 +16,20 @@ from pytest_fragility.checks.check import (
     LOCATE,
     SPREAD,
 )
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.wording import LOG, interval, sensitivity
+from pytest_fragility.checks.controls import control_sentences
+from pytest_fragility.checks.invariance import allowed_moves, how_it_moved
+from pytest_fragility.checks.verdicts import Record
+from pytest_fragility.checks.wording import (
+    LOG,
+    Table,
+    bent_mark,
+    interval,
+    own_noise_advice,
+    sensitivity,
+)
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.controls import control_sentences
-from pytest_fragility.report.failure_message import certainty
-from pytest_fragility.report.invariance import allowed_moves, how_it_moved
-from pytest_fragility.report.own_noise import own_noise_advice
-from pytest_fragility.report.page.agreement import agreement_table
-from pytest_fragility.report.page.breaking_points import breaking_points
-from pytest_fragility.report.page.changes import change_in_words
+from pytest_fragility.report.failure_message import certainty, change_in_words
 from pytest_fragility.report.page.marks import Mark
-from pytest_fragility.report.page.tables import Table
-from pytest_fragility.report.power_law import bent_mark
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_fragility.checks.check import INVARIANCE_KINDS, PERTURBED_KINDS, SPREAD, STOPPING
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import INADMISSIBLE
-from pytest_fragility.checks.wording import interval
+from pytest_fragility.checks.invariance import how_it_moved
+from pytest_fragility.checks.verdicts import INADMISSIBLE, Record
+from pytest_fragility.checks.wording import bent_mark, interval
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.invariance import how_it_moved
-from pytest_fragility.report.page.changes import change_in_words
+from pytest_fragility.report.failure_message import change_in_words
 from pytest_fragility.report.page.marks import Mark
-from pytest_fragility.report.power_law import bent_mark
 
 GRID_KINDS = (*PERTURBED_KINDS, STOPPING)
 FAILED = "error"

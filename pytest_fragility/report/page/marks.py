@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_fragility.checks.check import AGREEMENT, LOCATE
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT
+from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT, Record
+from pytest_fragility.checks.wording import NOTHING
 
 SIGNS = {KEPT: "✓", BROKEN: "✗", INCONCLUSIVE: "?"}
+
+
 SILENT = "silent"
-NOTHING = "\N{EN DASH}"
+
+
 WORST_FIRST = (BROKEN, INCONCLUSIVE, KEPT)
 
 

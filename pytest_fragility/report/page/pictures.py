@@ -14,9 +14,8 @@ from pytest_fragility.checks.check import (
     STOPPING,
 )
 from pytest_fragility.checks.curve_data import MEASURE, TEST_ERROR
-from pytest_fragility.checks.records import Record
-from pytest_fragility.checks.verdicts import INADMISSIBLE
-from pytest_fragility.checks.wording import LOG
+from pytest_fragility.checks.verdicts import INADMISSIBLE, Record
+from pytest_fragility.checks.wording import LOG, Table
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import Document
 from pytest_fragility.report.figures.curves import DrawnCurve, common_limits
@@ -27,7 +26,7 @@ from pytest_fragility.report.figures.overview import draw_overview
 from pytest_fragility.report.figures.panels import FittedCurve, Panels, RecipeCurves
 from pytest_fragility.report.page.grid import GRID_KINDS, slopes_of
 from pytest_fragility.report.page.marks import worst
-from pytest_fragility.report.page.tables import Table, values_table
+from pytest_fragility.report.page.tables import values_table
 
 CHANGE = Legend("change of the slope", "change", "change beyond test error's")
 SLOPE = Legend("slope (exponent = -slope)", "measure", "test error")

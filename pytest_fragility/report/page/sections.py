@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_fragility.checks.breaking_points import breaking_points
 from pytest_fragility.checks.check import AGREEMENT, COMPLEXITY_KINDS, LOCATE
+from pytest_fragility.checks.wording import Table
 from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.page.answers import Answers, answers_of
-from pytest_fragility.report.page.breaking_points import breaking_points
 from pytest_fragility.report.page.evidence import Evidence, evidence_of
 from pytest_fragility.report.page.grid import Grid, invariance_grid, perturbation_grid
 from pytest_fragility.report.page.marks import mark_of
 from pytest_fragility.report.page.pictures import Pictures, pictures_of
-from pytest_fragility.report.page.tables import Table
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from pytest_fragility.checks.wording import LOG
+from pytest_fragility.checks.wording import LOG, Table
 from pytest_fragility.report.figures.curves import DrawnCurve
-
-
-@dataclass(frozen=True)
-class Table:
-    """Texts in rows; the first cell of each is its name.
-
-    Parameters
-    ----------
-    header
-        One text per column.
-    rows
-        As many texts each.
-    """
-
-    header: list[str]
-    rows: list[list[str]]
 
 
 def values_table(curves: Mapping[str, DrawnCurve]) -> Table:
