@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.audit import audit as audit
-    from pytest_fragility.auditing.on_demand import trained_network as trained_network
     from pytest_fragility.auditing.result import AuditResult as AuditResult
+    from pytest_fragility.auditing.single_network import trained_network as trained_network
     from pytest_fragility.errors import AuditFailure as AuditFailure
     from pytest_fragility.errors import BudgetError as BudgetError
     from pytest_fragility.errors import CheckBroken as CheckBroken
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_fragility.errors import TableError as TableError
     from pytest_fragility.errors import TaskError as TaskError
     from pytest_fragility.evaluation.learning_curves import learning_curves as learning_curves
-    from pytest_fragility.families.trained_family import Family as Family
+    from pytest_fragility.families.family import Family as Family
     from pytest_fragility.networks.trained_network import TrainedNetwork as TrainedNetwork
     from pytest_fragility.perturbations import Perturbation as Perturbation
     from pytest_fragility.perturbations import get_perturbation as get_perturbation
@@ -67,7 +67,7 @@ _HOMES = {
         "TableError",
         "TaskError",
     ),
-    "families.trained_family": ("Family",),
+    "families.family": ("Family",),
     "evaluation.learning_curves": ("learning_curves",),
     "perturbations": ("Perturbation", "get_perturbation", "register_perturbation"),
     "recipes": (
@@ -89,7 +89,7 @@ _HOMES = {
         "full_train_accuracy",
         "step_decay",
     ),
-    "auditing.on_demand": ("trained_network",),
+    "auditing.single_network": ("trained_network",),
     "tasks": ("Ladder", "Task", "TaskData"),
     "networks.trained_network": ("TrainedNetwork",),
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pytest_fragility.checks.verdicts import Verdict
+    pass
 
 
 # what CI systems take for commands: `::error::` where a line begins, the others anywhere
@@ -163,6 +163,18 @@ class UndefinedMeasureError(FragilityError, ValueError):
         self.place = place
 
 
+class Judged(Protocol):
+    """A verdict, as a failure carries it."""
+
+    @property
+    def status(self) -> str:
+        """``kept``, ``broken`` or ``inconclusive``."""
+
+    @property
+    def reason(self) -> str:
+        """One sentence that says why."""
+
+
 class AuditFailure(AssertionError):
     """A check that was not kept: what an audit asserts does not hold, or is not shown to hold.
 
@@ -174,7 +186,7 @@ class AuditFailure(AssertionError):
         The verdict with its evidence.
     """
 
-    def __init__(self, message: str, verdict: Verdict) -> None:
+    def __init__(self, message: str, verdict: Judged) -> None:
         super().__init__(harmless(message))
         self.verdict = verdict
 
@@ -218,3 +230,7 @@ class ControlsMisbehave(AuditFailure):
 # As pytest does with its own outcomes: the short test summary has no room for a module's name.
 for _outcome in (AuditFailure, CheckBroken, CheckInconclusive, ControlsMisbehave):
     _outcome.__module__ = "builtins"
+
+
+class MeasureTimedOut(BaseException):
+    """Raised in the midst of a measure; no `Exception`, which a measure might catch."""

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.parallel.cores import ALONE, sharing
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps

@@ -23,7 +23,7 @@ from pytest_fragility.curves import (
 )
 from pytest_fragility.errors import ControlsMisbehave
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import path_norm
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.terminal import audit_table

@@ -19,7 +19,7 @@ from pytest_fragility.checks.verdicts import Evidence
 from pytest_fragility.errors import MeasureError, SettingsError, TaskError
 from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import Measure, noise, oracle_test_error, parameter_count, path_norm
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.networks.trained_network import TrainedNetwork

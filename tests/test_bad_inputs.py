@@ -37,9 +37,9 @@ from pytest_fragility.errors import (
     printable,
 )
 from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.networks import build_network
 from pytest_fragility.perturbations import Perturbation, get_perturbation

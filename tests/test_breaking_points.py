@@ -11,12 +11,12 @@ import pytest
 
 from pytest_fragility import audit
 from pytest_fragility.auditing.breaking_points import locate
+from pytest_fragility.auditing.growing_families import GrowingFamily
 from pytest_fragility.auditing.search import FIRST_FRESH_SEED, Search
 from pytest_fragility.checks.breaking_points import BreakingPoint, BreakingPointEvidence
 from pytest_fragility.checks.check import LOCATE, Check
 from pytest_fragility.checks.verdicts import KEPT
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families.growing import GrowingFamily
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import AXES

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pytest_fragility import audit
 from pytest_fragility._util.csv_texts import csv_text, unmarked
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.report.comparison import comparison_csv
 from pytest_fragility.report.documents import AuditedMeasure, document
 from pytest_fragility.report.folder import curves_csv

@@ -12,9 +12,9 @@ import torch
 from pytest_fragility import audit
 from pytest_fragility.evaluation.asking import begin
 from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import path_norm, reference_measures
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.recipes import (

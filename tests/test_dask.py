@@ -20,9 +20,9 @@ from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.evaluation.asking import measured
 from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import oracle_test_error, pac_bayes_origin, path_norm
 from pytest_fragility.parallel import dask_clusters
 from pytest_fragility.parallel.dask_clusters import connect

@@ -31,9 +31,9 @@ from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError, TrainingError
 from pytest_fragility.evaluation.asking import MeasuredHereWarning, begin, measured
 from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     constant,
     noise,

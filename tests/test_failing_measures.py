@@ -16,11 +16,11 @@ from pytest_fragility.auditing.assertions import assert_kept
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.errors import MeasureError, SettingsError
+from pytest_fragility.errors import MeasureError, MeasureTimedOut, SettingsError
 from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.evaluation.time_limit import MeasureTimedOut, time_limit
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.evaluation.time_limit import time_limit
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import stacked
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from pytest_fragility.errors import TaskError
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.networks import build_network, initial_weights
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.networks.trained_network import TrainedNetwork

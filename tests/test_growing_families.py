@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from pytest_fragility.auditing.on_demand import FamilySource
+from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
 from pytest_fragility.errors import BudgetError, SettingsError
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.families.growing import GrowingFamily
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import TrainingBudget, train_families
 from pytest_fragility.measures import path_norm

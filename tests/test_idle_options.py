@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility import MLP, Family, Recipe, audit
-from pytest_fragility.auditing.on_demand import FamilySource
+from pytest_fragility.auditing.growing_families import FamilySource
 from pytest_fragility.errors import BudgetError, SettingsError, TableError
 from pytest_fragility.families.train import TrainingBudget
 from pytest_fragility.networks.trained_network import TrainedNetwork

@@ -17,9 +17,9 @@ from pytest_fragility.checks.complexity import LadderEvidence
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import Measure, oracle_test_error, parameter_count, path_norm
 from pytest_fragility.measures.measure import constant
 from pytest_fragility.measures.stacked import INPUTS, LABELS, reference

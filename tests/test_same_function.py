@@ -18,9 +18,9 @@ from pytest_fragility.curves import Invariance
 from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.evaluation.same_function import DRAWS, SameFunctionValues
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan, middle_size
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import Measure, noise, oracle_test_error, path_norm
 from pytest_fragility.measures.measure import unclaimed
 from pytest_fragility.networks import NetworkState

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pytest_fragility.auditing.growing_families import GrowingFamily
 from pytest_fragility.auditing.search import FIRST_FRESH_SEED, SEARCHED_KINDS, Search
 from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LearningCurve, LearningCurves
 from pytest_fragility.errors import BudgetError, SettingsError
-from pytest_fragility.families.growing import GrowingFamily
 from pytest_fragility.families.train import TrainingBudget
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.networks.trained_network import TrainedNetwork

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.same_function import SameFunctionValues
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.parallel import cores as sharing
 from pytest_fragility.parallel.cores import Share, own_cores, own_share

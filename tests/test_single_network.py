@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 
 import pytest_fragility.recipes
 from pytest_fragility import strategies
-from pytest_fragility.auditing.on_demand import trained_network
+from pytest_fragility.auditing.single_network import trained_network
 from pytest_fragility.errors import SettingsError, TaskError
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps

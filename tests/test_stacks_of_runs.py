@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from pytest_fragility.auditing.growing_families import GrowingFamily
 from pytest_fragility.evaluation.evaluate import evaluate
-from pytest_fragility.families.growing import GrowingFamily
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import stacked
 from pytest_fragility.networks.stacks import NetworkStack, _pool
 from pytest_fragility.perturbations import BASELINE, get_perturbation

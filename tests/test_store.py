@@ -23,9 +23,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from pytest_fragility.errors import StoreError
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.recipes import MLP, SGD, Recipe, fixed_steps

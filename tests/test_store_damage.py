@@ -14,9 +14,9 @@ from torch import nn
 
 from pytest_fragility import Factory, Recipe, fixed_steps
 from pytest_fragility.errors import SettingsError, StoreError, TaskError
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.store import DamagedEntryWarning, Store
 from pytest_fragility.store.inventory import take_inventory

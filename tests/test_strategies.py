@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import pytest_fragility.recipes
 from pytest_fragility import strategies
 from pytest_fragility.auditing.assertions import FragilityAsserts
-from pytest_fragility.auditing.on_demand import FamilySource
+from pytest_fragility.auditing.growing_families import FamilySource
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import BudgetError, CheckBroken, SettingsError
 from pytest_fragility.networks.trained_network import TrainedNetwork

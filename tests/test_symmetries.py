@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from pytest_fragility.errors import SettingsError, TrainingError
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     adaptive_sharpness,
     fisher_rao_norm,

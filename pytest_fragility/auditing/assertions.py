@@ -42,9 +42,8 @@ from pytest_fragility.report.failure_message import failure_message, withstandin
 from pytest_fragility.settings import AuditSettings
 
 if TYPE_CHECKING:
-    from pytest_fragility.auditing.on_demand import FamilySource
+    from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
     from pytest_fragility.auditing.search import Search
-    from pytest_fragility.families.growing import GrowingFamily
     from pytest_fragility.measures.measure import Measure
 
 
@@ -457,7 +456,7 @@ class FragilityAsserts:
 
     def _family_now(self) -> GrowingFamily:
         """Return the family with the settings of the running test."""
-        from pytest_fragility.auditing.on_demand import FamilySource
+        from pytest_fragility.auditing.growing_families import FamilySource
 
         if self._families is None:
             self._families = FamilySource()

@@ -18,9 +18,9 @@ from pytest_fragility.settings import DEFAULT_FOLDER, require_use, resolve_setti
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from pytest_fragility.families.family import Family
     from pytest_fragility.families.measured_family import MeasuredFamily
     from pytest_fragility.families.train import Progress
-    from pytest_fragility.families.trained_family import Family
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.parallel.futures import Executors
     from pytest_fragility.perturbations import Perturbation

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.check import LOCATE, UNASKED_KINDS
 from pytest_fragility.errors import FragilityError, MeasureError
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.learning_curves import curves_for_audit
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.settings import AuditSettings
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pytest_fragility.checks.check import Check
     from pytest_fragility.checks.tolerances import Tolerances
     from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.families.family import Family
     from pytest_fragility.families.plan import FamilyPlan
     from pytest_fragility.families.train import Progress
-    from pytest_fragility.families.trained_family import Family
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.parallel.futures import Executors
     from pytest_fragility.settings import AuditSettings
@@ -135,8 +135,8 @@ def _audit(
 ) -> AuditResult:
     if settings.given:
         return _audit_given(measure, name, settings, settings.given)
+    from pytest_fragility.auditing.growing_families import GrowingFamily
     from pytest_fragility.auditing.search import Search
-    from pytest_fragility.families.growing import GrowingFamily
     from pytest_fragility.families.train import TrainingBudget
 
     on_demand = GrowingFamily(
@@ -152,28 +152,13 @@ def _audit(
     if settings.looks:
         return _audit_in_stages(measure, name, settings, located, progress, executors)
     family = train_family(settings, progress=progress, executors=executors)
-    curves = learning_curves(
-        measure,
-        family,
-        alpha=settings.alpha,
-        scale=settings.scale,
-        fit=settings.fit,
-        measure_timeout=settings.measure_timeout,
-        name=name,
-    )
+    curves = curves_for_audit(measure, family, settings, name=name)
     return _judged(settings, curves, located)
 
 
 def _audit_given(measure: Any, name: str, settings: AuditSettings, given: Given) -> AuditResult:
     """Return what an audit found of networks or values that exist already."""
-    curves = given.curves(
-        measure,
-        name=name,
-        alpha=settings.alpha,
-        scale=settings.scale,
-        fit=settings.fit,
-        timeout=settings.measure_timeout,
-    )
+    curves = curves_for_audit(measure, given.family, settings, name=name)
     return _judged(settings, curves, {})
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from pytest_fragility.auditing.growing_families import GrowingFamily
 from pytest_fragility.checks.check import EXPONENT, LINEAR_KINDS, SPREAD, TREND, Check
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families.growing import GrowingFamily
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.perturbations import Perturbation, smaller_changes
 

@@ -31,8 +31,8 @@ from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.tolerances import Tolerances
+    from pytest_fragility.families.family import Family
     from pytest_fragility.families.plan import FamilyPlan
-    from pytest_fragility.families.trained_family import Family
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.settings import AuditSettings
 
@@ -145,18 +145,11 @@ class StagedAudit:
 
     def look(self, family: Family) -> None:
         """Judge all open checks on the seeds so far, those of this family included."""
-        from pytest_fragility.evaluation.learning_curves import learning_curves
+        from pytest_fragility.evaluation.learning_curves import curves_for_audit
 
         settings = self._settings
-        curves = learning_curves(
-            self._measure,
-            family,
-            alpha=settings.alpha / len(settings.looks),
-            scale=settings.scale,
-            fit=settings.fit,
-            measure_timeout=settings.measure_timeout,
-            name=self._name,
-        )
+        alpha = settings.alpha / len(settings.looks)
+        curves = curves_for_audit(self._measure, family, settings, name=self._name, alpha=alpha)
         self.judge_with(curves)
 
     @spent_on(STATISTICS)

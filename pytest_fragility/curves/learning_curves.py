@@ -13,7 +13,15 @@ import numpy as np
 from pytest_fragility._util.csv_texts import csv_text
 from pytest_fragility._util.files import is_there, write_whole
 from pytest_fragility._util.validation import PrintsItsRepr
-from pytest_fragility.curves.columns import (
+from pytest_fragility.curves.fits import LEAST_SQUARES
+from pytest_fragility.curves.invariance import Invariance
+from pytest_fragility.curves.ladder_curves import LadderCurves
+from pytest_fragility.curves.learning_curve import LearningCurve, seeds_to_compare
+from pytest_fragility.curves.measure_noise import OwnNoise
+from pytest_fragility.curves.rank_correlation import Agreement
+from pytest_fragility.errors import TableError
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.rows.columns import (
     DESCRIPTION,
     ERROR_COLUMN,
     MISTAKEN,
@@ -27,14 +35,6 @@ from pytest_fragility.curves.columns import (
     N,
     packed,
 )
-from pytest_fragility.curves.fits import LEAST_SQUARES
-from pytest_fragility.curves.invariance import Invariance
-from pytest_fragility.curves.ladder_curves import LadderCurves
-from pytest_fragility.curves.learning_curve import LearningCurve, seeds_to_compare
-from pytest_fragility.curves.measure_noise import OwnNoise
-from pytest_fragility.curves.rank_correlation import Agreement
-from pytest_fragility.errors import TableError
-from pytest_fragility.perturbations import BASELINE
 
 TEST_ERROR, PARAMETER_COUNT, NOISE = CONTROLS = ("test error", "parameter count", "noise")
 

@@ -22,7 +22,7 @@ from pytest_fragility.evaluation.evaluate import (
 )
 from pytest_fragility.evaluation.helpers import can_be_helped, with_helpers
 from pytest_fragility.evaluation.remote import Answer, Networks, Question, answer
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import ARCHITECTURE, StackMeasure
 from pytest_fragility.parallel.failures import Failure, LostWorkerWarning

@@ -18,8 +18,13 @@ from typing import Any, NamedTuple
 import torch
 
 from pytest_fragility._util.text import error_text
-from pytest_fragility.errors import FragilityWarning, MeasureError, UndefinedMeasureError
-from pytest_fragility.evaluation.time_limit import MeasureTimedOut, time_limit, took_longer
+from pytest_fragility.errors import (
+    FragilityWarning,
+    MeasureError,
+    MeasureTimedOut,
+    UndefinedMeasureError,
+)
+from pytest_fragility.evaluation.time_limit import time_limit, took_longer
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.parallel.cores import Share, own_cores, own_share, sharing

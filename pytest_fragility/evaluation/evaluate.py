@@ -15,7 +15,7 @@ import torch
 from pytest_fragility._util.stopwatch import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.evaluation.calling import Failures, call, naming
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.stacked import StackMeasure

@@ -31,7 +31,7 @@ from pytest_fragility.evaluation.remote import (
     answer_kept,
     get_ready,
 )
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures.measure import Measure, is_constant
 from pytest_fragility.networks.stack_cache import StacksOfRuns
 from pytest_fragility.parallel.cores import own_share

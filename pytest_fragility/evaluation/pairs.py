@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from pytest_fragility.errors import TrainingError, UndefinedMeasureError
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import middle_size
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork

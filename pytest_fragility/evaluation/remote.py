@@ -11,8 +11,8 @@ import torch
 from pytest_fragility.errors import MeasureError
 from pytest_fragility.evaluation.calling import Failures
 from pytest_fragility.evaluation.evaluate import Asking, evaluate_size
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.networks.runs import Run
 from pytest_fragility.networks.stack_cache import StacksOfRuns

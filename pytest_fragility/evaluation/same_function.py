@@ -23,7 +23,7 @@ from pytest_fragility.evaluation.pairs import (
     stacked_pairs,
     symmetry_pairs,
 )
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.common.batching import networks_together
 from pytest_fragility.measures.measure import Measure, does_not_claim, is_oracle

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from pytest_fragility.errors import MeasureTimedOut
+
 # seconds: what swallows the first exception gets another one
 AGAIN = 1.0
-
-
-class MeasureTimedOut(BaseException):
-    """Raised in the midst of a measure; no `Exception`, which a measure might catch."""
 
 
 @contextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -23,16 +22,18 @@ from pytest_fragility.families.measured_family import told
 from pytest_fragility.families.observations import Grid, common_ground, complete_grid
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.selection import Asked, Selection, ladder_name, select
-from pytest_fragility.families.trained_family import Family, Origin
+from pytest_fragility.families.trained_family import Origin, TrainedFamily
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.rows.counted_errors import what_is_unknown
 from pytest_fragility.tasks import Ladder, Task, get_task
 from pytest_fragility.training.devices import choose_device
 
+F = TypeVar("F", bound=TrainedFamily)
+
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Source(Generic[F]):
     """A manifest with its tasks, of which families are made.
 
     Parameters
@@ -43,11 +44,14 @@ class Source:
         By the names in it.
     device
         Where networks live.
+    kind
+        What families are.
     """
 
     manifest: Manifest
     tasks: Mapping[str, Task]
     device: torch.device
+    kind: type[F]
     _known: dict[str, TrainedRun] = field(default_factory=dict, repr=False)
     _files: list[object] = field(init=False, repr=False)
 
@@ -66,7 +70,7 @@ class Source:
             for path in (each.checkpoint, each.initial_checkpoint, each.samples)
         ]
 
-    def family(self, asked: Asked) -> Family:
+    def family(self, asked: Asked) -> F:
         """Return the family of what is audited.
 
         Raises
@@ -98,7 +102,7 @@ class Source:
             if each.task == task
         }
 
-    def _rungs(self, chosen: Selection, asked: Asked) -> tuple[list[Family], Sequence[str], str]:
+    def _rungs(self, chosen: Selection, asked: Asked) -> tuple[list[F], Sequence[str], str]:
         if not chosen.ladder:
             return [], (), ""
         ground = common_ground({task: self._listed(task) for task in chosen.ladder}, asked)
@@ -118,11 +122,11 @@ class Source:
         task: str,
         recipes: Sequence[str],
         grid: Grid,
-        rungs: Sequence[Family],
+        rungs: Sequence[F],
         ladder_notes: tuple[str, ...],
         no_ladder: str,
         ladder: Sequence[str],
-    ) -> Family:
+    ) -> F:
         listed = self._listed(task)
         first = {name: _first(listed, name) for name in recipes}
         # at the sizes that all curves have
@@ -158,38 +162,33 @@ class Source:
             no_ladder=no_ladder,
         )
         trained = Checkpoints(self.manifest.name, kept, self.tasks[task], self._known)
-        return Family(plan, trained, self.device, rungs, origin=origin)
+        return self.kind(plan, trained, self.device, rungs, origin=origin)
 
 
 def _first(listed: Mapping[Place, ListedNetwork], recipe: str) -> ListedNetwork:
     return next(each for place, each in listed.items() if place[0] == recipe)
 
 
-def read_checkpoints(
+def read_source(
     manifest: Any,
     given: GivenArchitectures,
+    kind: type[F],
     *,
-    tasks: Mapping[str, Task] | None = None,
-    baseline: str = BASELINE,
-    device: str = "auto",
-    asked: Asked | None = None,
-) -> Family:
-    """Return the family of a manifest; see `Family.from_checkpoints`."""
-    source = _source(manifest, given, device, tasks, baseline)
-    return source.family(asked or Asked())
-
-
-def _source(
-    manifest: Any,
-    given: GivenArchitectures,
     device: str,
     tasks: Mapping[str, Task] | None,
     baseline: str = BASELINE,
-) -> Source:
+) -> Source[F]:
+    """Return a manifest with its tasks; parameters are those of `Family.from_checkpoints`.
+
+    Raises
+    ------
+    TableError
+        If the manifest cannot be used.
+    """
     read = read_manifest(manifest, given=given, baseline=baseline)
     names = dict.fromkeys(each.task for each in read.networks)
     known = _tasks(tasks)
-    return Source(read, {name: _task(name, known) for name in names}, choose_device(device))
+    return Source(read, {name: _task(name, known) for name in names}, choose_device(device), kind)
 
 
 def _state_of_file(path: Path) -> object:
@@ -216,14 +215,3 @@ def _task(name: str, known: Mapping[str, Task]) -> Task:
         return get_task(name)
     except TaskError:
         return _label(name)
-
-
-@lru_cache(maxsize=8)
-def _known_source(
-    content: tuple[Path, str],
-    given: GivenArchitectures,
-    device: str,
-    tasks: tuple[tuple[str, Task], ...],
-) -> Source:
-    """Return what families are made of, once as long as the manifest holds the same."""
-    return _source(content[0], given, device, dict(tasks))

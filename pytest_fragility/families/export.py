@@ -15,18 +15,6 @@ from safetensors.torch import save_file
 
 from pytest_fragility._util.csv_texts import csv_text
 from pytest_fragility._util.files import is_there
-from pytest_fragility.curves.columns import (
-    DIVERGED,
-    ERROR_COLUMN,
-    MISTAKEN,
-    REACHED,
-    RECIPE,
-    SEED,
-    TASK,
-    TEST_SIZE,
-    N,
-    packed,
-)
 from pytest_fragility.errors import TableError
 from pytest_fragility.families.manifests import (
     ARCHITECTURE,
@@ -39,9 +27,21 @@ from pytest_fragility.families.manifests import (
 )
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
+from pytest_fragility.rows.columns import (
+    DIVERGED,
+    ERROR_COLUMN,
+    MISTAKEN,
+    REACHED,
+    RECIPE,
+    SEED,
+    TASK,
+    TEST_SIZE,
+    N,
+    packed,
+)
 
 if TYPE_CHECKING:
-    from pytest_fragility.families.trained_family import Family
+    from pytest_fragility.families.trained_family import TrainedFamily
     from pytest_fragility.networks import NetworkState
     from pytest_fragility.networks.runs import TrainedRun
     from pytest_fragility.recipes import Architecture, Recipe
@@ -56,7 +56,7 @@ WEIGHTS, INITIAL_WEIGHTS, ROWS = "weights", "initial-weights", "samples"
 Exported = tuple[str, str, "TrainedRun"]
 
 
-def export(family: Family, folder: Path, *, overwrite: bool) -> None:
+def export(family: TrainedFamily, folder: Path, *, overwrite: bool) -> None:
     """Write a family to a folder, whole or not at all; see `Family.export`."""
     if is_there(folder):
         if not overwrite:
@@ -83,14 +83,14 @@ def export(family: Family, folder: Path, *, overwrite: bool) -> None:
             shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _write(family: Family, folder: Path) -> None:
+def _write(family: TrainedFamily, folder: Path) -> None:
     rows = [_written(place, exported, folder) for place, exported in enumerate(_runs_of(family))]
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
     text = csv_text(columns, ([row[column] for column in columns] for row in rows))
     (folder / MANIFEST_FILE).write_text(text, encoding="utf-8", newline="\n")
 
 
-def _runs_of(family: Family) -> Iterator[Exported]:
+def _runs_of(family: TrainedFamily) -> Iterator[Exported]:
     """Yield tasks, recipe names and runs, those of the ladder in its order."""
     ladder = family.plan.ladder
     rungs = {rung.task.name: rung for rung in family.rungs}

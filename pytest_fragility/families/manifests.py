@@ -11,17 +11,6 @@ from typing import Any
 from pytest_fragility._util.files import is_plain
 from pytest_fragility._util.imports import load
 from pytest_fragility._util.text import nearest, one_line, shown
-from pytest_fragility.curves.columns import (
-    DIVERGED,
-    ERROR_COLUMN,
-    MISTAKEN,
-    REACHED,
-    RECIPE,
-    SEED,
-    TASK,
-    TEST_SIZE,
-    N,
-)
 from pytest_fragility.errors import SettingsError, TableError
 from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
 from pytest_fragility.families.selection import FullPlace
@@ -37,6 +26,17 @@ from pytest_fragility.rows.cells import (
     structured,
     text,
     whole,
+)
+from pytest_fragility.rows.columns import (
+    DIVERGED,
+    ERROR_COLUMN,
+    MISTAKEN,
+    REACHED,
+    RECIPE,
+    SEED,
+    TASK,
+    TEST_SIZE,
+    N,
 )
 from pytest_fragility.rows.counted_errors import CountedError, read_error, require_one_test_set
 from pytest_fragility.rows.reading import Problems, Row, Rows, read_rows

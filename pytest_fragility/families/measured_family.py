@@ -20,11 +20,11 @@ from pytest_fragility.curves import (
     LearningCurve,
     LearningCurves,
 )
-from pytest_fragility.curves.columns import ERROR_COLUMN
 from pytest_fragility.errors import MeasureError, TableError
 from pytest_fragility.families.observations import Grid, common_ground, complete_grid
 from pytest_fragility.families.selection import Asked, FullPlace, Selection, ladder_name, select
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.rows.columns import ERROR_COLUMN
 from pytest_fragility.rows.counted_errors import CountedError, masks_of, what_is_unknown
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ class MeasuredFamily:
 
     def curves(
         self,
-        measure: str,
+        measure: Any,
         *,
         name: str | None = None,
         alpha: float = 0.05,

@@ -10,18 +10,17 @@ from typing import Any
 from pytest_fragility._util.text import nearest, shown
 from pytest_fragility.errors import SettingsError, TableError
 from pytest_fragility.perturbations import BASELINE, get_perturbation
+from pytest_fragility.perturbations.catalogue import STANDARD
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.settings import PROFILES
 
 
 def perturbations_of(names: Sequence[str]) -> list[str]:
     """Return the names of recipes that are perturbations where nobody says which are.
 
-    All but those that change nothing but where the training stops; of these, what the standard
-    profile has among its perturbations too.
+    All but those that change nothing but where the training stops; of these, what is among
+    the standard perturbations too.
     """
-    standard = PROFILES["standard"].perturbations
-    return [name for name in names if name in standard or not is_stopping_point(name)]
+    return [name for name in names if name in STANDARD or not is_stopping_point(name)]
 
 
 def stopping_points_of(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from pytest_fragility._util.text import nearest, shown
-from pytest_fragility.curves.columns import (
+from pytest_fragility.errors import TableError
+from pytest_fragility.families.measured_family import MeasuredFamily, MeasuredNetwork
+from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
+from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.rows.cells import Cells, flag, number, recipe_name, text, whole
+from pytest_fragility.rows.columns import (
     DESCRIPTION,
     DIVERGED,
     NEEDED,
@@ -21,11 +26,6 @@ from pytest_fragility.curves.columns import (
     UNFINISHED,
     N,
 )
-from pytest_fragility.errors import TableError
-from pytest_fragility.families.measured_family import MeasuredFamily, MeasuredNetwork
-from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
-from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.rows.cells import Cells, flag, number, recipe_name, text, whole
 from pytest_fragility.rows.counted_errors import read_error, require_one_test_set
 from pytest_fragility.rows.index_columns import counts_every_row
 from pytest_fragility.rows.numerals import is_not_finite, number_of

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pytest_fragility._util.stopwatch import STORE, TRAINING, WAITING, spent_on
 from pytest_fragility.errors import BudgetError, FragilityError, TaskError
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.networks.stack_cache import StacksOfRuns
 from pytest_fragility.recipes import Factory

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from pytest_fragility._util.text import error_text, shown
-from pytest_fragility.errors import MeasureError
-from pytest_fragility.evaluation.time_limit import MeasureTimedOut
+from pytest_fragility.errors import MeasureError, MeasureTimedOut
 
 SHOWN = 60
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from pytest_fragility.auditing.assertions import FragilityAsserts
     from pytest_fragility.curves import LearningCurves
-    from pytest_fragility.families.trained_family import Family
+    from pytest_fragility.families.family import Family
     from pytest_fragility.plugin.markers import MarkedAudit
     from pytest_fragility.settings import AuditSettings
 

@@ -47,16 +47,15 @@ from pytest_fragility.settings import (
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.assertions import FragilityAsserts
-    from pytest_fragility.auditing.on_demand import FamilySource
+    from pytest_fragility.auditing.growing_families import FamilySource
     from pytest_fragility.auditing.search import Search
     from pytest_fragility.auditing.staged_seeds import Outcome, StagedAudit
     from pytest_fragility.baselines import Baseline
     from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.families.family import Family
     from pytest_fragility.families.plan import FamilyPlan
     from pytest_fragility.families.train import Progress
-    from pytest_fragility.families.trained_family import Family
     from pytest_fragility.parallel.futures import Executors
-    from pytest_fragility.settings.existing import Given
 
 
 @dataclass
@@ -216,23 +215,17 @@ class FragilitySession:
     def curves(self, key: str, audit: MarkedAudit) -> LearningCurves:
         """Return the learning curves of an audit's measure."""
         if key not in self._curves:
-            from pytest_fragility.evaluation.learning_curves import learning_curves
+            from pytest_fragility.evaluation.learning_curves import curves_for_audit
 
             if audit.measure is None:
                 raise SettingsError(
                     "the check fixture needs a measure: @pytest.mark.fragility(measure)"
                 )
-            if audit.settings.given:
-                self._curves[key] = _curves_of_given(audit, audit.settings.given)
-                return self._curves[key]
-            assert not isinstance(audit.measure, str)
-            self._curves[key] = learning_curves(
+            given = audit.settings.given
+            self._curves[key] = curves_for_audit(
                 audit.measure,
-                self.family(key),
-                alpha=audit.settings.alpha,
-                scale=audit.settings.scale,
-                fit=audit.settings.fit,
-                measure_timeout=audit.settings.measure_timeout,
+                given.family if given else self.family(key),
+                audit.settings,
                 name=audit.name,
                 # of xdist's workers, each has some of the checks
                 ahead=not hasattr(self._config, "workerinput"),
@@ -264,7 +257,7 @@ class FragilitySession:
     @cached_property
     def families(self) -> FamilySource:
         """Where property-based tests have networks trained on demand."""
-        from pytest_fragility.auditing.on_demand import FamilySource
+        from pytest_fragility.auditing.growing_families import FamilySource
 
         return FamilySource(
             *self._layers,
@@ -463,18 +456,6 @@ class FragilitySession:
     def _rerun_command(self, item: pytest.Item) -> str:
         rerun: Sequence[str] = getattr(item, "rerun_arguments", [self._place_from_here(item)])
         return shlex.join(["pytest", "--fragility", *given_flags(self._config), *rerun])
-
-
-def _curves_of_given(audit: MarkedAudit, given: Given) -> LearningCurves:
-    settings = audit.settings
-    return given.curves(
-        audit.measure,
-        name=audit.name,
-        alpha=settings.alpha,
-        scale=settings.scale,
-        fit=settings.fit,
-        timeout=settings.measure_timeout,
-    )
 
 
 def _place(audit: MarkedAudit) -> tuple[str, Path | None]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pytest_fragility.curves.columns import ERROR_COLUMN, MISTAKEN, TEST_SIZE
 from pytest_fragility.rows.cells import Cells, bits, share, whole
+from pytest_fragility.rows.columns import ERROR_COLUMN, MISTAKEN, TEST_SIZE
 from pytest_fragility.rows.reading import Problems
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from pytest_fragility.checks.check import (
 )
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.checkpoint_runs import TaskWithoutData
-from pytest_fragility.families.checkpoints import _known_source, read_checkpoints
+from pytest_fragility.families.checkpoints import Source, read_source
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.manifests import (
     GivenArchitectures,
     given_architectures,
@@ -31,13 +32,12 @@ from pytest_fragility.families.manifests import (
 from pytest_fragility.families.measured_family import MeasuredFamily
 from pytest_fragility.families.selection import Asked, ladder_name, roles
 from pytest_fragility.families.tables import read_table
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import FAMILY, MANIFEST, SOURCES, TABLE
 from pytest_fragility.tasks import Ladder, Task
 
 if TYPE_CHECKING:
-    from pytest_fragility.curves import LearningCurves
+    pass
 
 
 def given_networks(
@@ -109,12 +109,23 @@ def _trained_here(family: Family, asked: Asked) -> Family:
 def _family_of_manifest(value: Any, given: GivenArchitectures, device: str, asked: Asked) -> Family:
     content, tasks = file_content(value), _named_tasks(asked)
     if content is None:
-        return read_checkpoints(value, given, tasks=dict(tasks), device=device, asked=asked)
+        return read_source(value, given, Family, device=device, tasks=dict(tasks)).family(asked)
     source = _known_source(content, given, device, tasks)
     if not source.is_current:
         _known_source.cache_clear()
         source = _known_source(content, given, device, tasks)
     return source.family(asked)
+
+
+@lru_cache(maxsize=8)
+def _known_source(
+    content: tuple[Path, str],
+    given: GivenArchitectures,
+    device: str,
+    tasks: tuple[tuple[str, Task], ...],
+) -> Source[Family]:
+    """Return what families are made of, once as long as the manifest holds the same."""
+    return read_source(content[0], given, Family, device=device, tasks=dict(tasks))
 
 
 def _named_tasks(asked: Asked) -> tuple[tuple[str, Task], ...]:
@@ -232,31 +243,6 @@ class Given:
         found = column if name is None else name
         require_name(found, "measure", SettingsError)
         return found
-
-    def curves(
-        self,
-        measure: Any,
-        *,
-        name: str | None,
-        alpha: float,
-        scale: str,
-        fit: str,
-        timeout: float | None = None,
-    ) -> LearningCurves:
-        """Return the learning curves of a measure: a table's column, or a function."""
-        if isinstance(self.family, MeasuredFamily):
-            return self.family.curves(measure, name=name, alpha=alpha, scale=scale, fit=fit)
-        from pytest_fragility.evaluation.learning_curves import learning_curves
-
-        return learning_curves(
-            measure,
-            self.family,
-            alpha=alpha,
-            scale=scale,
-            fit=fit,
-            name=name,
-            measure_timeout=timeout,
-        )
 
 
 def given_by(options: Mapping[str, Any]) -> Given:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_fragility.perturbations.catalogue import _STANDARD
+from pytest_fragility.perturbations.catalogue import STANDARD
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ _STOPS = ("stop-accuracy", "stop-loss-0.01", "past-x2", "past-x4")
 
 PROFILES = {
     "quick": Profile((32, 64, 128, 256, 512), 4, ("lr-x3", "lr-x10", "adam-x10"), _QUICK_STOPS),
-    "standard": Profile((32, 64, 128, 256, 512, 1024), 6, _STANDARD, _STOPS),
+    "standard": Profile((32, 64, 128, 256, 512, 1024), 6, STANDARD, _STOPS),
     "thorough": Profile(
         (32, 64, 128, 256, 512, 1024),
         10,
-        (*_STANDARD, "nesterov", "adamw", "batch-div4", "init-div2", "stop-later"),
+        (*STANDARD, "nesterov", "adamw", "batch-div4", "init-div2", "stop-later"),
         (*_STOPS, "stop-loss-0.001"),
     ),
 }

@@ -8,7 +8,7 @@ no complaint where drawing a network takes long because it is trained. Nothing g
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from pytest_fragility.auditing.on_demand import trained_network
+from pytest_fragility.auditing.single_network import trained_network
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import Perturbation, get_perturbation
 from pytest_fragility.recipes import Recipe

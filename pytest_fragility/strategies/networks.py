@@ -9,10 +9,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.auditing.on_demand import FamilySource
+from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families.growing import GrowingFamily
 from pytest_fragility.measures.measure import Measure, measure_name
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import Perturbation

@@ -21,7 +21,7 @@ import torch
 
 from pytest_fragility.auditing.engine import train_family
 from pytest_fragility.evaluation.asking import begin
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import Measure, reference_measures
 from pytest_fragility.measures.measure import is_constant
 from pytest_fragility.networks import build_network

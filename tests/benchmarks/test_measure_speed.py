@@ -17,7 +17,7 @@ import pytest
 
 from pytest_fragility.auditing.engine import train_family
 from pytest_fragility.evaluation.asking import begin
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import is_constant, log_evidence, reference_measures, relu_kernel
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.curves.columns import packed
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import Recipe
+from pytest_fragility.rows.columns import packed
 from pytest_fragility.tasks import Ladder, Task, TaskData
 
 SIZES, SEEDS, TEST_SAMPLES = (32, 64, 128), tuple(range(5)), 400

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 
 State = Mapping[str, torch.Tensor]
 PLACES = ((10, 0), (10, 1), (20, 0), (20, 1))

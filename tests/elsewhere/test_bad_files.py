@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pytest_fragility import FragilityError, MeasureError, TableError, audit
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from tests.elsewhere.conftest import Row, table_rows
 
 HEADER = "recipe,n,seed,test_error,m\n"

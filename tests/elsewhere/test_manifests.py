@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_fragility import MeasureError, SettingsError, TableError, TrainedNetwork, audit
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     frobenius_distance_from_initialization,
     oracle_test_error,

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pytest_fragility import TrainedNetwork, audit
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.symmetries import SYMMETRIES, in_double
 from pytest_fragility.tasks import Task, TaskData
 

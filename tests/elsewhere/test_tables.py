@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pytest_fragility import FragilityError, TableError, audit, learning_curves
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.curves import PARAMETER_COUNT, UnpairedEstimate
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import path_norm, product_of_frobenius_norms
 from pytest_fragility.perturbations import BASELINE
 from tests.elsewhere.conftest import SEEDS, Row, table_rows

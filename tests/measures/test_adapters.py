@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.evaluation.evaluate import evaluate
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import Measure, adapt, measure_name, oracle, path_norm
 from pytest_fragility.measures.adapters import SOURCES, SYNONYMS, as_measure, call_form
 from pytest_fragility.measures.measure import is_oracle

@@ -10,9 +10,9 @@ from pytest_fragility.evaluation import asking as module
 from pytest_fragility.evaluation.asking import Row, can_be_asked_together, together
 from pytest_fragility.evaluation.calling import Failures
 from pytest_fragility.evaluation.evaluate import Asking, evaluate, evaluate_size
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     Measure,
     hessian_largest_eigenvalue,

@@ -19,7 +19,7 @@ from pytest_fragility.evaluation import calling
 from pytest_fragility.evaluation.calling import MeasuredHereWarning
 from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import stacked
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork

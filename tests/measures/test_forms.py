@@ -18,7 +18,7 @@ from torch import nn
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     Measure,
     StackMeasure,

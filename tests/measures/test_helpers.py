@@ -20,9 +20,9 @@ from pytest_fragility.evaluation.evaluate import Asking, evaluate
 from pytest_fragility.evaluation.helpers import Helpers, can_be_helped, helpers
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.evaluation.remote import _FAMILIES, Networks, Question, answer_kept
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     Measure,
     inverse_margin,

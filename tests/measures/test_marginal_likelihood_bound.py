@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     log_evidence,
     marginal_likelihood_bound,

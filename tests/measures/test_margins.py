@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     inverse_margin,

@@ -17,7 +17,7 @@ from scipy.stats import norm
 from torch import nn
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,

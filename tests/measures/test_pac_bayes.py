@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import reference_measures
 from tests.benchmarks.published_way import margin_of, norm_values, path_values
 from tests.sample_networks import labelled_by

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     pac_bayes_flatness,
     pac_bayes_flatness_as_published,

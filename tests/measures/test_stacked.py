@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from pytest_fragility.errors import MeasureError, SettingsError, UndefinedMeasureError
 from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     bound_form,

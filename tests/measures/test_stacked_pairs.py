@@ -13,9 +13,9 @@ from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.evaluation import same_function as module
 from pytest_fragility.evaluation.pairs import stacked_pairs
 from pytest_fragility.evaluation.same_function import DRAWS, SameFunctionValues
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.families.trained_family import Family
 from pytest_fragility.measures import reference_measures, stacked
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.networks.stacks import NetworkStack

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    pass
+
 
 TASK, RECIPE, N, SEED = "task", "recipe", "n", "seed"
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.errors import SettingsError
+from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import TrainingBudget, train_families
-from pytest_fragility.families.trained_family import Family
+from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation
-from pytest_fragility.settings import AuditSettings
+from pytest_fragility.settings import AuditSettings, resolve_settings
+from pytest_fragility.store import open_store
+from pytest_fragility.training.devices import choose_device
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurve, LearningCurves
     from pytest_fragility.families.train import Progress
     from pytest_fragility.measures.measure import Measure
-    from pytest_fragility.networks.trained_network import TrainedNetwork
     from pytest_fragility.parallel.futures import Executors
+
+    pass
 
 
 class GrowingFamily:
@@ -95,8 +99,6 @@ class GrowingFamily:
         missing = {name: recipes[name] for name in recipes if name not in self._families}
         if not missing:
             return
-        from pytest_fragility.store import open_store
-        from pytest_fragility.training.devices import choose_device
 
         settings = self.settings
         plans = [
@@ -150,17 +152,15 @@ class GrowingFamily:
         The measure is called when a curve is first asked for; on the baseline's networks, once.
         """
         from pytest_fragility._util.lazy import OnDemand
-        from pytest_fragility.evaluation.learning_curves import learning_curves
+        from pytest_fragility.evaluation.learning_curves import curves_for_audit
 
         level = self.settings.alpha if alpha is None else alpha
-        curves = learning_curves(
+        curves = curves_for_audit(
             measure,
             self.family(*perturbations),
-            alpha=level,
-            scale=self.settings.scale,
-            fit=self.settings.fit,
-            measure_timeout=self.settings.measure_timeout,
+            self.settings,
             name=name,
+            alpha=alpha,
             # the baseline's is known already where others were asked for
             ahead=id(measure) not in self._baselines,
         )
@@ -183,3 +183,87 @@ def _require_nothing_given(settings: AuditSettings) -> None:
             f"networks are trained on demand here, and {settings.given.source or 'family='} names "
             "what exists already; leave it out"
         )
+
+
+class FamilySource:
+    """Growing families by what they are asked for: one for the same settings, one budget for all.
+
+    The budget is that of the first settings; a smaller one counts beside it.
+
+    Parameters
+    ----------
+    layers
+        Settings that are taken where a request does not say; the first source first.
+    progress
+        Called as ``progress(runs done, runs to train, share of the work done)``.
+    executors
+        Who else may train, and measure; None has all done on this machine.
+    """
+
+    def __init__(
+        self,
+        *layers: Mapping[str, Any],
+        progress: Callable[[], Progress | None] | None = None,
+        executors: Executors | None = None,
+    ) -> None:
+        self._layers = layers
+        self._executors = executors
+        self._progress = progress
+        self._known: dict[Hashable, GrowingFamily] = {}
+        self._budgets: dict[int, TrainingBudget] = {}
+
+    def family(self, options: Mapping[str, Any]) -> GrowingFamily:
+        """Return the family with these settings, the same one each time.
+
+        Parameters
+        ----------
+        options
+            As `pytest_fragility.audit` takes them.
+
+        Raises
+        ------
+        SettingsError
+            If an option is unknown or its value cannot be used.
+        """
+        return self.family_of(resolve_settings(options, *self._layers))
+
+    def family_of(self, settings: AuditSettings) -> GrowingFamily:
+        """Return a family with settings that are resolved already, the same one for equal ones."""
+        _require_nothing_given(settings)
+        budget = self._budget_of(settings)
+        key = budget, _what_counts(settings)
+        if key not in self._known:
+            progress = self._progress() if self._progress else None
+            self._known[key] = GrowingFamily(
+                settings, budget=budget, progress=progress, executors=self._executors
+            )
+        return self._known[key]
+
+    def _budget_of(self, settings: AuditSettings) -> TrainingBudget:
+        if not self._budgets:
+            self._budgets[settings.budget] = TrainingBudget(settings.budget)
+        first = next(iter(self._budgets.values()))
+        if settings.budget >= first.networks:
+            return first
+        if settings.budget not in self._budgets:
+            self._budgets[settings.budget] = TrainingBudget(settings.budget, within=first)
+        return self._budgets[settings.budget]
+
+
+def _what_counts(settings: AuditSettings) -> Hashable:
+    """Return what two families that grow have in common if they are one: a task is its object."""
+    sizes = {name: change.size for name, change in settings.perturbations.items()}
+    return (
+        settings.task,
+        tuple(settings.recipes().items()),
+        tuple(sizes.items()),
+        settings.sizes,
+        settings.seeds,
+        settings.tolerances,
+        settings.alpha,
+        settings.scale,
+        settings.fit,
+        settings.device,
+        settings.cache_dir,
+        settings.measure_timeout,
+    )
