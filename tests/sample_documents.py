@@ -11,8 +11,9 @@ from pytest_fragility.checks.breaking_points import BreakingPoint, BreakingPoint
 from pytest_fragility.checks.check import AGREEMENT, CONTROLS, KINDS, LOCATE, Check
 from pytest_fragility.checks.controls import ControlEvidence, ControlsEvidence
 from pytest_fragility.checks.curve_data import curves_of_check
+from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.checks.records import check_record
-from pytest_fragility.checks.registry import judge, plan_checks
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import KEPT, Evidence, Verdict
 from pytest_fragility.curves import Agreement, Invariance, LearningCurves

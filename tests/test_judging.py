@@ -14,9 +14,15 @@ from scipy import stats
 
 from pytest_fragility.checks.check import ADMISSIBLE_COUNT, EXPONENT, SPREAD, STOPPING, TREND, Check
 from pytest_fragility.checks.registry import judge
-from pytest_fragility.checks.stopping import StoppingEvidence
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, UNDECIDED, Verdict
+from pytest_fragility.checks.verdicts import (
+    BROKEN,
+    INCONCLUSIVE,
+    KEPT,
+    UNDECIDED,
+    StoppingEvidence,
+    Verdict,
+)
 from pytest_fragility.curves import LearningCurve, LearningCurves
 from pytest_fragility.perturbations import BASELINE
 

@@ -9,8 +9,9 @@ import numpy as np
 from scipy import stats
 
 from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND
+from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.checks.records import check_record
-from pytest_fragility.checks.registry import judge, plan_checks
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Record
 from pytest_fragility.curves import LearningCurves

@@ -8,9 +8,15 @@ import pytest
 from pytest_fragility.checks.check import EXPONENT, STOPPING, TREND, Check
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
-from pytest_fragility.checks.stopping import StoppingEvidence
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Evidence, Verdict
+from pytest_fragility.checks.verdicts import (
+    BROKEN,
+    INCONCLUSIVE,
+    KEPT,
+    Evidence,
+    StoppingEvidence,
+    Verdict,
+)
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.failure_message import failure_message

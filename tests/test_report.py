@@ -21,8 +21,9 @@ from pytest_fragility.checks.check import (
     TREND,
     Check,
 )
+from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.checks.records import audit_context, check_record, to_json
-from pytest_fragility.checks.registry import judge, plan_checks
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.checks.wording import recipe_change

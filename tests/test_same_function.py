@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pytest_fragility.checks.check import INVARIANCE_KINDS, SYMMETRY
-from pytest_fragility.checks.registry import judge, plan_checks
+from pytest_fragility.checks.planning import plan_checks
+from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.curves import Invariance

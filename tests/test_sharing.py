@@ -14,7 +14,8 @@ from pytest_fragility.evaluation.same_function import SameFunctionValues
 from pytest_fragility.families.family import Family
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.parallel import cores as sharing
-from pytest_fragility.parallel.cores import Share, own_cores, own_share
+from pytest_fragility.parallel.cores import Share, own_share
+from pytest_fragility.parallel.thread_limits import own_cores
 from pytest_fragility.store import open_store
 from pytest_fragility.training.devices import own_device
 

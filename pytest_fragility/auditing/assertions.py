@@ -83,7 +83,7 @@ def assert_kept(
         If the measure fails on some network; it says what the check finds over the other seeds.
     """
     __tracebackhide__ = True
-    from pytest_fragility.auditing.engine import told_of_the_rest
+    from pytest_fragility.auditing.outcome import told_of_the_rest
     from pytest_fragility.checks.registry import judge
 
     try:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.stopwatch import timing
 from pytest_fragility._util.text import shown
-from pytest_fragility.auditing.engine import _audit, name_in_audit
+from pytest_fragility.auditing.engine import _audit
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings import DEFAULT_FOLDER, require_use, resolve_settings
+from pytest_fragility.settings.naming import name_in_audit
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -8,86 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.check import LOCATE, UNASKED_KINDS
-from pytest_fragility.errors import FragilityError, MeasureError
+from pytest_fragility.errors import FragilityError
 from pytest_fragility.evaluation.learning_curves import curves_for_audit
-from pytest_fragility.measures.adapters import as_measure
-from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.settings import AuditSettings
 
 if TYPE_CHECKING:
+    from pytest_fragility.auditing.outcome import Outcome
     from pytest_fragility.auditing.search import Search
-    from pytest_fragility.auditing.staged_seeds import Outcome
     from pytest_fragility.checks.check import Check
-    from pytest_fragility.checks.tolerances import Tolerances
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families.family import Family
     from pytest_fragility.families.plan import FamilyPlan
     from pytest_fragility.families.train import Progress
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.parallel.futures import Executors
-    from pytest_fragility.settings import AuditSettings
     from pytest_fragility.settings.existing import Given
 
-
-# fewer have no interval
-FEWEST_SEEDS = 2
-
-
-def told_of_the_rest(
-    error: MeasureError, check: Check, curves: LearningCurves, tolerances: Tolerances
-) -> MeasureError:
-    """Return the error of a measure, told what the check finds over the other seeds.
-
-    It stays an error: nothing passes on fewer networks than were asked for.
-
-    Parameters
-    ----------
-    error
-        What kept the check from being judged.
-    check
-        What is asserted.
-    curves
-        Those on which it was to be judged.
-    tolerances
-        How far the measure may move.
-    """
-    others = len(set(curves.seeds) - error.seeds)
-    if not error.seeds or curves.without_seeds is None or others < FEWEST_SEEDS:
-        return error
-    from pytest_fragility.checks.registry import judge
-
-    try:
-        verdict = judge(check, curves.without_seeds(error.seeds), tolerances)
-    except FragilityError:
-        # the measure fails on more networks, of which its own message says enough
-        return error
-    text = f"{error}. Over the {others} other seeds, {check.id} is {verdict.status}"
-    return MeasureError(text, seeds=error.seeds).with_traceback(error.__traceback__)
-
-
-def name_in_audit(measure: Any, name: str | None, settings: AuditSettings) -> str:
-    """Return what reports call a measure, or a table's column.
-
-    Parameters
-    ----------
-    measure
-        A function; the name of a column where the settings name a table.
-    name
-        The given name; None where there is none.
-    settings
-        Of the audit.
-
-    Raises
-    ------
-    SettingsError
-        If it is no measure, or the table has no such column.
-    """
-    given = settings.given
-    if given and given.is_table:
-        return given.name_of(measure, name)
-    chosen = measure_name(measure, name)
-    as_measure(measure)
-    return chosen
+    pass
+    pass
 
 
 def train_family(
@@ -165,7 +103,7 @@ def _audit_given(measure: Any, name: str, settings: AuditSettings, given: Given)
 def _located(check: Check, search: Search) -> Outcome:
     """Return what a search along one axis found, or what kept it from its end."""
     from pytest_fragility.auditing.breaking_points import locate
-    from pytest_fragility.auditing.staged_seeds import Outcome
+    from pytest_fragility.auditing.outcome import Outcome
 
     try:
         return Outcome(locate(check, search))
@@ -176,7 +114,7 @@ def _located(check: Check, search: Search) -> Outcome:
 def _judged(
     settings: AuditSettings, curves: LearningCurves, located: Mapping[str, Outcome]
 ) -> AuditResult:
-    from pytest_fragility.auditing.staged_seeds import Outcome
+    from pytest_fragility.auditing.outcome import Outcome
     from pytest_fragility.checks.registry import judge
 
     tolerances = settings.tolerances

@@ -9,11 +9,11 @@ depend on each other (Bonferroni).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
-from pytest_fragility.auditing.engine import told_of_the_rest
+from pytest_fragility.auditing.outcome import Outcome
 from pytest_fragility.checks.admissibility import judge_admissibility, judge_admissible_count
 from pytest_fragility.checks.check import (
     ADMISSIBLE_COUNT,
@@ -26,15 +26,15 @@ from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.verdicts import INCONCLUSIVE, UNDECIDED, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.curves.joining import join_seeds
-from pytest_fragility.errors import FragilityError, MeasureError
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
-    from pytest_fragility.checks.tolerances import Tolerances
     from pytest_fragility.families.family import Family
     from pytest_fragility.families.plan import FamilyPlan
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.settings import AuditSettings
+
+    pass
 
 
 Trainer = Callable[[Sequence["FamilyPlan"]], Sequence["Family"]]
@@ -46,57 +46,6 @@ FEWEST_FOR_A_FORECAST = 8
 
 # beyond so many times the last look's seeds, a forecast says that no look will decide
 FAR = 2
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A check's verdict, and the curves that it rests on; or what kept it from being judged."""
-
-    verdict: Verdict | None = None
-    curves: LearningCurves | None = None
-    error: FragilityError | None = None
-
-    def get(self) -> tuple[Verdict, LearningCurves]:
-        """Return verdict and curves.
-
-        Raises
-        ------
-        FragilityError
-            Where the check could not be judged.
-        """
-        if self.error is not None:
-            raise self.error
-        assert self.verdict is not None
-        assert self.curves is not None
-        return self.verdict, self.curves
-
-    @classmethod
-    def of(
-        cls,
-        judge_it: Callable[[], Verdict],
-        check: Check,
-        curves: LearningCurves,
-        tolerances: Tolerances,
-    ) -> Outcome:
-        """Return the outcome of judging one check, whatever keeps it from a verdict.
-
-        Parameters
-        ----------
-        judge_it
-            Returns the verdict.
-        check
-            What is asserted.
-        curves
-            Those on which it is judged.
-        tolerances
-            How far the measure may move.
-        """
-        try:
-            return cls(judge_it(), curves)
-        except MeasureError as error:
-            return cls(None, curves, told_of_the_rest(error, check, curves, tolerances))
-        except FragilityError as error:
-            return cls(None, curves, error)
 
 
 class StagedAudit:

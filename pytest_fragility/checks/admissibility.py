@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pytest_fragility.checks.check import (
     Check,
@@ -17,11 +18,10 @@ from pytest_fragility.checks.verdicts import (
     Admissibility,
     Verdict,
 )
-from pytest_fragility.curves import (
-    Estimate,
-    LearningCurves,
-)
 from pytest_fragility.perturbations import BASELINE
+
+if TYPE_CHECKING:
+    from pytest_fragility.curves import Estimate, LearningCurves
 
 
 def judge_admissibility(

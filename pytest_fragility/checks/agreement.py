@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, KEPT, Record, Verdict
 from pytest_fragility.checks.wording import Table, indented
-from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
+
+if TYPE_CHECKING:
+    from pytest_fragility.curves import LearningCurves
 
 
 def report_agreement(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:

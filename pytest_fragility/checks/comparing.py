@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from pytest_fragility import curves as statistics
 from pytest_fragility.checks.error_rates import (
     ACQUITTED_BY_ERROR,
     BROKEN_IN_A_PART,
     SHAPES_LOOKED_AT,
 )
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, PartEvidence
-from pytest_fragility.curves import Change, LearningCurve, Part, bent_parts, seeds_needed
+
+if TYPE_CHECKING:
+    from pytest_fragility.curves import Change, LearningCurve, Part
 
 
 def compare_change(change: Change, tolerance: float, *, share: float = 1.0) -> str:
@@ -50,7 +54,7 @@ def compare_changes(whole: Change, parts: Sequence[Change], tolerance: float) ->
 
 def seeds_to_compare(whole: Change, parts: Sequence[Change], tolerance: float) -> int | None:
     """Return how many seeds would probably decide; None where up to 200 would not."""
-    return seeds_needed(
+    return statistics.seeds_needed(
         whole.own.seeds,
         lambda seeds: (
             compare_changes(
@@ -93,10 +97,12 @@ def find_parts(
     if before.scale != "log":
         return (), []
     alpha = before.alpha / SHAPES_LOOKED_AT
-    found = {BENT_BASELINE: bent_parts(before, tolerance=tolerance, alpha=alpha)}
+    found = {BENT_BASELINE: statistics.bent_parts(before, tolerance=tolerance, alpha=alpha)}
     if after is not None:
-        found[BENT_PERTURBED] = bent_parts(after, tolerance=tolerance, alpha=alpha)
-        found[BENT_CHANGE] = bent_parts(after, tolerance=tolerance, alpha=alpha, baseline=before)
+        found[BENT_PERTURBED] = statistics.bent_parts(after, tolerance=tolerance, alpha=alpha)
+        found[BENT_CHANGE] = statistics.bent_parts(
+            after, tolerance=tolerance, alpha=alpha, baseline=before
+        )
     bent = tuple(which for which, cut in found.items() if cut)
     return bent, list(found[bent[-1]]) if bent else []
 

@@ -6,25 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility import curves as statistics
 from pytest_fragility.checks.check import COMPLEXITY_EXPONENT, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record, Verdict, _plain
 from pytest_fragility.checks.wording import MARK, indented, interval, sensitivity
-from pytest_fragility.curves import (
-    ROUNDING,
-    Estimate,
-    LadderCurves,
-    LearningCurve,
-    Sensitivity,
-    bent_parts,
-    pairwise_differences,
-    seeds_needed,
-)
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.check import Check
-    from pytest_fragility.curves import Estimate, Sensitivity
+    from pytest_fragility.curves import Estimate, LadderCurves, LearningCurve, Sensitivity
 
 
 def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tolerances) -> Verdict:
@@ -57,7 +48,7 @@ def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tole
     what = "exponents" if is_exponent else "levels"
     measure, error = ladder.exponents if is_exponent else ladder.levels
     shared = ladder.shared_errors[0 if is_exponent else 1]
-    sensitivity = Sensitivity.from_samples(measure, error, ladder.alpha, shared)
+    sensitivity = statistics.Sensitivity.from_samples(measure, error, ladder.alpha, shared)
     allowed = (tolerances.sensitivity, 1 / tolerances.sensitivity)
     evidence = LadderEvidence(
         _rungs(ladder, tolerances.exponent, is_exponent=is_exponent),
@@ -66,7 +57,7 @@ def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tole
         ladder.rank_agreement,
         ladder.largest_size,
     )
-    differences = pairwise_differences(error, ladder.alpha, shared)
+    differences = statistics.pairwise_differences(error, ladder.alpha, shared)
     status = _status(differences, sensitivity, allowed)
     if status == INCONCLUSIVE:
         reason = (
@@ -74,7 +65,7 @@ def judge_complexity(check: Check, ladder: LadderCurves | None, tolerances: Tole
             if _differ(differences)
             else f"test error's {what} do not differ with certainty over this ladder"
         )
-        needed = seeds_needed(
+        needed = statistics.seeds_needed(
             sensitivity.seeds,
             lambda seeds: (
                 _status(
@@ -106,7 +97,7 @@ def _rungs(
 
 
 def _is_bent(curve: LearningCurve, tolerance: float) -> bool:
-    return bool(bent_parts(curve, tolerance=tolerance, alpha=curve.alpha))
+    return bool(statistics.bent_parts(curve, tolerance=tolerance, alpha=curve.alpha))
 
 
 def _differ(differences: list[Estimate]) -> bool:
@@ -131,7 +122,7 @@ def _reason(status: str, what: str, sensitivity: Sensitivity, allowed: tuple[flo
         return f"the {what} follow test error's"
     if sensitivity.low > allowed[1]:
         return f"the {what} exaggerate test error's"
-    if sensitivity.high < -ROUNDING:
+    if sensitivity.high < -statistics.ROUNDING:
         return f"the {what} move against test error's"
     return f"the {what} are blind to what changes test error's"
 

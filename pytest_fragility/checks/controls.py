@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from pytest_fragility import curves as statistics
 from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.error_rates import CONTROL_ALPHA
@@ -25,20 +24,11 @@ from pytest_fragility.checks.verdicts import (
     _plain,
 )
 from pytest_fragility.checks.wording import indented
-from pytest_fragility.curves import (
-    NOISE,
-    PARAMETER_COUNT,
-    ROUNDING,
-    TEST_ERROR,
-    LearningCurve,
-    LearningCurves,
-    PairedCurves,
-)
-from pytest_fragility.curves.learning_curve import compared
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.check import Check
+    from pytest_fragility.curves import LearningCurve, LearningCurves
 
 
 # with very many seeds it shows that the level of noise does not move, which is true
@@ -69,12 +59,16 @@ def judge_controls(check: Check, curves: LearningCurves, tolerances: Tolerances)
         Those of the audit.
     """
     names = [name for name in curves.judged(check.among) if _can_convict(name, curves, tolerances)]
-    known = PARAMETER_COUNT in curves.controls
-    count = [_look_at_parameter_count(curves.controls[PARAMETER_COUNT], names)] if known else []
+    known = statistics.PARAMETER_COUNT in curves.controls
+    count = (
+        [_look_at_parameter_count(curves.controls[statistics.PARAMETER_COUNT], names)]
+        if known
+        else []
+    )
     found = (
-        _look_at_test_error(_statuses(TEST_ERROR, curves, names, tolerances)),
+        _look_at_test_error(_statuses(statistics.TEST_ERROR, curves, names, tolerances)),
         *count,
-        _look_at_noise(_statuses(NOISE, curves, names, tolerances)),
+        _look_at_noise(_statuses(statistics.NOISE, curves, names, tolerances)),
     )
     misbehaving = [control for control in found if control.misbehaves]
     evidence = ControlsEvidence(found)
@@ -98,7 +92,7 @@ def _statuses(
     """Return the verdicts on a control, admissibility aside."""
     alpha = CONTROL_ALPHA / (1 + len(_JUDGES) * len(perturbations))
     recipes = (BASELINE, *perturbations)
-    most = SEEDS_OF_NOISE if name == NOISE else len(curves.seeds)
+    most = SEEDS_OF_NOISE if name == statistics.NOISE else len(curves.seeds)
     control = {
         each: replace(curves.controls[name][each].first_seeds(most), alpha=alpha)
         for each in recipes
@@ -109,7 +103,9 @@ def _statuses(
     statuses = {trend: judge_baseline_trend(trend, judged, tolerances).status}
     for each in perturbations:
         admissibility = judge_admissibility(curves, each, margin=tolerances.margin)
-        paired = PairedCurves(control[BASELINE], control[each], error[BASELINE], error[each])
+        paired = statistics.PairedCurves(
+            control[BASELINE], control[each], error[BASELINE], error[each]
+        )
         for kind, judge in _JUDGES.items():
             check = Check(kind, each)
             statuses[check] = judge(check, paired, tolerances, admissibility).status
@@ -122,12 +118,12 @@ def _look_at_test_error(statuses: Mapping[Check, str]) -> ControlEvidence:
         for check, status in statuses.items()
         if status == BROKEN or (check.kind != TREND and status != KEPT)
     }
-    return _evidence(TEST_ERROR, KEPT, odd)
+    return _evidence(statistics.TEST_ERROR, KEPT, odd)
 
 
 def _look_at_noise(statuses: Mapping[Check, str]) -> ControlEvidence:
     odd = {check: status for check, status in statuses.items() if status != INCONCLUSIVE}
-    return _evidence(NOISE, INCONCLUSIVE, odd)
+    return _evidence(statistics.NOISE, INCONCLUSIVE, odd)
 
 
 def _evidence(name: str, expected: str, odd: Mapping[Check, str]) -> ControlEvidence:
@@ -138,18 +134,14 @@ def _evidence(name: str, expected: str, odd: Mapping[Check, str]) -> ControlEvid
 def _look_at_parameter_count(
     count: Mapping[str, LearningCurve], perturbations: Sequence[str]
 ) -> ControlEvidence:
-    moved = [each for each in perturbations if _moves(count[each], count[BASELINE])]
+    moved = [
+        each
+        for each in perturbations
+        if statistics.largest_slope_difference(count[each], count[BASELINE]) > statistics.ROUNDING
+    ]
     expected = "of the same exponent under all recipes"
     found = f"of another one under {', '.join(moved)}" if moved else expected
-    return ControlEvidence(PARAMETER_COUNT, expected, found, misbehaves=bool(moved))
-
-
-def _moves(count: LearningCurve, baseline: LearningCurve) -> bool:
-    """Return whether the slopes differ, seed by seed where these are the same."""
-    after, before = compared(count, baseline)
-    if after.seeds == before.seeds:
-        return bool(abs(after.slopes - before.slopes).max() > ROUNDING)
-    return bool(abs(np.subtract.outer(after.slopes, before.slopes)).max() > ROUNDING)
+    return ControlEvidence(statistics.PARAMETER_COUNT, expected, found, misbehaves=bool(moved))
 
 
 def control_sentences(record: Record) -> list[str]:

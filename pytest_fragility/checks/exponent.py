@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.comparing import (
     compare_changes,
@@ -19,7 +21,9 @@ from pytest_fragility.checks.verdicts import (
     SlopeEvidence,
     Verdict,
 )
-from pytest_fragility.curves import PairedCurves
+
+if TYPE_CHECKING:
+    from pytest_fragility.curves import PairedCurves
 
 
 def judge_exponent(

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_fragility.checks.check import EQUIVALENCE, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record, Verdict
-from pytest_fragility.curves import Estimate, Invariance
 
 if TYPE_CHECKING:
-    from pytest_fragility.curves import Estimate
+    from pytest_fragility.curves import Estimate, Invariance
 
 
 def judge_invariance(check: Check, invariance: Invariance | str, tolerances: Tolerances) -> Verdict:

@@ -16,8 +16,7 @@ from pytest_fragility.checks.check import (
     STOPPING,
     TREND,
 )
-from pytest_fragility.checks.stopping import StoppingEvidence
-from pytest_fragility.checks.verdicts import Record, SlopeEvidence
+from pytest_fragility.checks.verdicts import Record, SlopeEvidence, StoppingEvidence
 from pytest_fragility.checks.wording import LOG
 from pytest_fragility.perturbations import BASELINE
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.comparing import compare_change, seeds_to_compare
 from pytest_fragility.checks.tolerances import Tolerances
@@ -13,7 +15,9 @@ from pytest_fragility.checks.verdicts import (
     SlopeEvidence,
     Verdict,
 )
-from pytest_fragility.curves import PairedCurves
+
+if TYPE_CHECKING:
+    from pytest_fragility.curves import PairedCurves
 
 
 def judge_spread(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
+from pytest_fragility import curves as statistics
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.exponent import judge_exponent
 from pytest_fragility.checks.tolerances import Tolerances
@@ -15,9 +15,12 @@ from pytest_fragility.checks.verdicts import (
     KEPT,
     Admissibility,
     SlopeEvidence,
+    StoppingEvidence,
     Verdict,
 )
-from pytest_fragility.curves import PairedCurves, most_seeds
+
+if TYPE_CHECKING:
+    from pytest_fragility.curves import PairedCurves
 
 
 def judge_stopping(
@@ -49,30 +52,5 @@ def judge_stopping(
         "; ".join(reasons),
         StoppingEvidence(trend.status, exponent.status, exponent.evidence),
         admissibility,
-        most_seeds(open_needs) if status == INCONCLUSIVE else None,
+        statistics.most_seeds(open_needs) if status == INCONCLUSIVE else None,
     )
-
-
-@dataclass(frozen=True)
-class StoppingEvidence:
-    """What a verdict on a checkpoint rests on: the checks of the sign and of the exponent.
-
-    Parameters
-    ----------
-    trend, exponent
-        Their verdicts.
-    exponent_evidence
-        The exponent's numbers, those of the slopes among them.
-    """
-
-    trend: str
-    exponent: str
-    exponent_evidence: SlopeEvidence
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types."""
-        return {
-            "trend": self.trend,
-            "exponent": self.exponent,
-            **self.exponent_evidence.to_dict(),
-        }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pytest_fragility import curves as statistics
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.comparing import bent_curves
 from pytest_fragility.checks.tolerances import AS_ERROR, INCREASING, Tolerances
@@ -13,8 +16,10 @@ from pytest_fragility.checks.verdicts import (
     SlopeEvidence,
     Verdict,
 )
-from pytest_fragility.curves import Estimate, LearningCurves, PairedCurves, seeds_needed
 from pytest_fragility.perturbations import BASELINE
+
+if TYPE_CHECKING:
+    from pytest_fragility.curves import Estimate, LearningCurves, PairedCurves
 
 
 def judge_baseline_trend(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
@@ -97,4 +102,4 @@ def _direction(sign: int) -> str:
 
 
 def _seeds_for_sign(slope: Estimate) -> int | None:
-    return seeds_needed(slope.seeds, lambda seeds: slope.with_seeds(seeds).sign != 0)
+    return statistics.seeds_needed(slope.seeds, lambda seeds: slope.with_seeds(seeds).sign != 0)

@@ -5,9 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_fragility.checks.check import Check
+
 if TYPE_CHECKING:
-    from pytest_fragility.checks.check import Check
     from pytest_fragility.curves import Estimate
+
+    pass
+
+
+@dataclass(frozen=True)
+class StoppingEvidence:
+    """What a verdict on a checkpoint rests on: the checks of the sign and of the exponent.
+
+    Parameters
+    ----------
+    trend, exponent
+        Their verdicts.
+    exponent_evidence
+        The exponent's numbers, those of the slopes among them.
+    """
+
+    trend: str
+    exponent: str
+    exponent_evidence: SlopeEvidence
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types."""
+        return {
+            "trend": self.trend,
+            "exponent": self.exponent,
+            **self.exponent_evidence.to_dict(),
+        }
 
 
 Record = dict[str, Any]

@@ -54,6 +54,14 @@ def compared(after: LearningCurve, before: LearningCurve) -> tuple[LearningCurve
     return after.over_seeds(chosen[0]), before.over_seeds(chosen[1])
 
 
+def largest_slope_difference(after: LearningCurve, before: LearningCurve) -> float:
+    """Return the largest difference of slopes, seed by seed where the seeds are the same."""
+    after, before = compared(after, before)
+    if after.seeds == before.seeds:
+        return float(abs(after.slopes - before.slopes).max())
+    return float(abs(np.subtract.outer(after.slopes, before.slopes)).max())
+
+
 def difference(
     after: Floats, before: Floats, alpha: float, shared: float = 0.0, *, is_paired: bool
 ) -> Estimate:

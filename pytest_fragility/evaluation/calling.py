@@ -27,10 +27,11 @@ from pytest_fragility.errors import (
 from pytest_fragility.evaluation.time_limit import time_limit, took_longer
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.parallel.cores import Share, own_cores, own_share, sharing
+from pytest_fragility.parallel.cores import Share, own_share, sharing
 from pytest_fragility.parallel.failures import Failure
 from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
 from pytest_fragility.parallel.pickling import dump
+from pytest_fragility.parallel.thread_limits import own_cores
 from pytest_fragility.parallel.worker_side import load_sent
 
 OWN_NAME = __name__.partition(".")[0]

@@ -23,7 +23,7 @@ from pytest_fragility.measures.values import as_number, require_usable
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from pytest_fragility.parallel.cores import own_cores
+from pytest_fragility.parallel.thread_limits import own_cores
 
 
 def ask_stack(

@@ -13,7 +13,7 @@ from pytest_fragility._util.lazy import OnDemand
 from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
 from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY
-from pytest_fragility.checks.registry import plan_checks
+from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.curves import (
     LEAST_SQUARES,
     NOISE,

@@ -31,7 +31,7 @@ from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.measures.values import as_number, require_usable
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork, replaced
-from pytest_fragility.parallel.cores import own_cores
+from pytest_fragility.parallel.thread_limits import own_cores
 
 if TYPE_CHECKING:
     import numpy.typing as npt

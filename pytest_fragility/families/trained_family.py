@@ -105,9 +105,8 @@ class TrainedFamily:
 
     def __getitem__(self, place: tuple[str, str, int, int]) -> TrainedNetwork:
         task, recipe, n, seed = place
-        families: dict[str, TrainedFamily] = {
-            family.task.name: family for family in (*self.rungs, self)
-        }
+        learned: list[TrainedFamily] = [*self.rungs, self]
+        families = {family.task.name: family for family in learned}
         if task not in families:
             raise KeyError(f"task {task!r}: this family has learned {', '.join(families)}")
         return families[task]._network(families[task].trained_run(recipe, n, seed), recipe)

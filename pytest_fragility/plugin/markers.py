@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.auditing.engine import name_in_audit
 from pytest_fragility.checks.check import LOCATE, Check, Needs, needs_of
-from pytest_fragility.checks.registry import match_expected_failures
+from pytest_fragility.checks.planning import match_expected_failures
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import (
@@ -26,6 +25,7 @@ from pytest_fragility.settings import (
     require_use,
     resolve_settings,
 )
+from pytest_fragility.settings.naming import name_in_audit
 
 MARKER = "fragility"
 

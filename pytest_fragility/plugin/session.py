@@ -48,8 +48,9 @@ from pytest_fragility.settings import (
 if TYPE_CHECKING:
     from pytest_fragility.auditing.assertions import FragilityAsserts
     from pytest_fragility.auditing.growing_families import FamilySource
+    from pytest_fragility.auditing.outcome import Outcome
     from pytest_fragility.auditing.search import Search
-    from pytest_fragility.auditing.staged_seeds import Outcome, StagedAudit
+    from pytest_fragility.auditing.staged_seeds import StagedAudit
     from pytest_fragility.baselines import Baseline
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families.family import Family

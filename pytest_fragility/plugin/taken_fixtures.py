@@ -140,6 +140,6 @@ def _chain(item: pytest.Item, name: str) -> Sequence[Any]:
 
 def is_own(definition: Any, name: str) -> bool:
     """Return whether a fixture's definition is this plugin's."""
-    from pytest_fragility import plugin
-
+    # the package that this file is in, which defines the fixtures
+    plugin = sys.modules[__package__]
     return definition.func is inspect.unwrap(getattr(plugin, name))

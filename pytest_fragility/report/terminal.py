@@ -24,7 +24,7 @@ from pytest_fragility.checks.check import (
 from pytest_fragility.checks.complexity import ladder_lines
 from pytest_fragility.checks.controls import controls_note
 from pytest_fragility.checks.invariance import invariance_lines
-from pytest_fragility.checks.registry import plan_checks
+from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.checks.wording import (
     EXPLANATION,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_fragility.checks.check import COMPLEXITY, INVARIANCE_KINDS
-from pytest_fragility.checks.registry import plan_checks
+from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.perturbations import BASELINE, Perturbation
 from pytest_fragility.recipes import Recipe

@@ -33,7 +33,7 @@ from pytest_fragility.families.measured_family import MeasuredFamily
 from pytest_fragility.families.selection import Asked, ladder_name, roles
 from pytest_fragility.families.tables import read_table
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.settings import FAMILY, MANIFEST, SOURCES, TABLE
+from pytest_fragility.settings.options import FAMILY, MANIFEST, SOURCES, TABLE
 from pytest_fragility.tasks import Ladder, Task
 
 if TYPE_CHECKING:

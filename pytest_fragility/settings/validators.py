@@ -12,7 +12,7 @@ from pytest_fragility._util.imports import load
 from pytest_fragility._util.text import LONGEST_NAME, nearest, shown
 from pytest_fragility._util.validation import is_number, is_whole
 from pytest_fragility.checks.check import COMPLEXITY, KINDS, LINEAR_KINDS, STOPPING
-from pytest_fragility.checks.registry import plan_checks
+from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import (
     AXES,

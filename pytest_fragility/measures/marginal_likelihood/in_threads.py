@@ -15,7 +15,7 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.common.batching import part_of
 from pytest_fragility.measures.common.outputs import perceptron_of, relu_chain_of
 from pytest_fragility.networks.stacks import NetworkStack
-from pytest_fragility.parallel.cores import thread_libraries
+from pytest_fragility.parallel.thread_limits import thread_libraries
 
 # with fewer samples, threads of one interpreter hold each other up
 FEWEST_SAMPLES = 128

@@ -1,0 +1,38 @@
+"""What reports call the measure of an audit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_fragility.measures.adapters import as_measure
+from pytest_fragility.measures.measure import measure_name
+from pytest_fragility.settings import AuditSettings
+
+if TYPE_CHECKING:
+    pass
+    pass
+
+
+def name_in_audit(measure: Any, name: str | None, settings: AuditSettings) -> str:
+    """Return what reports call a measure, or a table's column.
+
+    Parameters
+    ----------
+    measure
+        A function; the name of a column where the settings name a table.
+    name
+        The given name; None where there is none.
+    settings
+        Of the audit.
+
+    Raises
+    ------
+    SettingsError
+        If it is no measure, or the table has no such column.
+    """
+    given = settings.given
+    if given and given.is_table:
+        return given.name_of(measure, name)
+    chosen = measure_name(measure, name)
+    as_measure(measure)
+    return chosen
