@@ -19,8 +19,8 @@ from pytest_fragility.checks.verdicts import KEPT, Evidence, Verdict
 from pytest_fragility.curves import Agreement, Invariance, LearningCurves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import AuditedMeasure, Document, document
-from tests.test_judging import ERROR, Lines, lines, make_curves
-from tests.test_ladder_curves import ladder_of, positive
+from tests.checks.test_judging import ERROR, Lines, lines, make_curves
+from tests.curves.test_ladder_curves import ladder_of, positive
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m $x^2$ {{ 7 * 7 }} 日本"
 FALLING = lines(-0.2)

@@ -1,6 +1,6 @@
 """The bad inputs that were tried, and what the terminal and the reports show for them.
 
-What the errors themselves say stands in ``tests/test_bad_inputs.py``.
+What the errors themselves say stands in ``tests/auditing/test_bad_inputs.py``.
 """
 
 from __future__ import annotations

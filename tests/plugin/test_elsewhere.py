@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.elsewhere.conftest import table_rows
-from tests.elsewhere.test_tables import write
+from tests.families.conftest import table_rows
+from tests.families.test_tables import write
 from tests.plugin.conftest import Project
 
 CHECKS = ["trend-baseline", "trend-adam", "exponent-adam", "spread-adam"]

@@ -11,8 +11,8 @@ import pytest
 
 from pytest_fragility import AuditFailure, FragilityError, audit
 from pytest_fragility.errors import FragilityWarning, harmless
-from tests.elsewhere.conftest import table_rows
-from tests.elsewhere.test_tables import write
+from tests.families.conftest import table_rows
+from tests.families.test_tables import write
 from tests.plugin.conftest import Project
 
 # where a line begins, for GitHub, and anywhere, for others

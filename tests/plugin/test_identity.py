@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.elsewhere.conftest import Row, table_rows
-from tests.elsewhere.test_tables import write
+from tests.families.conftest import Row, table_rows
+from tests.families.test_tables import write
 from tests.plugin.conftest import CHECKS, Project
 
 MARK = "import pytest\nmine = pytest.mark.fragility('m', table='values.csv', checks=['trend'])\n"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.elsewhere.conftest import table_rows
-from tests.elsewhere.test_tables import write
+from tests.families.conftest import table_rows
+from tests.families.test_tables import write
 from tests.plugin.conftest import STANDARD_CHECKS, Project
 
 TABLE = "--fragility-table=values.csv"

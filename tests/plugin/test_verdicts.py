@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from pytest_fragility.plugin.measure_items import MeasureItem
-from tests.elsewhere.conftest import table_rows
-from tests.elsewhere.test_tables import write
+from tests.families.conftest import table_rows
+from tests.families.test_tables import write
 from tests.plugin.conftest import Project
 
 # steady is kept; fragile is broken under Adam alone

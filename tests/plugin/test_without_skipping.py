@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.elsewhere.conftest import table_rows
+from tests.families.conftest import table_rows
 from tests.plugin.conftest import Project
 
 AUDIT = """

@@ -1,0 +1,1 @@
+"""Text, files, seeds, code as a digest."""

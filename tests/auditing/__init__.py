@@ -1,0 +1,1 @@
+"""Audits from start to end."""

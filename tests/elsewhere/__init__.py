@@ -1,1 +1,0 @@
-"""Networks that were trained elsewhere, and values that were measured elsewhere."""

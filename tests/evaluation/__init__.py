@@ -1,0 +1,1 @@
+"""Measures asked about networks."""

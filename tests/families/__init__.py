@@ -1,0 +1,1 @@
+"""Families: networks trained here or by others, and values that others measured."""

@@ -1,0 +1,1 @@
+"""Networks: building, initial weights, stacks."""

@@ -1,0 +1,1 @@
+"""Perturbations, and the catalogue."""
