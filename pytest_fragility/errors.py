@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 # what CI systems take for commands: `::error::` where a line begins, the others anywhere
 _COMMAND = re.compile(r"^[ \t]*:(?=:)|#(?=#\w*\[)", re.MULTILINE)
-
-
 LONGEST_TEXT = 10_000
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 # what a spreadsheet would run, and what is marked already; full-width signs count as well
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-
-
 _QUOTED = re.compile(r"[\",;\t\r\n]")
 
 

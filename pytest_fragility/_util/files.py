@@ -95,12 +95,8 @@ def write_whole(path: Path, text: str) -> None:
 
 
 _CHUNK = 1 << 20
-
-
 # what a file begins with that gzip has packed
 GZIP = b"\x1f\x8b"
-
-
 # gzip makes a thousandth of zeros, and a tenth of images and tables
 _MOST_UNPACKED, _MOST_UNCHECKED = 100, 1 << 24
 

@@ -34,8 +34,6 @@ from pytest_fragility.errors import SettingsError
 
 # longer values are written as their digest
 LONGEST = 64
-
-
 # of no consequence for what a class, function or module does
 UNREAD = frozenset(
     (
@@ -67,8 +65,6 @@ UNREAD = frozenset(
         "_abc_impl",
     )
 )
-
-
 # methods and attributes that are compiled: they are what they are called
 COMPILED = (
     types.ClassMethodDescriptorType,

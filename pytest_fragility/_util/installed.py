@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 PYTHON = "Python"
-
-
 # what trains networks is never one's own, even where it was copied without its metadata
 REQUIRED = ("numpy", "pytest_fragility", "torch")
 

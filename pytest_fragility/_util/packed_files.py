@@ -9,23 +9,13 @@ from pytest_fragility._util.files import GZIP, LARGEST_FILE, most_unpacked, read
 
 # how much of a file tells its kind
 HEAD = 512
-
-
 _POINTER = "pointer, not the file that it stands for; run"
-
-
 _POINTERS = {
     b"version https://git-lfs.github.com/": f"a Git LFS {_POINTER} git lfs pull",
     b"/annex/objects/": f"a git-annex {_POINTER} git annex get",
 }
-
-
 _WEB_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")
-
-
 _UNPACK = "(unpack it first)"
-
-
 _KINDS = {
     GZIP: f"packed by gzip {_UNPACK}",
     b"BZh": f"packed by bzip2 {_UNPACK}",

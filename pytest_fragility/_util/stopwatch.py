@@ -21,8 +21,6 @@ TRAINING, MEASURES, STATISTICS, STORE, WAITING, REPORT, REST = PARTS = (
     "report",
     "rest",
 )
-
-
 Row = tuple[str, str, float, int]
 
 

@@ -31,8 +31,6 @@ class Rule(NamedTuple):
 
 # far above what can be trained, and far below what overflows somewhere inside
 LARGEST_COUNT = 10**9
-
-
 MOST_LAYERS = 1_000
 
 
@@ -71,43 +69,25 @@ def _is_fraction(value: Any) -> bool:
 
 
 POSITIVE = Rule(lambda value: _is_plain_number(value) and value > 0, "a positive number")
-
-
 NOT_NEGATIVE = Rule(lambda value: _is_plain_number(value) and value >= 0, "zero or more")
-
-
 FRACTION = Rule(_is_fraction, "a number in [0, 1)")
-
-
 FRACTIONS = Rule(
     lambda value: isinstance(value, tuple) and len(value) == 2 and all(map(_is_fraction, value)),
     "two numbers in [0, 1)",
 )
-
-
 FLAG = Rule(lambda value: isinstance(value, bool), "True or False")
-
-
 DEPTH = Rule(
     lambda value: _is_count(value) and value <= MOST_LAYERS,
     f"a whole number from 1 to {MOST_LAYERS:,}",
 )
-
-
 COUNT = Rule(_is_count, "a whole number, at least 1 and at most 1,000,000,000")
-
-
 COUNTS = Rule(
     lambda value: (
         isinstance(value, tuple) and len(value) <= MOST_LAYERS and all(map(_is_count, value))
     ),
     f"a tuple of positive integers up to 1,000,000,000, such as (64, 64), at most {MOST_LAYERS:,}",
 )
-
-
 FLAG = Rule(lambda value: isinstance(value, bool), "True or False")
-
-
 WHOLE = Rule(
     lambda value: _is_plain_whole(value, 0),
     "a whole number, zero or more and at most 1,000,000,000",

@@ -20,12 +20,8 @@ from pytest_fragility.measures.measure import Measure
 from pytest_fragility.perturbations import Perturbation, smaller_changes
 
 SEARCHED_KINDS = (TREND, EXPONENT, SPREAD)
-
-
 # far from the seeds that people name
 FIRST_FRESH_SEED = 1_000_000
-
-
 # a confirmation has a small share of alpha, which takes more seeds to decide
 FRESH_FOR_EACH = 2
 

@@ -38,12 +38,8 @@ if TYPE_CHECKING:
 
 
 Trainer = Callable[[Sequence["FamilyPlan"]], Sequence["Family"]]
-
-
 # a forecast from fewer is not worth giving up for, unless it is that no number decides
 FEWEST_FOR_A_FORECAST = 8
-
-
 # beyond so many times the last look's seeds, a forecast says that no look will decide
 FAR = 2
 

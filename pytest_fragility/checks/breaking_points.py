@@ -11,8 +11,6 @@ from pytest_fragility.checks.verdicts import Record, SlopeEvidence
 from pytest_fragility.checks.wording import NOTHING, Table, interval
 
 LINE_COLUMNS = (18, 24)
-
-
 LINE_WIDTH = 79
 
 

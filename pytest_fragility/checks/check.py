@@ -11,44 +11,20 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes.invariances import NORMALIZATION_SCALE
 
 TREND, EXPONENT, SPREAD, COMPLEXITY = "trend", "exponent", "spread", "complexity"
-
-
 STOPPING, SYMMETRY, EQUIVALENCE = "stopping", "symmetry", "equivalence"
-
-
 KINDS = (TREND, EXPONENT, SPREAD, STOPPING, COMPLEXITY, SYMMETRY, EQUIVALENCE)
-
-
 PERTURBED_KINDS = (TREND, EXPONENT, SPREAD)
-
-
 INVARIANCE_KINDS = (SYMMETRY, EQUIVALENCE)
-
-
 LINEAR_KINDS = (TREND, SYMMETRY, EQUIVALENCE)
-
-
 # kinds of single checks, whose id is their kind
 ADMISSIBLE_COUNT = "perturbations-admissible"
-
-
 LOCATE = "locate"
-
-
 CONTROLS, AGREEMENT = "controls", "agreement"
-
-
 # what says nothing about the measure, or asserts nothing
 STANDARD_KINDS = (ADMISSIBLE_COUNT, CONTROLS, AGREEMENT, LOCATE)
-
-
 # those that do not look at the measure
 UNASKED_KINDS = (ADMISSIBLE_COUNT, CONTROLS)
-
-
 COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL = "complexity-exponent", "complexity-level"
-
-
 COMPLEXITY_KINDS = (COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL)
 
 

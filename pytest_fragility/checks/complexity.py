@@ -128,14 +128,8 @@ def _reason(status: str, what: str, sensitivity: Sensitivity, allowed: tuple[flo
 
 
 LINE = 80
-
-
 COLUMN = 26
-
-
 TASK_COLUMN = 29
-
-
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
 
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 # with very many seeds it shows that the level of noise does not move, which is true
 SEEDS_OF_NOISE = 10
-
-
 _JUDGES = {TREND: judge_trend, EXPONENT: judge_exponent, SPREAD: judge_spread}
 
 

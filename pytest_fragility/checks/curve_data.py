@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 MEASURE, TEST_ERROR = "measure", "test error"
-
-
 Curve = dict[str, Any]
 
 

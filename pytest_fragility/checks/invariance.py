@@ -69,20 +69,10 @@ _REASONS = {
     BROKEN: "the network has the same function, and the measure another value",
     INCONCLUSIVE: "the measure's own randomness hides whether it notices",
 }
-
-
 WIDTH = 78
-
-
 ROUNDING = 1e-6
-
-
 NAME_COLUMN = 34
-
-
 MOVED_COLUMN = 24
-
-
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconclusive"}
 
 

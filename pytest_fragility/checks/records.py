@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 1
-
-
 # what all checks of an audit have in common
 CONTEXT = (
     "schema",
@@ -169,8 +167,6 @@ def to_json(record: Record) -> str:
 
 
 NOT_APPLICABLE = "not applicable"
-
-
 DIGITS = 3
 
 

@@ -39,11 +39,7 @@ class StoppingEvidence:
 
 
 Record = dict[str, Any]
-
-
 KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"
-
-
 ADMISSIBLE, INADMISSIBLE, UNDECIDED = "admissible", "inadmissible", "undecided"
 
 

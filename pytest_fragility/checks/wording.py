@@ -9,8 +9,6 @@ from pytest_fragility.checks.verdicts import Record
 from pytest_fragility.perturbations import BASELINE
 
 LOG = "log"
-
-
 WIDTH = 79
 
 
@@ -56,8 +54,6 @@ def law_of(record: Record) -> str:
 
 
 MARK = "~"
-
-
 EXPLANATION = f"{MARK} no power law: the slope is an average over all n, and no exponent"
 
 

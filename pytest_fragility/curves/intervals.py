@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 MOST_SEEDS = 200
-
-
 ROUNDING = 1e-9
 
 

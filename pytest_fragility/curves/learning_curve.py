@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 FEWEST_PAIRS = 3
-
-
 Seeds = tuple[int, ...]
 
 

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 HALVES, THIRDS = 2, 3
-
-
 FEWEST_SIZES = {HALVES: 3, THIRDS: 4}
-
-
 Part = tuple[int, int]
 
 

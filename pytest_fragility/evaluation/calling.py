@@ -35,12 +35,8 @@ from pytest_fragility.parallel.thread_limits import own_cores
 from pytest_fragility.parallel.worker_side import load_sent
 
 OWN_NAME = __name__.partition(".")[0]
-
-
 # seconds: what an exception does not end by then is ended with its process
 GRACE = 2.0
-
-
 # from a measure, what it is asked about and what messages begin with, to what it says
 Ask = Callable[[Measure, Any, str], Any]
 

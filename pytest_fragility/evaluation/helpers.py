@@ -42,15 +42,9 @@ from pytest_fragility.parallel.pickling import dump
 
 # seconds of measuring after which a worker is worth the networks that it is sent, and its start
 HELP_AFTER = 0.25
-
-
 START_AFTER = 1.0
-
-
 # recipe, size, and which of their networks
 Key = tuple[str, int, int]
-
-
 Reply = Answer | Failure | Lost
 
 

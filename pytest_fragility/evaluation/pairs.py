@@ -18,12 +18,8 @@ from pytest_fragility.recipes.invariances import EQUIVALENCES, NORMALIZATION_SCA
 from pytest_fragility.symmetries.symmetry import get_symmetry, in_double
 
 NETWORKS = 2
-
-
 # what rounding in float64 may grow to over the steps of a training
 SAME_FUNCTION = 1e-6
-
-
 # from a family, a recipe's name, n and seed to the network
 NetworkOf = Callable[[Family, str, int, int], TrainedNetwork]
 

@@ -142,11 +142,7 @@ def answer(code: bytes, networks: bytes, asked: bytes) -> Answer | Failure:
 
 # the numbers of a `StacksOfRuns` in the process that asks, and of a stack among them
 Place = tuple[int, int]
-
-
 _STACKS: dict[int, StacksOfRuns] = {}
-
-
 _FAMILIES: dict[Place, Family] = {}
 
 

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 
 DRAWS = 16
-
-
 # relative: random numbers that move a value by no more than an iteration's tolerance do not count
 ROUNDING = 1e-6
 

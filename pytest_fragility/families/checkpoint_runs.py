@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 
 Place = tuple[str, int, int]
-
-
 # 100 MB of them
 MANY_WEIGHTS = 25_000_000
 

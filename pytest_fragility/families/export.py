@@ -48,11 +48,7 @@ if TYPE_CHECKING:
 
 
 MANIFEST_FILE = "manifest.csv"
-
-
 WEIGHTS, INITIAL_WEIGHTS, ROWS = "weights", "initial-weights", "samples"
-
-
 Exported = tuple[str, str, "TrainedRun"]
 
 

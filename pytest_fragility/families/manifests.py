@@ -42,29 +42,15 @@ from pytest_fragility.rows.counted_errors import CountedError, read_error, requi
 from pytest_fragility.rows.reading import Problems, Row, Rows, read_rows
 
 CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"
-
-
 ARCHITECTURE = "architecture"
-
-
 STEPS, TRAIN_LOSS, TRAIN_ERROR = "steps", "train_loss", "train_error"
-
-
 NEEDED = (CHECKPOINT, RECIPE, N, SEED, ERROR_COLUMN)
-
-
 RECORDED = (TEST_SIZE, MISTAKEN, STEPS, TRAIN_LOSS, TRAIN_ERROR, REACHED, DIVERGED)
-
-
 RECIPE_FIELDS = tuple(each.name for each in dataclasses.fields(Recipe))
-
-
 # an optimizer's parameters may have columns of their own
 OF_OPTIMIZER = tuple(
     dict.fromkeys(each.name for kind in OPTIMIZERS.values() for each in dataclasses.fields(kind))
 )
-
-
 KNOWN = (*NEEDED, INITIAL, SAMPLES, TASK, *RECORDED, *RECIPE_FIELDS, *OF_OPTIMIZER)
 
 

@@ -11,8 +11,6 @@ from pytest_fragility.perturbations import BASELINE
 
 # intervals are taken over seeds, and slopes over sizes
 FEWEST_SEEDS = FEWEST_SIZES = 2
-
-
 Place = tuple[str, int, int]
 
 

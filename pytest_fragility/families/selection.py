@@ -40,11 +40,7 @@ def is_stopping_point(name: str) -> bool:
 
 
 NO_LADDER = "none"
-
-
 FEWEST_SIZES = FEWEST_TASKS = 2
-
-
 # task, recipe, n and seed
 FullPlace = tuple[str, str, int, int]
 

@@ -33,8 +33,6 @@ from pytest_fragility.rows.reading import MOST_SHOWN, Problems, Row, Rows, read_
 
 # measures whose names look like those of a column that a table may have
 MEASURE_WORDS = ("train_error", "train_loss", "test_loss")
-
-
 # how alike two names are that are meant to be one: test_sise and test_size
 CLOSE = 0.8
 

@@ -14,8 +14,6 @@ from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes import Architecture
 
 LARGEST_NETWORK = 10**9
-
-
 # how many weights a network has so far that is built to be counted, without memory
 _count: ContextVar[int | None] = ContextVar("count", default=None)
 

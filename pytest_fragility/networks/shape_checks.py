@@ -10,11 +10,7 @@ from typing import Any
 from torch import fx, nn
 
 _SHAPES = ("shape", "ndim")
-
-
 _SHAPE_METHODS = ("size", "dim", "ndimension", "numel")
-
-
 _OPERATORS = frozenset(
     {
         operator.getitem,
@@ -34,8 +30,6 @@ _OPERATORS = frozenset(
         operator.invert,
     }
 )
-
-
 _MOST_PATHS = 64
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
-
-
 _NUMBERS = count()
 
 

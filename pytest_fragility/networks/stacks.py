@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 
 Tensors = dict[str, torch.Tensor]
-
-
 Samples = tuple[torch.Tensor, torch.Tensor]
-
-
 Result = TypeVar("Result")
 
 

@@ -15,8 +15,6 @@ from pytest_fragility.networks.shape_checks import trace
 
 # by exact type: a subclass may do anything
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
 BATCH_NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 

@@ -19,8 +19,6 @@ from pytest_fragility.tasks.sampling import part_of_data
 from pytest_fragility.tasks.task import Task
 
 Arrays = dict[str, np.ndarray]
-
-
 T = TypeVar("T")
 
 

@@ -48,8 +48,6 @@ class Share:
 
 
 ALONE = Share()
-
-
 _SHARE: ContextVar[Share] = ContextVar("share")
 
 

@@ -14,12 +14,8 @@ from pytest_fragility._util.text import error_text
 from pytest_fragility.errors import SettingsError
 
 OPTION = "--fragility-dask"
-
-
 # for an answer
 SECONDS = 5
-
-
 # without a sign of life; what computes gives one every few seconds
 SILENT = 30.0
 

@@ -22,16 +22,10 @@ from pytest_fragility.parallel.patience import EXECUTOR_LIMIT, Patience, Tell, w
 from pytest_fragility.parallel.worker_side import perform, software
 
 Source = Callable[[], Executor | None]
-
-
 # how often an executor that has lost work is replaced by a new one
 REPLACEMENTS = 3
-
-
 # of executors that do not say
 WORKERS = 8
-
-
 # seconds between looks at a cluster that sends nothing
 LOOK_EVERY = 1.0
 

@@ -10,11 +10,7 @@ from pytest_fragility.errors import FragilityWarning, TrainingError
 
 # seconds: until it is first said, and from then on
 SAID_AFTER = 5.0
-
-
 AGAIN = 60.0
-
-
 Tell = Callable[[str], None]
 
 

@@ -114,7 +114,5 @@ def message_of(report: pytest.TestReport) -> str:
 
 
 PROPERTY = "fragility"
-
-
 # an attribute of test reports, which workers send along
 CURVES = "fragility_curves"

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 # fixtures whose values are the same for all examples
 LASTING = {"trained_family", "learning_curves"}
-
-
 _SETTINGS = "_hypothesis_internal_use_settings"
 
 

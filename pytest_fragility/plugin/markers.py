@@ -28,8 +28,6 @@ from pytest_fragility.settings import (
 from pytest_fragility.settings.naming import name_in_audit
 
 MARKER = "fragility"
-
-
 MARKER_HELP = (
     "fragility(measure, *, name=None, xfail=None, task=..., recipe=..., sizes=..., seeds=..., "
     "perturbations=..., checkpoints=..., ladder=..., checks=..., locate=False, trend='error', "
@@ -38,18 +36,12 @@ MARKER_HELP = (
     "fit=..., profile=..., device=..., cache_dir=..., table=..., manifest=..., family=...): "
     "audit a generalization measure for fragility, one test per check"
 )
-
-
 ALSO = ("measure", "name", "xfail")
-
-
 # what a marker may say for the tests of a class, and means nothing to one that names a table
 OF_TRAINED = (
     *("task", "recipe", "architecture", "profile", "sizes", "seeds", "perturbations"),
     *("checkpoints", "ladder", "locate", "budget", "device", "cache_dir", "measure_timeout"),
 )
-
-
 EXECUTOR_TIMEOUT = "executor_timeout"
 
 

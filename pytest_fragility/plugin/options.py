@@ -25,14 +25,8 @@ if TYPE_CHECKING:
 
 
 SAVE_KEY = "fragility_save"
-
-
 COMPARE_KEY = "fragility_compare"
-
-
 DEFAULT_FOLDER = "fragility_baselines"
-
-
 BASELINES = Option(
     "baselines",
     TEXT,
@@ -70,11 +64,7 @@ def baseline_flags(config: pytest.Config) -> list[str]:
 
 
 GROUP = "fragility"
-
-
 PREFIX = "--fragility"
-
-
 OPTIONS = (
     Option(
         "profile",
@@ -185,11 +175,7 @@ OPTIONS = (
         "executor_timeout",
     ),
 )
-
-
 ENABLED = Option("", FLAG, "", "run the tests marked with fragility; without it they are skipped")
-
-
 LOCATE = Option(
     "locate",
     AXES,
@@ -198,13 +184,9 @@ LOCATE = Option(
     "a measure; trains more networks, within the budget. Configuration files may name axes",
     "locate",
 )
-
-
 DURATIONS = Option(
     "durations", FLAG, "", "show at the end where the time went, and the slowest measures"
 )
-
-
 MEASURE = Option(
     "measure",
     TEXTS,
@@ -212,37 +194,21 @@ MEASURE = Option(
     "audit this measure, with no test file; can be repeated",
     repeated=True,
 )
-
-
 DASK = Option(
     "dask",
     TEXT,
     "tcp://HOST:PORT",
     "train and measure on the Dask cluster whose scheduler has this address",
 )
-
-
 REPORT = Option(
     "report", TEXT, "DIR", "write what audits find to this folder: a page, JSON, CSV and Markdown"
 )
-
-
 # all that configuration files may say
 TWINS = (ENABLED, LOCATE, DURATIONS, MEASURE, DASK, REPORT, BASELINES, *OPTIONS)
-
-
 TABLE_KEY = "fragility_table"
-
-
 STORE_KEY = "fragility_store"
-
-
 MAX_AGE_KEY = "fragility_store_max_age"
-
-
 MAX_SIZE_KEY = "fragility_store_max_size"
-
-
 INIT_KEY = "fragility_init"
 
 

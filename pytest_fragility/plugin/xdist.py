@@ -23,8 +23,6 @@ from pytest_fragility.plugin.workers import CHANNEL_KEY, FOLDER_KEY, INDEX_KEY
 
 # a bar is not drawn while others have written so lately, since each turn takes a line
 QUIET_SECONDS = 2.0
-
-
 State = tuple[int, int, float]
 
 

@@ -16,8 +16,6 @@ from pytest_fragility.recipes import (
 )
 
 NORMALIZATION_SCALE = "normalization-scale"
-
-
 # named here too, so that planning needs no torch
 SYMMETRY_NAMES = (
     "layer-rescaling",
@@ -29,17 +27,9 @@ SYMMETRY_NAMES = (
     NORMALIZATION_SCALE,
     "logit-shift",
 )
-
-
 STEPS = 300
-
-
 LEARNING_RATE = 0.1
-
-
 WEIGHT_DECAY = 0.1
-
-
 # a power of two, so that nothing is rounded differently
 INITIALIZATION_FACTOR = 4.0
 

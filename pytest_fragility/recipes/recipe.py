@@ -43,8 +43,6 @@ INITIALIZATIONS = (
     "lecun-normal",
     "orthogonal",
 )
-
-
 PRECISIONS = ("float32", "float64")
 
 
@@ -208,11 +206,7 @@ def _plain(value: Any) -> Any:
 
 
 OPTIMIZERS = {kind.kind: kind for kind in (SGD, Adam, AdamW, RMSprop)}
-
-
 ARCHITECTURE_KINDS = {kind.kind: kind for kind in ARCHITECTURES.values()} | ARCHITECTURES
-
-
 # fields of a recipe that are records themselves
 RECORDS = ("optimizer", "schedule", "stopping")
 

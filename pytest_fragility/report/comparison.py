@@ -17,8 +17,6 @@ from pytest_fragility.report.provenance import level_of
 from pytest_fragility.report.terminal import SHORT
 
 LONGEST = 1000
-
-
 SPECIAL = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -40,8 +38,6 @@ SPECIAL = str.maketrans(
         "[": "{[}",
     }
 )
-
-
 SIGNED = re.compile(r"[+-]\d[\d.]*(?:e[+-]\d+)?")
 
 

@@ -37,11 +37,7 @@ def _rows(document: Document) -> Iterator[tuple[str | int | float, ...]]:
 
 
 DOCUMENT_FILE, PAGE_FILE = "audit.json", "index.html"
-
-
 OPTION = "--fragility-report"
-
-
 FILES = (
     DOCUMENT_FILE,
     "curves.csv",

@@ -40,17 +40,9 @@ from pytest_fragility.report.next_step import next_step
 from pytest_fragility.report.provenance import level_of, looks_note, seeds_of, source_of
 
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
-
-
 WIDTH = 79
-
-
 CONSTANT = "reads data and architecture alone: the same under every recipe"
-
-
 COLUMNS = (16, 22, 9, 11, 11, 9)
-
-
 # of what is of no one recipe
 PLANNED = [check.id for check in plan_checks(KINDS, [])]
 

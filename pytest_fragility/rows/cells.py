@@ -13,14 +13,8 @@ from pytest_fragility.rows.numerals import number_of, whole_of
 from pytest_fragility.rows.reading import Problems, Row
 
 Value = TypeVar("Value")
-
-
 MOST = 2**63 - 1
-
-
 _RECIPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_=-]*")
-
-
 # a column of flags of which one is missing is one of 1.0 and 0.0
 _FLAGS = {"true": True, "1": True, "1.0": True, "yes": True}
 

@@ -13,23 +13,11 @@ if TYPE_CHECKING:
 
 
 TASK, RECIPE, N, SEED = "task", "recipe", "n", "seed"
-
-
 DESCRIPTION, PARAMETERS, UNFINISHED = "description", "parameters", "unfinished"
-
-
 REACHED, DIVERGED = "reached_target", "diverged"
-
-
 ERROR_COLUMN, TEST_SIZE, MISTAKEN = "test_error", "test_size", "mistaken"
-
-
 NEEDED = (RECIPE, N, SEED, ERROR_COLUMN)
-
-
 OPTIONAL = (TASK, TEST_SIZE, MISTAKEN, DESCRIPTION, PARAMETERS, UNFINISHED, REACHED, DIVERGED)
-
-
 RESERVED = (*NEEDED, *OPTIONAL)
 
 

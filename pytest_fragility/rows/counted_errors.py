@@ -18,14 +18,10 @@ if TYPE_CHECKING:
 
 # how far a share that was written with a few digits may be from a whole count
 NEAR = 0.01
-
-
 BOUNDED = (
     "which test samples were mistaken is not known (column mistaken), so that the noise of the "
     "finite test set is not paired but bounded"
 )
-
-
 UNBOUNDED = (
     "how many test samples there are is not known (column test_size), so that intervals hold for "
     "this test set alone"

@@ -13,24 +13,12 @@ from pytest_fragility.errors import TableError
 
 # of those that make as many columns, the first is taken
 DELIMITERS = (",", ";", "\t")
-
-
 # a line of Excel's own before the header
 _SEPARATOR = re.compile(r"\ufeff?sep=([,;\t])\r?\n", re.IGNORECASE)
-
-
 _SIGN, _ENDING = "[+-]?", "(?:[eE][+-]?[0-9]+)?(?: ?%)?"
-
-
 _COMMA = re.compile(rf"{_SIGN}[0-9]*,[0-9]+{_ENDING}")
-
-
 _POINT = re.compile(rf"{_SIGN}(?:[0-9]*\.[0-9]+|[0-9]{{1,3}}(?:\.[0-9]{{3}})+,[0-9]+){_ENDING}")
-
-
 _THOUSANDS = re.compile(rf"{_SIGN}[1-9][0-9]{{0,2}},[0-9]{{3}}")
-
-
 Line = tuple[int, list[str]]
 
 

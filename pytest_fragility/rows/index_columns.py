@@ -13,14 +13,10 @@ from pytest_fragility.rows.numerals import number_of
 
 # what pandas and readr call columns without a name
 _NAMELESS = re.compile(r"Unnamed: [0-9_.a-z ]+|\.\.\.[0-9]+|")
-
-
 # what pandas, polars and R call their index where it becomes a column
 _INDEX = re.compile(
     r"index|level_[0-9]+|X(\.[0-9]+)?|row_?(names?|nr|number|index|id)?", re.IGNORECASE
 )
-
-
 # two or three values may be anything
 FEWEST = 4
 

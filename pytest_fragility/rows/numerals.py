@@ -7,20 +7,10 @@ from decimal import Decimal
 
 # float() and int() take 3_2 for 32, and the digits of all scripts
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE]([+-]?[0-9]{1,9}))?")
-
-
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
-
-
 _GROUPED = re.compile(r"[+-]?[0-9]+(?:[., _'][0-9]+)+")
-
-
 PERCENT = "%"
-
-
 MOST_DIGITS = 30
-
-
 # what says in a text that there is nothing, as pandas reads it; and a dash
 _NOTHING = frozenset(("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None", "NaT", "-"))
 

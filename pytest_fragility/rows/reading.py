@@ -24,15 +24,9 @@ from pytest_fragility.rows.numerals import says_nothing
 
 # what begins so is a comment
 COMMENT = "_"
-
-
 # columns of names, in which NA may be one
 NAMES = ("task", "recipe", "description")
-
-
 MOST_SHOWN = 12
-
-
 MOST_COLUMNS = 10_000
 
 

@@ -144,33 +144,19 @@ def _named_tasks(asked: Asked) -> tuple[tuple[str, Task], ...]:
 
 # what of a file is audited
 ASKED = ("task", "perturbations", "checkpoints", "sizes", "seeds", "ladder")
-
-
 # what says how networks are trained
 OF_TRAINING = ("recipe", "profile", "locate", "budget")
-
-
 # what a manifest leaves to be said
 OF_A_MANIFEST = ("architecture", "architectures")
-
-
 NEEDS_TRAINING = {
     EQUIVALENCE: "it compares trainings that are made for it",
 }
-
-
 NEEDS_STOPPING_POINTS = {
     STOPPING: "it compares recipes that only stop elsewhere, such as stop-accuracy or past-x2, "
     "and none is called so; checkpoints= names them"
 }
-
-
 NEEDS_NETWORKS = {SYMMETRY: "it changes networks, of which a table has only values"}
-
-
 NEEDS_DATA = {SYMMETRY: "it verifies changes on the networks' own samples, which are not known"}
-
-
 NEEDS_TASKS = {COMPLEXITY: "it compares tasks, of which there is but one with a baseline"}
 
 

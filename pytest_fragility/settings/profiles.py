@@ -30,11 +30,7 @@ class Profile:
 
 
 _QUICK_STOPS = ("stop-accuracy", "past-x2")
-
-
 _STOPS = ("stop-accuracy", "stop-loss-0.01", "past-x2", "past-x4")
-
-
 PROFILES = {
     "quick": Profile((32, 64, 128, 256, 512), 4, ("lr-x3", "lr-x10", "adam-x10"), _QUICK_STOPS),
     "standard": Profile((32, 64, 128, 256, 512, 1024), 6, STANDARD, _STOPS),

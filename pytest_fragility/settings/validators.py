@@ -29,26 +29,14 @@ from pytest_fragility.tasks.ladders import LADDERS
 
 # as a 64-bit number holds them
 MOST = 2**63 - 1
-
-
 MOST_SEEDS = 10_000
-
-
 # seconds: three years, which all clocks can hold
 LONGEST = 100_000_000
-
-
 # below it, an interval's ends are no numbers any more
 LEAST_ALPHA = 1e-9
-
-
 # each about half as many more as all before; fewer than five decide next to nothing
 LOOKS = (5, 8, 13, 21)
-
-
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
-
-
 _AUTO = re.compile(r"auto(?:-([0-9]{1,9}))?")
 
 

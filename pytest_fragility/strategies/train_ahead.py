@@ -10,12 +10,8 @@ from hypothesis import strategies as st
 from pytest_fragility.perturbations import Perturbation
 
 Drawn = TypeVar("Drawn")
-
-
 # by identity: a strategy is whatever Hypothesis makes of it
 _LATTICES: dict[int, tuple[st.SearchStrategy[Any], Sequence[Perturbation]]] = {}
-
-
 _PREPARATIONS: dict[int, tuple[st.SearchStrategy[Any], Callable[[], None]]] = {}
 
 

@@ -16,15 +16,9 @@ from pytest_fragility.tasks.splits import held_out
 from pytest_fragility.tasks.task import Task, TaskData
 
 MNIST_5K_TEST_SIZE = 1000
-
-
 MNIST_5K_SHAPE = (5000, 785)
-
-
 # four times as much text as there is
 MNIST_5K_BYTES = 1 << 26
-
-
 EXTRA = "pip install 'pytest-fragility[data]'"
 
 

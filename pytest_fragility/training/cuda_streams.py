@@ -11,15 +11,9 @@ import torch
 
 # stacks that share a device: while one is looked at, another's steps are taken
 IN_FLIGHT = 3
-
-
 # torch asks for some before a recording
 WARM_UP_STEPS = 3
-
-
 Replay = Callable[[], None]
-
-
 # while a stream is recorded, nobody may wait for the whole device
 _recording = threading.Lock()
 

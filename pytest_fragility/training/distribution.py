@@ -60,16 +60,10 @@ def train_for_this_machine(packed: bytes) -> Iterator[list[Parcel]]:
 
 # seconds: about what it takes to start a worker
 START_AFTER = 1.0
-
-
 # so many networks take longer than that
 MANY_NETWORKS = 128
-
-
 # seconds: a training that is stopped ends after its next few steps, if these do not take longer
 PATIENCE = 1.0
-
-
 Stack = list[Trajectory]
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 
 Tensors = list[torch.Tensor]
-
-
 ALIGNMENT = 16
 
 

@@ -31,19 +31,13 @@ from pytest_fragility.training.probe import BATCH, NETWORKS, Passed, Probe, Prob
 from pytest_fragility.training.vmapped import MappedNetwork
 
 PERCEPTRON, CONVOLUTIONAL = "perceptron", "convolutional"
-
-
 MAPPED, ONE_AT_A_TIME = "mapped", "one at a time"
-
-
 _DISAGREEMENTS = {
     PERCEPTRON: "written out as a perceptron, it has other results than by itself",
     CONVOLUTIONAL: "written out as convolutions, it has other results than by itself",
     MAPPED: "many networks at once have other results than each alone",
     ONE_AT_A_TIME: "with the weights of several networks in turn, it has other results than each",
 }
-
-
 _ADVICE = (
     "What it computes depends on more than its parameters, its buffers and torch's global random "
     "numbers: on a counter, a generator of its own, or a hook that it adds to itself, for "

@@ -40,19 +40,11 @@ from pytest_fragility.training.vmapped import trained_names
 
 # of all networks together: what a layer puts out for more would fall out of a CPU's caches
 CPU_EVALUATION_SAMPLES = 1 << 13
-
-
 # batches are drawn ahead for so many steps: each time costs a pass over all networks
 DRAWN_STEPS = 256
-
-
 EVALUATION_BYTES = 1 << 28
-
-
 # between two moments at which a training can be stopped; recorded steps fill their tables
 STEPS_AT_A_TIME = 16
-
-
 # of a stack whose steps are recorded: to record them anew costs as much as many steps
 SHARE_TO_COMPACT = 0.25
 

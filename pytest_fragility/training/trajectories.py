@@ -10,11 +10,7 @@ from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import StoppingRule
 
 FIRST_INTERVAL = 10
-
-
 GROWTH = 1.05
-
-
 LOSS_GATE = 2.0
 
 

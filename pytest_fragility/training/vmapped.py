@@ -112,11 +112,7 @@ def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 _lock = threading.Lock()
-
-
 _users = 0
-
-
 _attention = ExitStack()
 
 

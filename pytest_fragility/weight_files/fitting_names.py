@@ -14,8 +14,6 @@ from pytest_fragility.networks import state_of
 from pytest_fragility.weight_files.leaves import Leaf
 
 Segments = tuple[str, ...]
-
-
 # what wrappers of a module, and of its parts, call what they wrap
 WRAPPERS = frozenset(
     {
@@ -28,19 +26,13 @@ WRAPPERS = frozenset(
         "module",
     }
 )
-
-
 # what counts batches, and is never asked when a network is evaluated
 COUNTER = "num_batches_tracked"
-
-
 # states that are no layer's: of losses and metrics, and what profilers and averages count
 _JUDGES = re.compile(
     r"(^|[^a-z])(loss(es|fn)?|criteri(on|a)|objective|metrics?|acc(uracy)?|auroc|auc|f1|precision|"
     r"recall|confmat|confusion|perplexity|mse|mae|ece)([^a-z]|$)"
 )
-
-
 _COUNTED = frozenset(
     {
         COUNTER,
@@ -58,11 +50,7 @@ _COUNTED = frozenset(
         "total_params",
     }
 )
-
-
 _WHOLE_NUMBERS = (torch.int64, torch.int32)
-
-
 _MOST_HELD = 4
 
 

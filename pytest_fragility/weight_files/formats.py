@@ -9,14 +9,8 @@ from pytest_fragility._util.packed_files import HEAD, found_instead, kind_of
 from pytest_fragility.weight_files.unusable import UnusableFileError
 
 ARCHIVE, LEGACY, SAFETENSORS, INDEX = "zip archive", "pickle", "safetensors", "index of shards"
-
-
 _EXPECTED = "expected safetensors, or a state dict of torch"
-
-
 _TAR, _TAR_PLACE = b"ustar", 257
-
-
 # how many bytes say how long the header of safetensors is
 _LENGTH = 8
 

@@ -20,14 +20,10 @@ if TYPE_CHECKING:
 
 # what the two formats of NumPy begin with
 _ARRAY, _ARCHIVE = b"\x93NUMPY", b"PK"
-
-
 _HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-
-
 _NUMBER = re.compile("[+-]?[0-9]{1,18}")
 
 

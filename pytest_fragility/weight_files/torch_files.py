@@ -25,15 +25,9 @@ from pytest_fragility.weight_files.unpickling import (
 from pytest_fragility.weight_files.unusable import UnusableFileError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-
-
 # bytes of a pickle of the number above, whatever the protocol
 _LONGEST_NUMBER = 64
-
-
 _LOCAL_HEADER = 30
-
-
 _MOST_NAMED = 3
 
 

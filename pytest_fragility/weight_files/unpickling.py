@@ -22,12 +22,8 @@ from pytest_fragility.weight_files.unusable import UnusableFileError
 
 # opcodes that put an object into the table by a number, for which room is made up to it
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
-
-
 # opcodes that name objects which this process has registered
 _REGISTERED = frozenset({"EXT1", "EXT2", "EXT4"})
-
-
 # what stands beside weights, and is no more than numbers: it is left out
 _NUMBERS = frozenset(
     {
@@ -47,17 +43,9 @@ _NUMBERS = frozenset(
         ),
     }
 )
-
-
 _MAPPINGS = frozenset({"collections.OrderedDict", "collections.Counter"})
-
-
 _PLAIN_TENSORS = frozenset({"torch.Tensor", "torch.nn.parameter.Parameter"})
-
-
 _STORAGE_MODULES = ("torch.", "torch.cuda.", "torch.storage.")
-
-
 _STORAGES: dict[str, torch.dtype | None] = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,

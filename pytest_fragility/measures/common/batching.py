@@ -12,18 +12,10 @@ from pytest_fragility.networks.trained_network import replaced
 
 # of all networks of a part: more of them, and their activations fall out of the CPU's caches
 SAMPLES = 4096
-
-
 PARAMETERS = 1 << 19
-
-
 # on a device, which has memory for so many, several draws of each included
 DEVICE_SAMPLES = 1 << 18
-
-
 DEVICE_PARAMETERS = 1 << 24
-
-
 Value = TypeVar("Value")
 
 

@@ -21,12 +21,8 @@ from pytest_fragility.training.probe import AT_KINKS, ROUNDING, agree
 from pytest_fragility.training.vmapped import plain_attention
 
 SMALLEST_FOR_MARGIN = 10
-
-
 # of those that ways to the outputs are compared on
 SAMPLES = 8
-
-
 # of second derivatives, as a share of their size: parts may be worked out in float32
 ASYMMETRY = 1e-3
 

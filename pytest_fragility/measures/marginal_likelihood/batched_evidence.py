@@ -44,8 +44,6 @@ TORCH = Functions(
     torch.minimum,
     torch.amax,
 )
-
-
 # what a matrix takes for each of the labellings that are worked on at a time; there are a few
 BYTES = 1 << 29
 

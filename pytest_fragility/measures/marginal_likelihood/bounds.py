@@ -33,15 +33,9 @@ if TYPE_CHECKING:
 
 
 DATA = (ARCHITECTURE, INPUTS, LABELS, RANDOMNESS)
-
-
 SOURCE = "Valle-Perez and Louis 2020"
-
-
 # both failure probabilities of the bounds, as in published code
 DELTA = 2.0**-10
-
-
 WEIGHT_VARIANCES = {"he-normal": 2.0, "he-uniform": 2.0, "lecun-normal": 1.0}
 
 

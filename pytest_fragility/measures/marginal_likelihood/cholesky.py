@@ -10,12 +10,8 @@ from scipy.linalg import LinAlgError
 from scipy.linalg.lapack import get_lapack_funcs
 
 Matrix = npt.NDArray[np.floating[Any]]
-
-
 # rows up to which a matrix is factorized as a whole
 LEAF = 64
-
-
 # columns or rows of a triangle that are multiplied at a time, its zeros left out
 STRIP = 64
 

@@ -15,56 +15,26 @@ from pytest_fragility.measures.marginal_likelihood.cholesky import CholeskyInver
 from pytest_fragility.measures.marginal_likelihood.sites import NUMPY, Sites
 
 Floats = npt.NDArray[np.float64]
-
-
 HEAVISIDE = "heaviside"
-
-
 PROBIT = "probit"
-
-
 # variance of the noise on the latent function that each link stands for
 LINK_VARIANCE = {HEAVISIDE: 0.0, PROBIT: 1.0}
-
-
 RELATIVE_JITTER = 1e-10
-
-
 TOLERANCE = 1e-6
-
-
 SWEEPS = 300
-
-
 COINCIDENCE = 1e-12
-
-
 # relative to the prior's precision: the share of digits that a weaker site would lose
 WEAK_SITE = 1e-4
-
-
 FIRST_DAMPING, SMALLEST_DAMPING = 0.8, 0.2
-
-
 # sweeps until which the sites are too far off to go all the way, or for means to follow
 CAREFUL = 3
-
-
 # distance, relative to the log evidence, from which on steps need no damping
 NEAR = 0.05
-
-
 # multiple of the distance sought from which on all is worked out to rounding
 ROUGH = 10.0
-
-
 # of the distance one sweep earlier: what is left when near, and no less, is float32's rounding
 STUCK = 0.5
-
-
 MOST_FOLLOWING = 2
-
-
 NEARER = 0.7
 
 

@@ -19,11 +19,7 @@ from pytest_fragility.parallel.thread_limits import thread_libraries
 
 # with fewer samples, threads of one interpreter hold each other up
 FEWEST_SAMPLES = 128
-
-
 Value = TypeVar("Value")
-
-
 # set where nobody waits any more for what a thread works out
 _UNWANTED: ContextVar[Event | None] = ContextVar("unwanted", default=None)
 

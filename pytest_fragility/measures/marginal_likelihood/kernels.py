@@ -17,11 +17,7 @@ from pytest_fragility.networks.tracing import relu_chain
 from pytest_fragility.networks.weight_layers import find_weight_layers
 
 CLOSED_FORM = "closed form"
-
-
 MONTE_CARLO = "Monte Carlo"
-
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -14,8 +14,6 @@ from scipy.special import log_ndtr
 
 # of a marginal without its own site, relative to that with it
 SMALLEST_PRECISION = 1e-12
-
-
 Array = Any
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 # the margins 1 / slope over which the published bound is minimized
 RAMP_SLOPES = tuple(0.1 + 0.01 * step for step in range(90))
-
-
 BOUND_FAILURE = 0.01
 
 

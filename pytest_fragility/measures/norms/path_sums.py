@@ -24,8 +24,6 @@ from pytest_fragility.networks.tracing import BATCH_NORMALIZATIONS, WEIGHT_LAYER
 from pytest_fragility.networks.weight_layers import weight_layers
 
 Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]
-
-
 # by exact type: a subclass may do anything
 TRANSPARENT = (
     nn.ReLU,
@@ -36,51 +34,29 @@ TRANSPARENT = (
     nn.Dropout3d,
     *BATCH_NORMALIZATIONS,
 )
-
-
 AVERAGE_POOLINGS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-
-
 MAX_POOLINGS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-
-
 ADAPTIVE_POOLINGS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
-
-
 RESHAPING = (nn.Flatten, nn.Unflatten)
-
-
 TRANSPARENT_CALLS = (torch.relu, functional.relu, "relu", "relu_", "contiguous")
-
-
 RESHAPING_CALLS = (torch.flatten, torch.squeeze, "flatten", "view", "reshape", "squeeze")
-
-
 ADDITIONS = (operator.add, torch.add, operator.iadd, "add", "add_")
-
-
 POOLING_CALLS: dict[Any, Callable[..., nn.Module]] = {
     functional.avg_pool1d: nn.AvgPool1d,
     functional.avg_pool2d: nn.AvgPool2d,
     functional.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
     functional.max_pool2d: nn.MaxPool2d,
 }
-
-
 CONVOLUTIONS: dict[int, Callable[..., torch.Tensor]] = {
     1: functional.conv1d,
     2: functional.conv2d,
     3: functional.conv3d,
 }
-
-
 AVERAGES: dict[int, Callable[..., torch.Tensor]] = {
     1: functional.avg_pool1d,
     2: functional.avg_pool2d,
     3: functional.avg_pool3d,
 }
-
-
 LOG_OF_NOTHING = -1e300
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
-
-
 # yields where it looks next, is sent what it sees there, and returns what it finds
 Search = Generator[float, float, Result]
 
@@ -84,35 +82,15 @@ def searched_together(
 
 
 ACCURACY_DROP = 0.1
-
-
 DRAWS = 10
-
-
 SMALLEST, LARGEST = 2.0**-30, 2.0**15
-
-
 FIRST_GUESS = {False: 2.0**-4, True: 2.0**-2}
-
-
 FIRST_STEP = 1.5
-
-
 SLOPE_REACH = 1.2
-
-
 BRACKET = 1.02
-
-
 CLOSING = 1.0199
-
-
 BISECT_EVERY = 4
-
-
 MAGNITUDE_EPSILON = 1e-3
-
-
 Drops = Callable[[float], torch.Tensor]
 
 

@@ -26,17 +26,9 @@ from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.weight_layers import weight_layers
 
 ACCURACY_DROP = 0.1
-
-
 TOLERANCE = 0.01
-
-
 HALVINGS = 15
-
-
 DRAWS = 10
-
-
 LARGEST = 2.0
 
 

@@ -19,14 +19,8 @@ if TYPE_CHECKING:
 
 
 STEPS = 200
-
-
 TOLERANCE = 1e-7
-
-
 PROBES = 50
-
-
 # multiple of rounding below which nothing is left of a product but the vectors known
 REST = 50.0
 

@@ -26,8 +26,6 @@ from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.training.perceptron_stacks import Perceptron
 
 HessianProducts = Callable[[torch.Tensor], torch.Tensor]
-
-
 # nats per logit: float32 ends at 1e-38, and products have other small factors besides
 SMALL = 1e-25
 

@@ -13,19 +13,11 @@ from pytest_fragility.measures.sharpness.loss_surface import LossSurface
 from pytest_fragility.networks.stacks import NetworkStack
 
 RADIUS = 0.05
-
-
 ADAPTIVE_RADIUS = 0.5
-
-
 # for each step of both ascents, and then of the higher one, how much the place where one is counts:
 # where the gradient alone would lead across a kink for ever
 INERTIAS = (0.0, 0.0, 0.0, 0.0, 1.0)
-
-
 FURTHER_INERTIAS = (0.0, 1.0, 3.0)
-
-
 # nats: of a smaller loss, float32 has lost too much of the gradient's direction
 FLAT = 1e-4
 

@@ -28,14 +28,8 @@ from pytest_fragility.report.figures.colors import FAINT, INK, MUTED
 from pytest_fragility.report.figures.svg import inline_svg
 
 POINTS_PER_INCH = 72
-
-
 WIDE_RANGE = 1.5
-
-
 MOST_DECADES = 5
-
-
 STYLE = {
     "axes.edgecolor": MUTED,
     "axes.facecolor": "none",

@@ -13,17 +13,9 @@ from pytest_fragility.report.figures.colors import BAND, INK, MUTED, VERDICT_COL
 from pytest_fragility.report.figures.drawing import Picture, draw, signed_axis
 
 WIDTH, ROW, FRAME = 370, 16, 78
-
-
 OFFSET = 0.17
-
-
 FILLED, HOLLOW = "o", "D"
-
-
 LONGEST_LABEL = 28
-
-
 Numbers = dict[str, float]
 
 

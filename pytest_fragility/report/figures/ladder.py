@@ -14,8 +14,6 @@ from pytest_fragility.report.figures.colors import BAND, INK, MUTED, VERDICT_COL
 from pytest_fragility.report.figures.drawing import Picture, draw, signed_axis
 
 SIZE = (360, 270)
-
-
 MARGIN = 0.12
 
 

@@ -13,20 +13,10 @@ from pytest_fragility.report.figures.curves import DrawnCurve, common_limits
 from pytest_fragility.report.figures.drawing import Picture, draw, logarithmic_sizes, scaled_values
 
 SIZE = (370, 270)
-
-
 FEW = 4
-
-
 MARKERS = "osD^vPX"
-
-
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)))
-
-
 LABEL_SPACING = 0.062
-
-
 LONGEST_LABEL = 24
 
 

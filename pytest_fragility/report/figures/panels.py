@@ -22,15 +22,9 @@ from pytest_fragility.report.figures.drawing import (
 )
 
 SIZE = (300, 270)
-
-
 # of the measure's axes and of test error's
 HEIGHTS = (5, 3)
-
-
 WIDTH, BASELINE_WIDTH = 1.5, 2.8
-
-
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 
 

@@ -8,24 +8,12 @@ from xml.etree import ElementTree
 from pytest_fragility.report.figures.colors import VARIABLES
 
 DROPPED = ("metadata", "style")
-
-
 COLOR = re.compile("|".join(VARIABLES))
-
-
 NUMBER = re.compile(r"-?\d+\.\d+")
-
-
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
-
-
 # of which only the size is kept: text looks like the page's
 FONT = re.compile(r"font: [^;]*?([\d.]+px)[^;]*")
-
-
 FONT_FAMILY = re.compile(r"font-family:[^;]*;? ?")
-
-
 UNTURNED = "rotate(-0 "
 
 

@@ -9,11 +9,7 @@ from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE,
 from pytest_fragility.checks.wording import NOTHING
 
 SIGNS = {KEPT: "✓", BROKEN: "✗", INCONCLUSIVE: "?"}
-
-
 SILENT = "silent"
-
-
 WORST_FIRST = (BROKEN, INCONCLUSIVE, KEPT)
 
 
