@@ -15,7 +15,7 @@ from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import KEPT, Evidence, Verdict
+from pytest_fragility.checks.verdicts import KEPT, SlopeEvidence, Verdict
 from pytest_fragility.curves import Agreement, Invariance, LearningCurves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import AuditedMeasure, Document, document
@@ -110,7 +110,7 @@ def _others(curves: LearningCurves) -> list[Verdict]:
         test_size=500,
     )
     slope = curves.measure[BASELINE].slope
-    evidence = Evidence(slope, slope, perturbed=slope)
+    evidence = SlopeEvidence(slope, slope, perturbed=slope)
     points = (
         BreakingPoint("lr", "lr-x3", "lr-x10", "lr-x2", "lr-x3", "trend", evidence),
         BreakingPoint("batch", None, "batch-x2", None, None),

@@ -19,7 +19,7 @@ from sklearn.datasets import load_wine
 
 from pytest_fragility import MLP, Recipe, Task, fixed_steps
 from pytest_fragility import settings as settings_module
-from pytest_fragility.auditing import engine as auditing
+from pytest_fragility.auditing import audit as auditing
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.perturbations import AXES, BASELINE, CATALOGUE

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility.auditing.curves import curves_for_audit
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.check import LOCATE, UNASKED_KINDS
 from pytest_fragility.errors import FragilityError
-from pytest_fragility.evaluation.learning_curves import curves_for_audit
 from pytest_fragility.settings import AuditSettings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_fragility.families.train import Progress
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.parallel.futures import Executors
-    from pytest_fragility.settings.existing import Given
+    from pytest_fragility.settings.given import Given
 
     pass
     pass

@@ -152,7 +152,7 @@ class GrowingFamily:
         The measure is called when a curve is first asked for; on the baseline's networks, once.
         """
         from pytest_fragility._util.lazy import OnDemand
-        from pytest_fragility.evaluation.learning_curves import curves_for_audit
+        from pytest_fragility.auditing.curves import curves_for_audit
 
         level = self.settings.alpha if alpha is None else alpha
         curves = curves_for_audit(

@@ -90,7 +90,7 @@ class StagedAudit:
 
     def look(self, family: Family) -> None:
         """Judge all open checks on the seeds so far, those of this family included."""
-        from pytest_fragility.evaluation.learning_curves import curves_for_audit
+        from pytest_fragility.auditing.curves import curves_for_audit
 
         settings = self._settings
         alpha = settings.alpha / len(settings.looks)

@@ -26,7 +26,6 @@ from pytest_fragility.curves import (
 )
 from pytest_fragility.curves.measure_noise import OwnNoise
 from pytest_fragility.evaluation.asking import measured
-from pytest_fragility.families.measured_family import MeasuredFamily
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.perturbations import BASELINE
 
@@ -37,7 +36,8 @@ if TYPE_CHECKING:
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.networks.runs import TrainedRun
     from pytest_fragility.recipes import Architecture
-    from pytest_fragility.settings import AuditSettings
+
+    pass
 
 
 def learning_curves(
@@ -158,49 +158,6 @@ def learning_curves(
         source=family.source,
         left_out=family.origin.left_out if family.origin else {},
         incomplete=family.origin.incomplete if family.origin else {},
-    )
-
-
-def curves_for_audit(
-    measure: Measure | str,
-    family: Family | MeasuredFamily,
-    settings: AuditSettings,
-    *,
-    name: str | None,
-    alpha: float | None = None,
-    ahead: bool = True,
-) -> LearningCurves:
-    """Return a measure's learning curves as an audit's settings ask for them.
-
-    Parameters
-    ----------
-    measure
-        A function of one `TrainedNetwork`; of a table, the name of a column.
-    family
-        Trained networks, or a table's values.
-    settings
-        Of the audit.
-    name
-        What reports call the measure; None for its own name.
-    alpha
-        In the place of the settings' level.
-    ahead
-        As `learning_curves` takes it.
-    """
-    level = settings.alpha if alpha is None else alpha
-    scale, fit = settings.scale, settings.fit
-    if isinstance(family, MeasuredFamily):
-        return family.curves(measure, name=name, alpha=level, scale=scale, fit=fit)
-    assert not isinstance(measure, str)
-    return learning_curves(
-        measure,
-        family,
-        alpha=level,
-        scale=scale,
-        fit=fit,
-        name=name,
-        measure_timeout=settings.measure_timeout,
-        ahead=ahead,
     )
 
 

@@ -216,7 +216,7 @@ class FragilitySession:
     def curves(self, key: str, audit: MarkedAudit) -> LearningCurves:
         """Return the learning curves of an audit's measure."""
         if key not in self._curves:
-            from pytest_fragility.evaluation.learning_curves import curves_for_audit
+            from pytest_fragility.auditing.curves import curves_for_audit
 
             if audit.measure is None:
                 raise SettingsError(

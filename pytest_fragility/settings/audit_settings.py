@@ -17,7 +17,7 @@ from pytest_fragility.tasks import Ladder, Task
 if TYPE_CHECKING:
     from pytest_fragility.checks.check import Check
     from pytest_fragility.families.plan import FamilyPlan
-    from pytest_fragility.settings.existing import Given
+    from pytest_fragility.settings.given import Given
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

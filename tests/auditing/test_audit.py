@@ -15,7 +15,7 @@ import pytest
 
 from pytest_fragility.auditing.audit import audit
 from pytest_fragility.auditing.result import AuditResult
-from pytest_fragility.checks.verdicts import Evidence
+from pytest_fragility.checks.verdicts import SlopeEvidence
 from pytest_fragility.errors import MeasureError, SettingsError, TaskError
 from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
@@ -91,10 +91,10 @@ def assert_plain(value: Any) -> None:
         assert_plain(part)
 
 
-def evidence_of(result: AuditResult, check_id: str) -> Evidence:
+def evidence_of(result: AuditResult, check_id: str) -> SlopeEvidence:
     """Return the evidence of a check under a perturbation."""
     evidence = result[check_id].evidence
-    assert isinstance(evidence, Evidence)
+    assert isinstance(evidence, SlopeEvidence)
     return evidence
 
 

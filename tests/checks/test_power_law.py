@@ -13,7 +13,7 @@ from pytest_fragility.checks.verdicts import (
     BROKEN,
     INCONCLUSIVE,
     KEPT,
-    Evidence,
+    SlopeEvidence,
     StoppingEvidence,
     Verdict,
 )
@@ -36,9 +36,9 @@ def judged(truth: Truth, kind: str = EXPONENT) -> Verdict:
     return judge(Check(kind, PERTURBATION), curves_of(truth), Tolerances())
 
 
-def evidence_of(verdict: Verdict) -> Evidence:
+def evidence_of(verdict: Verdict) -> SlopeEvidence:
     """Return the numbers."""
-    assert isinstance(verdict.evidence, Evidence)
+    assert isinstance(verdict.evidence, SlopeEvidence)
     return verdict.evidence
 
 

@@ -538,7 +538,7 @@ PROCESS = """
     import torch
 
     from pytest_fragility.families.plan import FamilyPlan
-from pytest_fragility.families.train import train_families
+    from pytest_fragility.families.train import train_families
     from pytest_fragility.recipes import MLP, Recipe, fixed_steps
     from pytest_fragility.store import Store
     from pytest_fragility.tasks import Task, TaskData

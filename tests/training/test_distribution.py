@@ -225,7 +225,7 @@ def test_what_a_training_raises_in_a_worker_is_raised_here(blobs: Task) -> None:
     asked = [trajectory.pending for trajectory in find_trajectories(bad)]
     with pytest.raises(TaskError, match="the training pool has only 200") as caught:
         list(train_by(worker, asked))
-    assert "in_worker.py" in str(caught.value.__cause__)
+    assert "distribution.py" in str(caught.value.__cause__)
     fine = [trajectory.pending for trajectory in find_trajectories(good)]
     assert len([each for batch in train_by(worker, fine) for each in batch]) == 6
     idle_workers.give_back(worker)
