@@ -316,7 +316,6 @@ class FragilitySession:
     def _judge(self, item: pytest.Item, audit: MarkedAudit) -> None:
         __tracebackhide__ = True
         from pytest_fragility.auditing.assertions import assert_kept, require_kept
-        from pytest_fragility.auditing.breaking_points import locate
 
         place = place_of(item)
         assert place
@@ -327,6 +326,8 @@ class FragilitySession:
             tested = TestedCheck(item, place, audit, chosen, rerun, self._compared)
             on_verdict = tested.on_verdict
             if chosen.kind == LOCATE:
+                from pytest_fragility.auditing.breaking_points import locate
+
                 on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))
                 return
             if audit.stages(check_id):
