@@ -52,14 +52,6 @@ def compared(after: LearningCurve, before: LearningCurve) -> tuple[LearningCurve
     return after.over_seeds(chosen[0]), before.over_seeds(chosen[1])
 
 
-def largest_slope_difference(after: LearningCurve, before: LearningCurve) -> float:
-    """Return the largest difference of slopes, seed by seed where the seeds are the same."""
-    after, before = compared(after, before)
-    if after.seeds == before.seeds:
-        return float(abs(after.slopes - before.slopes).max())
-    return float(abs(np.subtract.outer(after.slopes, before.slopes)).max())
-
-
 def difference(
     after: Floats, before: Floats, alpha: float, shared: float = 0.0, *, is_paired: bool
 ) -> Estimate:
@@ -206,6 +198,13 @@ class LearningCurve:
         shared = after._shared(self._level_weights, before)
         is_paired = after.seeds == before.seeds
         return difference(after.levels, before.levels, self.alpha, shared, is_paired=is_paired)
+
+    def largest_slope_difference(self, baseline: LearningCurve) -> float:
+        """Return the largest difference of slopes, seed by seed where the seeds are the same."""
+        after, before = compared(self, baseline)
+        if after.seeds == before.seeds:
+            return float(abs(after.slopes - before.slopes).max())
+        return float(abs(np.subtract.outer(after.slopes, before.slopes)).max())
 
     def part(self, first: int, last: int) -> LearningCurve:
         """Return the curve from one place among the sizes to another, both included."""
