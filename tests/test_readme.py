@@ -13,7 +13,7 @@ from pytest_fragility.checks.check import COMPLEXITY, INVARIANCE_KINDS, KINDS, S
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.perturbations import AXES, get_perturbation
 from pytest_fragility.recipes import ARCHITECTURES
-from pytest_fragility.recipes.invariances import NORMALIZATION_SCALE, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import NORMALIZATION_SCALE, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.tasks import get_task

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.perturbations import changes
+from pytest_fragility.perturbations import recipe_changes as changes
 from pytest_fragility.perturbations.perturbation import Change, Perturbation
 from pytest_fragility.recipes import (
     SGD,

@@ -14,7 +14,7 @@ from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import SettingsError, TaskError
 from pytest_fragility.perturbations import BASELINE, CATALOGUE, Perturbation, get_perturbation
 from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, fixed_steps, full_train_accuracy
-from pytest_fragility.recipes.invariances import EQUIVALENCES, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options, resolve_settings
 from pytest_fragility.tasks import Task
 
