@@ -23,7 +23,8 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Floats = npt.NDArray[np.float64]
+    from pytest_fragility.curves.intervals import Floats
+
 
 CONTINUITY = 0.5
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from pytest_fragility.curves.intervals import Floats
 
-    Floats = npt.NDArray[np.float64]
     Fit = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 LEAST_SQUARES, THEIL_SEN, REPEATED_MEDIANS = "least-squares", "theil-sen", "repeated-medians"

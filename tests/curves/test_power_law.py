@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_fragility.curves import LearningCurve, bent_parts
-from pytest_fragility.curves.power_law import parts
+from pytest_fragility.curves.power_law import cut_into_parts
 
 SIZES = (32, 64, 128, 256, 512, 1024)
 X = np.log(SIZES) - np.mean(np.log(SIZES))
@@ -27,7 +27,7 @@ def curve(heights: np.ndarray, sizes: tuple[int, ...] = SIZES) -> LearningCurve:
 @given(sizes=st.integers(3, 30), number=st.sampled_from([2, 3]))
 def test_parts_cover_the_curve(sizes: int, number: int) -> None:
     """From the first place to the last, each beginning where or before the one before ended."""
-    found = parts(sizes, number)
+    found = cut_into_parts(sizes, number)
     assert len(found) == number
     assert (found[0][0], found[-1][1]) == (0, sizes - 1)
     for (_, end), (begin, _) in pairwise(found):
@@ -38,10 +38,10 @@ def test_parts_cover_the_curve(sizes: int, number: int) -> None:
 
 def test_six_sizes() -> None:
     """Halves meet around the middle, thirds too."""
-    assert parts(6, 2) == [(0, 3), (2, 5)]
-    assert parts(6, 3) == [(0, 2), (1, 4), (3, 5)]
-    assert parts(5, 2) == [(0, 2), (2, 4)]
-    assert parts(7, 3) == [(0, 2), (2, 4), (4, 6)]
+    assert cut_into_parts(6, 2) == [(0, 3), (2, 5)]
+    assert cut_into_parts(6, 3) == [(0, 2), (1, 4), (3, 5)]
+    assert cut_into_parts(5, 2) == [(0, 2), (2, 4)]
+    assert cut_into_parts(7, 3) == [(0, 2), (2, 4), (4, 6)]
 
 
 SHAPES = {
