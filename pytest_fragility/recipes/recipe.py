@@ -207,8 +207,7 @@ def _plain(value: Any) -> Any:
 
 OPTIMIZERS = {kind.kind: kind for kind in (SGD, Adam, AdamW, RMSprop)}
 ARCHITECTURE_KINDS = {kind.kind: kind for kind in ARCHITECTURES.values()} | ARCHITECTURES
-# fields of a recipe that are records themselves
-RECORDS = ("optimizer", "schedule", "stopping")
+RECORDS = {"schedule": Schedule, "stopping": StoppingRule}
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
@@ -255,8 +254,7 @@ def _read(name: str, value: Any) -> Any:
     if name == "optimizer":
         return _of_kind(name, value, OPTIMIZERS)
     if name in RECORDS:
-        parts = {"kind": value} if isinstance(value, str) else value
-        return _made(name, Schedule if name == "schedule" else StoppingRule, parts)
+        return _made(name, RECORDS[name], {"kind": value} if isinstance(value, str) else value)
     return _unpacked(value)
 
 
