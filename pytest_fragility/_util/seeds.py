@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -25,4 +27,6 @@ def derive_seed(*identity: object) -> int:
 
 def derive_generator(*identity: object) -> np.random.Generator:
     """Return a NumPy generator seeded by `derive_seed`."""
+    import numpy as np
+
     return np.random.default_rng(derive_seed(*identity))

@@ -1,4 +1,8 @@
-"""Recipes, and what they are made of."""
+"""Recipes: everything that decides a training but its data, their number and the seed.
+
+A part of a recipe is a frozen dataclass of plain values, checked when it is made; a field more is
+part of every run's identity. Nothing here imports torch: `networks` builds, `training` trains.
+"""
 
 from pytest_fragility.recipes.architectures import (
     ARCHITECTURES,

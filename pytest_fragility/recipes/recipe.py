@@ -207,7 +207,7 @@ def _plain(value: Any) -> Any:
 
 OPTIMIZERS = {kind.kind: kind for kind in (SGD, Adam, AdamW, RMSprop)}
 ARCHITECTURE_KINDS = {kind.kind: kind for kind in ARCHITECTURES.values()} | ARCHITECTURES
-RECORDS = {"schedule": Schedule, "stopping": StoppingRule}
+RECORDS: dict[str, type[Schedule | StoppingRule]] = {"schedule": Schedule, "stopping": StoppingRule}
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:

@@ -1,4 +1,8 @@
-"""What is learned: tasks and ladders, and where their data come from."""
+"""What is learned: tasks and ladders, and where their data come from.
+
+A source of data is a file such as `bundled`; a change of data one of `inputs` and `labels`; names
+are spelled in `named`. Arrays are read when they are first needed: here nothing imports NumPy.
+"""
 
 from pytest_fragility.tasks.arrays import from_arrays, from_sklearn
 from pytest_fragility.tasks.bundled import digits, mnist_1d, mnist_5k

@@ -9,6 +9,7 @@ from itertools import pairwise
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks.task import TaskData, as_array
 
@@ -64,8 +65,6 @@ def held_out(name: str, inputs: Any, labels: Any, *, test_size: int, **rules: An
 
 def _shuffled_evenly(name: str, labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     import numpy as np
-
-    from pytest_fragility._util.seeds import derive_generator
 
     order = derive_generator("test set", name, len(labels)).permutation(len(labels))
     return order[balanced_order(np.unique(labels, return_inverse=True)[1][order])]
