@@ -14,6 +14,7 @@ from pytest_fragility import AuditResult, Family, Perturbation, Recipe, Task, Ta
 from pytest_fragility.auditing.assertions import FragilityAsserts
 from pytest_fragility.measures import Measure, StackMeasure
 from tests.api_table import MODULES, README, api_section, is_documented, parts_of, public_names
+from tests.tables import each
 
 SECTIONS = ("Parameters", "Returns", "Yields", "Raises", "Warns", "Notes", "Examples")
 
@@ -68,7 +69,7 @@ def test_what_has_no_docstring_is_a_constant_or_an_alias() -> None:
     assert without == expected
 
 
-@pytest.mark.parametrize("name", sorted(DOCUMENTED))
+@each("name", sorted(DOCUMENTED))
 def test_every_public_name_has_a_first_line(name: str) -> None:
     """One sentence, which is all that a table shows, and sections that NumPy's style knows."""
     text = inspect.getdoc(DOCUMENTED[name]) or ""
@@ -78,13 +79,13 @@ def test_every_public_name_has_a_first_line(name: str) -> None:
     assert set(re.findall(r"^(\w+)\n-{3,}$", text, re.MULTILINE)) <= set(SECTIONS)
 
 
-@pytest.mark.parametrize("name", sorted(DOCUMENTED.keys() - MEASURES))
+@each("name", sorted(DOCUMENTED.keys() - MEASURES))
 def test_every_parameter_is_documented(name: str) -> None:
     """Each that the signature has, and no other."""
     assert documented_parameters(DOCUMENTED[name]) == parameters(DOCUMENTED[name])
 
 
-@pytest.mark.parametrize("name", sorted(MEASURES))
+@each("name", sorted(MEASURES))
 def test_every_reference_measure_says_what_it_reads(name: str) -> None:
     """In words, and for the audit."""
     measure = DOCUMENTED[name]
@@ -93,7 +94,7 @@ def test_every_reference_measure_says_what_it_reads(name: str) -> None:
     assert measure.source and measure.reads
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "method"),
     [
         pytest.param(name, method, id=name)

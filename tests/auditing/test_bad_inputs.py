@@ -78,6 +78,7 @@ from pytest_fragility.tasks import (
     with_label_noise,
 )
 from pytest_fragility.tasks.idx import read_idx
+from tests.tables import each
 
 CPU = torch.device("cpu")
 NAN, INF = math.nan, math.inf
@@ -145,8 +146,8 @@ MAY_BE_LEFT_OUT = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_NAMES)
-@pytest.mark.parametrize("what", NAMED)
+@each("name", BAD_NAMES)
+@each("what", NAMED)
 def test_names_that_cannot_be_shown_are_refused(what: str, name: str) -> None:
     """Whatever has a name is refused when it is made, so that no report has to escape it."""
     if (what, name) in MAY_BE_LEFT_OUT:
@@ -156,16 +157,14 @@ def test_names_that_cannot_be_shown_are_refused(what: str, name: str) -> None:
     assert len(text) < 500
 
 
-@pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "<script>", "a b", "naïve", "数字", "x" * 200]
-)
+@each("name", ["../../etc/passwd", "<script>", "a b", "naïve", "数字", "x" * 200])
 def test_names_that_can_be_shown_are_names(name: str) -> None:
     """They lead nowhere: files are named by digests, and texts are never markup."""
     assert Task(name, lambda: odd(None)).name == name
     assert Factory(torch.nn.Identity, name=name).name == name
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "expected"),
     rows(
         ("number with too many digits", HUGE, "<int that cannot be shown>"),
@@ -277,7 +276,7 @@ SETTINGS = rows(
 )
 
 
-@pytest.mark.parametrize(("options", "message"), SETTINGS)
+@each(("options", "message"), SETTINGS)
 def test_settings(options: dict[str, Any], message: str) -> None:
     """An option's value, or name, that cannot be used is named with what was expected."""
     sees(FragilityError, message, lambda: resolve_settings(options))
@@ -355,7 +354,7 @@ RECIPES = rows(
 )
 
 
-@pytest.mark.parametrize(("make", "message"), RECIPES)
+@each(("make", "message"), RECIPES)
 def test_recipes(make: Callable[[], Any], message: str) -> None:
     """A recipe, or one of its parts, that cannot be trained is refused when it is made."""
     sees(SettingsError, message, make)
@@ -535,7 +534,7 @@ MEASURES = rows(
 )
 
 
-@pytest.mark.parametrize(("measure", "message"), MEASURES)
+@each(("measure", "message"), MEASURES)
 def test_measures(small_family: Family, measure: Any, message: str) -> None:
     """What is no usable number names the measure and the run."""
     curves = learning_curves(measure, small_family, name="mine")
@@ -551,7 +550,7 @@ def test_an_interruption_ends_the_program(small_family: Family) -> None:
         _ = curves.measure["baseline"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("measure", "message"),
     rows(
         ("no argument", lambda: 1, "has no required argument"),
@@ -571,9 +570,7 @@ def test_functions_that_are_no_measures(small_family: Family, measure: Any, mess
     sees(SettingsError, message, ask)
 
 
-@pytest.mark.parametrize(
-    "value", [Fraction(1, 2), np.float32(0.5), torch.tensor(0.5, requires_grad=True), 5e-324]
-)
+@each("value", [Fraction(1, 2), np.float32(0.5), torch.tensor(0.5, requires_grad=True), 5e-324])
 def test_odd_numbers_are_numbers(small_family: Family, value: Any) -> None:
     """Whatever is one real number will do."""
     curve = learning_curves(lambda network: value, small_family, name="mine").measure["baseline"]
@@ -697,7 +694,7 @@ DATA = rows(
 )
 
 
-@pytest.mark.parametrize(("make", "message"), DATA)
+@each(("make", "message"), DATA)
 def test_tasks(make: Callable[[], Any], message: str) -> None:
     """Data that cannot be learned from are named with what is wrong, and where."""
     sees(TaskError, message, make)
@@ -761,7 +758,7 @@ FILES = rows(
 )
 
 
-@pytest.mark.parametrize(("name", "content", "message"), FILES)
+@each(("name", "content", "message"), FILES)
 def test_data_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -778,7 +775,7 @@ def test_data_files(
     assert not Path("exploded").exists()
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+@each("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
 def test_data_files_that_are_none(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     """A folder, a pipe and a link to itself are no files; reading does not wait for a writer."""
     path = tmp_path / "train-images-idx3-ubyte"
@@ -959,7 +956,7 @@ ENTRIES = rows(
 )
 
 
-@pytest.mark.parametrize(("damage", "reason"), ENTRIES)
+@each(("damage", "reason"), ENTRIES)
 def test_stored_entries(
     blobs: Task,
     tmp_path: Path,
@@ -1020,7 +1017,7 @@ STORES = rows(
 )
 
 
-@pytest.mark.parametrize(("make", "message"), STORES)
+@each(("make", "message"), STORES)
 def test_stores(blobs: Task, tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:
     """A store that cannot be one is refused, and nothing outside of it is written."""
     make(tmp_path / "kept")

@@ -16,6 +16,7 @@ from scipy import stats
 
 from pytest_fragility.curves import Estimate, LearningCurve, half_width, seeds_needed
 from pytest_fragility.errors import SettingsError
+from tests.tables import each
 
 Floats = npt.NDArray[np.float64]
 
@@ -114,7 +115,7 @@ def test_an_interval_agrees_with_scipy_on_an_example() -> None:
     assert (found.low, found.high) == pytest.approx(interval, abs=1e-12)
 
 
-@pytest.mark.parametrize("change", ["slope_change", "level_change"])
+@each("change", ["slope_change", "level_change"])
 def test_changes_are_paired_over_seeds(change: str) -> None:
     """The interval of a change is that of `scipy.stats.ttest_rel`, not of two separate samples."""
     generator = np.random.default_rng(3)
@@ -129,7 +130,7 @@ def test_changes_are_paired_over_seeds(change: str) -> None:
     assert found.high - found.low < 0.5 * (apart.high - apart.low)
 
 
-@pytest.mark.parametrize(
+@each(
     ("low", "high", "sign", "is_flat"),
     [
         (0.1, 0.2, 1, False),
@@ -181,7 +182,7 @@ def test_one_seed_has_no_interval() -> None:
         _ = fitted.slope
 
 
-@pytest.mark.parametrize("sizes", [(), (16,)])
+@each("sizes", [(), (16,)])
 def test_one_size_has_no_slope(sizes: tuple[int, ...]) -> None:
     """The error shows the sizes."""
     with pytest.raises(SettingsError, match=r"sizes \(.*\): a slope needs at least two sizes"):

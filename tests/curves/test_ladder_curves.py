@@ -12,6 +12,7 @@ import pytest
 from scipy import optimize, stats
 
 from pytest_fragility.curves import LadderCurves, LearningCurve, Sensitivity, pairwise_differences
+from tests.tables import each
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,7 +20,7 @@ SIZES = (16, 32, 64, 200)
 ALPHA = 0.05
 FAR = 1e4
 
-numbers_of_tasks = pytest.mark.parametrize("tasks", [2, 3, 4, 6])
+numbers_of_tasks = each("tasks", [2, 3, 4, 6])
 
 
 def paired(
@@ -90,7 +91,7 @@ def positive(tasks: int, start: int = 0, seeds: int = 5) -> Floats:
     return np.exp(np.random.default_rng(start).standard_normal((tasks, len(SIZES), seeds)))
 
 
-@pytest.mark.parametrize("start", range(5))
+@each("start", range(5))
 def test_for_two_tasks_it_is_the_ratio_of_mean_differences(start: int) -> None:
     """The measure's difference over test error's, whatever the noise."""
     measure, error = paired(2, 0.7, start=start)
@@ -99,7 +100,7 @@ def test_for_two_tasks_it_is_the_ratio_of_mean_differences(start: int) -> None:
 
 
 @numbers_of_tasks
-@pytest.mark.parametrize("start", range(5))
+@each("start", range(5))
 def test_it_is_the_slope_of_a_regression_over_tasks(tasks: int, start: int) -> None:
     """Of mean measure on mean test error, by least squares; without noise exactly."""
     for noise, tolerance in ((0.0, 1e-9), (0.04, 0.02)):
@@ -121,8 +122,8 @@ def test_a_seeds_own_error_has_no_part_in_its_direction() -> None:
 
 
 @numbers_of_tasks
-@pytest.mark.parametrize("slope", [-1.5, -0.2, 0.0, 0.3, 1.0, 6.0])
-@pytest.mark.parametrize("alpha", [0.05, 0.2])
+@each("slope", [-1.5, -0.2, 0.0, 0.3, 1.0, 6.0])
+@each("alpha", [0.05, 0.2])
 def test_the_interval_holds_the_ratios_that_a_t_test_does_not_reject(
     tasks: int, slope: float, alpha: float
 ) -> None:
@@ -175,7 +176,7 @@ def test_it_has_no_mean_where_test_error_is_the_same_for_all_tasks() -> None:
 
 
 @numbers_of_tasks
-@pytest.mark.parametrize("start", range(5))
+@each("start", range(5))
 def test_a_measure_that_is_test_error_has_exactly_one(tasks: int, start: int) -> None:
     """With an interval of no width."""
     _, error = paired(tasks, 1.0, start=start)
@@ -185,7 +186,7 @@ def test_a_measure_that_is_test_error_has_exactly_one(tasks: int, start: int) ->
 
 
 @numbers_of_tasks
-@pytest.mark.parametrize("factor", [0.25, 3.7, -0.3])
+@each("factor", [0.25, 3.7, -0.3])
 def test_a_multiple_of_test_error_has_its_factor(tasks: int, factor: float) -> None:
     """With an interval of no width, whatever is added for all tasks."""
     _, error = paired(tasks, 1.0)
@@ -256,7 +257,7 @@ def test_more_seeds_narrow_it() -> None:
     assert few.with_seeds(50).mean == few.mean
 
 
-@pytest.mark.parametrize("start", range(3))
+@each("start", range(3))
 def test_rank_agreement_is_kendalls(start: int) -> None:
     """Of each seed, at the largest n; then the mean and its interval over seeds."""
     ladder = ladder_of(positive(4, start), positive(4, start + 100))

@@ -49,6 +49,7 @@ from pytest_fragility.recipes import (
     step_decay,
 )
 from pytest_fragility.settings import resolve_settings
+from tests.tables import each
 
 BASELINE = Recipe()
 DOUBLE_BATCH = Perturbation("double", lambda recipe: recipe.replace(batch_size=32), "batch 32")
@@ -201,8 +202,8 @@ UNUSUAL = Recipe(
     stopping=cross_entropy_below(0.4, step_limit=77).with_overtime(1.5),
 )
 
-every_name = pytest.mark.parametrize("name", EXPECTED)
-every_axis = pytest.mark.parametrize("axis", AXES.values(), ids=lambda axis: axis.name)
+every_name = each("name", EXPECTED)
+every_axis = each("axis", AXES.values())
 
 
 @pytest.fixture
@@ -286,7 +287,7 @@ def test_sizes_grow_along_every_direction(axis: Axis) -> None:
     assert all(one.size <= other.size for one, other in pairwise(axis.perturbations))
 
 
-@pytest.mark.parametrize("name", SIZES)
+@each("name", SIZES)
 def test_sizes_count_doublings(name: str) -> None:
     """What is small is the same on every axis."""
     assert get_perturbation(name).size == pytest.approx(SIZES[name])
@@ -299,9 +300,7 @@ def test_an_entry_is_code_that_makes_it(name: str) -> None:
     assert evaluated(repr(CATALOGUE[name])) is CATALOGUE[name]
 
 
-@pytest.mark.parametrize(
-    "name", ["lr-x1.5", "momentum-0.8", "warmup-7", "adam+lr-x3", "lr-x1e-3+past-x1.1+init-div2"]
-)
+@each("name", ["lr-x1.5", "momentum-0.8", "warmup-7", "adam+lr-x3", "lr-x1e-3+past-x1.1+init-div2"])
 def test_a_made_up_name_is_code_that_makes_it(name: str) -> None:
     """Numbers and compositions too."""
     made = get_perturbation(name)
@@ -369,7 +368,7 @@ def test_decoupled_decay_of_adam_is_adamw() -> None:
     assert not changes_recipe(decay, Recipe(optimizer=RMSprop()))
 
 
-@pytest.mark.parametrize("name", ["momentum", "nesterov"])
+@each("name", ["momentum", "nesterov"])
 def test_momentum_keeps_the_effective_rate(name: str) -> None:
     """With lr / (1 - momentum) as it was, momentum is a small change for any plain SGD."""
     optimizer = get_perturbation(name)(Recipe(optimizer=SGD(lr=0.3))).optimizer
@@ -378,7 +377,7 @@ def test_momentum_keeps_the_effective_rate(name: str) -> None:
     assert optimizer.nesterov is (name == "nesterov")
 
 
-@pytest.mark.parametrize("name", ["momentum-0.5", "nesterov"])
+@each("name", ["momentum-0.5", "nesterov"])
 def test_momentum_keeps_what_plain_sgd_has_beside(name: str) -> None:
     """Weight decay stays, and of an SGD that has momentum already, the effective rate."""
     own = SGD(lr=0.03, momentum=0.8, weight_decay=0.01, decoupled=True)
@@ -388,7 +387,7 @@ def test_momentum_keeps_what_plain_sgd_has_beside(name: str) -> None:
     assert (optimizer.weight_decay, optimizer.decoupled) == (0.01, True)
 
 
-@pytest.mark.parametrize("name", ["stop-accuracy", "stop-loss-0.02", "stop-later"])
+@each("name", ["stop-accuracy", "stop-loss-0.02", "stop-later"])
 def test_another_target_keeps_the_overtime(name: str) -> None:
     """Who trains on past a target does so past another one."""
     recipe = Recipe(stopping=StoppingRule(step_limit=300, overtime=4))
@@ -427,7 +426,7 @@ DROPPED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "baseline", "message"), DROPPED)
+@each(("name", "baseline", "message"), DROPPED)
 def test_no_part_of_a_change_is_left_out(name: str, baseline: Recipe, message: str) -> None:
     """Where a recipe cannot be changed by all that a name says, the error says by what not."""
     with pytest.raises(SettingsError, match=re.escape(message)):
@@ -435,7 +434,7 @@ def test_no_part_of_a_change_is_left_out(name: str, baseline: Recipe, message: s
     assert not changes_recipe(get_perturbation(name), baseline)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "changed"),
     [
         ("adam+lr-x3", Recipe(optimizer=Adam(lr=0.001 * 3))),
@@ -455,7 +454,7 @@ def test_compositions_whose_parts_all_count_are_made(name: str, changed: Recipe)
     assert made(BASELINE) == changed
 
 
-@pytest.mark.parametrize(
+@each(
     "choices", [["momentum", "momentum-0.9"], ["adam", "lr-x3", "adam-x1"], ["lr-x2", "lr-div0.5"]]
 )
 def test_one_change_under_two_names_is_refused(choices: list[str]) -> None:
@@ -464,7 +463,7 @@ def test_one_change_under_two_names_is_refused(choices: list[str]) -> None:
         resolve_perturbations(choices, BASELINE)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "sizes", "message"),
     [
         ("batch-x4", [8, 16], "'batch-x4' leaves .* at sizes 8, 16, where a batch is the whole"),
@@ -511,7 +510,7 @@ def test_parts_of_compositions_are_single_changes() -> None:
     assert repr(single[0] + DOUBLE_BATCH).startswith("Perturbation('adam+double', ")
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "changed"),
     [
         ("lr-x1.5", Recipe(optimizer=SGD(lr=0.075))),
@@ -556,7 +555,7 @@ def test_names_are_made_up_from_numbers(name: str, changed: Recipe) -> None:
     assert name not in CATALOGUE
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         *("lr-x", "lr-x0", "lr-x0.0", "lr-x-2", "lr-x+2", "lr-xnan", "lr-xinf", "lr-x1", "lr-x2x"),
@@ -570,7 +569,6 @@ def test_names_are_made_up_from_numbers(name: str, changed: Recipe) -> None:
             "lr-x\N{FULLWIDTH DIGIT TWO}",
         ),
     ],
-    ids=ascii,
 )
 def test_names_without_a_usable_number_are_refused(name: str) -> None:
     """No number, none that changes anything, none that can be counted, none in other scripts."""
@@ -579,14 +577,14 @@ def test_names_without_a_usable_number_are_refused(name: str) -> None:
     assert repr(name.partition("+")[0]) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["label-smoothing-1", "past-x0.5"])
+@each("name", ["label-smoothing-1", "past-x0.5"])
 def test_numbers_that_make_no_change_are_no_names(name: str) -> None:
     """All of the target, and fewer steps than the baseline's."""
     with pytest.raises(SettingsError, match=f"unknown perturbation '{name}'"):
         get_perturbation(name)
 
 
-@pytest.mark.parametrize("name", ["lr-x1e999", "lr-div1e-320"])
+@each("name", ["lr-x1e999", "lr-div1e-320"])
 def test_numbers_out_of_range_are_refused_with_the_recipe(name: str) -> None:
     """Where the recipe's own rules forbid them, though a number it is."""
     with pytest.raises(SettingsError, match="expected"):
@@ -604,7 +602,7 @@ def test_multiplying_and_dividing_are_opposites(factor: float) -> None:
     assert up(BASELINE).optimizer.lr == pytest.approx(0.05 * factor)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "hint"),
     [
         ("adm", "unknown perturbation 'adm': did you mean 'adam'?"),
@@ -625,7 +623,7 @@ def test_unknown_names_suggest_the_nearest(name: str, hint: str) -> None:
     assert len(set(listed)) == len(listed) < len(CATALOGUE)
 
 
-@pytest.mark.parametrize("name", ["", "Adam", "a b", "a/b", "a[b]", "-a", "a\n", "baseline"])
+@each("name", ["", "Adam", "a b", "a/b", "a[b]", "-a", "a\n", "baseline"])
 def test_names_must_fit_into_test_ids(name: str) -> None:
     """Upper case, blanks, brackets and the baseline's own name are refused."""
     with pytest.raises(SettingsError, match="because it becomes part of test ids") as caught:
@@ -649,7 +647,7 @@ def test_choices_are_resolved_in_order() -> None:
     assert resolve_perturbations([], BASELINE) == {}
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "baseline"),
     [
         ("sgd", Recipe()),
@@ -706,7 +704,7 @@ def test_a_function_without_a_usable_name_is_refused() -> None:
         resolve_perturbations([lambda recipe: recipe], BASELINE)
 
 
-@pytest.mark.parametrize("size", [0.0, -1.0, math.nan])
+@each("size", [0.0, -1.0, math.nan])
 def test_sizes_must_be_positive(size: float) -> None:
     """The error names the perturbation and the size."""
     with pytest.raises(SettingsError, match=rf"'slow': size={size!r}, expected a positive number"):
@@ -741,7 +739,7 @@ def test_what_is_registered_joins_its_axis() -> None:
 
 
 @pytest.mark.usefixtures("own_entries")
-@pytest.mark.parametrize("name", ["adam", "lr-x3", "lr-x1.7", "warmup-3", "small+adam", "a+b"])
+@each("name", ["adam", "lr-x3", "lr-x1.7", "warmup-3", "small+adam", "a+b"])
 def test_taken_names_are_not_registered(name: str) -> None:
     """Neither those of the catalogue, nor any that numbers or compositions could make."""
     before = dict(CATALOGUE), dict(AXES)
@@ -758,7 +756,7 @@ def test_nothing_is_registered_twice() -> None:
         register_perturbation(small_steps_first)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "smaller"),
     [
         ("lr-x10", ["lr-x8", "lr-x4", "lr-x3", "lr-x2"]),
@@ -790,7 +788,7 @@ def test_smaller_changes_lie_on_the_way(name: str, smaller: list[str]) -> None:
     assert smaller_names(name) == smaller
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "smaller"),
     [
         ("adam-x5", ["adam-x3", "adam"]),

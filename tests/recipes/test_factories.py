@@ -39,6 +39,7 @@ from pytest_fragility.recipes import (
 )
 from pytest_fragility.tasks import Task
 from tests.sample_architectures import Encoder, Tied
+from tests.tables import each
 
 CODE = """
 import torch
@@ -79,7 +80,7 @@ def test_the_same_code_is_the_same_architecture() -> None:
     assert fingerprint("import os\n\n\n" + CODE) == fingerprint()
 
 
-@pytest.mark.parametrize(
+@each(
     ("old", "new"),
     [
         ("WIDTH = 16", "WIDTH = 17"),
@@ -249,7 +250,7 @@ DIFFERENT: dict[str, Callable[[int], Any]] = {
 }
 
 
-@pytest.mark.parametrize("make", DIFFERENT.values(), ids=DIFFERENT)
+@each("make", DIFFERENT.values())
 def test_content_tells_apart_what_is_called_and_shown_alike(make: Callable[[int], Any]) -> None:
     """And nothing else does: the same content is the same architecture."""
     found = [code_fingerprint(make(i)) for i in (0, 0, 1)]
@@ -262,7 +263,7 @@ def test_addresses_are_used_again(tmp_path: Path) -> None:
     assert len(found) == 50
 
 
-@pytest.mark.parametrize(
+@each(
     "build",
     [
         holding(threading.Lock()),
@@ -287,7 +288,7 @@ BY_MODULE = {
 }
 
 
-@pytest.mark.parametrize("code", BY_MODULE.values(), ids=BY_MODULE)
+@each("code", BY_MODULE.values())
 def test_modules_of_ones_own_are_read(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what is used of them, and by what that uses in turn."""
     models = types.ModuleType("user_models")
@@ -387,7 +388,7 @@ def test_what_cannot_be_told_apart_is_an_error() -> None:
         hash(Factory(lambda: nn.Linear(next(generator), 2)))
 
 
-@pytest.mark.parametrize(
+@each(
     ("build", "message"),
     [
         (nn.Linear(2, 3), "a Linear is one network, .* a function that returns a new one"),
@@ -402,7 +403,7 @@ def test_what_is_no_factory_is_named(build: Any, message: str) -> None:
         Factory(build)
 
 
-@pytest.mark.parametrize(
+@each(
     ("build", "expected"),
     [
         (lambda: {}, {}),
@@ -447,7 +448,7 @@ def test_width_and_depth_leave_a_factory_as_it_is() -> None:
         assert get_perturbation(name)(recipe) == recipe
 
 
-@pytest.mark.parametrize(
+@each(
     ("part", "kind"),
     [
         ("optimizer", SGD),

@@ -28,6 +28,7 @@ from pytest_fragility.recipes import (
     full_train_accuracy,
     step_decay,
 )
+from tests.tables import each
 
 DIFFERENT: list[Recipe] = [
     Recipe(),
@@ -68,7 +69,7 @@ DIFFERENT: list[Recipe] = [
 ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("build", "message"),
     [
         (lambda: SGD(lr=0), r"SGD\.lr=0: expected a positive number"),
@@ -150,7 +151,7 @@ def test_defaults_are_torchs_own() -> None:
     }
 
 
-@pytest.mark.parametrize("recipe", DIFFERENT, ids=str)
+@each("recipe", DIFFERENT)
 def test_dicts_are_plain_json(recipe: Recipe) -> None:
     """A recipe survives a way through JSON, and a recipe built again has the same dict."""
     found = recipe.to_dict()
@@ -182,7 +183,7 @@ def test_replace_returns_another_recipe() -> None:
     assert recipe.to_dict() == before == Recipe().to_dict()
 
 
-@pytest.mark.parametrize(
+@each(
     ("recipe", "text"),
     [
         (Recipe(), "mlp 64-64, sgd lr=0.05, batch 16, stop at train cross-entropy < 0.1"),
@@ -225,7 +226,7 @@ def test_descriptions(recipe: Recipe, text: str) -> None:
     assert str(recipe) == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("optimizer", "text"),
     [
         (SGD(lr=0.5, momentum=0.9, nesterov=True), "sgd lr=0.5 nesterov=0.9"),

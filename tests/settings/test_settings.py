@@ -17,6 +17,7 @@ from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, fixed_steps, full_t
 from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options, resolve_settings
 from pytest_fragility.tasks import Task
+from tests.tables import each
 
 CHECKS_PER_PERTURBATION = 3
 BESIDE = ["controls", "agreement"]
@@ -75,7 +76,7 @@ def test_the_readme_lists_every_setting() -> None:
     assert sorted(named) == sorted(DEFAULTS)
 
 
-@pytest.mark.parametrize(
+@each(
     ("profile", "sizes", "seeds", "perturbations", "checkpoints"),
     [
         ("quick", (32, 64, 128, 256, 512), 4, 3, 2),
@@ -115,7 +116,7 @@ def test_the_first_source_wins() -> None:
     assert (found.tolerances.exponent, found.scale) == (0.5, "log")
 
 
-@pytest.mark.parametrize(
+@each(
     ("option", "field"),
     [
         ("exponent_tolerance", "exponent"),
@@ -211,7 +212,7 @@ def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
     assert "'stop-later'" in refusal(recipe=steps, perturbations=["stop-later"])
 
 
-@pytest.mark.parametrize(
+@each(
     ("option", "value"),
     [
         ("profile", "fast"),
@@ -266,7 +267,6 @@ def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
         ("alpha", "0.05"),
         ("alpha", True),
     ],
-    ids=repr,
 )
 def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
     """The error shows the option, the value, and what was expected."""
@@ -275,7 +275,7 @@ def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
     assert "expected" in text or "at least two" in text or "given twice" in text
 
 
-@pytest.mark.parametrize(
+@each(
     ("option", "value", "suggestion"),
     [
         ("profile", "standart", "standard"),
@@ -292,7 +292,7 @@ def test_a_typo_is_answered_with_the_nearest_name(option: str, value: Any, sugge
     assert f"did you mean {suggestion!r}?" in refusal(**{option: value})
 
 
-@pytest.mark.parametrize(
+@each(
     ("option", "suggestion"),
     [("exponent_tolerence", "exponent_tolerance"), ("size", "sizes"), ("seed", "seeds")],
 )
@@ -352,7 +352,7 @@ def test_checkpoints_are_those_asked_for() -> None:
         assert list(resolve_settings({"checkpoints": alone}).checkpoints) == ["past-x2"]
 
 
-@pytest.mark.parametrize("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
+@each("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
 def test_a_checkpoint_changes_nothing_but_the_stop(name: str) -> None:
     """All are recorded in one training, which is another one otherwise."""
     text = refusal(checkpoints=["past-x2", name])
@@ -403,7 +403,7 @@ def test_an_unknown_task_is_refused() -> None:
         resolve_settings({"task": "cifar"})
 
 
-@pytest.mark.parametrize("kind", ["exponent", "spread", "stopping", "complexity"])
+@each("kind", ["exponent", "spread", "stopping", "complexity"])
 def test_a_linear_scale_has_no_exponents(kind: str) -> None:
     """By default the trend is checked, and the same function; asking for more is refused."""
     assert resolve_settings({"scale": "linear"}).kinds == ("trend", *INVARIANCE_KINDS)
@@ -417,7 +417,7 @@ def test_numbers_of_numpy_will_do_for_tolerances() -> None:
     assert resolve_settings({"exponent_tolerance": np.float64(0.25)}).tolerances.exponent == 0.25
 
 
-@pytest.mark.parametrize(
+@each(
     "options",
     [
         {"sizes": []},
@@ -430,7 +430,6 @@ def test_numbers_of_numpy_will_do_for_tolerances() -> None:
         {"cache_dir": 5},
         {"device": "gpu"},
     ],
-    ids=repr,
 )
 def test_values_of_the_wrong_kind_are_settings_errors(options: dict[str, Any]) -> None:
     """Each names its option."""

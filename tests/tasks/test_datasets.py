@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import TaskData, from_dataset
+from tests.tables import each
 
 
 class Listed(Dataset[Any]):
@@ -62,7 +63,7 @@ def test_tensor_data_sets_are_read_whole() -> None:
     np.testing.assert_array_equal(data.test_labels, labels[8:].numpy(), strict=True)
 
 
-@pytest.mark.parametrize("shape", [(6, 5, 4), (6, 5, 4, 3)], ids=["greyscale", "colour"])
+@each("shape", [(6, 5, 4), (6, 5, 4, 3)])
 def test_images_get_their_channel_first_and_lie_between_0_and_1(shape: tuple[int, ...]) -> None:
     """Pixel (c, i, j) of an input is what the image has in row i, column j, over 255."""
     images = pytest.importorskip("PIL.Image", reason="install pillow")
@@ -86,7 +87,7 @@ def test_images_of_two_modes_are_refused() -> None:
         pool_of(items)
 
 
-@pytest.mark.parametrize("as_tensors", [True, False], ids=["tensors", "arrays"])
+@each("as_tensors", [True, False])
 def test_bytes_are_divided_by_255_and_keep_their_axes(as_tensors: bool) -> None:
     """Tensors and arrays of bytes are scaled, and no axis is moved."""
     pixels = bytes_of(6, 5, 4, 3)
@@ -96,9 +97,7 @@ def test_bytes_are_divided_by_255_and_keep_their_axes(as_tensors: bool) -> None:
     np.testing.assert_allclose(data.train_inputs, pixels / 255, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64]
-)
+@each("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64])
 def test_other_numbers_are_left_unscaled(kind: torch.dtype) -> None:
     """Floats and wider whole numbers have the values the data set gives."""
     inputs = torch.tensor([[0, 255], [3, 100]]).to(kind)
@@ -113,7 +112,7 @@ def test_tensors_with_a_gradient_are_read() -> None:
     assert pool_of(items).train_inputs[:, 0].tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(
+@each(
     "labels",
     [
         [0, 1, 0],
@@ -122,7 +121,6 @@ def test_tensors_with_a_gradient_are_read() -> None:
         list(torch.tensor([[0], [1], [0]])),
         [np.array([0]), np.array([1]), np.array([0])],
     ],
-    ids=["ints", "numpy", "tensors", "tensors of one", "arrays of one"],
 )
 def test_labels_are_single_numbers_of_any_kind(labels: list[Any]) -> None:
     """Whatever holds one whole number is a label."""
@@ -130,14 +128,14 @@ def test_labels_are_single_numbers_of_any_kind(labels: list[Any]) -> None:
     np.testing.assert_array_equal(data.train_labels, np.array([0, 1, 0]), strict=True)
 
 
-@pytest.mark.parametrize("label", [np.eye(3)[0], torch.eye(3)[0], "cat", None, 0.5])
+@each("label", [np.eye(3)[0], torch.eye(3)[0], "cat", None, 0.5])
 def test_what_is_no_class_number_is_refused(label: Any) -> None:
     """Rows of probabilities, words, fractions and nothing at all are no labels."""
     with pytest.raises(TaskError, match="label"):
         pool_of([([1.0], label)] * 4)
 
 
-@pytest.mark.parametrize(
+@each(
     ("input_key", "label_key"),
     [("image", "label"), ("img", "fine_label"), ("pixel_values", "labels"), ("x", "y")],
 )
@@ -149,7 +147,7 @@ def test_dicts_are_read_under_the_usual_keys(input_key: str, label_key: str) -> 
     assert data.train_labels.tolist() == [y for _, y in DATA]
 
 
-@pytest.mark.parametrize("keys", [{"input_key": "x"}, {"label_key": "y"}])
+@each("keys", [{"input_key": "x"}, {"label_key": "y"}])
 def test_keys_of_pairs_are_refused(keys: dict[str, str]) -> None:
     """A pair has no keys, and what was asked for by one would not be what is taken."""
     with pytest.raises(TaskError, match="item 0 is a pair of input and label, which has no keys"):
@@ -166,7 +164,7 @@ def test_dicts_are_read_under_the_keys_that_are_said() -> None:
     assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 1, 0, 1], [0, 1])
 
 
-@pytest.mark.parametrize(
+@each(
     ("item", "keys", "match"),
     [
         ({"image": [1.0], "x": [1.0], "label": 0}, {}, r"image, x, label; .* input_key='\.\.\.'"),
@@ -185,7 +183,7 @@ def test_keys_that_are_missing_or_ambiguous_are_refused(
         pool_of([item] * 4, **keys)
 
 
-@pytest.mark.parametrize(
+@each(
     ("item", "match"),
     [
         (([1.0], 0, "third"), "item 1 is a tuple of 3"),
@@ -245,7 +243,7 @@ class MeasuredStream(Stream):
         return len(DATA)
 
 
-@pytest.mark.parametrize("stream", [Stream(), MeasuredStream(), iter(DATA), set()])
+@each("stream", [Stream(), MeasuredStream(), iter(DATA), set()])
 def test_iterable_data_sets_are_refused_at_once(stream: Any) -> None:
     """The error names the type and the way out, for pool and test set."""
     match = f"'mine': a {type(stream).__name__} has no length or no items by number.*list"
@@ -255,7 +253,7 @@ def test_iterable_data_sets_are_refused_at_once(stream: Any) -> None:
         from_dataset("mine", DATA, stream)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"test_dataset": DATA, "test_size": 1}])
+@each("arguments", [{}, {"test_dataset": DATA, "test_size": 1}])
 def test_a_test_set_or_its_size_is_needed(arguments: dict[str, Any]) -> None:
     """Both and neither are refused at once."""
     with pytest.raises(TaskError, match="'mine': expected test_dataset, or test_size="):

@@ -22,6 +22,7 @@ from pytest_fragility.tasks import (
     with_permuted_pixels,
     with_shuffled_pixels,
 )
+from tests.tables import each
 from tests.tasks.sample_tasks import POOL_SIZE, TEST_SIZE, flat, sample_data, sample_task
 
 Floats = npt.NDArray[Any]
@@ -38,8 +39,8 @@ CHANGES: dict[str, Callable[[Task], Task]] = {
     "standardized": standardized,
     "standardized-features": lambda task: standardized(task, each_feature=True),
 }
-each_shape = pytest.mark.parametrize("shape", SHAPES)
-each_change = pytest.mark.parametrize("name", CHANGES)
+each_shape = each("shape", SHAPES)
+each_change = each("name", CHANGES)
 
 
 def places(changed: Floats, inputs: Floats) -> Floats:
@@ -129,7 +130,7 @@ def test_permuted_pixels_are_the_same_for_inputs_of_one_size() -> None:
 
 
 @each_shape
-@pytest.mark.parametrize("test", [False, True])
+@each("test", [False, True])
 def test_shuffled_pixels_are_a_permutation_of_each_input(
     shape: tuple[int, ...], test: bool
 ) -> None:
@@ -159,7 +160,7 @@ def many_zeros() -> Task:
     return Task("zeros", lambda: data)
 
 
-@pytest.mark.parametrize("deviation", [0.01, 1.0, 30])
+@each("deviation", [0.01, 1.0, 30])
 def test_input_noise_has_its_deviation(deviation: float) -> None:
     """It is independent, of mean zero, and of the deviation asked, in both parts where asked."""
     data = with_input_noise(many_zeros(), deviation, test=True).data
@@ -212,7 +213,7 @@ def test_no_input_noise_is_the_task_itself() -> None:
     assert with_input_noise(task, 0, test=True) is task
 
 
-@pytest.mark.parametrize("deviation", [-0.5, float("nan"), float("inf")])
+@each("deviation", [-0.5, float("nan"), float("inf")])
 def test_input_noise_must_be_a_deviation(deviation: float) -> None:
     """The error names the value, before any data are read."""
     with pytest.raises(TaskError, match=f"input noise {deviation!r}: expected a standard"):
@@ -247,7 +248,7 @@ def test_more_dimensions_than_there_are_are_refused() -> None:
         _ = task.data
 
 
-@pytest.mark.parametrize("dimensions", [0, -3])
+@each("dimensions", [0, -3])
 def test_no_dimensions_are_refused(dimensions: int) -> None:
     """The error names the number, before any data are read."""
     with pytest.raises(TaskError, match=f"dimensions {dimensions}: expected at least 1"):
@@ -255,7 +256,7 @@ def test_no_dimensions_are_refused(dimensions: int) -> None:
 
 
 @each_shape
-@pytest.mark.parametrize("each_feature", [False, True])
+@each("each_feature", [False, True])
 def test_standardized_pools_have_mean_zero_and_deviation_one(
     shape: tuple[int, ...], each_feature: bool
 ) -> None:
@@ -289,7 +290,7 @@ def test_entries_that_never_change_become_zero() -> None:
     np.testing.assert_allclose(changed.test_inputs[:, 0], 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("each_feature", [False, True])
+@each("each_feature", [False, True])
 def test_inputs_that_are_all_the_same_are_refused(each_feature: bool) -> None:
     """The error names the task."""
     data = TaskData(np.full((7, 3), 0.1), np.arange(7) % 2, np.arange(6.0).reshape(2, 3), [0, 1])

@@ -15,6 +15,7 @@ from pytest_fragility.tasks import (
     standardized,
     with_label_noise,
 )
+from tests.tables import each
 from tests.tasks.sample_tasks import sample_task
 
 MANY_CLASSES = 1_000_000
@@ -40,7 +41,7 @@ def redrawn(task: Task) -> npt.NDArray[np.intp]:
     return np.flatnonzero(task.data.train_labels)
 
 
-@pytest.mark.parametrize(("fraction", "count"), [(0.1, 20), (0.25, 50), (0.333, 67), (1.0, 200)])
+@each(("fraction", "count"), [(0.1, 20), (0.25, 50), (0.333, 67), (1.0, 200)])
 def test_label_noise_redraws_its_fraction(plain_zeros: Task, fraction: float, count: int) -> None:
     """Exactly the fraction of training labels is drawn anew, over all classes."""
     noisy = with_label_noise(plain_zeros, fraction)
@@ -60,7 +61,7 @@ def test_more_label_noise_redraws_a_superset(plain_zeros: Task) -> None:
     )
 
 
-@pytest.mark.parametrize("fractions", [(0.2, 0.5), (0.5, 0.2), (0.3, 0.3)])
+@each("fractions", [(0.2, 0.5), (0.5, 0.2), (0.3, 0.3)])
 def test_a_second_noise_comes_on_top(plain_zeros: Task, fractions: tuple[float, float]) -> None:
     """Neither is left out: both redraw their share, independently of one another."""
     first, second = fractions
@@ -86,7 +87,7 @@ def test_label_noise_touches_nothing_else() -> None:
     assert changed.sum() == pytest.approx(0.9 * 389, abs=30)
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.5, 1.0])
+@each("fraction", [0.01, 0.5, 1.0])
 def test_strata_are_the_labels_before_the_noise(fraction: float) -> None:
     """Subsets stay balanced by the clean labels, however many are redrawn, and however often."""
     clean = sample_task(4)
@@ -130,14 +131,14 @@ def test_a_changed_noisy_task_knows_the_changed_clean_one() -> None:
     assert changed.clean.data.fingerprint == standardized(clean).data.fingerprint
 
 
-@pytest.mark.parametrize("fraction", [-0.1, 1.5, float("nan"), float("inf")])
+@each("fraction", [-0.1, 1.5, float("nan"), float("inf")])
 def test_label_noise_must_be_a_fraction(fraction: float) -> None:
     """The error names the value."""
     with pytest.raises(TaskError, match=f"label noise {fraction!r}: expected a fraction in"):
         digits(label_noise=fraction)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "expected"),
     [
         ("digits", "digits"),

@@ -25,6 +25,7 @@ from pytest_fragility.tasks import (
     with_permuted_pixels,
     with_shuffled_pixels,
 )
+from tests.tables import each
 
 Change = Callable[[Task], Task]
 
@@ -86,7 +87,7 @@ def assert_named_as_built(built: Task) -> None:
     assert (named.clean is None) == (built.clean is None)
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@each("name", CHANGES)
 def test_every_operation_has_its_name(name: str) -> None:
     """The operation calls itself so, and its name gives it again."""
     built = CHANGES[name](digits())
@@ -114,13 +115,13 @@ def test_fewer_dimensions_combine_by_name() -> None:
     assert_named_as_built(last)
 
 
-@pytest.mark.parametrize("deviation", [1e16, 2.5e20])
+@each("deviation", [1e16, 2.5e20])
 def test_very_large_numbers_have_names(deviation: float) -> None:
     """No sign in an exponent is taken for the start of another operation."""
     assert_named_as_built(with_input_noise(digits(), deviation))
 
 
-@pytest.mark.parametrize(
+@each(
     ("spelled", "name"),
     [
         ("digits+input-noise-0.50", "digits+input-noise-0.5"),
@@ -136,7 +137,7 @@ def test_one_task_has_one_name(spelled: str, name: str) -> None:
     assert get_task(spelled).name == name
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "build"),
     [
         ("teacher-linear", linear_teacher),
@@ -151,15 +152,13 @@ def test_teachers_have_names(name: str, build: Callable[[], Task]) -> None:
     assert_named_as_built(built)
 
 
-@pytest.mark.parametrize("name", ["mnist-5k", "mnist-1d"])
+@each("name", ["mnist-5k", "mnist-1d"])
 def test_tasks_from_packages_have_names(name: str) -> None:
     """Asking for one by name reads nothing."""
     assert get_task(name).name == name
 
 
-@pytest.mark.parametrize(
-    "name", ["", "Digits", "digit", "emnist", "parity-", "parity-x", "+binary"]
-)
+@each("name", ["", "Digits", "digit", "emnist", "parity-", "parity-x", "+binary"])
 def test_unknown_tasks_are_refused(name: str) -> None:
     """The error names what was asked and what there is."""
     with pytest.raises(TaskError, match=r"unknown task '.*': expected one of digits, ") as caught:
@@ -169,7 +168,7 @@ def test_unknown_tasks_are_refused(name: str) -> None:
         assert known in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     "operation",
     [
         "",
@@ -192,7 +191,7 @@ def test_unknown_tasks_are_refused(name: str) -> None:
         "Binary",
     ],
 )
-@pytest.mark.parametrize("before", ["digits", "digits+binary"])
+@each("before", ["digits", "digits+binary"])
 def test_unknown_operations_are_refused(before: str, operation: str) -> None:
     """The error names the whole name, the operation, and what there is."""
     name = f"{before}+{operation}"
@@ -202,7 +201,7 @@ def test_unknown_operations_are_refused(before: str, operation: str) -> None:
     assert "label-noise-0.2" in str(caught.value) and "binary-3-5" in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "message"),
     [
         ("digits+dimensions-0", "dimensions 0: expected at least 1"),

@@ -16,6 +16,7 @@ from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task, TaskData, digits
+from tests.tables import each
 from tests.tasks.sample_tasks import parts
 
 
@@ -45,7 +46,7 @@ def test_digits_are_split_the_same_every_time() -> None:
     assert set(one.test_labels.tolist()) == set(one.train_labels.tolist()) == set(range(10))
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "message"),
     [
         (
@@ -68,7 +69,7 @@ def test_shapes_that_disagree_are_refused(changes: dict[str, Any], message: str)
         TaskData(**parts(**changes))
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "message"),
     [
         (
@@ -95,7 +96,7 @@ def test_inputs_that_are_not_finite_are_refused(changes: dict[str, Any], message
         TaskData(**parts(**changes))
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "message"),
     [
         ({"test_labels": [0, -3, 1]}, "test_labels: expected classes counted from 0, got -3"),
@@ -123,7 +124,7 @@ def test_values_that_are_no_numbers_are_refused(changes: dict[str, Any], message
         TaskData(**parts(**changes))
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "message"),
     [
         ({"test_inputs": np.ones((3, 5))}, r"inputs of two shapes: train \(2,\), test \(5,\)"),
@@ -161,7 +162,7 @@ def test_data_are_converted() -> None:
     assert (data.classes, data.input_shape) == (4, (2,))
 
 
-@pytest.mark.parametrize(
+@each(
     "inputs",
     [
         torch.arange(12.0).reshape(6, 2),
@@ -171,7 +172,6 @@ def test_data_are_converted() -> None:
         list(torch.arange(12.0).reshape(6, 2)),
         list(torch.arange(12.0).reshape(6, 2).requires_grad_()),
     ],
-    ids=["floats", "requires-grad", "bytes", "bfloat16", "list", "list-requires-grad"],
 )
 def test_tensors_are_converted(inputs: Any) -> None:
     """Tensors, alone or in a list, give the data that arrays give."""
@@ -185,7 +185,7 @@ def test_arrays_in_any_memory_order_are_the_same_data() -> None:
     assert TaskData(**parts(train_inputs=turned)).fingerprint == TaskData(**parts()).fingerprint
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 8], [0, 1, 3]])
+@each("labels", [[0, 1, 8], [0, 1, 3]])
 def test_a_test_class_that_the_pool_lacks_is_refused(labels: list[int]) -> None:
     """The error names the class, what the pool has, and what to do."""
     with pytest.raises(
@@ -207,7 +207,7 @@ def test_classes_may_be_more_than_occur() -> None:
     assert TaskData(**parts(classes=3)).fingerprint == TaskData(**parts()).fingerprint
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "message"),
     [
         (
@@ -232,7 +232,7 @@ def test_unknown_subsets_are_refused() -> None:
         TaskData(**parts(subsets="balanced"))
 
 
-@pytest.mark.parametrize("strata", [[0, 1, 2], [[0, 1, 2, 0, 1, 2]], 1])
+@each("strata", [[0, 1, 2], [[0, 1, 2, 0, 1, 2]], 1])
 def test_strata_of_another_shape_are_refused(strata: Any) -> None:
     """The error names the shape and the number of samples."""
     with pytest.raises(TaskError, match=r"strata of shape \(.*\): .* each of the 6 training"):
@@ -247,14 +247,13 @@ def test_strata_are_the_training_labels_by_default() -> None:
     assert same.fingerprint == data.fingerprint
 
 
-@pytest.mark.parametrize(
+@each(
     "strata",
     [
         np.array([0, 1, 2, 0, 1, 2], dtype=np.int32),
         torch.tensor([0, 1, 2, 0, 1, 2]),
         torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 2.0], requires_grad=True),
     ],
-    ids=["int32", "tensor", "requires-grad"],
 )
 def test_strata_are_converted_as_labels_are(strata: Any) -> None:
     """What holds the same numbers is the same task, on every platform."""
