@@ -1,4 +1,4 @@
-"""Tests that go through a table of cases: one failure names all rows that are wrong."""
+"""Tests that go through a table of cases, and what a user sees for an input that is refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility._util.text import shown
+from pytest_fragility.errors import LONGEST_TEXT, FragilityError
 
 _Named = type(pytest.param())
 
@@ -72,3 +73,33 @@ def _read(row: Any, *, is_tuple: bool) -> tuple[str, tuple[Any, ...]]:
         values = tuple(row.values)  # type: ignore[attr-defined]
         return getattr(row, "id", None) or shown(values), values
     return shown(row), tuple(row) if is_tuple else (row,)
+
+
+def odd(value: object) -> Any:
+    """Return a value whose type is another than the one that is expected."""
+    return value
+
+
+def rows(*table: tuple[Any, ...]) -> list[Any]:
+    """Return table rows as parameters, each under its first entry as id."""
+    return [pytest.param(*row[1:], id=row[0]) for row in table]
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    """Return a function that raises this."""
+
+    def function(*_: Any) -> Any:
+        raise error
+
+    return function
+
+
+def sees(error: type[Exception], message: str, put_in: Callable[[], Any]) -> str:
+    """Put something in; return the text of the error, which has to be of the project's own."""
+    with pytest.raises(error, match=message) as caught:
+        put_in()
+    assert isinstance(caught.value, FragilityError)
+    text = str(caught.value)
+    assert all(character.isprintable() or character in "\n\t" for character in text)
+    assert len(text) < LONGEST_TEXT + 100
+    return text

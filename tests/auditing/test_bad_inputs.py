@@ -7,14 +7,11 @@ for it: its type and, as a regular expression, its text. What a terminal shows s
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import os
 import pickle
-import struct
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,6 @@ from safetensors.torch import load_file, save, save_file
 
 from pytest_fragility._util.text import error_text, shown
 from pytest_fragility.errors import (
-    LONGEST_TEXT,
     FragilityError,
     MeasureError,
     SettingsError,
@@ -62,50 +58,16 @@ from pytest_fragility.store.store import RUNS
 from pytest_fragility.tasks import (
     Ladder,
     Task,
-    TaskData,
     digits,
     from_arrays,
-    from_dataset,
-    from_idx_folder,
-    get_task,
-    linear_teacher,
-    relu_teacher,
-    sparse_parity,
-    with_binary_split,
-    with_classes,
-    with_fewer_dimensions,
-    with_input_noise,
-    with_label_noise,
 )
-from pytest_fragility.tasks.idx import read_idx
-from tests.tables import each
+from tests.tables import each, odd, raising, rows, sees
 
 CPU = torch.device("cpu")
 NAN, INF = math.nan, math.inf
 # more digits than Python writes, and more than a float holds
 HUGE = 10**5000
 LARGE = 10**400
-
-
-def odd(value: object) -> Any:
-    """Return a value whose type is another than the one that is expected."""
-    return value
-
-
-def rows(*table: tuple[Any, ...]) -> list[Any]:
-    """Return table rows as parameters, each under its first entry as id."""
-    return [pytest.param(*row[1:], id=row[0]) for row in table]
-
-
-def sees(error: type[Exception], message: str, put_in: Callable[[], Any]) -> str:
-    """Put something in; return the text of the error, which has to be of the project's own."""
-    with pytest.raises(error, match=message) as caught:
-        put_in()
-    assert isinstance(caught.value, FragilityError)
-    text = str(caught.value)
-    assert all(character.isprintable() or character in "\n\t" for character in text)
-    assert len(text) < LONGEST_TEXT + 100
-    return text
 
 
 # ---------------------------------------------------------------------------------- names
@@ -376,15 +338,6 @@ class Says(torch.nn.Module):
         return self.change(self.layer(inputs))
 
 
-def raising(error: BaseException) -> Callable[..., Any]:
-    """Return a function that raises this."""
-
-    def function(*_: Any) -> Any:
-        raise error
-
-    return function
-
-
 ONE_MODULE = torch.nn.Linear(6, 3)
 FACTORIES = rows(
     ("none", lambda: None, SettingsError, "the function returned NoneType"),
@@ -578,142 +531,7 @@ def test_odd_numbers_are_numbers(small_family: Family, value: Any) -> None:
     assert np.all(curve.values == expected)
 
 
-# ---------------------------------------------------------------------------------- tasks
-
-X, Y = [[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [2.0, 0.0]], [0, 1, 0, 1]
-
-
-def data(inputs: Any = X, labels: Any = Y, **rules: Any) -> Callable[[], Any]:
-    """Return a function that makes a task's data of this training pool."""
-    return lambda: TaskData(inputs, labels, odd(X), odd(Y), **rules)
-
-
-class Endless:
-    """A data set that says it has more items than anything could hold."""
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, place: int) -> tuple[Any, int]:
-        return np.zeros(1000, dtype=np.float32), place % 2
-
-
-DATA = rows(
-    ("inputs: NaN", data([[NAN, 1.0]] * 4), "train_inputs: 4 samples are not finite"),
-    ("inputs: too large", data([[1e300, 1.0]] * 4), "train_inputs: 4 samples are not finite"),
-    ("inputs: empty", data([], []), "at least one, got inputs of shape"),
-    ("inputs: no features", data(np.zeros((4, 0))), "expected shape"),
-    ("inputs: one axis", data([1.0, 2.0, 3.0, 4.0]), "expected shape"),
-    ("inputs: ragged", data([[1.0, 2.0], [1.0]] * 2), "inputs of two shapes"),
-    ("inputs: objects", data(np.array(X, dtype=object)), "got values of type object"),
-    ("inputs: text", data([["a", "b"]] * 4), "expected numbers"),
-    ("inputs: complex", data([[1j, 1]] * 4), "got values of type complex128"),
-    ("inputs: masked", data(np.ma.masked_less(X, 1)), "a masked array"),
-    ("inputs: sparse", data(torch.tensor(X).to_sparse()), "expected dense values"),
-    ("inputs: no values", data(torch.empty(4, 2, device="meta")), "expected dense values"),
-    (
-        "inputs: larger than memory",
-        data(np.broadcast_to(np.float32(1), (10**6, 10**6))),
-        "train_inputs: 1,000,000,000,000 numbers take 4,000 GB",
-    ),
-    ("labels: negative", data(labels=[0, 1, -1, 1]), "expected classes counted from 0, got -1"),
-    ("labels: fractions", data(labels=[0, 1, 0.5, 1]), "with fractions or NaN"),
-    ("labels: NaN", data(labels=[0, 1, NAN, 1]), "with fractions or NaN"),
-    ("labels: bool", data(labels=[True, False] * 2), "expected class numbers"),
-    ("labels: words", data(labels=["a", "b"] * 2), "expected class numbers"),
-    ("labels: too large", data(labels=[0, 1, 10**9, 1]), "label 1000000000, expected classes"),
-    ("labels: beyond 64 bits", data(labels=[0, 1, 2**64, 1]), "expected class numbers"),
-    ("labels: too few", data(labels=[0, 1]), "as many inputs as labels"),
-    ("labels: none", data(labels=None), "expected class numbers"),
-    ("labels: one-hot", data(labels=[[0, 1]] * 4), "as many inputs as labels"),
-    ("classes: text", data(classes="x"), "classes='x': expected a whole number"),
-    ("classes: NaN", data(classes=NAN), "classes=nan: expected a whole number"),
-    ("classes: negative", data(classes=-1), "classes=-1: expected a whole number"),
-    ("classes: too many", data(classes=10**9), "classes=1000000000: expected a whole number"),
-    ("classes: fewer than labels", data(classes=1), "label 1 is out of range"),
-    ("subsets: unknown", data(subsets="odd"), "subsets='odd': expected one of"),
-    ("strata: too few", data(strata=[0]), "expected one for each of the 4"),
-    ("load: no function", lambda: Task("mine", odd(5)), "load=5, expected a function"),
-    (
-        "load: none",
-        lambda: Task("mine", lambda: odd(None)).data,
-        "returned NoneType, expected",
-    ),
-    (
-        "load: raises",
-        lambda: Task("mine", raising(OSError("\x1b[31m"))).data,
-        r"task 'mine': load\(\) raised OSError: \\x1b\[31m",
-    ),
-    (
-        "held out: all",
-        lambda: from_arrays("mine", X, Y, test_size=4).data,
-        "test_size=4, expected a whole number between 1 and 3",
-    ),
-    (
-        "items: more than memory",
-        lambda: from_dataset("mine", Endless(10**12), test_size=1).data,
-        "numbers take 4,000,000 GB",
-    ),
-    (
-        "items: more than Python counts",
-        lambda: from_dataset("mine", Endless(10**30), test_size=1).data,
-        "the data set's length",
-    ),
-    (
-        "items: fewer than none",
-        lambda: from_dataset("mine", Endless(-1), test_size=1).data,
-        "the data set's length",
-    ),
-    ("ladder: a number", lambda: Ladder("mine", odd(5)), "expected at least two tasks, got 5"),
-    ("name: a number", lambda: get_task(odd(5)), "task name 5: expected"),
-    ("noise: NaN", lambda: with_label_noise(digits(), NAN), "label noise nan: expected"),
-    ("noise: text", lambda: with_label_noise(digits(), odd("a")), "label noise 'a': expected"),
-    ("input noise: huge", lambda: with_input_noise(digits(), LARGE), "input noise 10+"),
-    (
-        "dimensions: NaN",
-        lambda: with_fewer_dimensions(digits(), odd(NAN)),
-        "dimensions nan:",
-    ),
-    ("dimensions: text", lambda: linear_teacher(dimensions=odd("a")), "dimensions 'a': expected"),
-    ("dimensions: huge", lambda: linear_teacher(dimensions=10**9), "at most 100,000"),
-    ("depth: bool", lambda: relu_teacher(True), "depth True: expected"),
-    ("depth: huge", lambda: relu_teacher(10**9), "depth 1000000000: expected"),
-    ("parity: of none", lambda: sparse_parity(0), "parity of 0 entries: expected between"),
-    ("parity: without inputs", lambda: sparse_parity(1, dimensions=0), "dimensions 0: expected"),
-    ("classes kept: text", lambda: with_classes(digits(), odd(["a", 1])), "class 'a': expected"),
-    (
-        "classes kept: nested",
-        lambda: with_classes(digits(), odd([[1], 2])),
-        r"class \[1\]:",
-    ),
-    ("split: NaN", lambda: with_binary_split(digits(), odd([NAN])), "class nan: expected"),
-    ("folder: null", lambda: from_idx_folder("a\0b"), r"folder 'a\\x00b': a path cannot hold"),
-)
-
-
-@each(("make", "message"), DATA)
-def test_tasks(make: Callable[[], Any], message: str) -> None:
-    """Data that cannot be learned from are named with what is wrong, and where."""
-    sees(TaskError, message, make)
-
-
-# ----------------------------------------------------------------------------- data files
-
-
-def idx(shape: Sequence[int], content: bytes = b"", kind: int = 8) -> bytes:
-    """Return an IDX file that says it has this shape."""
-    return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + content
-
-
-def archive() -> bytes:
-    """Return a zip file, as NumPy's ``.npz`` is one."""
-    path = Path("archive.npz")
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("x.npy", b"0" * 100)
-    return path.read_bytes()
+# ---------------------------------------------------------------------------------- store
 
 
 class Bomb:
@@ -722,69 +540,6 @@ class Bomb:
     def __reduce__(self) -> Any:
         return Path.touch, (Path("exploded"),)
 
-
-FILES = rows(
-    ("empty", "x", lambda: b"", "not an IDX file"),
-    ("a header cut short", "x", lambda: idx((4, 4))[:9], "says it has shape"),
-    ("a page", "x", lambda: b"<html>not found</html>", "not an IDX file"),
-    ("a zip", "x", archive, "not an IDX file"),
-    ("a pickle", "x", lambda: pickle.dumps(Bomb()), "not an IDX file"),
-    ("doubles", "x", lambda: idx((1,), b"\0" * 8, kind=14), "not an IDX file of unsigned bytes"),
-    ("no dimensions", "x", lambda: idx((), b"x"), "says it has 0 dimensions; expected 1 to 4"),
-    ("255 dimensions", "x", lambda: idx((1,) * 255, b"x"), "says it has 255 dimensions"),
-    ("16 EB", "x", lambda: idx((2**32 - 1,) * 2), "expected at most 4 GB"),
-    (
-        "4 GB that are not there",
-        "x",
-        lambda: idx((2**31,)),
-        r"\(2147483648,\), .* only 8;",
-    ),
-    ("too few", "x", lambda: idx((4,), b"123"), r"\(4,\) and has 3 entries"),
-    ("too many", "x", lambda: idx((4,), b"12345"), r"\(4,\) and has more than 4 entries"),
-    ("a page, gzipped", "x", lambda: gzip.compress(b"<html>not found</html>"), "not an IDX file"),
-    ("gzip cut short", "x.gz", lambda: gzip.compress(idx((4,), b"1234"))[:-4], "cannot be read"),
-    (
-        "gzip bomb",
-        "x.gz",
-        lambda: gzip.compress(idx((4,)) + b"\0" * (1 << 24)),
-        r"\(4,\) and has more than 4 entries",
-    ),
-    (
-        "4 GB that a gzip has not",
-        "x.gz",
-        lambda: gzip.compress(idx((2**31,), b"\0")),
-        r"\(2147483648,\), which takes .* only 27;",
-    ),
-)
-
-
-@each(("name", "content", "message"), FILES)
-def test_data_files(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    content: Callable[[], bytes],
-    message: str,
-) -> None:
-    """They are compared with their header, read no further than it says, and never unpickled."""
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / name
-    path.write_bytes(content())
-    text = sees(TaskError, message, lambda: read_idx(path))
-    assert text.startswith(str(path))
-    assert not Path("exploded").exists()
-
-
-@each("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
-def test_data_files_that_are_none(tmp_path: Path, make: Callable[[Path], Any]) -> None:
-    """A folder, a pipe and a link to itself are no files; reading does not wait for a writer."""
-    path = tmp_path / "train-images-idx3-ubyte"
-    make(path)
-    sees(TaskError, "cannot be read", lambda: read_idx(path))
-    sees(TaskError, "no train-images-idx3-ubyte there", lambda: from_idx_folder(tmp_path).data)
-
-
-# ---------------------------------------------------------------------------------- store
 
 SMALL = Recipe(architecture=MLP(hidden=(4,)), batch_size=8, stopping=fixed_steps(5))
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import TaskData, from_dataset
@@ -128,13 +127,6 @@ def test_labels_are_single_numbers_of_any_kind(labels: list[Any]) -> None:
     np.testing.assert_array_equal(data.train_labels, np.array([0, 1, 0]), strict=True)
 
 
-@each("label", [np.eye(3)[0], torch.eye(3)[0], "cat", None, 0.5])
-def test_what_is_no_class_number_is_refused(label: Any) -> None:
-    """Rows of probabilities, words, fractions and nothing at all are no labels."""
-    with pytest.raises(TaskError, match="label"):
-        pool_of([([1.0], label)] * 4)
-
-
 @each(
     ("input_key", "label_key"),
     [("image", "label"), ("img", "fine_label"), ("pixel_values", "labels"), ("x", "y")],
@@ -147,13 +139,6 @@ def test_dicts_are_read_under_the_usual_keys(input_key: str, label_key: str) -> 
     assert data.train_labels.tolist() == [y for _, y in DATA]
 
 
-@each("keys", [{"input_key": "x"}, {"label_key": "y"}])
-def test_keys_of_pairs_are_refused(keys: dict[str, str]) -> None:
-    """A pair has no keys, and what was asked for by one would not be what is taken."""
-    with pytest.raises(TaskError, match="item 0 is a pair of input and label, which has no keys"):
-        pool_of(DATA, **keys)
-
-
 def test_dicts_are_read_under_the_keys_that_are_said() -> None:
     """`input_key` and `label_key` win over the usual names, in pool and test set."""
     items = [{"image": 0, "label": 9, "features": x, "species": y} for x, y in DATA]
@@ -162,108 +147,6 @@ def test_dicts_are_read_under_the_keys_that_are_said() -> None:
     assert data.train_inputs.tolist() == [x.tolist() for x, _ in DATA[:4]]
     assert data.test_inputs.tolist() == [x.tolist() for x, _ in DATA[4:]]
     assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 1, 0, 1], [0, 1])
-
-
-@each(
-    ("item", "keys", "match"),
-    [
-        ({"image": [1.0], "x": [1.0], "label": 0}, {}, r"image, x, label; .* input_key='\.\.\.'"),
-        ({"image": [1.0], "label": 0, "y": 0}, {}, r"image, label, y; .* label_key='\.\.\.'"),
-        ({"text": [1.0], "label": 0}, {}, r"text, label; .* input_key="),
-        ({"image": [1.0], "species": 0}, {}, r"image, species; .* label_key="),
-        ({"image": [1.0], "label": 0}, {"input_key": "img"}, r"image, label; .* input_key="),
-        ({"image": [1.0], "label": 0}, {"label_key": "y"}, r"image, label; .* label_key="),
-    ],
-)
-def test_keys_that_are_missing_or_ambiguous_are_refused(
-    item: dict[str, Any], keys: dict[str, str], match: str
-) -> None:
-    """The error names the keys there are and the argument that chooses."""
-    with pytest.raises(TaskError, match=f"'mine': items have the keys {match}"):
-        pool_of([item] * 4, **keys)
-
-
-@each(
-    ("item", "match"),
-    [
-        (([1.0], 0, "third"), "item 1 is a tuple of 3"),
-        ([[1.0]], "item 1 is a list of 1"),
-        (np.ones(2), "item 1 is a ndarray"),
-    ],
-)
-def test_items_that_are_no_pairs_are_named(item: Any, match: str) -> None:
-    """The error says which item it is, what it is and what is expected."""
-    with pytest.raises(TaskError, match=f"'mine': {match}, expected a pair of input and label"):
-        pool_of([([1.0], 0), item])
-
-
-def test_inputs_of_two_shapes_are_named() -> None:
-    """The error shows the first item that differs and what to do."""
-    items = [(np.ones((2, 3)), 0), (np.ones((2, 3)), 1), (np.ones((3, 2)), 0)]
-    with pytest.raises(TaskError, match=r"\(2, 3\) at item 0, \(3, 2\) at item 2; resize"):
-        pool_of(items)
-
-
-def test_an_input_of_uneven_rows_is_refused() -> None:
-    """The error is the package's own and names the task."""
-    with pytest.raises(TaskError, match="mine"):
-        pool_of([([[1.0, 2.0], [3.0]], 0)] * 4)
-
-
-def test_labels_of_two_lengths_are_refused() -> None:
-    """The error is the package's own and speaks of labels."""
-    with pytest.raises(TaskError, match="label"):
-        pool_of([([1.0], [0]), ([2.0], [0, 1])])
-
-
-def test_a_dict_of_data_sets_is_refused() -> None:
-    """What holds the parts by name is no data set; the error says how to take one out."""
-    with pytest.raises(TaskError, match=r"several data sets \(train, test\); .*dataset\['train'\]"):
-        _ = from_dataset("mine", {"train": DATA, "test": DATA}, test_size=1).data
-
-
-def test_an_empty_data_set_is_refused() -> None:
-    """The error says that it has no items, in the pool or in the test set."""
-    for train, test in ((Listed([]), DATA), (DATA, Listed([]))):
-        with pytest.raises(TaskError, match="'mine': the data set has no items"):
-            _ = from_dataset("mine", train, test).data
-
-
-class Stream(IterableDataset[Any]):
-    """An iterable data set."""
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(DATA)
-
-
-class MeasuredStream(Stream):
-    """An iterable data set that knows its length, as PyTorch allows."""
-
-    def __len__(self) -> int:
-        return len(DATA)
-
-
-@each("stream", [Stream(), MeasuredStream(), iter(DATA), set()])
-def test_iterable_data_sets_are_refused_at_once(stream: Any) -> None:
-    """The error names the type and the way out, for pool and test set."""
-    match = f"'mine': a {type(stream).__name__} has no length or no items by number.*list"
-    with pytest.raises(TaskError, match=match):
-        from_dataset("mine", stream, test_size=1)
-    with pytest.raises(TaskError, match=match):
-        from_dataset("mine", DATA, stream)
-
-
-@each("arguments", [{}, {"test_dataset": DATA, "test_size": 1}])
-def test_a_test_set_or_its_size_is_needed(arguments: dict[str, Any]) -> None:
-    """Both and neither are refused at once."""
-    with pytest.raises(TaskError, match="'mine': expected test_dataset, or test_size="):
-        from_dataset("mine", DATA, **arguments)
-
-
-def test_an_empty_test_set_counts_as_given() -> None:
-    """It is not mistaken for none when a size is said too."""
-    with pytest.raises(TaskError, match="expected test_dataset, or test_size="):
-        from_dataset("mine", DATA, [], test_size=1)
 
 
 def test_items_are_read_when_the_data_are_needed_and_once() -> None:

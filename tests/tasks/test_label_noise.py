@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import (
     Task,
     TaskData,
@@ -131,37 +130,8 @@ def test_a_changed_noisy_task_knows_the_changed_clean_one() -> None:
     assert changed.clean.data.fingerprint == standardized(clean).data.fingerprint
 
 
-@each("fraction", [-0.1, 1.5, float("nan"), float("inf")])
-def test_label_noise_must_be_a_fraction(fraction: float) -> None:
-    """The error names the value."""
-    with pytest.raises(TaskError, match=f"label noise {fraction!r}: expected a fraction in"):
-        digits(label_noise=fraction)
-
-
-@each(
-    ("name", "expected"),
-    [
-        ("digits", "digits"),
-        ("digits+label-noise-0.2", "digits+label-noise-0.2"),
-        ("digits+label-noise-0.20", "digits+label-noise-0.2"),
-        ("digits+label-noise-1", "digits+label-noise-1"),
-        ("digits+label-noise-1.0", "digits+label-noise-1"),
-        ("digits+label-noise-0", "digits"),
-    ],
-)
-def test_tasks_by_name(name: str, expected: str) -> None:
-    """A name gives the task that calls itself so."""
-    assert get_task(name).name == expected
-
-
 def test_noise_in_a_name_is_the_noise_of_the_task() -> None:
     """A named noisy task has the data of the one built by hand."""
     named, built = get_task("digits+label-noise-0.2"), digits(label_noise=0.2)
     assert named.data.fingerprint == built.data.fingerprint
     assert named.data.fingerprint != digits().data.fingerprint
-
-
-def test_noise_outside_its_range_in_a_name_is_refused() -> None:
-    """A number that is no fraction is an error of its own."""
-    with pytest.raises(TaskError, match=r"label noise 2\.0: expected a fraction"):
-        get_task("digits+label-noise-2")

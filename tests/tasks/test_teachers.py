@@ -11,7 +11,6 @@ import pytest
 from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
 
-from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import Task, TaskData, linear_teacher, relu_teacher, sparse_parity
 from tests.tables import each
 
@@ -178,26 +177,3 @@ def test_other_dimensions_are_other_tasks() -> None:
     """Inputs in few dimensions are not the first columns of those in many."""
     few, many = (linear_teacher(dimensions=dimensions).data for dimensions in (5, 20))
     assert not np.array_equal(few.train_inputs, many.train_inputs[:, :5])
-
-
-@each("depth", [0, -1])
-def test_a_relu_teacher_has_hidden_layers(depth: int) -> None:
-    """The error names the depth, before any data are needed."""
-    with pytest.raises(TaskError, match=f"depth {depth}: expected at least one hidden layer"):
-        relu_teacher(depth)
-
-
-@each("dimensions", [0, -3])
-def test_teachers_have_inputs(dimensions: int) -> None:
-    """The error names the dimensions, before any data are needed."""
-    for build in (linear_teacher, BUILDERS["relu"]):
-        with pytest.raises(TaskError, match=f"dimensions {dimensions}: expected at least one"):
-            build(dimensions=dimensions)
-
-
-@each(("relevant", "dimensions"), [(0, 20), (-1, 20), (21, 20), (6, 5)])
-def test_a_parity_is_of_some_of_the_inputs(relevant: int, dimensions: int) -> None:
-    """The error names the number and its bounds, before any data are needed."""
-    expected = f"parity of {relevant} entries: expected between 1 and {dimensions}"
-    with pytest.raises(TaskError, match=expected):
-        sparse_parity(relevant, dimensions=dimensions)
