@@ -126,7 +126,9 @@ def test_the_first_source_wins() -> None:
     ],
 )
 def test_zero_is_a_value(option: str, field: str) -> None:
-    """It is not mistaken for nothing."""
+    """It is not mistaken for nothing; and a double of NumPy is a float."""
+    assert resolve_settings({"budget": 0}, {"budget": 7}).budget == 0
+    assert getattr(resolve_settings({option: np.float64(0.25)}).tolerances, field) == 0.25
     found = resolve_settings({option: 0}, {option: 0.7})
     assert getattr(found.tolerances, field) == 0.0
 
@@ -215,57 +217,15 @@ def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
 @each(
     ("option", "value"),
     [
-        ("profile", "fast"),
-        ("scale", "logarithmic"),
-        ("scale", ""),
-        ("trend", "up"),
-        ("recipe", "sgd"),
-        ("recipe", SGD()),
-        ("task", 3),
-        ("sizes", [32]),
-        ("sizes", 32),
-        ("sizes", [32, 32]),
-        ("sizes", [0, 32]),
-        ("sizes", [32, 64.0]),
-        ("sizes", [True, 32]),
-        ("sizes", ["32", "64"]),
-        ("seeds", [1]),
-        ("seeds", [1, 1]),
-        ("seeds", [-1, 1]),
-        ("seeds", []),
-        ("seeds", 1),
-        ("seeds", 0),
-        ("seeds", -3),
-        ("seeds", True),
-        ("seeds", 2.5),
-        ("seeds", "5"),
-        ("device", "gpu"),
-        ("device", "cuda:x"),
-        ("device", 0),
-        ("exponent_tolerance", -0.1),
-        ("exponent_tolerance", "0.1"),
-        ("exponent_tolerance", True),
-        ("spread_tolerance", float("nan")),
-        ("spread_tolerance", [0.1]),
-        ("error_margin", -1),
-        ("least_sensitivity", "0.1"),
-        ("least_sensitivity", -0.1),
-        ("invariance_tolerance", -0.02),
-        ("invariance_tolerance", "tight"),
-        ("budget", -1),
-        ("budget", 2.5),
-        ("budget", True),
-        ("budget", "many"),
-        ("checkpoints", 3),
-        ("checkpoints", []),
-        ("ladder", 3),
-        ("alpha", 0),
-        ("alpha", 1),
-        ("alpha", 5),
-        ("alpha", -0.05),
-        ("alpha", float("nan")),
-        ("alpha", "0.05"),
-        ("alpha", True),
+        *(("profile", "fast"), ("profile", ["quick"]), ("scale", ""), ("trend", "up"), ("task", 3)),
+        *(("recipe", SGD()), ("ladder", 3), ("cache_dir", 5), ("device", "cuda:x"), ("device", 0)),
+        *(("sizes", []), ("sizes", 0), ("sizes", [32]), ("sizes", [True, 32]), ("sizes", ["32"])),
+        *(("seeds", [1]), ("seeds", [1, 1]), ("seeds", []), ("seeds", 1), ("seeds", "5")),
+        *(("exponent_tolerance", "0.1"), ("exponent_tolerance", True), ("error_margin", -1)),
+        *(("spread_tolerance", [0.1]), ("least_sensitivity", "0.1"), ("least_sensitivity", -0.1)),
+        *(("invariance_tolerance", -0.02), ("budget", -1), ("budget", 2.5), ("budget", True)),
+        *(("checkpoints", 3), ("checkpoints", []), ("checks", 5), ("checks", ["spread", "spread"])),
+        *(("alpha", 0), ("alpha", 1), ("alpha", -0.05), ("alpha", "0.05"), ("alpha", True)),
     ],
 )
 def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
@@ -385,11 +345,6 @@ def test_only_checks_of_the_same_function_need_equivalents(blobs: Task) -> None:
         assert not found.plan(with_equivalents=False).with_equivalents
 
 
-def test_a_budget_may_be_nothing() -> None:
-    """Then only what a store has is there."""
-    assert resolve_settings({"budget": 0}, {"budget": 7}).budget == 0
-
-
 def test_one_name_does_not_stand_for_two_recipes() -> None:
     """A perturbation and a checkpoint that are called the same, and are not."""
     one = Perturbation("mine", get_perturbation("adam").change)
@@ -410,28 +365,3 @@ def test_a_linear_scale_has_no_exponents(kind: str) -> None:
     for checks in (kind, ["trend", kind]):
         text = refusal(scale="linear", checks=checks)
         assert f"checks={checks!r}: {kind} needs scale='log'" in text
-
-
-def test_numbers_of_numpy_will_do_for_tolerances() -> None:
-    """A double is a float."""
-    assert resolve_settings({"exponent_tolerance": np.float64(0.25)}).tolerances.exponent == 0.25
-
-
-@each(
-    "options",
-    [
-        {"sizes": []},
-        {"sizes": 0},
-        {"profile": ["quick"]},
-        {"checks": 5},
-        {"checks": []},
-        {"checks": ["spread", "spread"]},
-        {"perturbations": 5},
-        {"cache_dir": 5},
-        {"device": "gpu"},
-    ],
-)
-def test_values_of_the_wrong_kind_are_settings_errors(options: dict[str, Any]) -> None:
-    """Each names its option."""
-    with pytest.raises(SettingsError, match=next(iter(options))):
-        resolve_settings(options)
