@@ -37,18 +37,11 @@ from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.measures.measure import measure_name
-from pytest_fragility.networks import build_network
-from pytest_fragility.perturbations import Perturbation, get_perturbation
+from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.recipes import (
-    CNN,
     MLP,
-    SGD,
-    Adam,
     Factory,
     Recipe,
-    ViT,
-    cosine,
-    cross_entropy_below,
     fixed_steps,
 )
 from pytest_fragility.settings import resolve_settings
@@ -214,84 +207,6 @@ SETTINGS = rows(
 def test_settings(options: dict[str, Any], message: str) -> None:
     """An option's value, or name, that cannot be used is named with what was expected."""
     sees(FragilityError, message, lambda: resolve_settings(options))
-
-
-# -------------------------------------------------------------------------------- recipes
-
-RECIPES = rows(
-    ("lr: NaN", lambda: SGD(lr=NAN), "SGD.lr=nan: expected a positive number"),
-    ("lr: zero", lambda: SGD(lr=0), "SGD.lr=0: expected a positive number"),
-    ("lr: negative", lambda: SGD(lr=-1), "SGD.lr=-1: expected"),
-    ("lr: no float", lambda: SGD(lr=LARGE), r"SGD.lr=10+\.\.\.: expected"),
-    ("lr: too many digits", lambda: SGD(lr=HUGE), "SGD.lr=<int that cannot be shown>: expected"),
-    ("lr: text", lambda: SGD(lr=odd("0.1")), "SGD.lr='0.1': expected"),
-    ("lr: bool", lambda: SGD(lr=True), "SGD.lr=True: expected"),
-    ("momentum: one", lambda: SGD(momentum=1), r"SGD.momentum=1: expected a number in \[0, 1\)"),
-    ("betas: list", lambda: Adam(betas=odd([0.9, 0.99])), "Adam.betas=.*: expected two numbers"),
-    ("betas: NaN", lambda: Adam(betas=(0.9, NAN)), "Adam.betas=.*: expected two numbers"),
-    (
-        "batch: float",
-        lambda: Recipe(batch_size=odd(1.5)),
-        "Recipe.batch_size=1.5: expected",
-    ),
-    ("batch: huge", lambda: Recipe(batch_size=HUGE), "Recipe.batch_size=<int that cannot"),
-    ("clipping: NaN", lambda: Recipe(gradient_clipping=NAN), "Recipe.gradient_clipping=nan"),
-    ("smoothing: one", lambda: Recipe(label_smoothing=1), "Recipe.label_smoothing=1: expected"),
-    ("scale: huge", lambda: Recipe(initialization_scale=LARGE), "Recipe.initialization_scale="),
-    (
-        "optimizer: a name",
-        lambda: Recipe(optimizer=odd("adam")),
-        "Recipe.optimizer='adam'",
-    ),
-    ("precision: half", lambda: Recipe(precision="float16"), "Recipe.precision='float16'"),
-    (
-        "architecture: none",
-        lambda: Recipe(architecture=odd(None)),
-        "Recipe.architecture=None",
-    ),
-    ("steps: zero", lambda: fixed_steps(0), "StoppingRule.step_limit=0: expected"),
-    ("steps: huge", lambda: fixed_steps(LARGE), r"StoppingRule.step_limit=10+\.\.\.: expected"),
-    ("target: NaN", lambda: cross_entropy_below(NAN), "StoppingRule.target=nan: expected"),
-    ("overtime: huge", lambda: fixed_steps(5).with_overtime(LARGE), "StoppingRule.overtime=10+"),
-    ("schedule: negative", lambda: cosine(-1), "Schedule.steps=-1: expected"),
-    ("widths: list", lambda: MLP(hidden=odd([64])), r"MLP.hidden=\[64\]: expected a tuple"),
-    ("widths: too large", lambda: MLP(hidden=(10**30,)), "MLP.hidden=.*: expected a tuple"),
-    ("no channels", lambda: CNN(channels=()), r"CNN.channels=\(\): expected"),
-    ("heads: not a divisor", lambda: ViT(heads=3), "ViT.width=32: expected a multiple"),
-    (
-        "layer larger than memory",
-        lambda: build_network(MLP(hidden=(10**6, 10**6)), (6,), 3),
-        "a layer of 1000000 x 1000000 weights: expected at most 1,000,000,000",
-    ),
-    (
-        "images expected",
-        lambda: build_network(CNN(), (5,), 3),
-        r"inputs of shape \(5,\) are no images",
-    ),
-    ("version: no text", lambda: Factory(torch.nn.Identity, version=odd(5)), "version=5, expected"),
-    (
-        "change: no function",
-        lambda: Perturbation("x", odd(5)),
-        "'x': change=5, expected",
-    ),
-    (
-        "step: NaN",
-        lambda: Perturbation("x", lambda recipe: recipe, size=NAN),
-        "size=nan, expected a positive number",
-    ),
-    (
-        "step: text",
-        lambda: Perturbation("x", lambda recipe: recipe, size=odd("a")),
-        "size='a', expected a positive number",
-    ),
-    ("name: a number", lambda: get_perturbation(odd(5)), "perturbation name 5: expected"),
-)
-
-
-@each(("make", "message"), RECIPES)
-def test_recipes(make: Callable[[], Any], message: str) -> None:
-    """A recipe, or one of its parts, that cannot be trained is refused when it is made."""
-    sees(SettingsError, message, make)
 
 
 # ---------------------------------------------------------------------------- own networks
