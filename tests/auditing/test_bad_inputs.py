@@ -37,6 +37,7 @@ from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.measures.measure import measure_name
+from pytest_fragility.networks import build_network
 from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.recipes import (
     MLP,
@@ -296,6 +297,12 @@ def test_networks_of_ones_own(
     plan = FamilyPlan(blobs, {"baseline": recipe}, (8, 16), (0, 1))
     text = sees(error, message, lambda: train_families([plan], device=CPU))
     assert text.startswith(f"architecture {name}: ")
+
+
+def test_networks_larger_than_memory_are_not_built() -> None:
+    """Nothing is allocated to find that out."""
+    expected = "a layer of 1000000 x 1000000 weights: expected at most 1,000,000,000"
+    sees(SettingsError, expected, lambda: build_network(MLP(hidden=(10**6, 10**6)), (6,), 3))
 
 
 def test_networks_of_nan_diverge(blobs: Task) -> None:
