@@ -44,16 +44,9 @@ def lazy_face() -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
 
 
 class OnDemand(Mapping[str, Value]):
-    """Values by name, each computed when it is first asked for.
+    """Values by name, each computed when it is first asked for, and once; what that raises too.
 
-    Parameters
-    ----------
-    what
-        What error messages call a name.
-    names
-        All there are.
-    compute
-        Maps a name to its value; called once for each, and what it raises is raised each time.
+    Error messages call a name `what`.
     """
 
     def __init__(self, what: str, names: Sequence[str], compute: Callable[[str], Value]) -> None:

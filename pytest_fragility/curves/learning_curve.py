@@ -31,13 +31,7 @@ Seeds = tuple[int, ...]
 
 
 def seeds_to_compare(after: Seeds, before: Seeds) -> tuple[Seeds, Seeds]:
-    """Return which seeds of either side are compared: the same ones where they are paired.
-
-    Parameters
-    ----------
-    after, before
-        Those that the two curves have.
-    """
+    """Return which seeds of either side are compared: the same ones where they are paired."""
     common = tuple(seed for seed in after if seed in before)
     smaller = min(len(after), len(before))
     are_enough = len(common) >= FEWEST_PAIRS and 3 * len(common) >= 2 * smaller
@@ -62,16 +56,8 @@ def difference(
 ) -> Estimate:
     """Return by how much a quantity of each seed differs: a paired t interval, or Welch's.
 
-    Parameters
-    ----------
-    quantity
-        From a curve to one value per seed.
-    after, before
-        The curves over the seeds that are compared; see `compared`.
-    alpha
-        One minus the interval's level.
-    shared
-        Standard error of what all seeds have in common.
+    The curves are over the seeds that are compared. `shared` is the standard error of what all seeds
+    have in common.
     """
     if after.seeds == before.seeds:
         return Estimate.from_samples(quantity(after) - quantity(before), alpha, shared)

@@ -118,19 +118,8 @@ class Agreement:
 def granulated_tau(values: Floats, errors: Floats, *, axis: int) -> float | None:
     """Return the mean of Kendall's taus over networks that differ along one axis alone.
 
-    A pair with equal values, or equal test errors, counts as no agreement.
-
-    Parameters
-    ----------
-    values, errors
-        Of one shape.
-    axis
-        What differs.
-
-    Returns
-    -------
-    float or None
-        None where there is but one value along the axis.
+    A pair with equal values, or equal test errors, counts as no agreement. None where there is but
+    one value along the axis.
     """
     first, second = np.triu_indices(values.shape[axis], k=1)
     if not len(first):

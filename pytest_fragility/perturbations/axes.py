@@ -10,14 +10,9 @@ from pytest_fragility.perturbations.spelling import parse
 
 @dataclass(frozen=True)
 class Axis:
-    """Something of a recipe that can be changed by more or less.
+    """Something of a recipe, such as ``lr``, that can be changed by more or less.
 
-    Parameters
-    ----------
-    name
-        Such as ``lr``.
-    directions
-        Perturbations, the smallest change first, for each direction away from the baseline.
+    For each direction away from the baseline it has perturbations, the smallest change first.
     """
 
     name: str

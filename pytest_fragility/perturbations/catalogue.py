@@ -113,11 +113,8 @@ def resolve_perturbations(
 ) -> dict[str, Perturbation]:
     """Return the chosen perturbations by name, each checked to change the baseline as it says.
 
-    Raises
-    ------
-    SettingsError
-        If a name is unknown or given twice, a perturbation or a part of it leaves the baseline as
-        it is, or two change it alike.
+    A SettingsError says which name is unknown or given twice, which perturbation or part of one
+    leaves the baseline as it is, or which two change it alike.
     """
     resolved: dict[str, Perturbation] = {}
     for choice in chosen:

@@ -22,22 +22,8 @@ _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?")
 class _Numbered:
     """Perturbations whose name ends in a number.
 
-    Parameters
-    ----------
-    axis
-        What is changed.
-    prefix
-        The name without the number.
-    change
-        From the number to the change.
-    words
-        The summary, with a place for the number.
-    size
-        From the number to the number of small steps.
-    is_whole
-        Whether the number counts something.
-    neutral
-        The number that the default recipe has; None for 1 where it is a factor, else 0.
+    `words` is the summary, with a place for the number; `size` counts its small steps. `neutral` is
+    the number that the default recipe has; None for 1 where it is a factor, else 0.
     """
 
     axis: str

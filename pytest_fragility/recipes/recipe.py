@@ -213,17 +213,9 @@ RECORDS: dict[str, type[Schedule | StoppingRule]] = {"schedule": Schedule, "stop
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """Return the recipe of what `Recipe.to_dict` returns, or of some of it.
 
-    Parameters
-    ----------
-    values
-        Fields of a `Recipe`; those that are left out have their defaults. ``optimizer``,
-        ``schedule``, ``stopping`` and ``architecture`` are dicts with ``kind``, or a kind's name
-        alone, and an architecture may be an `Architecture`.
-
-    Raises
-    ------
-    SettingsError
-        If a field is unknown, or its value cannot be used.
+    Fields that are left out have their defaults. ``optimizer``, ``schedule``, ``stopping`` and
+    ``architecture`` are dicts with ``kind``, or a kind's name alone; an architecture may be an
+    `Architecture`. A SettingsError says which field is unknown, or cannot be used.
     """
     known = {field.name for field in dataclasses.fields(Recipe)}
     unknown = [name for name in values if name not in known]

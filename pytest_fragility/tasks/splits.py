@@ -23,24 +23,8 @@ if TYPE_CHECKING:
 def held_out(name: str, inputs: Any, labels: Any, *, test_size: int, **rules: Any) -> TaskData:
     """Return the data of a task whose test set is drawn once from all samples.
 
-    Parameters
-    ----------
-    name
-        The task's; with the number of samples, it decides which are held out.
-    inputs
-        Shape (samples, *input shape).
-    labels
-        Shape (samples,).
-    test_size
-        How many samples to hold out; classes have the same shares in both parts, as nearly as
-        possible.
-    **rules
-        Further arguments of `TaskData`.
-
-    Raises
-    ------
-    TaskError
-        If `test_size` leaves nothing on one side, or the arrays cannot be used.
+    Its name and the number of samples decide which are held out; classes have the same shares in
+    both parts, as nearly as possible. `rules` are further arguments of `TaskData`.
     """
     inputs, labels = as_array(inputs, "inputs"), as_array(labels, "labels")
     if inputs.ndim == 0:
