@@ -103,8 +103,8 @@ class Stopwatch:
     def spent_on(self, part: str, about: str = "", networks: int = 0) -> Iterator[Spent]:
         """Count the time until this ends as a part's, and no longer as that of the part around it.
 
-        `about` is a measure's name, or nothing. For how many networks it is done may show only later:
-        then add them to what this yields.
+        `about` is a measure's name, or nothing. For how many networks it is done may show only
+        later: then add them to what this yields.
         """
         self._charge()
         spent = self._durations.spent.setdefault((part, about), Spent())

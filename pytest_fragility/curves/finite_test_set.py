@@ -47,7 +47,7 @@ def shared_variance(influence: Floats) -> float:
 
 
 def unseen_variance(mistaken: npt.NDArray[np.bool_], weights: Floats) -> float:
-    """Return what few mistakes leave unknown: 2 for a count of zero, next to nothing from ten up."""
+    """Return what few mistakes leave unknown: 2 for a count of zero, hardly any from ten up."""
     counts = mistaken.sum(axis=2, dtype=np.float64).mean(axis=1) + CONTINUITY
     return float((weights**2) @ (CONTINUITY / counts**2))
 

@@ -56,8 +56,8 @@ def difference(
 ) -> Estimate:
     """Return by how much a quantity of each seed differs: a paired t interval, or Welch's.
 
-    The curves are over the seeds that are compared. `shared` is the standard error of what all seeds
-    have in common.
+    The curves are over the seeds that are compared. `shared` is the standard error of what all
+    seeds have in common.
     """
     if after.seeds == before.seeds:
         return Estimate.from_samples(quantity(after) - quantity(before), alpha, shared)

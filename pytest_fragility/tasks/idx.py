@@ -269,8 +269,8 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     """Return the array in an IDX file of unsigned bytes, gzipped or not.
 
     The format: two zero bytes, the type (0x08), the number of dimensions, each dimension as a
-    big-endian 32-bit number, then the entries. A TaskError says that it cannot be read, is of another
-    type, or has not as many entries as it says, or more than 4 GB of them.
+    big-endian 32-bit number, then the entries. A TaskError says that it cannot be read, is of
+    another type, or has not as many entries as it says, or more than 4 GB of them.
     """
     import numpy as np
 
