@@ -57,16 +57,6 @@ def only_row(rows: Floats) -> list[int]:
     return [int(entry) for entry in rows[0]]
 
 
-@each_change
-def test_names_say_what_was_changed(name: str) -> None:
-    """The operation's name follows the task's, and the data are not read for it."""
-
-    def load() -> TaskData:
-        raise AssertionError("read")
-
-    assert CHANGES[name](Task("mine", load)).name == f"mine+{name}"
-
-
 @each_shape
 @each_change
 def test_the_task_and_its_labels_are_left_as_they_are(name: str, shape: tuple[int, ...]) -> None:

@@ -85,13 +85,6 @@ def test_subsets_depend_on_the_seed(subsets: str) -> None:
     assert drawn[0] == drawn[1]
 
 
-def test_every_sample_of_a_class_may_come_first() -> None:
-    """Within its class, a stratified subset takes samples at random."""
-    data = pool([6, 6])
-    firsts = {tuple(sorted(training_subset(data, 2, seed).tolist())) for seed in range(400)}
-    assert len(firsts) == 36
-
-
 @each("subsets", SUBSETS)
 def test_subset_larger_than_the_pool_is_refused(subsets: str) -> None:
     """The error names the size and the pool."""
@@ -177,12 +170,6 @@ def test_a_random_subset_that_lacks_a_class_is_refused() -> None:
     )
 
 
-def test_classes_that_the_pool_never_had_are_not_missing() -> None:
-    """A number of classes beyond those of the pool asks nothing of its subsets."""
-    data = pool([4, 4], classes=10)
-    assert sorted(subset_labels(data, 2, 0)) == [0, 1]
-
-
 @each("subsets", SUBSETS)
 def test_missing_classes_may_be_allowed(subsets: str) -> None:
     """Then a subset has the samples it would have had, and nothing is refused."""
@@ -250,16 +237,6 @@ def test_order_does_not_depend_on_how_it_is_cut(
     pieces = [order.take(*piece) for piece in zip(starts, counts, strict=True)]
     whole = SampleOrder(n, seed).take(start, sum(counts))
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
-
-
-def test_order_can_be_read_again() -> None:
-    """Reading ahead and going back gives what stood there."""
-    order = SampleOrder(100, 0)
-    first = order.take(0, 50)
-    later = order.take(2 * BLOCK_SAMPLES, 50)
-    np.testing.assert_array_equal(order.take(0, 50), first)
-    np.testing.assert_array_equal(order.take(2 * BLOCK_SAMPLES, 50), later)
-    assert not np.array_equal(first, later)
 
 
 @each("n", [1, 7, 100, BLOCK_SAMPLES + 1])
