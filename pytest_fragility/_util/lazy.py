@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
+# what a lazy package needs itself, and `dir` does not show
+_OF_FACES = {"TYPE_CHECKING", "annotations", "lazy_face"}
+
 
 def lazy_face() -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` for the package that calls this.
@@ -40,7 +43,7 @@ def lazy_face() -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
             raise AttributeError(f"module {held['__name__']!r} has no attribute {name!r}")
         return getattr(import_module(homes()[name]), name)
 
-    return load, lambda: sorted({*held, *homes()})
+    return load, lambda: sorted({*held.keys() - _OF_FACES, *homes()})
 
 
 class OnDemand(Mapping[str, Value]):
