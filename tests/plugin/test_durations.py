@@ -11,6 +11,8 @@ from tests.plugin.test_summary import summary
 
 HEADLINE = "= fragility durations ="
 PARTS = ["training", "measures", "statistics", "store", "report", "rest"]
+# shown where another process has held the store, or a core, for long enough
+WAITING = "waiting"
 NETWORKS = 2 * BASELINE_RUNS
 
 
@@ -117,7 +119,7 @@ def test_a_failing_measure_is_counted(project: Project) -> None:
     result = project.run("--fragility", "--fragility-durations")
     lines = section(result.stdout.str())
     assert result.ret == 1
-    assert list(parts(lines)) == PARTS
+    assert [part for part in parts(lines) if part != WAITING] == PARTS
     assert "raising" in measures(lines)
 
 
