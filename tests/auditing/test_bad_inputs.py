@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -520,16 +519,10 @@ ENTRIES = rows(
     ("a folder", replaced_by(Path.mkdir), "it is no plain file"),
     ("a pipe", replaced_by(os.mkfifo), "it is no plain file"),
     ("a link to a device", replaced_by(lambda path: path.symlink_to("/dev/zero")), "no plain file"),
-    ("a link to itself", replaced_by(lambda path: path.symlink_to(path)), "it is no plain file"),
     ("100 GB", grow, r"it has 107,374,182,400 bytes, where at most [\d,]+ are needed"),
     (
         "a pickle",
         replaced_by(lambda path: torch.save({"record": Bomb()}, path)),
-        "it is no safetensors file",
-    ),
-    (
-        "a plain pickle",
-        replaced_by(lambda path: path.write_bytes(pickle.dumps(Bomb()))),
         "it is no safetensors file",
     ),
     ("a page", replaced_by(lambda path: path.write_text("<html>")), "it is no safetensors file"),
@@ -547,22 +540,15 @@ ENTRIES = rows(
     ("a record without end", metadata_with("record", "[" * 200_000), "no JSON that can be read"),
     ("a record with a field more", record_with(mood=1), "its record has other fields"),
     ("steps: text", record_with(steps="5"), "its record's steps cannot be '5'"),
-    ("steps: negative", record_with(steps=-1), "its record's steps cannot be -1"),
-    ("steps: bool", record_with(steps=True), "its record's steps cannot be True"),
-    ("steps: a list", record_with(steps=[5]), r"its record's steps cannot be \[5\]"),
     ("steps: huge", record_with(steps=LARGE), "its record's steps cannot be 10+"),
-    ("diverged: a number", record_with(diverged=0), "its record's diverged cannot be 0"),
     ("loss: text", record_with(train_loss="low"), "its record's train_loss cannot be 'low'"),
-    ("loss: negative", record_with(train_loss=-1.0), "its record's train_loss cannot be -1.0"),
     ("loss: huge", record_with(train_loss=LARGE), "its record's train_loss cannot be 10+"),
     ("loss: NaN, not diverged", record_with(train_loss=NAN), "contradict each other"),
-    ("error: above one", record_with(train_error=1.5), "its record's train_error cannot be 1.5"),
     ("error: NaN", record_with(train_error=NAN), "its record's train_error cannot be nan"),
     ("mistakes: negative", record_with(test_mistakes=-1), "test_mistakes cannot be -1"),
     ("mistakes: others", record_with(test_mistakes=60), "its mistakes are not the 60"),
     ("test size: another", record_with(test_size=61), "it was tested on 61 samples"),
     ("of another run", metadata_with("run", '{"task": "blobs", "n": 8}'), "it is of another run"),
-    ("of no run", metadata_with("run", "5"), "it is of another run"),
     (
         "weights of another shape",
         tensor_with("weights/1.weight", lambda weight: weight[:2]),
