@@ -39,6 +39,7 @@ from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.networks import build_network
 from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.recipes import (
+    CNN,
     MLP,
     Factory,
     Recipe,
@@ -198,6 +199,7 @@ SETTINGS = rows(
     ("locate: misspelt", {"locate": ["rl"]}, "locate=.*: expected True, or some of"),
     ("scale: control", {"scale": "\x1b[31m"}, r"scale='\\x1b\[31m': expected log, linear"),
     ("profile: huge", {"profile": HUGE}, "profile=<int that cannot be shown>: expected quick"),
+    ("ladder: a number", {"ladder": 5}, "ladder=5: expected a name"),
     ("option: misspelt", {"siezs": [1]}, r"'siezs' \(did you mean 'sizes'\?\)"),
     ("option: very long", {"x" * 100_000: 1}, r"unknown argument 'x+\.\.\.; expected task"),
 )
@@ -298,8 +300,9 @@ def test_networks_of_ones_own(
     assert text.startswith(f"architecture {name}: ")
 
 
-def test_networks_larger_than_memory_are_not_built() -> None:
-    """Nothing is allocated to find that out."""
+def test_networks_that_cannot_be_built_are_refused() -> None:
+    """A layer that is larger than memory, of which nothing is allocated; inputs without sides."""
+    sees(SettingsError, r"\(5,\) are no images", lambda: build_network(CNN(), (5,), 3))
     expected = "a layer of 1000000 x 1000000 weights: expected at most 1,000,000,000"
     sees(SettingsError, expected, lambda: build_network(MLP(hidden=(10**6, 10**6)), (6,), 3))
 

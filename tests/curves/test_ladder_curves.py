@@ -240,6 +240,7 @@ def test_rank_agreement_is_kendalls(start: int) -> None:
     assert found.mean == pytest.approx(np.mean(taus), abs=1e-12)
     assert found.deviation == pytest.approx(np.std(taus, ddof=1), abs=1e-12)
     assert (found.seeds, found.alpha) == (5, ALPHA)
+    assert ladder.largest_size == SIZES[-1]
 
 
 def test_ties_in_rank_count_for_neither_order() -> None:

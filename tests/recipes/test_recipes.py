@@ -234,8 +234,13 @@ def test_replace_returns_another_recipe() -> None:
             "stop at 30 steps",
         ),
         (
-            Recipe(optimizer=AdamW(), batch_size=4, stopping=full_train_accuracy()),
-            "mlp 64-64, adamw lr=0.001 weight_decay=0.01, batch 4, stop at 100 % train accuracy",
+            Recipe(
+                architecture=CNN(kernel_size=5, hidden=(9,)).with_width(0.5),
+                optimizer=AdamW(),
+                batch_size=4,
+                stopping=full_train_accuracy(),
+            ),
+            "cnn 4-8 (5 x 5) mlp 4, adamw lr=0.001 weight_decay=0.01, batch 4, stop at 100 % train accuracy",
         ),
         (
             Recipe(
