@@ -240,7 +240,8 @@ def test_replace_returns_another_recipe() -> None:
                 batch_size=4,
                 stopping=full_train_accuracy(),
             ),
-            "cnn 4-8 (5 x 5) mlp 4, adamw lr=0.001 weight_decay=0.01, batch 4, stop at 100 % train accuracy",
+            "cnn 4-8 (5 x 5) mlp 4, adamw lr=0.001 weight_decay=0.01, batch 4, "
+            "stop at 100 % train accuracy",
         ),
         (
             Recipe(
