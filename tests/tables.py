@@ -70,7 +70,7 @@ def _fresh(fixtures: dict[str, Any], place: int) -> Iterator[dict[str, Any]]:
 def _read(row: Any, *, is_tuple: bool) -> tuple[str, tuple[Any, ...]]:
     """Return a row's name and its values."""
     if isinstance(row, _Named):
-        values = tuple(row.values)  # type: ignore[attr-defined]
+        values = tuple(row.values)
         return getattr(row, "id", None) or shown(values), values
     return shown(row), tuple(row) if is_tuple else (row,)
 

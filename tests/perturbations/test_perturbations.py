@@ -39,10 +39,12 @@ from pytest_fragility.recipes import (
     Architecture,
     Optimizer,
     Recipe,
+    ResNet,
     RMSprop,
     ScaleInvariantMLP,
     Schedule,
     StoppingRule,
+    ViT,
     cosine,
     cross_entropy_below,
     exponential,
@@ -182,7 +184,7 @@ def smaller_names(name: str) -> list[str]:
 
 def evaluated(text: str) -> object:
     """Return what a repr stands for, with the package's own names."""
-    names = {name: getattr(recipes, name) for name in recipes.__all__}
+    names = {name: getattr(recipes, name) for name in dir(recipes) if name[0] != "_"}
     return eval(
         text, {"__builtins__": {}, "get_perturbation": get_perturbation, "AXES": AXES, **names}
     )
@@ -362,9 +364,9 @@ DROPPED = [
     ("depth-minus-1", Recipe(architecture=MLP(hidden=(64,))), SAME),
     ("batch-div4", Recipe(batch_size=2), "batch size 2 x 0.25: expected a batch of at least 1"),
     ("width-div2", Recipe(architecture=MLP(hidden=(9, 1))), "hidden layer of width 1 x 0.5"),
-    ("width-div100", Recipe(architecture="vit"), "at least one value for each of the 4 heads"),
+    ("width-div100", Recipe(architecture=ViT()), "at least one value for each of the 4 heads"),
     ("depth-minus-2", Recipe(), "2 fewer hidden layers: mlp 64-64 has not so many"),
-    ("depth-minus-3", Recipe(architecture="resnet"), "3 fewer hidden layers: resnet-8"),
+    ("depth-minus-3", Recipe(architecture=ResNet()), "3 fewer hidden layers: resnet-8"),
     ("lr-x1e999", Recipe(), "SGD.lr=inf: expected"),
     ("lr-div1e-320", Recipe(), "SGD.lr=inf: expected"),
 ]

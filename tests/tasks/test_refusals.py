@@ -225,8 +225,8 @@ DATASETS = rows(
 )
 
 NOISY = with_label_noise(sample_task(3, classes=5), 0.2)
-FLAT = Task("flat", lambda: TaskData(np.full((6, 3), 0.1), Y[:6], np.ones((2, 3)), [0, 0]))
-GAPS = Task("gaps", lambda: TaskData(np.ones((3, 1)), [0, 2, 2], np.ones((1, 1)), [0], classes=4))
+FLAT = Task("flat", lambda: TaskData(np.full((6, 3), 0.1), Y[:6], np.ones((2, 3)), Y[:2]))
+GAPS = Task("gaps", lambda: TaskData(X[:3], odd([0, 2, 2]), X[:1], Y[:1], classes=4))
 
 
 def split(*positive: Any) -> Read:
