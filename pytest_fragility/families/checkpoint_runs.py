@@ -14,6 +14,7 @@ import torch
 
 from pytest_fragility._util.files import size_of
 from pytest_fragility.errors import TableError, TaskError
+from pytest_fragility.families.grids import Place
 from pytest_fragility.families.manifests import (
     INITIAL,
     SAMPLES,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-Place = tuple[str, int, int]
 # 100 MB of them
 MANY_WEIGHTS = 25_000_000
 

@@ -12,8 +12,12 @@ from pytest_fragility._util.files import is_plain
 from pytest_fragility._util.imports import load
 from pytest_fragility._util.text import nearest, one_line, shown
 from pytest_fragility.errors import SettingsError, TableError
-from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
-from pytest_fragility.families.selection import FullPlace
+from pytest_fragility.families.contradictions import (
+    NOT_READ,
+    note_repeats,
+    note_several_test_sets,
+)
+from pytest_fragility.families.observations import Observation
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.recipes.recipe import OPTIMIZERS, architecture_from_dict, recipe_from_dict
@@ -38,7 +42,7 @@ from pytest_fragility.rows.columns import (
     TEST_SIZE,
     N,
 )
-from pytest_fragility.rows.counted_errors import CountedError, read_error, require_one_test_set
+from pytest_fragility.rows.counted_errors import CountedError, read_error
 from pytest_fragility.rows.reading import Problems, Row, Rows, read_rows
 
 CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"
@@ -55,19 +59,15 @@ KNOWN = (*NEEDED, INITIAL, SAMPLES, TASK, *RECORDED, *RECIPE_FIELDS, *OF_OPTIMIZ
 
 
 @dataclass(frozen=True)
-class ListedNetwork:
+class ListedNetwork(Observation):
     """One row of a manifest.
 
     Parameters
     ----------
-    where
-        Where it stands.
-    task, recipe_name, n, seed
-        Which network it is.
+    where, task, recipe_name, n, seed, counted
+        As of an `Observation`; its test error is known.
     checkpoint, initial_checkpoint, samples
         Paths; None for the latter two where the row does not say.
-    counted
-        Its test error.
     recipe
         How it was trained, as far as the row says.
     is_described
@@ -78,15 +78,10 @@ class ListedNetwork:
         Whether it did; it has, and has not, where the row does not say.
     """
 
-    where: str
-    task: str
-    recipe_name: str
-    n: int
-    seed: int
+    counted: CountedError
     checkpoint: Path
     initial_checkpoint: Path | None
     samples: Path | None
-    counted: CountedError
     recipe: Recipe
     is_described: bool
     steps: int | None
@@ -96,12 +91,7 @@ class ListedNetwork:
     diverged: bool
 
     @property
-    def place(self) -> FullPlace:
-        """Which network it is."""
-        return self.task, self.recipe_name, self.n, self.seed
-
-    @property
-    def files(self) -> dict[str, Any]:
+    def cells(self) -> dict[str, Any]:
         """Where it is kept, and when it was."""
         return {CHECKPOINT: self.checkpoint, STEPS: self.steps}
 
@@ -213,13 +203,13 @@ def read_manifest(
             )
     reader = _Reader(rows, given, baseline)
     networks = [each for each in map(reader.network, rows.rows) if each is not None]
-    reader.require_once(networks)
-    for task in dict.fromkeys(each.task for each in networks):
-        own = [each for each in networks if each.task == task]
-        require_one_test_set(task, own, reader.problems)
-    reader.problems.raise_if_any()
-    reader.require_one_recipe(networks)
-    reader.problems.raise_if_any()
+    problems = reader.problems
+    note_repeats(networks, problems)
+    _note_shared_files(networks, problems)
+    note_several_test_sets(networks, problems)
+    problems.raise_if_any()
+    _note_renamed_recipes(networks, problems)
+    problems.raise_if_any()
     return Manifest(rows.name, tuple(networks))
 
 
@@ -249,10 +239,10 @@ class _Reader:
             BASELINE if name == self._baseline else name,
             cells.need(N, whole(1), NOT_READ),
             cells.need(SEED, whole(0), NOT_READ),
+            counted or CountedError(0.5),
             cells.need(CHECKPOINT, self._path, Path()),
             cells.read(INITIAL, self._path, None),
             cells.read(SAMPLES, self._path, None),
-            counted or CountedError(0.5),
             recipe,
             is_described,
             cells.read(STEPS, whole(0), None),
@@ -322,28 +312,29 @@ class _Reader:
                 f"--fragility-architecture={one_line(place)}"
             ) from None
 
-    def require_once(self, networks: Sequence[ListedNetwork]) -> None:
-        """Note rows that list the same network, or the same file."""
-        note_repeats([(each.where, each.place, each.files) for each in networks], self.problems)
-        first: dict[Path, ListedNetwork] = {}
-        for each in networks:
-            other = first.setdefault(each.checkpoint, each)
-            if other.place != each.place:
-                self.problems.add(
-                    each.where,
-                    f"checkpoint {each.checkpoint.name} stands in {other.where} too, for another "
-                    "network",
-                )
 
-    def require_one_recipe(self, networks: Sequence[ListedNetwork]) -> None:
-        """Note rows whose recipe has a name that stands for another recipe."""
-        first: dict[tuple[str, str], ListedNetwork] = {}
-        for each in networks:
-            known = first.setdefault((each.task, each.recipe_name), each)
-            if (known.recipe, known.is_described) != (each.recipe, each.is_described):
-                self.problems.add(
-                    each.where,
-                    f"recipe {each.recipe_name} is {each.recipe}, and {known.recipe} in "
-                    f"{known.where}; expected one recipe of each name",
-                )
-                return
+def _note_shared_files(networks: Sequence[ListedNetwork], problems: Problems) -> None:
+    """Note rows that list the file of another network."""
+    first: dict[Path, ListedNetwork] = {}
+    for each in networks:
+        other = first.setdefault(each.checkpoint, each)
+        if other.place != each.place:
+            problems.add(
+                each.where,
+                f"checkpoint {each.checkpoint.name} stands in {other.where} too, for another "
+                "network",
+            )
+
+
+def _note_renamed_recipes(networks: Sequence[ListedNetwork], problems: Problems) -> None:
+    """Note a row whose recipe has a name that stands for another recipe."""
+    first: dict[tuple[str, str], ListedNetwork] = {}
+    for each in networks:
+        known = first.setdefault((each.task, each.recipe_name), each)
+        if (known.recipe, known.is_described) != (each.recipe, each.is_described):
+            problems.add(
+                each.where,
+                f"recipe {each.recipe_name} is {each.recipe}, and {known.recipe} in "
+                f"{known.where}; expected one recipe of each name",
+            )
+            return

@@ -9,8 +9,12 @@ from typing import Any
 
 from pytest_fragility._util.text import nearest, shown
 from pytest_fragility.errors import TableError
+from pytest_fragility.families.contradictions import (
+    NOT_READ,
+    note_repeats,
+    note_several_test_sets,
+)
 from pytest_fragility.families.measured_family import MeasuredFamily, MeasuredNetwork
-from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.rows.cells import Cells, flag, number, recipe_name, text, whole
 from pytest_fragility.rows.columns import (
@@ -26,7 +30,7 @@ from pytest_fragility.rows.columns import (
     UNFINISHED,
     N,
 )
-from pytest_fragility.rows.counted_errors import read_error, require_one_test_set
+from pytest_fragility.rows.counted_errors import read_error
 from pytest_fragility.rows.index_columns import counts_every_row
 from pytest_fragility.rows.numerals import is_not_finite, number_of
 from pytest_fragility.rows.reading import MOST_SHOWN, Problems, Row, Rows, read_rows
@@ -51,9 +55,8 @@ def read_table(source: Any, option: str = "table", *, baseline: str = BASELINE) 
     _require_measures(rows, measures)
     problems = Problems(rows.name)
     networks = [_network(rows, row, measures, baseline, problems) for row in rows.rows]
-    note_repeats([(each.where, each.place, each.numbers) for each in networks], problems)
-    for task in dict.fromkeys(network.task for network in networks):
-        require_one_test_set(task, [each for each in networks if each.task == task], problems)
+    note_repeats(networks, problems)
+    note_several_test_sets(networks, problems)
     problems.raise_if_any()
     return MeasuredFamily(rows.name, tuple(networks), measures)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,34 +101,6 @@ def _require_consistent(found: CountedError, where: str, problems: Problems) -> 
             f"mistaken has {int(found.mask.sum())} samples, test_error x test_size is "
             f"{found.mistakes:g}",
         )
-
-
-class Counted(Protocol):
-    """A row with its test error."""
-
-    @property
-    def where(self) -> str:
-        """What messages call it."""
-        ...
-
-    @property
-    def counted(self) -> CountedError | None:
-        """Its test error."""
-        ...
-
-
-def require_one_test_set(task: str, rows: Sequence[Counted], problems: Problems) -> None:
-    """Note where the rows of a task were tested on numbers of samples that differ."""
-    known = [(row.where, row.counted.size) for row in rows if row.counted is not None]
-    first = known[0] if known else ("", 0)
-    for where, size in known:
-        if size != first[1]:
-            problems.add(
-                where,
-                f"test_size={size or 'nothing'}, and {first[1] or 'nothing'} in {first[0]}; "
-                f"expected one test set for task {task}",
-            )
-            return
 
 
 def masks_of(grid: Sequence[Sequence[CountedError]]) -> npt.NDArray[Any] | None:

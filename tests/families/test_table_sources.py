@@ -26,7 +26,7 @@ COLUMNS = {name: [row[name] for row in ROWS] for name in ROWS[0]}
 def content(table: MeasuredFamily) -> Any:
     """Return all that a table holds, but where it stands."""
     return table.measures, [
-        (each.place, each.numbers, each.counted, each.description, each.unfinished)
+        (each.place, each.cells, each.counted, each.description, each.unfinished)
         for each in table.networks
     ]
 
@@ -428,7 +428,7 @@ def test_na_may_be_a_name_and_is_no_reason() -> None:
     ]
     found = Family.from_table(rows)
     assert {each.task for each in found.networks} == {"NA"}
-    assert {each.recipe for each in found.networks} == {"baseline", "NA"}
+    assert {each.recipe_name for each in found.networks} == {"baseline", "NA"}
     assert {each.unfinished for each in found.networks} == {""}
 
 
