@@ -216,11 +216,9 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
     """
     is_label = isinstance(task, TaskWithoutData)
     samples = read_samples(row.samples, row.n) if row.samples and not is_label else None
-    run = RunElsewhere(
-        task, row.n, row.recipe, row.seed, row.recipe_name, row.is_described, samples
-    )
+    run = RunElsewhere(task, row.n, row.made_by, row.seed, row.recipe, row.is_described, samples)
     _require_room(run, row.checkpoint)
-    network, dtype = run.build_network(), getattr(torch, row.recipe.precision)
+    network, dtype = run.build_network(), getattr(torch, row.made_by.precision)
     state = read_state(row.checkpoint, network, dtype)
     initial = state
     if row.initial_checkpoint:

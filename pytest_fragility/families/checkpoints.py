@@ -149,7 +149,7 @@ class Source(Generic[F]):
         }
         task = self.tasks[first[BASELINE].task]
         seeds = tuple(sorted({seed for own in grid.seeds.values() for seed in own}))
-        plan_recipes = {recipe: each.recipe for recipe, each in first.items()}
+        plan_recipes = {recipe: each.made_by for recipe, each in first.items()}
         return self.kind(
             FamilyPlan(task, plan_recipes, grid.sizes, seeds, ladder),
             Checkpoints(self.manifest.name, kept, task, self._known),
@@ -157,7 +157,7 @@ class Source(Generic[F]):
             source=f"networks from {self.manifest.name}",
             grid=replace(grid, left_out=told(grid, _unknown_of(listed))),
             descriptions={
-                recipe: str(each.recipe) if each.is_described else recipe
+                recipe: str(each.made_by) if each.is_described else recipe
                 for recipe, each in first.items()
             },
             test_size=first[BASELINE].counted.size,

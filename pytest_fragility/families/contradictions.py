@@ -22,7 +22,7 @@ def note_repeats(networks: Sequence[Observation], problems: Problems) -> None:
     """
     rows: dict[FullPlace, list[int]] = {}
     for row, each in enumerate(networks):
-        if each.recipe_name and NOT_READ not in (each.n, each.seed):
+        if each.recipe and NOT_READ not in (each.n, each.seed):
             rows.setdefault(each.place, []).append(row)
     repeated = {place: own for place, own in rows.items() if len(own) > 1}
     if not repeated:

@@ -64,12 +64,12 @@ class ListedNetwork(Observation):
 
     Parameters
     ----------
-    where, task, recipe_name, n, seed, counted
+    where, task, recipe, n, seed, counted
         As of an `Observation`; its test error is known.
     checkpoint, initial_checkpoint, samples
         Paths; None for the latter two where the row does not say.
-    recipe
-        How it was trained, as far as the row says.
+    made_by
+        The recipe that it was trained by, as far as the row says.
     is_described
         Whether the row says anything of that but the architecture.
     steps, train_loss, train_error
@@ -82,7 +82,7 @@ class ListedNetwork(Observation):
     checkpoint: Path
     initial_checkpoint: Path | None
     samples: Path | None
-    recipe: Recipe
+    made_by: Recipe
     is_described: bool
     steps: int | None
     train_loss: float | None
@@ -330,11 +330,11 @@ def _note_renamed_recipes(networks: Sequence[ListedNetwork], problems: Problems)
     """Note a row whose recipe has a name that stands for another recipe."""
     first: dict[tuple[str, str], ListedNetwork] = {}
     for each in networks:
-        known = first.setdefault((each.task, each.recipe_name), each)
-        if (known.recipe, known.is_described) != (each.recipe, each.is_described):
+        known = first.setdefault((each.task, each.recipe), each)
+        if (known.made_by, known.is_described) != (each.made_by, each.is_described):
             problems.add(
                 each.where,
-                f"recipe {each.recipe_name} is {each.recipe}, and {known.recipe} in "
+                f"recipe {each.recipe} is {each.made_by}, and {known.made_by} in "
                 f"{known.where}; expected one recipe of each name",
             )
             return

@@ -44,7 +44,7 @@ class MeasuredNetwork(Observation):
 
     Parameters
     ----------
-    where, task, recipe_name, n, seed, counted
+    where, task, recipe, n, seed, counted
         As of an `Observation`.
     values
         By measure; measures whose cell is empty are left out.
@@ -156,8 +156,8 @@ class MeasuredFamily(Observed):
         """Recipes in words, by name; the name itself where the table does not say."""
         found = dict.fromkeys(self.selection.recipes, "")
         for each in self.networks:
-            if each.task == self.selection.task and each.recipe_name in found:
-                found[each.recipe_name] = found[each.recipe_name] or each.description
+            if each.task == self.selection.task and each.recipe in found:
+                found[each.recipe] = found[each.recipe] or each.description
         return {name: said or name for name, said in found.items()}
 
     def column(self, measure: Any) -> str:
@@ -267,7 +267,7 @@ class MeasuredFamily(Observed):
         reasons: dict[str, str] = {}
         for each in self.networks:
             if each.unfinished and each.task == task:
-                reasons.setdefault(each.recipe_name, each.unfinished)
+                reasons.setdefault(each.recipe, each.unfinished)
         return reasons
 
     def _ladder(self, values: _Values) -> LadderCurves | None:
@@ -380,7 +380,7 @@ class _Values:
             others = f", nor do {len(bad) - 1} others" if len(bad) > 1 else ""
             raise MeasureError(
                 f"measure {self.column} in {self.table}, {first.where} (recipe "
-                f"{first.recipe_name}, n={first.n}, seed {first.seed}): "
+                f"{first.recipe}, n={first.n}, seed {first.seed}): "
                 f"{first.values[self.column]:g} has no logarithm{others}; exponents need positive "
                 "values. Exponentiate a measure that is a logarithm, or ask for scale='linear', "
                 "which leaves exponent, spread and complexity out"
@@ -389,6 +389,6 @@ class _Values:
 
 def _noise(network: MeasuredNetwork) -> float:
     """Return a random number in (0, 1] that has nothing to do with the network."""
-    names = {"task": network.task, "recipe": network.recipe_name}
+    names = {"task": network.task, "recipe": network.recipe}
     identity = {**names, "n": network.n, "seed": network.seed}
     return 1.0 - float(derive_generator("control", identity).random())

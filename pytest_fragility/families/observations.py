@@ -112,7 +112,7 @@ class Observation:
     ----------
     where
         Where it stands.
-    task, recipe_name, n, seed
+    task, recipe, n, seed
         Which network it is.
     counted
         Its test error; None where the cell of a table is empty.
@@ -120,7 +120,7 @@ class Observation:
 
     where: str
     task: str
-    recipe_name: str
+    recipe: str
     n: int
     seed: int
     counted: CountedError | None
@@ -128,7 +128,7 @@ class Observation:
     @property
     def place(self) -> FullPlace:
         """Which network it is."""
-        return self.task, self.recipe_name, self.n, self.seed
+        return self.task, self.recipe, self.n, self.seed
 
     @property
     def cells(self) -> Mapping[str, Any]:
@@ -141,4 +141,4 @@ Row = TypeVar("Row", bound=Observation)
 
 def of_task(rows: Iterable[Row], task: str) -> dict[Place, Row]:
     """Return the rows of a task, by recipe, n and seed."""
-    return {(each.recipe_name, each.n, each.seed): each for each in rows if each.task == task}
+    return {(each.recipe, each.n, each.seed): each for each in rows if each.task == task}

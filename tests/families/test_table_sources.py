@@ -428,7 +428,7 @@ def test_na_may_be_a_name_and_is_no_reason() -> None:
     ]
     found = Family.from_table(rows)
     assert {each.task for each in found.networks} == {"NA"}
-    assert {each.recipe_name for each in found.networks} == {"baseline", "NA"}
+    assert {each.recipe for each in found.networks} == {"baseline", "NA"}
     assert {each.unfinished for each in found.networks} == {""}
 
 
