@@ -28,9 +28,9 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
 from pytest_fragility.recipes.factories import GIVEN
 from pytest_fragility.tasks import Task
+from pytest_fragility.weight_files.formats import UnusableFileError
 from pytest_fragility.weight_files.reading import read_state
 from pytest_fragility.weight_files.sample_files import read_samples
-from pytest_fragility.weight_files.unusable import UnusableFileError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -6,13 +6,29 @@ import pickle
 from pathlib import Path
 
 from pytest_fragility._util.packed_files import HEAD, found_instead, kind_of
-from pytest_fragility.weight_files.unusable import UnusableFileError
 
 ARCHIVE, LEGACY, SAFETENSORS, INDEX = "zip archive", "pickle", "safetensors", "index of shards"
 _EXPECTED = "expected safetensors, or a state dict of torch"
 _TAR, _TAR_PLACE = b"ustar", 257
 # how many bytes say how long the header of safetensors is
 _LENGTH = 8
+
+
+class UnusableFileError(ValueError):
+    """A file that cannot be used.
+
+    Parameters
+    ----------
+    text
+        Words that follow the file's name, such as ``is empty``.
+    name
+        The file's; given where it is known.
+    """
+
+    def __init__(self, text: str, name: str = "") -> None:
+        super().__init__(f"{name} {text}" if name else text)
+        self.text = text
+        self.name = name
 
 
 def format_of(path: Path) -> str:

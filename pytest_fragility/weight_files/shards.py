@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pytest_fragility._util.files import read_plain
 from pytest_fragility._util.text import shown
+from pytest_fragility.weight_files.formats import UnusableFileError
 from pytest_fragility.weight_files.leaves import Leaf
-from pytest_fragility.weight_files.unusable import UnusableFileError
 
 WEIGHT_MAP = "weight_map"
 
