@@ -61,18 +61,10 @@ def no_data(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RunElsewhere(Run):
-    """A run that was made elsewhere.
+    """A run that was made elsewhere, whose seed says which runs are paired.
 
-    Parameters
-    ----------
-    task, n, recipe, seed
-        As of a `Run`; the seed says which runs are paired.
-    recipe_name
-        Its recipe's.
-    is_described
-        Whether the recipe is known.
-    samples
-        The rows of the pool that it was trained on; None where they are not known.
+    `recipe` means nothing unless it `is_described`; `samples` are the rows of the pool that it was
+    trained on, None where they are not known.
     """
 
     recipe_name: str = BASELINE
@@ -133,15 +125,7 @@ class RunElsewhere(Run):
 
 @dataclass(frozen=True)
 class RecordElsewhere(TrainingRecord):
-    """How a training elsewhere went, as far as it is known.
-
-    Parameters
-    ----------
-    steps, reached_target, diverged, train_loss, train_error, test_mistakes, test_size
-        As of a `TrainingRecord`; what is not known is zero or NaN.
-    corrected
-        Test error, with continuity correction where the number of test samples is known.
-    """
+    """How a training elsewhere went: what is not known is zero or NaN."""
 
     corrected: float = 0.5
 
@@ -154,16 +138,7 @@ class RecordElsewhere(TrainingRecord):
 class Checkpoints(Mapping[Place, TrainedRun]):
     """Trained runs by recipe, n and seed, all read when the first is asked for.
 
-    Parameters
-    ----------
-    name
-        The manifest's.
-    listed
-        Its rows, by recipe, n and seed.
-    task
-        What they have learned.
-    known
-        Those that are read already, by their row; shared among the families of a manifest.
+    Those that are `known`, by their row, are shared among the families of a manifest.
     """
 
     def __init__(

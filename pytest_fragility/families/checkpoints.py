@@ -41,19 +41,7 @@ F = TypeVar("F", bound=TrainedFamily)
 
 @dataclass(frozen=True, eq=False)
 class Source(Generic[F]):
-    """A manifest with its tasks, of which families are made.
-
-    Parameters
-    ----------
-    manifest
-        The list.
-    tasks
-        By the names in it.
-    device
-        Where networks live.
-    kind
-        What families are.
-    """
+    """A manifest with its tasks, by the names in it, of which families of a kind are made."""
 
     manifest: Manifest
     tasks: Mapping[str, Task]

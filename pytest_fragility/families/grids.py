@@ -16,18 +16,10 @@ Place = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Grid:
-    """The sizes that all curves have, and each recipe's seeds that have them all.
+    """The sizes that all curves have, and each recipe's seeds that have them all, ascending.
 
-    Parameters
-    ----------
-    sizes
-        Ascending.
-    seeds
-        By recipe name, ascending; recipes without a curve are left out.
-    left_out
-        By recipe name: sentences on what is missing.
-    incomplete
-        By recipe name: why it has no curve.
+    `left_out` says by recipe what is missing; a recipe without a curve has no seeds, and
+    `incomplete` says why.
     """
 
     sizes: tuple[int, ...]
@@ -44,15 +36,6 @@ def complete_grid(
     A size at which the baseline, or a perturbation, has no network at all is left out for all
     recipes; a perturbation that would take out more than half of the baseline's sizes is left out
     itself. At the sizes that remain, a seed that lacks one is left out for the recipe concerned.
-
-    Parameters
-    ----------
-    places
-        Recipe, n and seed of each network.
-    recipes
-        Names, the baseline first.
-    sizes, seeds
-        All that were asked for, ascending.
     """
     there = {
         recipe: {n for name, n, _ in places if name == recipe and n in sizes} for recipe in recipes
@@ -139,13 +122,6 @@ def common_grid(places: Mapping[str, Collection[Place]], asked: Any) -> Grid:
 
     Tasks are paired over seeds. Sizes that some task lacks with all seeds are left out, then seeds
     that lack a size on some task.
-
-    Parameters
-    ----------
-    places
-        By task: recipe, n and seed of each network.
-    asked
-        With `sizes` and `seeds`; None takes all of them.
     """
     own = {
         task: {(n, seed) for recipe, n, seed in each if recipe == BASELINE}

@@ -62,20 +62,8 @@ KNOWN = (*NEEDED, INITIAL, SAMPLES, TASK, *RECORDED, *RECIPE_FIELDS, *OF_OPTIMIZ
 class ListedNetwork(Observation):
     """One row of a manifest.
 
-    Parameters
-    ----------
-    where, task, recipe, n, seed, counted
-        As of an `Observation`; its test error is known.
-    checkpoint, initial_checkpoint, samples
-        Paths; None for the latter two where the row does not say.
-    made_by
-        The recipe that it was trained by, as far as the row says.
-    is_described
-        Whether the row says anything of that but the architecture.
-    steps, train_loss, train_error
-        How training went; None where the row does not say.
-    reached_target, diverged
-        Whether it did; it has, and has not, where the row does not say.
+    What the row does not say is None; it `is_described` where it says more of its recipe than the
+    architecture.
     """
 
     counted: CountedError
@@ -98,15 +86,7 @@ class ListedNetwork(Observation):
 
 @dataclass(frozen=True)
 class Manifest:
-    """A list of checkpoints.
-
-    Parameters
-    ----------
-    name
-        The file's.
-    networks
-        One per row.
-    """
+    """A list of checkpoints, by the name of its file."""
 
     name: str
     networks: tuple[ListedNetwork, ...]
@@ -116,12 +96,7 @@ class Manifest:
 class GivenArchitectures:
     """The architectures that a manifest may be of, besides the built-in ones.
 
-    Parameters
-    ----------
-    default
-        Of rows that do not say; None where that is an error.
-    named
-        By what rows call them.
+    `default` is of rows that do not say; `named` are by what rows call them.
     """
 
     default: Architecture | None
@@ -131,12 +106,7 @@ class GivenArchitectures:
 def given_architectures(architecture: Any, architectures: Any) -> GivenArchitectures:
     """Return the architectures that somebody has given, those at ``module:function`` imported.
 
-    Parameters are those of `Family.from_checkpoints`.
-
-    Raises
-    ------
-    SettingsError
-        If one of them cannot be used.
+    Parameters are those of `Family.from_checkpoints`; a SettingsError says which cannot be used.
     """
     if architectures is None:
         architectures = {}
@@ -179,19 +149,8 @@ def read_manifest(
 ) -> Manifest:
     """Return the list of checkpoints of a manifest; nothing of them is read but whether they exist.
 
-    Parameters
-    ----------
-    source, baseline
-        Those of `Family.from_checkpoints`.
-    option
-        What named it, for messages.
-    given
-        What it may be of.
-
-    Raises
-    ------
-    TableError
-        If it cannot be used; all rows that are wrong are named.
+    Parameters are those of `Family.from_checkpoints`, and what named it, for messages. A TableError
+    names all rows that are wrong.
     """
     rows = read_rows(source, option)
     rows.require_columns(NEEDED)

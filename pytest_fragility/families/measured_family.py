@@ -40,20 +40,9 @@ from pytest_fragility.tasks.task import Task
 
 @dataclass(frozen=True)
 class MeasuredNetwork(Observation):
-    """One row of a table.
+    """One row of a table, with its values by measure; those whose cell is empty are left out.
 
-    Parameters
-    ----------
-    where, task, recipe, n, seed, counted
-        As of an `Observation`.
-    values
-        By measure; measures whose cell is empty are left out.
-    description
-        The recipe in words; empty where the table does not say.
-    parameters
-        How many the network has; None where the table does not say.
-    unfinished
-        In words, what kept the training from ending as it should have; empty where nothing did.
+    `unfinished` says in words what kept the training from ending as it should have.
     """
 
     values: Mapping[str, float]

@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 class Observed:
     """What an audit may be of: it says what it offers, and knows no kinds of checks.
 
-    Attributes
-    ----------
-    source
-        What reports say of where it comes from; empty for networks trained here.
-    asked
-        What of it is audited.
+    `source` is what reports say of where it comes from, nothing for networks trained here; `asked`,
+    what of it is audited.
     """
 
     source: str
@@ -106,17 +102,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Observation:
-    """One row of a file: a network with its test error.
-
-    Parameters
-    ----------
-    where
-        Where it stands.
-    task, recipe, n, seed
-        Which network it is.
-    counted
-        Its test error; None where the cell of a table is empty.
-    """
+    """One row of a file: a network with its test error, None where a table's cell is empty."""
 
     where: str
     task: str

@@ -49,20 +49,8 @@ FullPlace = tuple[str, str, int, int]
 class Asked:
     """What an audit asks for, of what a file has; None asks for all of it.
 
-    Parameters
-    ----------
-    task
-        The name of the one that is audited.
-    perturbations
-        Names of recipes.
-    checkpoints
-        Names of recipes, for the check of stopping.
-    sizes
-        Training set sizes.
-    seeds
-        Seeds, or how many of them.
-    ladder
-        Names of tasks, or ``none``.
+    Of the task, of recipes (perturbations, and checkpoints for the check of stopping) and of the
+    ladder's tasks, which may be ``none``, it has names; seeds may be a number of them.
     """
 
     task: Any = None
@@ -75,20 +63,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is audited.
+    """What is audited: the baseline's name comes first, and some recipes may have both roles.
 
-    Parameters
-    ----------
-    task
-        Its name.
-    recipes
-        Names, the baseline first.
-    perturbations, checkpoints
-        Which of them are judged as such; some may be both.
-    sizes, seeds
-        Ascending; all that some network has.
-    ladder
-        Names of the tasks of a ladder; empty without one.
+    Sizes and seeds are all that some network has, ascending.
     """
 
     task: str
@@ -101,24 +78,10 @@ class Selection:
 
 
 def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
-    """Return what is audited of a file's networks.
+    """Return what is audited of the networks of a file, by its name.
 
     The task, where none is named, is the only one that has perturbations, or the first where none
-    has. All tasks that have a baseline are the ladder.
-
-    Parameters
-    ----------
-    name
-        The file's, for messages.
-    places
-        Task, recipe, n and seed of each network, in the file's order.
-    asked
-        What to take.
-
-    Raises
-    ------
-    TableError
-        If something is asked for that is not there, or the baseline is not.
+    has. All tasks that have a baseline are the ladder. A TableError says what is not there.
     """
     found = list(places)
     recipes: dict[str, dict[str, None]] = {}
@@ -152,19 +115,7 @@ def roles(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return which recipes are perturbations, and which are stopping points of one training.
 
-    Parameters
-    ----------
-    there
-        Names of the recipes, without the baseline.
-    asked
-        What an audit says of it.
-    name
-        The file's, for messages.
-
-    Raises
-    ------
-    TableError
-        If one is asked for that is not there.
+    Of those that are there, but for the baseline; a TableError says which is not, in what file.
     """
     perturbations = _names(name, "perturbations", asked.perturbations, there)
     checkpoints = _names(name, "checkpoints", asked.checkpoints, there)

@@ -228,14 +228,9 @@ class _Reporter:
 
 
 class TrainingBudget:
-    """Counts the networks that are trained on demand, and stops before a limit is passed.
+    """Counts networks that are trained on demand, and stops before a limit is passed.
 
-    Parameters
-    ----------
-    networks
-        How many may be trained in all; what a store has is free.
-    within
-        Another limit, which counts them too.
+    What a store has is free; the limit that it is within counts them too.
     """
 
     def __init__(self, networks: int, within: TrainingBudget | None = None) -> None:

@@ -195,12 +195,7 @@ class IncompleteNetwork(TrainedNetwork):
     """A network that was trained elsewhere, some of whose parts are not known.
 
     A measure that asks for one of them is not defined there, and the error says what to add to the
-    manifest. The others are those of a `TrainedNetwork`.
-
-    Parameters
-    ----------
-    unknown
-        By part: what to say where it is asked for.
+    manifest: `unknown` has by part what to say. The others are those of a `TrainedNetwork`.
     """
 
     unknown: Mapping[str, str] = field(default_factory=dict)

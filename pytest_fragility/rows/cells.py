@@ -23,15 +23,7 @@ _FLAGS |= {"false": False, "0": False, "0.0": False, "no": False}
 
 
 class Cells:
-    """The cells of one row, each read as what its column holds; what cannot be is noted.
-
-    Parameters
-    ----------
-    row
-        The row.
-    problems
-        Where what is wrong is noted.
-    """
+    """The cells of one row, each read as what its column holds; what cannot be is noted."""
 
     def __init__(self, row: Row, problems: Problems) -> None:
         self._row = row

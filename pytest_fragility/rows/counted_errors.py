@@ -30,16 +30,9 @@ UNBOUNDED = (
 
 @dataclass(frozen=True)
 class CountedError:
-    """A test error with what is known of how it was counted.
+    """A test error, as a share, with what is known of how it was counted.
 
-    Parameters
-    ----------
-    error
-        The share of test samples that were mistaken.
-    size
-        Test samples; zero where that is not known.
-    mistaken
-        Which ones, eight to a byte, first sample first; None where that is not known.
+    The size is zero where it is not known; which samples were mistaken stand eight to a byte.
     """
 
     error: float

@@ -32,15 +32,7 @@ MOST_COLUMNS = 10_000
 
 @dataclass(frozen=True)
 class Row:
-    """One row.
-
-    Parameters
-    ----------
-    where
-        What messages call it, such as ``line 17``.
-    cells
-        By column; those that are empty are left out.
-    """
+    """One row: what messages call it, such as ``line 17``, and its cells that are not empty."""
 
     where: str
     cells: Mapping[str, Any]
@@ -48,18 +40,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Rows:
-    """All rows of a file.
+    """All rows of a file, with the names of its columns but comments.
 
-    Parameters
-    ----------
-    name
-        What messages call the file: ``values.csv``.
-    folder
-        What relative paths in it start from.
-    columns
-        Names in their order, without comments.
-    rows
-        The rows, without those that are empty.
+    Relative paths in it start from its folder.
     """
 
     name: str

@@ -58,17 +58,9 @@ NEEDS: Mapping[str, Mapping[Resource, str]] = {
 def given_by(options: Mapping[str, Any]) -> Family | MeasuredFamily:
     """Return what the first of a layer's sources names, with what is asked of it.
 
-    Parameters
-    ----------
-    options
-        With exactly one of ``family``, ``manifest`` and ``table``, and any of the audit's others.
-
-    Raises
-    ------
-    SettingsError
-        If several are named, or an option says how networks are trained.
-    TableError
-        If a file cannot be used.
+    The options name exactly one of ``family``, ``manifest`` and ``table``, and any of the audit's
+    others. A SettingsError says that several are named, or one says how networks are trained; a
+    TableError, that a file cannot be used.
     """
     named = [name for name in SOURCES if options.get(name) is not None]
     if len(named) > 1:

@@ -15,15 +15,7 @@ _LENGTH = 8
 
 
 class UnusableFileError(ValueError):
-    """A file that cannot be used.
-
-    Parameters
-    ----------
-    text
-        Words that follow the file's name, such as ``is empty``.
-    name
-        The file's; given where it is known.
-    """
+    """A file that cannot be used: words that follow its name, such as ``is empty``."""
 
     def __init__(self, text: str, name: str = "") -> None:
         super().__init__(f"{name} {text}" if name else text)
@@ -34,12 +26,7 @@ class UnusableFileError(ValueError):
 def format_of(path: Path) -> str:
     """Return which of the four formats that are read a file has.
 
-    Raises
-    ------
-    UnusableFileError
-        If it has none of them, in words that say which one it has.
-    OSError
-        If it cannot be read.
+    An UnusableFileError says that it has none of them, and which one it has.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

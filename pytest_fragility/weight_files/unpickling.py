@@ -155,18 +155,10 @@ class Stored:
 
 @dataclass(frozen=True)
 class Pickled:
-    """What a pickle holds.
+    """What a pickle holds, with a `Stored` in the place of each tensor, and where it ends.
 
-    Parameters
-    ----------
-    content
-        Dicts, lists, tuples, numbers and text, with a `Stored` in the place of each tensor.
-    foreign
-        The names of classes and functions that are not read, in their order.
-    storages
-        By key: bytes of one number, and how many there are.
-    end
-        Where it ends in what it was read from.
+    `foreign` names classes and functions that are not read, in their order; `storages` says by key
+    how many bytes one number has, and how many numbers there are.
     """
 
     content: Any
