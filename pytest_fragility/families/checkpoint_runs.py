@@ -27,6 +27,7 @@ from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
 from pytest_fragility.recipes.factories import GIVEN
+from pytest_fragility.rows.rows import Problems
 from pytest_fragility.tasks import Task
 from pytest_fragility.weight_files.formats import UnusableFileError
 from pytest_fragility.weight_files.reading import read_state
@@ -166,8 +167,6 @@ class Checkpoints(Mapping[Place, TrainedRun]):
         return len(self._listed)
 
     def _read_all(self) -> None:
-        from pytest_fragility.rows.reading import Problems
-
         problems = Problems(self._name)
         for row in self._listed.values():
             if row.where in self._known:

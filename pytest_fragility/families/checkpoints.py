@@ -10,10 +10,9 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.errors import SettingsError, TableError, TaskError
+from pytest_fragility.errors import SettingsError, TaskError
 from pytest_fragility.families.checkpoint_runs import Checkpoints, TaskWithoutData, _label
 from pytest_fragility.families.grids import (
-    FEWEST_SIZES,
     Grid,
     Place,
     common_grid,
@@ -23,7 +22,6 @@ from pytest_fragility.families.grids import (
 from pytest_fragility.families.manifests import (
     GivenArchitectures,
     ListedNetwork,
-    Manifest,
     read_manifest,
 )
 from pytest_fragility.families.observations import of_task
@@ -41,9 +39,10 @@ F = TypeVar("F", bound=TrainedFamily)
 
 @dataclass(frozen=True, eq=False)
 class Source(Generic[F]):
-    """A manifest with its tasks, by the names in it, of which families of a kind are made."""
+    """A manifest with its tasks, by the names in it: families of a kind are made of it."""
 
-    manifest: Manifest
+    name: str
+    networks: Sequence[ListedNetwork]
     tasks: Mapping[str, Task]
     device: torch.device
     kind: type[F]
@@ -61,7 +60,7 @@ class Source(Generic[F]):
     def _states_of_files(self) -> list[object]:
         return [
             path and _state_of_file(path)
-            for each in self.manifest.networks
+            for each in self.networks
             for path in (each.checkpoint, each.initial_checkpoint, each.samples)
         ]
 
@@ -73,16 +72,10 @@ class Source(Generic[F]):
         TableError
             If it is not there.
         """
-        name, rows = self.manifest.name, self.manifest.networks
-        chosen = select(name, [each.place for each in rows], asked)
+        rows = self.networks
+        chosen = select(self.name, [each.place for each in rows], asked)
         listed = of_task(rows, chosen.task)
-        grid = complete_grid(listed, chosen.recipes, chosen.sizes, chosen.seeds)
-        if len(grid.sizes) < FEWEST_SIZES:
-            raise TableError(
-                f"{name}: task {chosen.task} has n = "
-                f"{', '.join(map(str, grid.sizes)) or 'none'} alone under the baseline; a learning "
-                "curve needs at least two sizes"
-            )
+        grid = complete_grid(listed, chosen, f"{self.name}: task {chosen.task} has")
         tasks = chosen.ladder
         if not tasks:
             return self._made(listed, chosen.recipes, grid, asked=asked)
@@ -140,9 +133,9 @@ class Source(Generic[F]):
         plan_recipes = {recipe: each.made_by for recipe, each in first.items()}
         return self.kind(
             FamilyPlan(task, plan_recipes, grid.sizes, seeds, ladder),
-            Checkpoints(self.manifest.name, kept, task, self._known),
+            Checkpoints(self.name, kept, task, self._known),
             self.device,
-            source=f"networks from {self.manifest.name}",
+            source=f"networks from {self.name}",
             grid=replace(grid, left_out=told(grid, _unknown_of(listed))),
             descriptions={
                 recipe: str(each.made_by) if each.is_described else recipe
@@ -194,10 +187,10 @@ def read_source(
     TableError
         If the manifest cannot be used.
     """
-    read = read_manifest(manifest, given=given, baseline=baseline)
-    names = dict.fromkeys(each.task for each in read.networks)
+    name, networks = read_manifest(manifest, given, baseline)
     known = _tasks(tasks)
-    return Source(read, {name: _task(name, known) for name in names}, choose_device(device), kind)
+    own = {task: _task(task, known) for task in dict.fromkeys(each.task for each in networks)}
+    return Source(name, networks, own, choose_device(device), kind)
 
 
 def _state_of_file(path: Path) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_fragility._util.text import shown
 from pytest_fragility.families.observations import Observation
 from pytest_fragility.families.selection import FullPlace
-from pytest_fragility.rows.reading import Problems
+from pytest_fragility.rows.rows import Problems
 
 # in the place of a number that a row should have
 NOT_READ = -1

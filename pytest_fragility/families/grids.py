@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_fragility.curves.learning_curve import seeds_to_compare
+from pytest_fragility.errors import TableError
+from pytest_fragility.families.selection import FEWEST_SIZES, Asked, Selection
 from pytest_fragility.perturbations import BASELINE
 
 # intervals are taken over seeds, and slopes over sizes
-FEWEST_SEEDS = FEWEST_SIZES = 2
+FEWEST_SEEDS = 2
 Place = tuple[str, int, int]
 
 
@@ -28,19 +30,24 @@ class Grid:
     incomplete: Mapping[str, str] = field(default_factory=dict)
 
 
-def complete_grid(
-    places: Collection[Place], recipes: Sequence[str], sizes: Sequence[int], seeds: Sequence[int]
-) -> Grid:
+def complete_grid(places: Collection[Place], chosen: Selection, what: str) -> Grid:
     """Return the grid of what is there; what is missing takes out as little as it must.
 
     A size at which the baseline, or a perturbation, has no network at all is left out for all
     recipes; a perturbation that would take out more than half of the baseline's sizes is left out
     itself. At the sizes that remain, a seed that lacks one is left out for the recipe concerned.
+    A TableError says that no two sizes remain, of what.
     """
+    recipes, sizes, seeds = chosen.recipes, chosen.sizes, chosen.seeds
     there = {
         recipe: {n for name, n, _ in places if name == recipe and n in sizes} for recipe in recipes
     }
     kept, incomplete = _common_sizes(there, recipes)
+    if len(kept) < FEWEST_SIZES:
+        raise TableError(
+            f"{what} n = {', '.join(map(str, kept)) or 'none'} alone under the baseline; a "
+            "learning curve needs at least two sizes"
+        )
     dropped = [n for n in sizes if n not in kept]
     known = set(places)
     complete: dict[str, tuple[int, ...]] = {}
@@ -117,7 +124,7 @@ def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(texts if len(texts) <= 12 else [*texts[:5], "...", *texts[-5:]])
 
 
-def common_grid(places: Mapping[str, Collection[Place]], asked: Any) -> Grid:
+def common_grid(places: Mapping[str, Collection[Place]], asked: Asked) -> Grid:
     """Return the baseline's sizes and seeds that every task has, of those that are asked for.
 
     Tasks are paired over seeds. Sizes that some task lacks with all seeds are left out, then seeds

@@ -22,7 +22,6 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.recipes.recipe import OPTIMIZERS, architecture_from_dict, recipe_from_dict
 from pytest_fragility.rows.cells import (
-    Cells,
     flag,
     not_negative,
     recipe_name,
@@ -43,7 +42,8 @@ from pytest_fragility.rows.columns import (
     N,
 )
 from pytest_fragility.rows.counted_errors import CountedError, read_error
-from pytest_fragility.rows.reading import Problems, Row, Rows, read_rows
+from pytest_fragility.rows.reading import read_rows
+from pytest_fragility.rows.rows import Problems, Row, Rows
 
 CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"
 ARCHITECTURE = "architecture"
@@ -82,14 +82,6 @@ class ListedNetwork(Observation):
     def cells(self) -> dict[str, Any]:
         """Where it is kept, and when it was."""
         return {CHECKPOINT: self.checkpoint, STEPS: self.steps}
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A list of checkpoints, by the name of its file."""
-
-    name: str
-    networks: tuple[ListedNetwork, ...]
 
 
 @dataclass(frozen=True)
@@ -141,18 +133,13 @@ def _made(value: Any, where: str) -> Architecture:
 
 
 def read_manifest(
-    source: Any,
-    option: str = "manifest",
-    *,
-    given: GivenArchitectures,
-    baseline: str = BASELINE,
-) -> Manifest:
-    """Return the list of checkpoints of a manifest; nothing of them is read but whether they exist.
+    source: Any, given: GivenArchitectures, baseline: str = BASELINE
+) -> tuple[str, list[ListedNetwork]]:
+    """Return a manifest's name and rows; of checkpoints nothing is read but whether they exist.
 
-    Parameters are those of `Family.from_checkpoints`, and what named it, for messages. A TableError
-    names all rows that are wrong.
+    Parameters are those of `Family.from_checkpoints`; a TableError names all rows that are wrong.
     """
-    rows = read_rows(source, option)
+    rows = read_rows(source, "manifest")
     rows.require_columns(NEEDED)
     for column in rows.columns:
         if column not in KNOWN:
@@ -160,23 +147,21 @@ def read_manifest(
                 f"{rows.name}: unknown column {column!r}{nearest(column, KNOWN)}; expected some of "
                 f"{', '.join(dict.fromkeys(KNOWN))}. Begin its name with '_' to have it left out"
             )
-    reader = _Reader(rows, given, baseline)
+    reader, problems = _Reader(rows, given, baseline), rows.problems
     networks = [each for each in map(reader.network, rows.rows) if each is not None]
-    problems = reader.problems
     note_repeats(networks, problems)
     _note_shared_files(networks, problems)
     note_several_test_sets(networks, problems)
     problems.raise_if_any()
     _note_renamed_recipes(networks, problems)
     problems.raise_if_any()
-    return Manifest(rows.name, tuple(networks))
+    return rows.name, networks
 
 
 class _Reader:
     """Reads rows; what they call an architecture stands for one that was given, or is built in."""
 
     def __init__(self, rows: Rows, given: GivenArchitectures, baseline: str) -> None:
-        self.problems = Problems(rows.name)
         self._rows = rows
         self._default = given.default
         self._named = dict(given.named)
@@ -184,33 +169,31 @@ class _Reader:
 
     def network(self, row: Row) -> ListedNetwork | None:
         """Return a row; None where something is wrong, which is noted."""
-        before = len(self.problems.texts)
-        cells = Cells(row, self.problems)
-        name = cells.need(RECIPE, recipe_name, "")
-        cells.need(ERROR_COLUMN, share, 0.5)
-        recipe, is_described = self._recipe(row, cells)
-        counted = None
-        if len(self.problems.texts) == before:
-            counted = read_error(cells, row.where, self.problems)
+        noted = row.problems.texts
+        before = len(noted)
+        name = row.need(RECIPE, recipe_name, "")
+        row.need(ERROR_COLUMN, share, 0.5)
+        recipe, is_described = self._recipe(row)
+        counted = None if len(noted) > before else read_error(row)
         found = ListedNetwork(
             row.where,
-            cells.read(TASK, text, self._rows.stem),
+            row.read(TASK, text, self._rows.stem),
             BASELINE if name == self._baseline else name,
-            cells.need(N, whole(1), NOT_READ),
-            cells.need(SEED, whole(0), NOT_READ),
+            row.need(N, whole(1), NOT_READ),
+            row.need(SEED, whole(0), NOT_READ),
             counted or CountedError(0.5),
-            cells.need(CHECKPOINT, self._path, Path()),
-            cells.read(INITIAL, self._path, None),
-            cells.read(SAMPLES, self._path, None),
+            row.need(CHECKPOINT, self._path, Path()),
+            row.read(INITIAL, self._path, None),
+            row.read(SAMPLES, self._path, None),
             recipe,
             is_described,
-            cells.read(STEPS, whole(0), None),
-            cells.read(TRAIN_LOSS, not_negative, None),
-            cells.read(TRAIN_ERROR, share, None),
-            cells.read(REACHED, flag, True),
-            cells.read(DIVERGED, flag, False),
+            row.read(STEPS, whole(0), None),
+            row.read(TRAIN_LOSS, not_negative, None),
+            row.read(TRAIN_ERROR, share, None),
+            row.read(REACHED, flag, True),
+            row.read(DIVERGED, flag, False),
         )
-        return found if len(self.problems.texts) == before else None
+        return None if len(noted) > before else found
 
     def _path(self, value: Any) -> Path:
         if not isinstance(value, str | Path) or "\0" in str(value):
@@ -226,7 +209,7 @@ class _Reader:
             raise ValueError(f"{where} cannot be read: {error.strerror or error}") from None
         return path
 
-    def _recipe(self, row: Row, cells: Cells) -> tuple[Recipe, bool]:
+    def _recipe(self, row: Row) -> tuple[Recipe, bool]:
         """Return the recipe of a row, and whether the row says more of it than the architecture."""
         fields = {
             name: structured(row.cells[name])
@@ -245,7 +228,7 @@ class _Reader:
                 fields["optimizer"] = {**own, **parameters}
             return recipe_from_dict(fields), is_described
         except SettingsError as error:
-            self.problems.add(row.where, str(error))
+            row.note(str(error))
             return Recipe(), False
 
     def _architecture_of(self, row: Row) -> Architecture:

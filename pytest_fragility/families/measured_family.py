@@ -23,7 +23,6 @@ from pytest_fragility.curves import (
 from pytest_fragility.curves.resources import Resource
 from pytest_fragility.errors import MeasureError, SettingsError, TableError
 from pytest_fragility.families.grids import (
-    FEWEST_SIZES,
     Grid,
     Place,
     common_grid,
@@ -205,13 +204,7 @@ class MeasuredFamily(Observed):
         column = self.column(measure)
         chosen = self.selection
         rows = self.usable(chosen.task, column)
-        grid = complete_grid(rows, chosen.recipes, chosen.sizes, chosen.seeds)
-        if len(grid.sizes) < FEWEST_SIZES:
-            raise TableError(
-                f"{self.name}: measure {column} has values at n = "
-                f"{', '.join(map(str, grid.sizes)) or 'none'} alone under the baseline; a "
-                "learning curve needs at least two sizes"
-            )
+        grid = complete_grid(rows, chosen, f"{self.name}: measure {column} has values at")
         values = _Values(self.name, column, name or column, rows, grid, alpha, scale, fit)
         recipes = [recipe for recipe in chosen.recipes if recipe in grid.seeds]
         error = {recipe: values.error(recipe) for recipe in recipes}

@@ -14,20 +14,6 @@ from pytest_fragility.perturbations.catalogue import STANDARD
 from pytest_fragility.recipes import Recipe
 
 
-def perturbations_of(names: Sequence[str]) -> list[str]:
-    """Return the names of recipes that are perturbations where nobody says which are.
-
-    All but those that change nothing but where the training stops; of these, what is among
-    the standard perturbations too.
-    """
-    return [name for name in names if name in STANDARD or not is_stopping_point(name)]
-
-
-def stopping_points_of(names: Sequence[str]) -> list[str]:
-    """Return the names of recipes that change nothing but where the training stops."""
-    return [name for name in names if is_stopping_point(name)]
-
-
 @cache
 def is_stopping_point(name: str) -> bool:
     """Return whether the catalogue's perturbation of this name changes the stopping rule alone."""
@@ -120,8 +106,11 @@ def roles(
     perturbations = _names(name, "perturbations", asked.perturbations, there)
     checkpoints = _names(name, "checkpoints", asked.checkpoints, there)
     return (
-        tuple(perturbations_of(there) if perturbations is None else perturbations),
-        tuple(stopping_points_of(there) if checkpoints is None else checkpoints),
+        # a stopping point may be among the standard perturbations, too
+        tuple(each for each in there if each in STANDARD or not is_stopping_point(each))
+        if perturbations is None
+        else perturbations,
+        tuple(filter(is_stopping_point, there)) if checkpoints is None else checkpoints,
     )
 
 
@@ -143,7 +132,7 @@ def _task(name: str, recipes: Mapping[str, Mapping[str, None]], asked: Any) -> s
     return perturbed[0] if perturbed else next(iter(recipes))
 
 
-def _names(name: str, option: str, asked: Any, there: Sequence[str]) -> list[str] | None:
+def _names(name: str, option: str, asked: Any, there: Sequence[str]) -> tuple[str, ...] | None:
     if asked is None:
         return None
     named = [asked] if isinstance(asked, str) else asked
@@ -155,7 +144,7 @@ def _names(name: str, option: str, asked: Any, there: Sequence[str]) -> list[str
                 f"{name}: {option}={shown(asked)}{nearest(each, there)}: it has "
                 f"{', '.join(there) or 'none'}"
             )
-    return [each for each in there if each in names]
+    return tuple(each for each in there if each in names)
 
 
 def _numbers(name: str, option: str, asked: Any, there: set[int]) -> tuple[int, ...]:
@@ -200,12 +189,12 @@ def _ladder(name: str, recipes: Mapping[str, Mapping[str, None]], asked: Any) ->
     if isinstance(named, list | tuple):
         named = [getattr(each, "name", each) for each in named]
     chosen = _names(name, "ladder", named, there)
-    tasks = there if chosen is None else chosen
+    tasks = tuple(there) if chosen is None else chosen
     if asked is not None and len(tasks) < FEWEST_TASKS:
         raise TableError(
             f"{name}: ladder={shown(asked)}: expected at least two tasks, of {', '.join(there)}"
         )
-    return tuple(tasks) if len(tasks) >= FEWEST_TASKS else ()
+    return tasks if len(tasks) >= FEWEST_TASKS else ()
 
 
 def ladder_name(tasks: Sequence[str]) -> str:
