@@ -44,23 +44,9 @@ class Family(TrainedFamily):
         What families with networks in common have of them together; None begins anew.
     lost_rungs
         By task name: why tasks of the ladder have no family.
-    source
-        What reports say of where its networks come from; empty for those trained here.
-    grid
-        Which seeds of each recipe have a network of each size, and what is missing; by default
-        the plan's.
-    descriptions
-        Recipes in words, by name; by default what the recipes say.
-    test_size
-        Test samples; zero where that is not known, None for those of the task.
-    has_samples
-        Whether it is known which samples each network was trained on.
-    ladder_notes
-        Sentences on what is missing of the tasks of the ladder.
-    asked
-        What is audited of networks that were trained elsewhere.
-    choose
-        Returns the family of which something else is audited; None for networks trained here.
+    source, grid, descriptions, test_size, has_samples, ladder_notes, asked, choose
+        What is known of networks that were trained elsewhere; of those trained here, the plan says
+        it.
 
     Examples
     --------
