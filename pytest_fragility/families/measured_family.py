@@ -20,7 +20,7 @@ from pytest_fragility.curves import (
     LearningCurve,
     LearningCurves,
 )
-from pytest_fragility.curves.resources import Resource
+from pytest_fragility.curves.resources import STOPPING_POINTS, TASKS
 from pytest_fragility.errors import MeasureError, SettingsError, TableError
 from pytest_fragility.families.grids import (
     Grid,
@@ -97,11 +97,10 @@ class MeasuredFamily(Observed):
         return select(self.name, [each.place for each in self.networks], self.asked)
 
     @property
-    def offers(self) -> frozenset[Resource]:
+    def offers(self) -> frozenset[str]:
         """What kinds of checks may need of it."""
-        chosen = self.selection
-        points = {Resource.STOPPING_POINTS} if chosen.checkpoints else set()
-        return frozenset(points | ({Resource.LADDER} if chosen.ladder else set()))
+        has = {STOPPING_POINTS: self.selection.checkpoints, TASKS: self.selection.ladder}
+        return frozenset(resource for resource, names in has.items() if names)
 
     @property
     def task(self) -> Task:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_fragility.curves.resources import Resource
 from pytest_fragility.families.grids import Place
 from pytest_fragility.families.selection import Asked, FullPlace, roles
 from pytest_fragility.perturbations import BASELINE
@@ -30,8 +29,8 @@ class Observed:
     asked: Asked
 
     @property
-    def offers(self) -> frozenset[Resource]:
-        """What kinds of checks may need of it."""
+    def offers(self) -> frozenset[str]:
+        """What kinds of checks may need of it, as `curves.resources` names it."""
         raise NotImplementedError
 
     @property

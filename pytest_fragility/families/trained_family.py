@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.curves.resources import Resource
+from pytest_fragility.curves.resources import DATA, NETWORKS, STOPPING_POINTS, TASKS, TRAINING
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.families.grids import Grid, Place
 from pytest_fragility.families.observations import Observed
@@ -119,14 +119,14 @@ class TrainedFamily(Observed):
         return self.plan.ladder.name if self.plan.ladder else None
 
     @property
-    def offers(self) -> frozenset[Resource]:
+    def offers(self) -> frozenset[str]:
         """What kinds of checks may need of it."""
         has = {
-            Resource.NETWORKS: True,
-            Resource.SAMPLES: self._has_samples,
-            Resource.LADDER: self.plan.ladder is not None,
-            Resource.STOPPING_POINTS: bool(self.checkpoints),
-            Resource.EQUIVALENTS: self.equivalents is not None,
+            TRAINING: self.equivalents is not None,
+            DATA: self._has_samples,
+            NETWORKS: True,
+            STOPPING_POINTS: bool(self.checkpoints),
+            TASKS: self.plan.ladder is not None,
         }
         return frozenset(resource for resource, is_there in has.items() if is_there)
 

@@ -18,7 +18,7 @@ from pytest_fragility.checks.check import (
     STOPPING,
     SYMMETRY,
 )
-from pytest_fragility.curves.resources import Resource
+from pytest_fragility.curves.resources import DATA, NETWORKS, STOPPING_POINTS, TASKS, TRAINING
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.observations import Observed
 from pytest_fragility.families.selection import Asked
@@ -39,19 +39,19 @@ OF_TRAINING = ("recipe", "profile", "locate", "budget")
 # what a manifest leaves to be said
 OF_A_MANIFEST = ("architecture", "architectures")
 # by kind of check: what it needs, and what to say where a family does not offer it
-NEEDS: Mapping[str, Mapping[Resource, str]] = {
+NEEDS: Mapping[str, Mapping[str, str]] = {
     STOPPING: {
-        Resource.STOPPING_POINTS: "it compares recipes that only stop elsewhere, such as "
+        STOPPING_POINTS: "it compares recipes that only stop elsewhere, such as "
         "stop-accuracy or past-x2, and none is called so; checkpoints= names them"
     },
     COMPLEXITY: {
-        Resource.LADDER: "it compares tasks, of which there is but one with a baseline",
+        TASKS: "it compares tasks, of which there is but one with a baseline",
     },
     SYMMETRY: {
-        Resource.NETWORKS: "it changes networks, of which a table has only values",
-        Resource.SAMPLES: "it verifies changes on the networks' own samples, which are not known",
+        NETWORKS: "it changes networks, of which a table has only values",
+        DATA: "it verifies changes on the networks' own samples, which are not known",
     },
-    EQUIVALENCE: {Resource.EQUIVALENTS: "it compares trainings that are made for it"},
+    EQUIVALENCE: {TRAINING: "it compares trainings that are made for it"},
 }
 
 

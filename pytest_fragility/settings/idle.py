@@ -16,7 +16,7 @@ from pytest_fragility.checks.check import (
     SYMMETRY,
     TREND,
 )
-from pytest_fragility.curves.resources import Resource
+from pytest_fragility.curves.resources import NETWORKS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings.audit_settings import AuditSettings
 from pytest_fragility.settings.options import NO_LADDER, SOURCES
@@ -84,7 +84,7 @@ def _require_use_of_given(named: Mapping[str, Any], settings: AuditSettings) -> 
     assert given is not None
     if "cache_dir" in named:
         _refuse("cache_dir", named["cache_dir"], "nothing is trained that could be kept there")
-    if Resource.NETWORKS not in given.offers:
+    if NETWORKS not in given.offers:
         for option in ("device", "measure_timeout", "executor_timeout"):
             if named.get(option, "auto") != "auto":
                 _refuse(option, named[option], "a table holds values, and no measure is called")
