@@ -114,7 +114,6 @@ class _Storage:
 
     key: str
     dtype: torch.dtype
-    first: int
 
     __setstate__ = Inert._ignore
 
@@ -239,7 +238,7 @@ class _Unpickler(pickle.Unpickler):
         if full_name in _PLAIN_TENSORS:
             return _PLAIN
         if name in _STORAGES and full_name.removesuffix(name) in _STORAGE_MODULES:
-            return _Storage("", _STORAGES[name], 0)
+            return _Storage("", _STORAGES[name])
         # not by getattr, which imports parts of torch by their names
         dtype = vars(torch).get(name) if module == "torch" else None
         if isinstance(dtype, torch.dtype):
@@ -255,15 +254,10 @@ class _Unpickler(pickle.Unpickler):
             is_class = isinstance(pid, tuple) and pid[:1] == ("module",) and len(pid) > 1
             return pid[1] if is_class else Inert()
         kind, key, size = pid[1], str(pid[2]), pid[4]
-        if not isinstance(kind, _Storage) or not _are_counts([size]):
+        if not isinstance(kind, _Storage) or not _are_counts([size]) or any(pid[5:]):
             raise ValueError("a storage of an unknown kind")
         self.storages[key] = kind.dtype.itemsize, size
-        first = 0
-        if len(pid) > 5 and pid[5] is not None:
-            _, first, size = pid[5]
-            if not _are_counts([first, size]):
-                raise ValueError("a view of an unknown kind")
-        return _Storage(key, kind.dtype, first)
+        return _Storage(key, kind.dtype)
 
     def _mapping(self, *items: Any) -> Named:
         self._room -= sum(map(len, items))
@@ -294,7 +288,7 @@ def _tensor(
         raise ValueError("a tensor of an unknown kind")
     if bits and bits[0] and any(bits[0].values()):
         raise ValueError("a tensor that is a conjugate, or negative, view")
-    return Stored(storage.key, dtype, storage.first + offset, tuple(shape), tuple(strides))
+    return Stored(storage.key, dtype, offset, tuple(shape), tuple(strides))
 
 
 def _parameter(data: Any, *_: Any) -> Any:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -101,6 +102,21 @@ def test_an_archive_without_checksums(tmp_path: Path) -> None:
         assert_read(tmp_path, archive)
     finally:
         torch.serialization.set_crc32_options(True)
+
+
+def test_an_archive_of_a_machine_with_the_other_byte_order(tmp_path: Path) -> None:
+    """Has the numbers that it has there."""
+
+    def turned(name: str, content: bytes) -> bytes:
+        if name.endswith("byteorder"):
+            return b"big" if sys.byteorder == "little" else b"little"
+        return np.frombuffer(content, "<f4").byteswap().tobytes() if "/data/" in name else content
+
+    def save(network: nn.Module, path: Path) -> None:
+        archive(network, path)
+        rewritten(path, turned)
+
+    assert_read(tmp_path, save)
 
 
 def sharded(network: nn.Module, path: Path, **changes: Any) -> None:
@@ -362,6 +378,16 @@ def test_storages_are_as_large_as_they_are_said_to_be(save: Save, tmp_path: Path
     _, rows = saved(tmp_path, replacing(save, b"K\x28", longest, 1))
     used, text = peak(rows)
     assert "row 0 and 3 more: 10-0.pt is damaged" in text
+    assert used < 1 << 24
+
+
+@pytest.mark.parametrize("hostile", [b"r\xff\xff\xff\x7f", b"\x84\xff\xff\xff\x7f", b"\x82\x01"])
+def test_opcodes_ask_for_no_table_and_no_registered_object(hostile: bytes, tmp_path: Path) -> None:
+    """An object of a huge number, and one by a number that another library has given it."""
+    save = replacing(archive, b"\x80\x02", b"\x80\x02" + hostile, 1)
+    _, rows = saved(tmp_path, save)
+    used, text = peak(rows)
+    assert "row 0 and 3 more: 10-0.pt is damaged: its pickle cannot be read" in text
     assert used < 1 << 24
 
 
