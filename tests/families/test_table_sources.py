@@ -92,6 +92,8 @@ def test_a_table_without_tasks_is_called_by_its_file(tmp_path: Path) -> None:
     assert {each.task for each in Family.from_table(path).networks} == {"values"}
 
 
+HEADER = b"recipe,n,seed,test_error,m\n"
+MANY = b"".join(b",tst_size%d" % place for place in range(100_000))
 BROKEN: list[tuple[str, bytes, str]] = [
     ("a cut line", lines_of(ROWS)[:-9].encode(), "values.csv, line 30: it is no JSON"),
     ("a name twice", b'[{"n": 1, "n": 2}]', "two values are called 'n'"),
@@ -107,7 +109,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
         "values.csv: it is a Git LFS pointer, not the file that it stands for; run git lfs pull",
     ),
     ("a web page", b"\n<!DOCTYPE html>\n<title>404</title>", "it is a web page; download the file"),
-    ("UTF-16", "recipe,n\n".encode("utf-16"), "but text in UTF-16"),
+    ("UTF-16", "recipe,n\n".encode("utf-16"), "it is no text in UTF-8 (byte 0) but text in UTF-16"),
     (
         "a comma of two meanings",
         b"recipe;n;seed;test_error;m\nbaseline;32;0;0.5;1,234\n",
@@ -122,6 +124,37 @@ BROKEN: list[tuple[str, bytes, str]] = [
         "numbers without a name",
         b"recipe,n,seed,test_error,m,\n" + b"baseline,32,0,.1,2,2.37\n" * 3,
         "column 6 has no name, and its numbers do not count the rows ('2.37', '2.37', ",
+    ),
+    ("nulls", HEADER.decode().encode("utf-16-le"), "values.csv"),
+    (
+        "a long field",
+        HEADER + b"baseline,1,0,.1," + b"1" * 200_000,
+        "line 2: field larger",
+    ),
+    ("many columns", HEADER.strip() + MANY + b"\na,1,0,.1,1\n", "it has 100,005 columns"),
+    ("digits", HEADER + b"baseline," + b"9" * 5000 + b",0,.1,1\n", "n='999"),
+    ("empty", b"", "it has no rows; expected one for each network"),
+    (
+        "semicolons",
+        b"recipe;n;seed\na;1;2\n",
+        "no column 'test_error'. Its columns are recipe, n, seed",
+    ),
+    ("one name twice", b"recipe,n,n\n", "two columns are called 'n'"),
+    (
+        "too many values",
+        HEADER + b"baseline,1,0,0.1,2,3\n",
+        "line 2: 6 values, where",
+    ),
+    ("open quotes", HEADER + b'"baseline,1,0,0.1,2\n', "line 2: unexpected end of data"),
+    (
+        "misspelt",
+        b"recipe,n,sede,test_error,m\na,1,0,1,1\n",
+        "no column 'seed' (did you mean 'sede'?)",
+    ),
+    (
+        "lines",
+        HEADER + b"baseline,32,0,.1,1\n\nbaseline,64,0,x,1\n",
+        "line 4: test_error",
     ),
 ]
 
