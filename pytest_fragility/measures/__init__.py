@@ -81,7 +81,8 @@ def _measures() -> dict[str, Measure]:
     return {
         name: offered[name]
         for name in sorted(offered)
-        if isinstance(offered[name], StackMeasure) or is_control(offered[name])
+        if callable(offered[name])
+        and (is_control(offered[name]) or isinstance(offered[name], StackMeasure))
     }
 
 
