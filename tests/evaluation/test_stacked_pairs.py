@@ -26,6 +26,7 @@ from pytest_fragility.recipes.invariances import EQUIVALENCES
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.symmetries.symmetry import Symmetry
 from pytest_fragility.tasks import Task
+from tests.in_turn import in_turn
 
 CPU = torch.device("cpu")
 REFERENCE = reference_measures()
@@ -51,8 +52,8 @@ def at(measure: Measure, family: Family, change: str) -> Invariance | str:
     return values.of_symmetry(change) if change in SYMMETRIES else values.of_equivalence(change)
 
 
-@pytest.mark.parametrize("change", [SYMMETRY, "normalization-scale", EQUIVALENCE])
-@pytest.mark.parametrize("name", REFERENCE)
+@in_turn("change", [SYMMETRY, "normalization-scale", EQUIVALENCE])
+@in_turn("name", REFERENCE)
 def test_stacks_give_what_networks_give_one_by_one(
     monkeypatch: pytest.MonkeyPatch, family: Family, name: str, change: str
 ) -> None:

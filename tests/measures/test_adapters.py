@@ -23,6 +23,7 @@ from pytest_fragility.measures.adapters import SOURCES, SYNONYMS, as_measure, ca
 from pytest_fragility.measures.measure import is_oracle
 from pytest_fragility.networks.trained_network import OracleNetwork, TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
+from tests.in_turn import in_turn
 from tests.plugin.conftest import ALL_CHECKS, CHECKS, Project
 from tests.sample_networks import perceptron, randomize, sample_network
 
@@ -92,13 +93,13 @@ def of_own_module(model: NeuralNetwork) -> float:
     return note(model=model)
 
 
-@pytest.mark.parametrize("measure", [of_model, of_module, of_own_module])
+@in_turn("measure", [of_model, of_module, of_own_module])
 def test_a_function_of_a_model_gets_the_module(measure: Measure) -> None:
     """Unless the annotation says that it is a trained network."""
     assert call(measure) == {"model": NETWORK.model}
 
 
-@pytest.mark.parametrize("measure", [of_network_called_model, of_oracle_network_called_model])
+@in_turn("measure", [of_network_called_model, of_oracle_network_called_model])
 def test_an_annotated_model_can_be_the_network(measure: Measure) -> None:
     """The annotation has the last word; then the function is a measure as it is."""
     assert call(measure) == {"model": NETWORK}
@@ -117,7 +118,7 @@ def test_an_annotation_may_be_a_class_and_no_string() -> None:
     assert call(measure) == {"model": NETWORK.model}
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "measure",
     [
         lambda network: note(x=network),
@@ -146,7 +147,7 @@ def keyword_only_after_default(scale: float = 1.0, *, net: TrainedNetwork) -> fl
     return note(x=net, scale=scale)
 
 
-@pytest.mark.parametrize("measure", [keyword_only_network, keyword_only_after_default])
+@in_turn("measure", [keyword_only_network, keyword_only_after_default])
 def test_a_single_keyword_only_argument_gets_the_network_too(measure: Measure) -> None:
     """It cannot be passed by its place."""
     assert call(measure)["x"] is NETWORK
@@ -218,7 +219,7 @@ def function_of(*names: str) -> Measure:
     return measure
 
 
-@pytest.mark.parametrize("name", [name for name in EXPECTED if name != "model"])
+@in_turn("name", [name for name in EXPECTED if name != "model"])
 def test_every_known_name_is_filled(name: str) -> None:
     """Next to a model, in either order."""
     for names in (("model", name), (name, "model")):
@@ -229,7 +230,7 @@ def test_every_known_name_is_filled(name: str) -> None:
         assert got[name] is expected or got[name] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", LOADERS)
+@in_turn("name", LOADERS)
 def test_every_name_of_a_loader_is_filled(name: str) -> None:
     """A torch DataLoader over the training samples."""
     loader = call(function_of("model", name))[name]
@@ -342,7 +343,7 @@ def scale_first(scale: float, network: Any) -> float:
     return note(network=network, scale=scale)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "expected"),
     [
         (Callable2(2.0), {"model": NETWORK.model, "seed": 0, "scale": 2.0}),
@@ -412,7 +413,7 @@ def test_an_unknown_name_lists_what_is_known() -> None:
     assert all(name in text for name in (*SOURCES, *SYNONYMS))
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "measure", [lambda: 1.0, lambda model=None: 1.0, lambda **kwargs: 1.0], ids=["()", "=", "**"]
 )
 def test_a_function_that_needs_nothing_is_refused(measure: Measure) -> None:
@@ -448,7 +449,7 @@ def test_adapt_fills_what_it_is_told() -> None:
     assert call_form(adapt(measure, x="inputs", net="model")) == "net=model, x=inputs, seed=seed"
 
 
-@pytest.mark.parametrize("source", sorted(SOURCES))
+@in_turn("source", sorted(SOURCES))
 def test_adapt_knows_every_source(source: str) -> None:
     """The same as by their names."""
     got = call(adapt(lambda x: note(x=x), x=source))["x"]
@@ -483,7 +484,7 @@ def test_adapt_keeps_the_name() -> None:
     assert measure_name(adapt(published)) == "published"
 
 
-@pytest.mark.parametrize("measure", [Callable2(1.0), functools.partial(of_model)])
+@in_turn("measure", [Callable2(1.0), functools.partial(of_model)])
 def test_adapt_gives_no_name_to_what_has_none(measure: Measure) -> None:
     """An object or a partial function still needs ``name='...'``."""
     with pytest.raises(SettingsError, match="give it one with name"):
@@ -518,7 +519,7 @@ def test_adapt_refuses_a_builtin_whose_arguments_cannot_be_told() -> None:
 # the loader
 
 
-@pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
+@in_turn("n", [1, 255, 256, 257, 600])
 def test_the_loader_gives_every_training_sample_in_order(n: int) -> None:
     """In batches of at most 256, the same each time it is gone through."""
     network = network_of(n)
@@ -582,7 +583,7 @@ def test_functions_of_other_arguments_are_evaluated(small_family: Family) -> Non
     np.testing.assert_allclose(values, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "attribute"),
     [
         (lambda model, n: n, "n"),

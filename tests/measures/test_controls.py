@@ -40,6 +40,7 @@ from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, randomize, sample_network
 
 CONTROLS: dict[str, Measure] = {
@@ -62,7 +63,7 @@ def network_of(model: nn.Module, shape: tuple[int, ...]) -> TrainedNetwork:
 # counting parameters
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "shape", "count"),
     [
         (perceptron([3, 2]), (3,), 3 * 2 + 2),
@@ -152,7 +153,7 @@ def test_noise_differs_with_everything_that_identifies_a_run(small_family: Famil
     assert [noise(network) for network in small_family] == first
 
 
-@pytest.mark.parametrize("measure", [noise, oracle_test_error], ids=["noise", "oracle"])
+@in_turn("measure", [noise, oracle_test_error], ids=["noise", "oracle"])
 def test_plain_controls_only_read(measure: Measure, small_family: Family) -> None:
     """No change of the network, its mode or its gradients."""
     network = small_family.oracle_network("adam", 32, 1)
@@ -336,7 +337,7 @@ def test_exactly_the_controls_are_marked() -> None:
     assert all(getattr(package, name) is measure for name, measure in CONTROLS.items())
 
 
-@pytest.mark.parametrize("measure", CONTROLS.values(), ids=CONTROLS)
+@in_turn("measure", CONTROLS.values(), ids=CONTROLS)
 def test_every_control_says_that_it_is_one(measure: Measure) -> None:
     """In its docstring; only one is an oracle."""
     assert "control" in (measure.__doc__ or "").lower()
@@ -382,7 +383,7 @@ def test_a_measure_is_called_by_its_name_or_the_one_given() -> None:
     assert measure_name(lambda network: 1.0, "one") == "one"
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "name", "text"),
     [
         (lambda network: 1.0, None, "'<lambda>'"),
@@ -401,8 +402,8 @@ def test_a_measure_needs_a_usable_name(measure: Measure, name: str | None, text:
     assert "give it one with name='...'" in str(error.value)
 
 
-@pytest.mark.parametrize("measure", [None, 3.0, "path_norm"])
-@pytest.mark.parametrize("name", [None, "path_norm"])
+@in_turn("measure", [None, 3.0, "path_norm"])
+@in_turn("name", [None, "path_norm"])
 def test_a_measure_must_be_callable(measure: object, name: str | None) -> None:
     """A name does not help what cannot be called."""
     with pytest.raises(SettingsError, match="expected a function of one TrainedNetwork") as error:

@@ -36,6 +36,7 @@ from pytest_fragility.measures.measure import BOUND_FORM, RAW, is_oracle, measur
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, sample_network
 
 unhurried = settings(deadline=None)
@@ -72,7 +73,7 @@ def test_the_bound_form_of_25_samples_can_be_done_by_hand() -> None:
     assert bound_form(returning(4.0))(network_of(25)) == pytest.approx(2 / 5, rel=1e-15)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "value",
     [
         100,
@@ -96,9 +97,7 @@ def test_the_bound_form_takes_every_kind_of_number(value: Any, small_family: Fam
     np.testing.assert_allclose(values, 10 / np.sqrt([[16] * 3, [32] * 3, [64] * 3]), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "value", [-2.5, np.float64(-2.5), torch.tensor(-2.5), Fraction(-5, 2)], ids=repr
-)
+@in_turn("value", [-2.5, np.float64(-2.5), torch.tensor(-2.5), Fraction(-5, 2)], ids=repr)
 def test_a_negative_value_has_no_root(value: Any, small_family: Family) -> None:
     """The error names measure and value, and in an audit the run."""
     with pytest.raises(ValueError, match=r"ruler is -2.5: the root of value / n needs value >= 0"):
@@ -107,7 +106,7 @@ def test_a_negative_value_has_no_root(value: Any, small_family: Family) -> None:
         evaluate(bound_form(returning(value)), "ruler", small_family, "adam")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@in_turn("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_so(value: float, small_family: Family) -> None:
     """The audit then says what came back."""
     found = bound_form(returning(value))(network_of(4))
@@ -176,7 +175,7 @@ def batches(net: nn.Module, loader: Any, dataloader: Any, acc: float) -> float:
     return float(sum(len(labels) for _, labels in dataloader)) * (0 <= acc <= 1)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "expected"),
     [(layers, math.sqrt(4 / 9)), (adapt(batches, net="model"), 1.0)],
     ids=["model", "dataloader"],
@@ -213,7 +212,7 @@ def test_a_function_whose_arguments_say_nothing_has_no_bound_form() -> None:
         bound_form(unclear)
 
 
-@pytest.mark.parametrize("make", [bound_form, lambda measure: measure.bound_form])
+@in_turn("make", [bound_form, lambda measure: measure.bound_form])
 def test_what_does_not_depend_on_n_has_slope_minus_one_half(
     make: Callable[[StackMeasure], Measure], small_family: Family
 ) -> None:

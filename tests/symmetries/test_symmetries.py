@@ -37,6 +37,7 @@ from pytest_fragility.symmetries import (
     symmetry_factors,
 )
 from pytest_fragility.symmetries.changes import Models, scale_before_normalization
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 EVERYWHERE = {"permutation", "split-neurons", "silent-neurons", "logit-shift"}
@@ -364,9 +365,9 @@ NORMALIZED: dict[str, tuple[Build, tuple[int, ...], set[str]]] = {
 }
 MODELS |= NORMALIZED
 
-every_model = pytest.mark.parametrize("name", MODELS)
-every_normalized = pytest.mark.parametrize("name", NORMALIZED)
-every_symmetry = pytest.mark.parametrize("symmetry", SYMMETRIES.values(), ids=lambda s: s.name)
+every_model = in_turn("name", MODELS)
+every_normalized = in_turn("name", NORMALIZED)
+every_symmetry = in_turn("symmetry", SYMMETRIES.values(), ids=lambda s: s.name)
 
 
 def network_of(name: str, seed: int = 0) -> TrainedNetwork:
@@ -434,7 +435,7 @@ def test_the_same_network_is_changed_in_the_same_way(symmetry: Symmetry) -> None
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-@pytest.mark.parametrize("name", ["neuron-rescaling", "permutation"])
+@in_turn("name", ["neuron-rescaling", "permutation"])
 def test_networks_of_another_seed_are_changed_in_another_way(name: str) -> None:
     """Where chance decides: the same weights, under two seeds."""
     network = in_double(network_of("perceptron"))
@@ -630,7 +631,7 @@ def scaled(factors: dict[str, float], *names: str) -> list[float]:
     return [factors[name] for name in names]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@in_turn("seed", range(3))
 def test_the_path_norm_withstands_rescaling_and_no_dead_neurons(seed: int) -> None:
     """Paths keep their products; a dead neuron's bias counts as a path."""
     network = network_of("perceptron", seed)

@@ -11,7 +11,6 @@ and leaves strides out.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +20,7 @@ from pytest_fragility.measures.stacked import (
     LABELS,
     TRAINED_WEIGHTS,
     StackMeasure,
+    declared,
     reference,
 )
 
@@ -191,36 +191,37 @@ def _row(
     remark += f"{'.' if is_operator else ';'} {gamma}." if combination.has_margin else "."
     raises = "As `parameter_norm`" + " and `inverse_margin`" * combination.has_margin
     raises += "; where a stride does not divide its input's size" * is_operator
-    paragraphs = (f"{source}{remark} {value}", reads or f"Reads {weights}{norm.remark}")
-    filled = "\n\n".join(textwrap.fill(each, 96) for each in paragraphs)
-
-    def compute(stack: NetworkStack) -> torch.Tensor:
-        return combination.compute(stack, norm)
-
-    compute.__name__ = compute.__qualname__ = name
-    compute.__doc__ = (
-        f"{says}\n\n{filled}\n\nRaises\n------\nUndefinedMeasureError\n    {raises}.\n"
-    )
     parts = {
         TRAINED_WEIGHTS: True,
         INITIAL_WEIGHTS: combination.has_initial,
         INPUTS: combination.has_margin or is_operator,
         LABELS: combination.has_margin,
     }
-    return reference(
+
+    def compute(stack: NetworkStack) -> torch.Tensor:
+        return combination.compute(stack, norm)
+
+    return declared(
+        name,
+        compute,
+        says,
+        f"{source}{remark} {value}",
+        reads or f"Reads {weights}{norm.remark}",
+        raises=f"{raises}.",
         source=f"{source}; Sedghi et al. 2019" if is_operator else source,
         reads=tuple(part for part, is_read in parts.items() if is_read),
         is_logarithm=combination.is_logarithm,
-    )(compute)
+    )
 
 
-def _operator_row(name: str, combination: _Combination, equation: int, says: str) -> StackMeasure:
-    """Declare the combination of the layers' norms as operators."""
+def _fft(spectral: StackMeasure, combination: _Combination, says: str) -> StackMeasure:
+    """Declare what is said of spectral norms for the layers' norms as operators."""
     remark = (
         ", with the exact norm of each circular convolution on its own input size (Sedghi et al. "
         "2019, theorem 6); a linear layer's is that of its matrix"
     )
-    return _row(name, combination, _OPERATOR, equation, says, remark)
+    equation = int(spectral.source.rpartition(" ")[2])
+    return _row(f"{spectral.__name__}_fft", combination, _OPERATOR, equation, says, remark)
 
 
 frobenius_distance_from_initialization = _row(
@@ -244,10 +245,9 @@ spectral_distance_from_initialization = _row(
     reads="Reads trained and initial weights; convolutions are reshaped to (outputs, inputs x "
     "positions), biases left out, batch normalization folded in. In float64.",
 )
-spectral_distance_from_initialization_fft = _operator_row(
-    "spectral_distance_from_initialization_fft",
+spectral_distance_from_initialization_fft = _fft(
+    spectral_distance_from_initialization,
     _DISTANCE,
-    41,
     "Return ``sum_l ||W_l - W0_l||_op^2`` with operator norms.",
 )
 
@@ -273,10 +273,9 @@ product_of_spectral_norms = _row(
     "biases are left out, batch normalization folded in. Dimensionless. In float64, in the log "
     "domain.",
 )
-product_of_spectral_norms_fft = _operator_row(
-    "product_of_spectral_norms_fft",
+product_of_spectral_norms_fft = _fft(
+    product_of_spectral_norms,
     _PRODUCT,
-    32,
     "Return ``prod_l ||W_l||_op^2``, the product of squared operator norms.",
 )
 
@@ -296,10 +295,9 @@ product_of_spectral_norms_over_margin = _row(
     "Return ``prod_l ||W_l||_2^2 / gamma^2``.",
     ", which takes its logarithm",
 )
-product_of_spectral_norms_over_margin_fft = _operator_row(
-    "product_of_spectral_norms_over_margin_fft",
+product_of_spectral_norms_over_margin_fft = _fft(
+    product_of_spectral_norms_over_margin,
     _PRODUCT_OVER_MARGIN,
-    31,
     "Return ``prod_l ||W_l||_op^2 / gamma^2`` with operator norms.",
 )
 
@@ -319,11 +317,8 @@ sum_of_spectral_norms = _row(
     35,
     "Return ``L (prod_l ||W_l||_2^2)^(1/L)``: L layers, each with the geometric mean norm.",
 )
-sum_of_spectral_norms_fft = _operator_row(
-    "sum_of_spectral_norms_fft",
-    _SUM,
-    35,
-    "Return ``L (prod_l ||W_l||_op^2)^(1/L)`` with operator norms.",
+sum_of_spectral_norms_fft = _fft(
+    sum_of_spectral_norms, _SUM, "Return ``L (prod_l ||W_l||_op^2)^(1/L)`` with operator norms."
 )
 
 sum_of_frobenius_norms_over_margin = _row(
@@ -340,10 +335,9 @@ sum_of_spectral_norms_over_margin = _row(
     34,
     "Return ``L (prod_l ||W_l||_2^2 / gamma^2)^(1/L)``.",
 )
-sum_of_spectral_norms_over_margin_fft = _operator_row(
-    "sum_of_spectral_norms_over_margin_fft",
+sum_of_spectral_norms_over_margin_fft = _fft(
+    sum_of_spectral_norms_over_margin,
     _SUM_OVER_MARGIN,
-    34,
     "Return ``L (prod_l ||W_l||_op^2 / gamma^2)^(1/L)`` with operator norms.",
 )
 
@@ -355,10 +349,9 @@ frobenius_over_spectral = _row(
     "Return ``sum_l ||W_l||_F^2 / ||W_l||_2^2``, the sum of the layers' stable ranks.",
     value="Raw value, at least the number of layers.",
 )
-frobenius_over_spectral_fft = _operator_row(
-    "frobenius_over_spectral_fft",
+frobenius_over_spectral_fft = _fft(
+    frobenius_over_spectral,
     _RATIO,
-    33,
     "Return ``sum_l ||W_l||_F^2 / ||W_l||_op^2`` with operator norms.",
 )
 
@@ -371,11 +364,8 @@ spectral_bound_origin = _row(
     " (spec-orig-main), the main term of the spectrally normalized margin bounds, which takes its "
     "logarithm",
 )
-spectral_bound_origin_fft = _operator_row(
-    "spectral_bound_origin_fft",
-    _BOUND_ORIGIN,
-    30,
-    "Return `spectral_bound_origin` with operator norms.",
+spectral_bound_origin_fft = _fft(
+    spectral_bound_origin, _BOUND_ORIGIN, "Return `spectral_bound_origin` with operator norms."
 )
 spectral_bound_initialization = _row(
     "spectral_bound_initialization",
@@ -385,9 +375,8 @@ spectral_bound_initialization = _row(
     "Return ``prod_l ||W_l||_2^2 / gamma^2 * sum_l ||W_l - W0_l||_F^2 / ||W_l||_2^2``.",
     " (spec-init-main), which takes its logarithm",
 )
-spectral_bound_initialization_fft = _operator_row(
-    "spectral_bound_initialization_fft",
+spectral_bound_initialization_fft = _fft(
+    spectral_bound_initialization,
     _BOUND_INITIALIZATION,
-    29,
     "Return `spectral_bound_initialization` with operator norms.",
 )

@@ -34,6 +34,7 @@ from pytest_fragility.measures import (
 from pytest_fragility.measures.common.outputs import train_logits, train_margins
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -55,9 +56,7 @@ WITH_MARGIN = (
 brief = settings(deadline=None, max_examples=30)
 briefest = settings(deadline=None, max_examples=5)
 seeds = st.integers(0, 2**32 - 1)
-every_margin_measure = pytest.mark.parametrize(
-    "measure", WITH_MARGIN, ids=lambda measure: measure.__name__
-)
+every_margin_measure = in_turn("measure", WITH_MARGIN, ids=lambda measure: measure.__name__)
 
 
 class Identity(nn.Module):
@@ -104,9 +103,7 @@ def test_the_margin_is_the_tenth_percentile(margins: list[float]) -> None:
     assert inverse_margin(network_with_margins(margins)) == pytest.approx(gamma**-2, rel=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("n", "rank"), [(10, 1), (11, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 9), (100, 10)]
-)
+@in_turn(("n", "rank"), [(10, 1), (11, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 9), (100, 10)])
 def test_the_rank_of_the_margin_is_rounded_down(n: int, rank: int) -> None:
     """With margins 1, 2, 3 and so on, in any order, the margin is its own rank."""
     margins = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
@@ -156,7 +153,7 @@ def test_margins_of_any_network_are_computed_in_double_precision(seed: int) -> N
 
 
 @every_margin_measure
-@pytest.mark.parametrize("n", [1, 5, 9])
+@in_turn("n", [1, 5, 9])
 def test_fewer_than_ten_samples_are_refused(measure: StackMeasure, n: int) -> None:
     """The reason says how many there are, and how many it takes."""
     with pytest.raises(UndefinedMeasureError) as error:
@@ -168,7 +165,7 @@ def test_fewer_than_ten_samples_are_refused(measure: StackMeasure, n: int) -> No
 
 
 @every_margin_measure
-@pytest.mark.parametrize("margin", [-0.25, 0.0])
+@in_turn("margin", [-0.25, 0.0])
 def test_a_margin_that_is_not_positive_is_refused(measure: StackMeasure, margin: float) -> None:
     """Published code takes the absolute value of a negative one, and divides by zero."""
     with pytest.raises(UndefinedMeasureError) as error:
@@ -179,7 +176,7 @@ def test_a_margin_that_is_not_positive_is_refused(measure: StackMeasure, margin:
     assert "Train it further" in text and "without margin" in text
 
 
-@pytest.mark.parametrize("form", ["bound_form", "logarithm"])
+@in_turn("form", ["bound_form", "logarithm"])
 def test_other_forms_refuse_a_negative_margin_too(form: str) -> None:
     """No form of it has a value."""
     measure: StackMeasure = getattr(inverse_margin, form)
@@ -187,7 +184,7 @@ def test_other_forms_refuse_a_negative_margin_too(form: str) -> None:
         measure(network_with_margins([-1.0] * 10))
 
 
-@pytest.mark.parametrize(("mislabelled", "refused"), [(0, False), (2, False), (3, True)])
+@in_turn(("mislabelled", "refused"), [(0, False), (2, False), (3, True)])
 def test_a_few_mislabelled_samples_are_passed_over(mislabelled: int, refused: bool) -> None:
     """Of thirty samples, two may be wrong: the third smallest margin counts."""
     margins = [-3.0] * mislabelled + [0.5] * (30 - mislabelled)
@@ -199,7 +196,7 @@ def test_a_few_mislabelled_samples_are_passed_over(mislabelled: int, refused: bo
         assert inverse_margin(network) == pytest.approx(4)
 
 
-@pytest.mark.parametrize("measure", [parameter_norm, product_of_spectral_norms])
+@in_turn("measure", [parameter_norm, product_of_spectral_norms])
 def test_measures_without_margin_do_not_mind_mislabelled_samples(measure: StackMeasure) -> None:
     """Nor fewer than ten."""
     assert measure(network_with_margins([-1.0] * 12)) > 0
@@ -216,7 +213,7 @@ def test_a_network_whose_outputs_are_not_numbers_is_refused() -> None:
 
 
 @every_margin_measure
-@pytest.mark.parametrize("bad", [0, 1, 2])
+@in_turn("bad", [0, 1, 2])
 def test_the_error_says_which_network_of_a_stack_it_is(measure: StackMeasure, bad: int) -> None:
     """One mislabels its samples, the others do not."""
     networks = [

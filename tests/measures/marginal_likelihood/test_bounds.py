@@ -34,6 +34,7 @@ from pytest_fragility.measures.marginal_likelihood.bounds import (
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, sample_network
 
 MEASURES = [
@@ -66,8 +67,8 @@ def negative_log_p(network: TrainedNetwork, signs: Any, link: str, scale: float 
     return -log_evidence(kernel, signs, link=link).log_evidence
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.0])
-@pytest.mark.parametrize(("classes", "lower_half"), [(2, 1), (4, 2), (5, 3), (10, 5)])
+@in_turn("scale", [1.0, 2.0])
+@in_turn(("classes", "lower_half"), [(2, 1), (4, 2), (5, 3), (10, 5)])
 def test_labels_are_split_in_halves(classes: int, lower_half: int, scale: float) -> None:
     """Labels below half of the number of outputs against the rest, under both links."""
     network = network_of(classes, scale=scale)
@@ -105,7 +106,7 @@ def test_measures_are_bounds_of_the_evidence() -> None:
     assert 0 < marginal_likelihood_bound(network) < 1
 
 
-@pytest.mark.parametrize("classes", [2, 4])
+@in_turn("classes", [2, 4])
 def test_one_against_the_rest_is_summed_over_classes(classes: int) -> None:
     """A class without samples counts too; of two classes, each is the other's mirror image."""
     network = network_of(classes)
@@ -129,7 +130,7 @@ def test_two_samples_have_a_closed_form() -> None:
     assert negative_log_evidence(network) == pytest.approx(exact, abs=0.01)
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@in_turn("measure", MEASURES)
 def test_trained_weights_do_not_matter(measure: Any, small_family: Family) -> None:
     """To the bit: other weights, or another optimizer."""
     assert measure(network_of(weights=1)) == measure(network_of(weights=2))
@@ -158,7 +159,7 @@ def test_evidence_is_worked_out_once_for_all_recipes(
     assert len(calls) == len(family.sizes) * len(family.seeds)
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@in_turn("measure", MEASURES)
 def test_values_together_are_those_one_by_one(
     measure: Any, small_family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,13 +24,14 @@ from pytest_fragility.measures.marginal_likelihood.kernels import (
     network_kernel,
     relu_kernel,
 )
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, randomize
 
 Floats = npt.NDArray[np.float64]
 
 unhurried = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)
-depths = pytest.mark.parametrize("hidden_layers", range(4))
+depths = in_turn("hidden_layers", range(4))
 
 
 def inputs_of(n: int, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
@@ -70,7 +71,7 @@ def wide_products(inputs: Floats, hidden_layers: int, bias: float, seed: int) ->
         yield (values @ values.T / 400).astype(np.float64)
 
 
-@pytest.mark.parametrize("bias_variance", [0.0, 0.5])
+@in_turn("bias_variance", [0.0, 0.5])
 @depths
 def test_relu_kernel_is_the_covariance_of_wide_networks(
     hidden_layers: int, bias_variance: float
@@ -95,7 +96,7 @@ def arc_cosine(kernel: Floats) -> Floats:
     return lengths * (np.sin(angles) + (math.pi - angles) * np.cos(angles)) / math.pi
 
 
-@pytest.mark.parametrize(("weight_variance", "bias_variance"), [(2, 0), (1.3, 0.2), (0.5, 3)])
+@in_turn(("weight_variance", "bias_variance"), [(2, 0), (1.3, 0.2), (0.5, 3)])
 @depths
 def test_relu_kernel_is_the_arc_cosine_kernel(
     hidden_layers: int, weight_variance: float, bias_variance: float
@@ -126,7 +127,7 @@ def test_he_initialization_keeps_variances(hidden_layers: int) -> None:
     np.testing.assert_allclose(np.diag(kernel), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("hidden_layers", [1, 2, 5])
+@in_turn("hidden_layers", [1, 2, 5])
 def test_orthogonal_inputs_have_the_known_correlation(hidden_layers: int) -> None:
     """Orthogonal inputs have correlation 1 / pi after one layer, and more after each."""
     kernel = relu_kernel(np.eye(2), hidden_layers=hidden_layers, weight_variance=2, bias_variance=0)
@@ -137,7 +138,7 @@ def test_orthogonal_inputs_have_the_known_correlation(hidden_layers: int) -> Non
     assert kernel[0, 1] / kernel[0, 0] == pytest.approx(correlation, rel=1e-12)
 
 
-@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@in_turn("scale", [1e-8, 1.0, 1e8])
 @depths
 def test_identical_inputs_have_correlation_one(hidden_layers: int, scale: float) -> None:
     """Copies have one row each and the variance as their covariance, with no rounding to NaN."""
@@ -240,7 +241,7 @@ def stacked(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "expected"),
     [
         (perceptron([6, 3]), 0),
@@ -259,7 +260,7 @@ def test_hidden_layers_of_perceptrons_are_counted(model: nn.Module, expected: in
     assert hidden_layers_of(model) == expected
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "model",
     [
         stacked(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU()),
@@ -279,7 +280,7 @@ def test_other_networks_have_no_number_of_hidden_layers(model: nn.Module) -> Non
     assert hidden_layers_of(model) is None
 
 
-@pytest.mark.parametrize("make", [lambda: perceptron([12, 9, 7, 3]), lambda: perceptron([12, 2])])
+@in_turn("make", [lambda: perceptron([12, 9, 7, 3]), lambda: perceptron([12, 2])])
 def test_kernel_of_a_perceptron_is_the_closed_form(make: Callable[[], nn.Module]) -> None:
     """A perceptron's kernel is that of its flattened inputs at infinite width."""
     inputs = inputs_of(5, (1, 3, 4))
@@ -309,8 +310,8 @@ def closed_form(inputs: torch.Tensor, hidden_layers: int, bias_variance: float) 
     )
 
 
-@pytest.mark.parametrize("bias_variance", [0.0, 0.5])
-@pytest.mark.parametrize("hidden_layers", [1, 2])
+@in_turn("bias_variance", [0.0, 0.5])
+@in_turn("hidden_layers", [1, 2])
 def test_random_wide_perceptrons_agree_with_the_closed_form(
     hidden_layers: int, bias_variance: float
 ) -> None:
@@ -327,7 +328,7 @@ def test_random_wide_perceptrons_agree_with_the_closed_form(
     assert (found.method, found.networks) == (MONTE_CARLO, 60)
 
 
-@pytest.mark.parametrize("bias_variance", [0.0, 0.5])
+@in_turn("bias_variance", [0.0, 0.5])
 def test_reported_error_is_the_distance_to_the_mean(bias_variance: float) -> None:
     """Over many estimates, their distance to the exact kernel is what they report.
 
@@ -411,8 +412,8 @@ def brute_products(
             yield outputs @ outputs.T / outputs.shape[1]
 
 
-@pytest.mark.parametrize("has_statistics", [False, True])
-@pytest.mark.parametrize("normalized", [False, True])
+@in_turn("has_statistics", [False, True])
+@in_turn("normalized", [False, True])
 def test_kernel_of_a_convolutional_network_is_the_covariance_of_its_outputs(
     normalized: bool, has_statistics: bool
 ) -> None:
@@ -443,7 +444,7 @@ def test_kernel_of_a_convolutional_network_is_the_covariance_of_its_outputs(
     assert found.method == MONTE_CARLO
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "message"),
     [
         (stacked(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU()), "ends in a linear"),
@@ -483,7 +484,7 @@ def test_global_randomness_is_untouched() -> None:
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
 
 
-@pytest.mark.parametrize("normalized", [False, True])
+@in_turn("normalized", [False, True])
 def test_weights_of_the_network_neither_matter_nor_change(normalized: bool) -> None:
     """The architecture alone decides; parameters, buffers and hooks stay as they were."""
     inputs = inputs_of(4, (2, 4, 4))

@@ -17,12 +17,13 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.marginal_likelihood import evidence
 from pytest_fragility.measures.marginal_likelihood.evidence import HEAVISIDE, PROBIT, log_evidence
 from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 
 unhurried = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)
-either_link = pytest.mark.parametrize("link", [HEAVISIDE, PROBIT])
+either_link = in_turn("link", [HEAVISIDE, PROBIT])
 
 
 def deep_kernel(inputs: Floats) -> Floats:
@@ -75,15 +76,15 @@ def sequential_estimate(
 
 
 @either_link
-@pytest.mark.parametrize("sign", [-1.0, 1.0])
-@pytest.mark.parametrize("variance", [1e-6, 0.3, 1.0, 40.0])
+@in_turn("sign", [-1.0, 1.0])
+@in_turn("variance", [1e-6, 0.3, 1.0, 40.0])
 def test_one_sample_has_either_sign_by_half(link: str, sign: float, variance: float) -> None:
     """A single output is positive or negative with probability one half."""
     assert value(np.array([[variance]]), [sign], link) == pytest.approx(-math.log(2), abs=1e-9)
 
 
-@pytest.mark.parametrize("signs", [(1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0)])
-@pytest.mark.parametrize(
+@in_turn("signs", [(1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0)])
+@in_turn(
     ("correlation", "tolerance"),
     [(0, 1e-9), (0.1, 1e-4), (-0.2, 1e-3), (0.3, 1e-3), (-0.5, 3e-3), (0.7, 1e-2), (-0.9, 0.04)],
 )
@@ -132,8 +133,8 @@ def fixed_point(kernel: Floats, signs: Floats) -> float:
     return float(logs.sum() + multivariate_normal.logpdf(shifts / precisions, cov=sites))
 
 
-@pytest.mark.parametrize("labelling", ["random", "constant"])
-@pytest.mark.parametrize("n", [2, 4, 7])
+@in_turn("labelling", ["random", "constant"])
+@in_turn("n", [2, 4, 7])
 def test_evidence_is_the_fixed_point_of_expectation_propagation(n: int, labelling: str) -> None:
     """Another implementation, one site at a time, comes to the same value."""
     kernel, signs = problem(n, 40 + n)
@@ -142,15 +143,15 @@ def test_evidence_is_the_fixed_point_of_expectation_propagation(n: int, labellin
     assert value(kernel, signs) == pytest.approx(fixed_point(kernel, signs), abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("n", range(3, 9))
+@in_turn("seed", range(3))
+@in_turn("n", range(3, 9))
 def test_small_problems_match_orthant_probabilities(n: int, seed: int) -> None:
     """Up to eight samples the evidence is the integral, to within 0.02 nats."""
     kernel, signs = problem(n, 100 * n + seed)
     assert value(kernel, signs) == pytest.approx(orthant(kernel, signs), abs=0.02)
 
 
-@pytest.mark.parametrize("n", [3, 5, 8])
+@in_turn("n", [3, 5, 8])
 def test_probit_evidence_is_the_orthant_probability_with_noise(n: int) -> None:
     """The probit link is a step behind noise of variance one."""
     kernel, signs = problem(n, n)
@@ -159,7 +160,7 @@ def test_probit_evidence_is_the_orthant_probability_with_noise(n: int) -> None:
     assert abs(orthant(noisy, signs) - orthant(kernel, signs)) > 0.05
 
 
-@pytest.mark.parametrize("n", [1, 2, 10, 60])
+@in_turn("n", [1, 2, 10, 60])
 def test_probit_evidence_is_the_step_evidence_with_noise(n: int) -> None:
     """Both links give one value where noise is in the kernel or in the link."""
     kernel, signs = problem(n, n)
@@ -168,7 +169,7 @@ def test_probit_evidence_is_the_step_evidence_with_noise(n: int) -> None:
 
 
 @either_link
-@pytest.mark.parametrize("scale", [1.0, 0.01, 25.0])
+@in_turn("scale", [1.0, 0.01, 25.0])
 def test_independent_samples_cost_one_bit_each(link: str, scale: float) -> None:
     """Independent outputs have each labelling with probability 2^-n."""
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=20)
@@ -176,7 +177,7 @@ def test_independent_samples_cost_one_bit_each(link: str, scale: float) -> None:
     assert value(scale * np.eye(20), signs, link) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("labelling", ["random", "constant", "linear"])
+@in_turn("labelling", ["random", "constant", "linear"])
 def test_fifty_samples_match_sequential_conditioning(labelling: str) -> None:
     """At fifty samples the evidence agrees with a Monte Carlo integral."""
     generator = np.random.default_rng(5)
@@ -286,8 +287,8 @@ def twins(*, scale: float = 1.0) -> Floats:
     return relu_kernel(inputs, hidden_layers=2, weight_variance=2, bias_variance=0)
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0])
-@pytest.mark.parametrize("first", [1.0, -1.0])
+@in_turn("scale", [1.0, 3.0])
+@in_turn("first", [1.0, -1.0])
 def test_coinciding_samples_of_opposite_labels_are_named(first: float, scale: float) -> None:
     """A contradiction is refused with both samples and the way out in the message."""
     with pytest.raises(UndefinedMeasureError) as caught:
@@ -338,7 +339,7 @@ def test_negative_variance_is_refused() -> None:
         log_evidence(np.diag([1.0, -1.0]), [1, 1])
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("shape", "signs"),
     [((3, 3), 2), ((2, 2), 3), ((2, 3), 2), ((3, 2), 2), ((2,), 2), ((1, 2, 2), 2)],
 )
@@ -350,7 +351,7 @@ def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, ...], signs: int) 
     assert f"does not fit signs of shape ({signs},)" in str(caught.value)
 
 
-@pytest.mark.parametrize("shape", [(3, 1), (3, 3)])
+@in_turn("shape", [(3, 1), (3, 3)])
 def test_signs_that_are_no_vector_are_refused(shape: tuple[int, ...]) -> None:
     """Signs in a column or a matrix would broadcast against the kernel."""
     with pytest.raises(UndefinedMeasureError):
@@ -363,7 +364,7 @@ def test_no_samples_are_refused() -> None:
         log_evidence(np.zeros((0, 0)), [])
 
 
-@pytest.mark.parametrize("signs", [[0, 1, 1], [1, 2, -1], [0.5, 1, 1], [math.nan, 1, -1]])
+@in_turn("signs", [[0, 1, 1], [1, 2, -1], [0.5, 1, 1], [math.nan, 1, -1]])
 def test_signs_other_than_one_and_minus_one_are_refused(signs: list[float]) -> None:
     """Labels 0 and 1, magnitudes and NaN are no signs."""
     with pytest.raises(UndefinedMeasureError, match="expected -1 and 1"):
@@ -371,8 +372,8 @@ def test_signs_other_than_one_and_minus_one_are_refused(signs: list[float]) -> N
 
 
 @either_link
-@pytest.mark.parametrize("place", [(0, 0), (0, 1), (2, 1)])
-@pytest.mark.parametrize("entry", [math.nan, math.inf])
+@in_turn("place", [(0, 0), (0, 1), (2, 1)])
+@in_turn("entry", [math.nan, math.inf])
 def test_entries_that_are_not_finite_are_refused(
     entry: float, place: tuple[int, int], link: str
 ) -> None:
@@ -419,8 +420,8 @@ def labels_of_digits(labelling: str) -> Floats:
 
 
 @either_link
-@pytest.mark.parametrize("inputs", ["digits", "normal"])
-@pytest.mark.parametrize("labelling", ["random", "constant", "one positive", "halves", "parity"])
+@in_turn("inputs", ["digits", "normal"])
+@in_turn("labelling", ["random", "constant", "one positive", "halves", "parity"])
 def test_iteration_converges_soon(inputs: str, labelling: str, link: str) -> None:
     """Fewer than a hundred sweeps do, however well or badly the labels fit."""
     pixels = load_digits().data[:200] / 16
@@ -432,7 +433,7 @@ def test_iteration_converges_soon(inputs: str, labelling: str, link: str) -> Non
 
 
 @either_link
-@pytest.mark.parametrize("labelling", ["random", "constant", "one positive", "halves", "parity"])
+@in_turn("labelling", ["random", "constant", "one positive", "halves", "parity"])
 def test_the_value_is_right_to_what_is_promised(
     labelling: str, link: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

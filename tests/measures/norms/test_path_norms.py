@@ -22,6 +22,7 @@ from pytest_fragility.measures import path_norm, path_norm_over_margin
 from pytest_fragility.measures.norms.path_sums import log_path_sums
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -407,8 +408,8 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-@pytest.mark.parametrize("power", [1, 2])
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@in_turn("power", [1, 2])
+@in_turn("case", CASES.values(), ids=CASES)
 def test_sums_over_paths_are_those_of_dense_matrices(case: Callable[[], Case], power: int) -> None:
     """Against matrices over neurons, each entry to the power, multiplied out."""
     torch.manual_seed(0)
@@ -609,7 +610,7 @@ def test_biases_behind_small_weights_count() -> None:
     assert path_norm.logarithm(network) == pytest.approx(expected, abs=1e-11)
 
 
-@pytest.mark.parametrize("bias", [2**-20, 2**20])
+@in_turn("bias", [2**-20, 2**20])
 def test_biases_of_another_order_of_magnitude_count(bias: float) -> None:
     """Far smaller or larger than the weights, at every layer."""
     model = deep(30, 1.0, bias=bias, digits=26)
@@ -698,7 +699,7 @@ def attention() -> nn.Module:
     )
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "shape", "text"),
     [
         (between(nn.Tanh()), (4,), "layer 1 (Tanh)"),

@@ -45,6 +45,7 @@ from pytest_fragility.measures.norms.singular_values import (
 )
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -64,9 +65,7 @@ unhurried = settings(deadline=None, max_examples=60)
 modest = settings(deadline=None, max_examples=40)
 brief = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)
-every_fft_measure = pytest.mark.parametrize(
-    "measure", PLAIN_AND_FFT.values(), ids=lambda measure: measure.__name__
-)
+every_fft_measure = in_turn("measure", PLAIN_AND_FFT.values(), ids=lambda measure: measure.__name__)
 
 
 def svd_norm(matrix: npt.NDArray[Any]) -> float:
@@ -181,7 +180,7 @@ def test_largest_singular_values_are_those_of_numpy(
     np.testing.assert_allclose(norms.numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (5, 3), (2, 4, 3, 3)])
+@in_turn("shape", [(1, 1), (3, 5), (5, 3), (2, 4, 3, 3)])
 def test_a_matrix_of_zeros_has_norm_zero(shape: tuple[int, ...]) -> None:
     """Exactly, and no other matrix of the batch minds."""
     zeros = torch.zeros(shape, dtype=torch.float64)
@@ -286,7 +285,7 @@ def test_no_norm_is_smaller_than_without_any_padding(shape: Convolution, seed: i
     assert without_padding <= shape.norm(kernel) * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@in_turn("scale", [1e-200, 1e200])
 def test_kernels_may_be_huge_or_tiny(scale: float) -> None:
     """Their squares overflow or vanish, their norms do not."""
     shape = Convolution(3, 2, 1, (3, 3), (4, 6), (2, 1), (1, 1))
@@ -392,7 +391,7 @@ def expected_of_cnn(network: TrainedNetwork) -> dict[StackMeasure, float]:
     }
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@in_turn("seed", [0, 1])
 def test_fft_measures_follow_the_convolutions_as_operators(seed: int) -> None:
     """Each layer on its own input size, normalization folded in, against dense matrices."""
     network = cnn_network(seed)

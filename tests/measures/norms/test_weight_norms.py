@@ -34,6 +34,7 @@ from pytest_fragility.measures import (
 )
 from pytest_fragility.measures.measure import BOUND_FORM, LOGARITHM, RAW
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -108,10 +109,8 @@ WITHOUT_MARGIN = (
     frobenius_over_spectral,
 )
 
-every_measure = pytest.mark.parametrize("measure", FORMULAS, ids=lambda measure: measure.__name__)
-every_norm = pytest.mark.parametrize(
-    "measure", WITHOUT_MARGIN, ids=lambda measure: measure.__name__
-)
+every_measure = in_turn("measure", FORMULAS, ids=lambda measure: measure.__name__)
+every_norm = in_turn("measure", WITHOUT_MARGIN, ids=lambda measure: measure.__name__)
 
 
 def network_of(
@@ -289,7 +288,7 @@ def test_norms_of_one_neuron_can_be_done_by_hand() -> None:
         assert measure(network) == pytest.approx(value, rel=1e-12), measure
 
 
-@pytest.mark.parametrize("measure", [product_of_frobenius_norms, product_of_spectral_norms])
+@in_turn("measure", [product_of_frobenius_norms, product_of_spectral_norms])
 def test_a_product_too_large_for_a_float_is_refused(measure: StackMeasure) -> None:
     """The message names forms that work, and they do."""
     network = network_of([3] * 13, bias=False)

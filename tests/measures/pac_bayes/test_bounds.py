@@ -27,6 +27,7 @@ from pytest_fragility.measures import (
 from pytest_fragility.measures.measure import BOUND_FORM, RAW
 from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -89,7 +90,7 @@ FORMULAS: dict[StackMeasure, Formula] = {
 }
 NAMES = [measure.__name__ for measure in FORMULAS]
 
-every_measure = pytest.mark.parametrize("measure", FORMULAS, ids=NAMES)
+every_measure = in_turn("measure", FORMULAS, ids=NAMES)
 
 
 def perceptron_of(*, bias: bool = True) -> nn.Module:
@@ -125,7 +126,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "convolutional": (convolutional, (1, 5, 5)),
 }
 
-every_model = pytest.mark.parametrize("name", MODELS)
+every_model = in_turn("name", MODELS)
 
 
 def network_of(name: str, *, seed: int = 0, samples: int = 50) -> TrainedNetwork:
@@ -196,7 +197,7 @@ def test_an_untrained_network_costs_nothing_but_its_noise() -> None:
     assert pac_bayes_magnitude_initialization(untrained) == pytest.approx(math.log(50 / scale) + 10)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "measure",
     [pac_bayes_origin, pac_bayes_magnitude_origin],
     ids=["pac_bayes_origin", "pac_bayes_magnitude_origin"],
@@ -328,7 +329,7 @@ def sigma_by_loop(network: TrainedNetwork, *, magnitude: bool, draws: int) -> fl
     return math.exp(low - 0.15 + share * (high - low + 0.3))
 
 
-@pytest.mark.parametrize("magnitude", [False, True], ids=["plain", "magnitude"])
+@in_turn("magnitude", [False, True], ids=["plain", "magnitude"])
 def test_a_second_implementation_finds_the_same_sigma(magnitude: bool) -> None:
     """Noise of its own, parameter by parameter, copy by copy, sample by sample."""
     network = toy_network()
@@ -340,7 +341,7 @@ def test_a_second_implementation_finds_the_same_sigma(magnitude: bool) -> None:
     assert few.sigma == pytest.approx(expected, rel=0.5)
 
 
-@pytest.mark.parametrize("n", [16, 64])
+@in_turn("n", [16, 64])
 def test_a_second_implementation_agrees_about_trained_networks(
     n: int, small_family: Family
 ) -> None:

@@ -37,6 +37,7 @@ from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
 from pytest_fragility.measures.pac_bayes.noise_search_as_published import published_sigma
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 EPSILON = 1e-3
@@ -54,8 +55,8 @@ DEFAULTS: dict[StackMeasure, StackMeasure] = {
 PLAIN = tuple(measure for measure in DEFAULTS if "magnitude" not in measure.__name__)
 MAGNITUDE_AWARE = tuple(measure for measure in DEFAULTS if "magnitude" in measure.__name__)
 
-every_measure = pytest.mark.parametrize("measure", DEFAULTS, ids=lambda m: m.__name__)
-either_noise = pytest.mark.parametrize("magnitude_aware", [False, True], ids=["plain", "magnitude"])
+every_measure = in_turn("measure", DEFAULTS, ids=lambda m: m.__name__)
+either_noise = in_turn("magnitude_aware", [False, True], ids=["plain", "magnitude"])
 
 
 # the published algorithm
@@ -190,7 +191,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "convolutional": (convolutional, (1, 5, 5)),
 }
 
-every_model = pytest.mark.parametrize("name", MODELS)
+every_model = in_turn("name", MODELS)
 
 
 def network_of(name: str, *, seed: int = 0, scale: float = 1.0) -> TrainedNetwork:
@@ -253,7 +254,7 @@ def test_measures_are_those_of_the_published_algorithm(measure: StackMeasure, na
         assert measure(network) == pytest.approx(published_value(measure, network), rel=2e-6)
 
 
-@pytest.mark.parametrize("name", ["perceptron", "normalized", "convolutional"])
+@in_turn("name", ["perceptron", "normalized", "convolutional"])
 @either_noise
 def test_sigma_is_the_published_search_for_weights_of_any_size(
     name: str, magnitude_aware: bool
@@ -321,8 +322,8 @@ def test_nothing_but_the_result_comes_of_a_measure(measure: StackMeasure) -> Non
 # what differs from the formulas
 
 
-@pytest.mark.parametrize("scale", [0.1, 0.4, 2.0])
-@pytest.mark.parametrize("seed", range(2))
+@in_turn("scale", [0.1, 0.4, 2.0])
+@in_turn("seed", range(2))
 def test_sigma_is_the_root_of_the_noises_standard_deviation(scale: float, seed: int) -> None:
     """The known answer of a linear classifier: between the deviations that cost 0.09 and 0.11.
 
@@ -355,14 +356,14 @@ def test_magnitude_aware_noise_has_the_variance_for_a_standard_deviation() -> No
 
 
 @every_measure
-@pytest.mark.parametrize("name", ["perceptron", "normalized"])
+@in_turn("name", ["perceptron", "normalized"])
 def test_the_defaults_are_not_the_published_ones(measure: StackMeasure, name: str) -> None:
     """They follow the formulas instead, at some distance."""
     network = unchanged_network_of(name, 0)
     assert measure(network) != pytest.approx(DEFAULTS[measure](network), rel=0.05)
 
 
-@pytest.mark.parametrize("measure", PLAIN[:2], ids=lambda m: m.__name__)
+@in_turn("measure", PLAIN[:2], ids=lambda m: m.__name__)
 def test_biases_get_noise_but_do_not_count_in_the_norm(measure: StackMeasure) -> None:
     """Large biases that cancel in the logits' differences, and small initial ones."""
     network = network_of("linear")
@@ -476,7 +477,7 @@ def test_rescaled_normalization_changes_nothing_once_it_is_folded(measure: Stack
 
 
 @every_measure
-@pytest.mark.parametrize(
+@in_turn(
     "layers",
     [
         [nn.Conv2d(1, 3, 3, bias=False), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(27, 3)],
@@ -541,7 +542,7 @@ def test_name_source_and_docstring_tell_the_published_variant(measure: StackMeas
     assert summary == f"Return `{default.__name__}` as published code computes it."
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "differences"),
     [
         (
@@ -574,7 +575,7 @@ def test_docstrings_say_what_differs(measure: StackMeasure, differences: list[st
     )
 
 
-@pytest.mark.parametrize("shares", ["weight", "bias"])
+@in_turn("shares", ["weight", "bias"])
 def test_shared_parameters_cannot_be_folded(shares: str) -> None:
     """Each of the layers has a normalization of its own, and they have one parameter."""
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)

@@ -30,6 +30,7 @@ from pytest_fragility.measures import (
 from pytest_fragility.measures.pac_bayes.noise_search import sigma_search, tolerated_noise
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +39,7 @@ EPSILON = 1e-3
 SMALLEST, LARGEST = 2.0**-30, 2.0**15
 PURPOSES = {False: "noise", True: "magnitude-aware noise"}
 
-either_noise = pytest.mark.parametrize("magnitude_aware", [False, True], ids=["plain", "magnitude"])
+either_noise = in_turn("magnitude_aware", [False, True], ids=["plain", "magnitude"])
 
 
 def random_inputs(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -189,14 +190,14 @@ NETWORKS: dict[str, Callable[[], TrainedNetwork]] = {
     ),
 }
 
-every_network = pytest.mark.parametrize("network_of", NETWORKS.values(), ids=NETWORKS)
+every_network = in_turn("network_of", NETWORKS.values(), ids=NETWORKS)
 
 
 # known answers
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("bias", [False, True], ids=["without bias", "with bias"])
+@in_turn("seed", range(3))
+@in_turn("bias", [False, True], ids=["without bias", "with bias"])
 @either_noise
 def test_sigma_of_a_linear_classifier_is_the_known_one(
     seed: int, bias: bool, magnitude_aware: bool
@@ -209,7 +210,7 @@ def test_sigma_of_a_linear_classifier_is_the_known_one(
     assert abs(math.log(found.sigma / expected)) < min(4 * found.relative_error + 0.01, 0.05)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@in_turn("seed", range(6))
 @either_noise
 def test_sigma_from_few_draws_lies_within_its_error(seed: int, magnitude_aware: bool) -> None:
     """The default number of draws costs accuracy, which the search admits to."""
@@ -251,7 +252,7 @@ def test_the_drop_is_from_the_networks_own_accuracy() -> None:
     assert found.sigma == pytest.approx(expected, rel=0.08)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "model_of",
     [
         lambda: nn.Linear(3, 2),
@@ -281,7 +282,7 @@ def test_noise_reaches_biases_and_normalization(
     assert found.sigma == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize("factor", [0.01, 0.5, 8.0, 200.0])
+@in_turn("factor", [0.01, 0.5, 8.0, 200.0])
 def test_sigma_scales_with_the_weights(factor: float) -> None:
     """Plain noise is absolute and magnitude-aware noise relative, but for its epsilon."""
     network = linear_classifier(2, scale=10.0)
@@ -380,7 +381,7 @@ def test_more_draws_lower_the_relative_error_by_their_root() -> None:
     assert 2.7 < ratio < 6
 
 
-@pytest.mark.parametrize("share", np.geomspace(0.4, 2.5, 9))
+@in_turn("share", np.geomspace(0.4, 2.5, 9))
 @either_noise
 def test_the_relative_error_is_known_wherever_sigma_lies(
     share: float, magnitude_aware: bool
@@ -543,7 +544,7 @@ def test_plain_noise_saturates_high_only_for_weights_beyond_its_range() -> None:
     assert sigma_search(linear_classifier(0, scale=1e6)).saturated == "high"
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "measure",
     [
         pac_bayes_origin,
@@ -571,7 +572,7 @@ def test_measures_are_undefined_where_the_search_saturates(measure: StackMeasure
     assert error.value.place == 2
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "measure",
     [
         pac_bayes_magnitude_origin,
@@ -594,9 +595,7 @@ def test_magnitude_measures_are_undefined_where_epsilon_costs_too_much(
     assert math.isfinite(pac_bayes_flatness(weightless))
 
 
-@pytest.mark.parametrize(
-    "options", [{"draws": 0}, {"accuracy_drop": 0.0}, {"accuracy_drop": 1.0}], ids=repr
-)
+@in_turn("options", [{"draws": 0}, {"accuracy_drop": 0.0}, {"accuracy_drop": 1.0}], ids=repr)
 def test_searches_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     """The error names the values."""
     with pytest.raises(SettingsError, match=next(iter(options))):

@@ -27,6 +27,7 @@ from pytest_fragility.measures.sharpness import second_derivatives as second_ord
 from pytest_fragility.measures.sharpness.loss_surface import LossSurface
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -84,7 +85,7 @@ NETWORKS: dict[str, Callable[[int], TrainedNetwork]] = {
     "smooth": smooth,
 }
 
-every_network = pytest.mark.parametrize("network_of", NETWORKS.values(), ids=NETWORKS)
+every_network = in_turn("network_of", NETWORKS.values(), ids=NETWORKS)
 
 
 def loss_at(network: TrainedNetwork) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -207,7 +208,7 @@ def test_products_with_the_hessian_are_those_of_finite_differences(
 
 
 @every_network
-@pytest.mark.parametrize("seed", range(2))
+@in_turn("seed", range(2))
 def test_the_largest_eigenvalue_is_that_of_the_whole_matrix(
     network_of: Callable[[int], TrainedNetwork], seed: int
 ) -> None:
@@ -470,7 +471,7 @@ def test_an_exact_trace_is_summed_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     assert hessian_trace(network) == pytest.approx(whole, rel=1e-12)
 
 
-@pytest.mark.parametrize("network_of", [normalized, convolutional, smooth])
+@in_turn("network_of", [normalized, convolutional, smooth])
 def test_the_trace_of_others_is_the_estimate_from_fifty_probes(
     network_of: Callable[[int], TrainedNetwork],
 ) -> None:

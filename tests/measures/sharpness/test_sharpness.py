@@ -28,6 +28,7 @@ from pytest_fragility.measures.sharpness.worst_case import FLAT
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -37,8 +38,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 RADIUS = {worst_case_sharpness: 0.05, adaptive_sharpness: 0.5}
 
-either_sharpness = pytest.mark.parametrize("measure", RADIUS, ids=lambda m: m.__name__)
-every_measure = pytest.mark.parametrize(
+either_sharpness = in_turn("measure", RADIUS, ids=lambda m: m.__name__)
+every_measure = in_turn(
     "measure",
     [worst_case_sharpness, adaptive_sharpness, fisher_rao_norm, gradient_norm],
     ids=lambda m: m.__name__,
@@ -94,7 +95,7 @@ NETWORKS: dict[str, Callable[[int], TrainedNetwork]] = {
     "convolutional": convolutional,
 }
 
-every_network = pytest.mark.parametrize("network_of", NETWORKS.values(), ids=NETWORKS)
+every_network = in_turn("network_of", NETWORKS.values(), ids=NETWORKS)
 
 
 def vector_of(network: TrainedNetwork) -> torch.Tensor:
@@ -170,8 +171,8 @@ TINY: list[tuple[list[int], bool]] = [([1, 1, 2], False), ([1, 2], True), ([2, 1
 
 
 @either_sharpness
-@pytest.mark.parametrize(("widths", "bias"), TINY)
-@pytest.mark.parametrize("seed", range(3))
+@in_turn(("widths", "bias"), TINY)
+@in_turn("seed", range(3))
 def test_sharpness_is_the_largest_rise_in_the_whole_ball(
     measure: StackMeasure, widths: list[int], bias: bool, seed: int
 ) -> None:
@@ -343,7 +344,7 @@ def test_what_is_invariant_ignores_rescaling_of_neurons(
     assert adaptive_sharpness(other) == pytest.approx(adaptive_sharpness(network), rel=1e-6)
 
 
-@pytest.mark.parametrize("measure", [worst_case_sharpness, gradient_norm])
+@in_turn("measure", [worst_case_sharpness, gradient_norm])
 def test_what_is_not_invariant_sees_rescaling_of_neurons(measure: StackMeasure) -> None:
     """The same function, another value."""
     network = random_perceptron([3, 4, 3], 0)
@@ -367,7 +368,7 @@ def slope_of_sample(network: TrainedNetwork, place: int) -> float:
 
 
 @every_network
-@pytest.mark.parametrize("seed", range(3))
+@in_turn("seed", range(3))
 def test_the_fisher_rao_norm_averages_squared_slopes(
     network_of: Callable[[int], TrainedNetwork], seed: int
 ) -> None:
@@ -397,7 +398,7 @@ def test_without_biases_the_fisher_rao_norm_has_a_closed_form(hidden: list[int],
 
 
 @every_network
-@pytest.mark.parametrize("seed", range(3))
+@in_turn("seed", range(3))
 def test_the_gradient_norm_is_that_of_autograd(
     network_of: Callable[[int], TrainedNetwork], seed: int
 ) -> None:
@@ -427,7 +428,7 @@ def test_the_gradient_norm_is_zero_at_a_stationary_point() -> None:
 
 
 @every_measure
-@pytest.mark.parametrize("network_of", [NETWORKS["perceptron"], convolutional])
+@in_turn("network_of", [NETWORKS["perceptron"], convolutional])
 def test_a_stack_gives_what_each_network_gives_alone(
     measure: StackMeasure, network_of: Callable[[int], TrainedNetwork]
 ) -> None:
