@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.common.parameter_vectors import layer_keys
 from pytest_fragility.networks.stacks import NetworkStack, Tensors
 from pytest_fragility.networks.weight_layers import WeightLayer, weight_layers
 
@@ -95,9 +96,8 @@ def run_once(stack: NetworkStack, handles: Sequence[torch.utils.hooks.RemovableH
 def _fold(
     layer: WeightLayer, weights: Tensors, buffers: Tensors
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    prefix = f"{layer.name}." if layer.name else ""
-    weight = weights[f"{prefix}weight"].double()
-    bias = weights.get(f"{prefix}bias")
+    ((weight_key, bias_key),) = layer_keys([layer.name])
+    weight, bias = weights[weight_key].double(), weights.get(bias_key)
     bias = None if bias is None else bias.double()
     if layer.normalization is None:
         return weight, bias

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pytest_fragility._util.text import first_sentence
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.common.parameter_vectors import random_like
+from pytest_fragility.measures.common.parameter_vectors import layer_keys, random_like
 from pytest_fragility.networks.stacks import NetworkStack, Tensors
 from pytest_fragility.networks.tracing import relu_chain
 from pytest_fragility.training.one_by_one import holding
@@ -82,12 +82,11 @@ def relu_chain_of(stack: NetworkStack) -> list[str] | None:
 def _through_chain(chain: list[str], weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
     """Return the outputs of ReLU perceptrons, given their linear layers."""
     outputs = inputs.flatten(2)
-    for name in chain:
-        prefix = f"{name}." if name else ""
-        below = outputs if name == chain[0] else outputs.relu()
-        outputs = below @ weights[f"{prefix}weight"].mT
-        if f"{prefix}bias" in weights:
-            outputs = outputs + weights[f"{prefix}bias"].unsqueeze(1)
+    for index, (weight, bias) in enumerate(layer_keys(chain)):
+        below = outputs.relu() if index else outputs
+        outputs = below @ weights[weight].mT
+        if bias in weights:
+            outputs = outputs + weights[bias].unsqueeze(1)
     return outputs
 
 

@@ -280,6 +280,7 @@ def _negative_log_evidences(stack: NetworkStack, labelling: Labelling, link: str
 def _found_one_by_one(
     stack: NetworkStack, labelling: Labelling, link: str, key: tuple[Hashable, ...]
 ) -> list[float]:
+    from pytest_fragility.measures.common.batching import counted_from
     from pytest_fragility.measures.marginal_likelihood.evidence import GaussianProcess
     from pytest_fragility.measures.marginal_likelihood.in_threads import (
         leave_if_unwanted,
@@ -297,11 +298,9 @@ def _found_one_by_one(
     def each(part: NetworkStack) -> list[float]:
         values = []
         for place in range(len(part)):
-            try:
+            with counted_from(place):
                 compute = partial(of_samples, part, place)
                 values.append(part.once_for_samples(place, key, compute))
-            except UndefinedMeasureError as error:
-                raise UndefinedMeasureError(str(error), place) from error
         return values
 
     return side_by_side(stack, each)

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.common.batching import part_of
+from pytest_fragility.measures.common.batching import counted_from, part_of
 from pytest_fragility.measures.common.outputs import perceptron_of, relu_chain_of
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.parallel.thread_limits import thread_libraries
@@ -59,11 +58,8 @@ def side_by_side(
             _UNWANTED.set(is_unwanted)
             leave_if_unwanted()
             only = slice(place, place + 1)
-            samples = inputs[only], labels[only]
-            try:
-                (value,) = compute(part_of(stack, only, lambda: samples))
-            except UndefinedMeasureError as error:
-                raise UndefinedMeasureError(str(error), place) from error
+            with counted_from(place):
+                (value,) = compute(part_of(stack, only, (inputs[only], labels[only])))
             return value
 
         with ThreadPoolExecutor(count) as pool:

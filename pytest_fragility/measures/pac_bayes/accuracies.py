@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from pytest_fragility.measures.common.outputs import logits_of, relu_chain_of
-from pytest_fragility.measures.common.parameter_vectors import split_vectors
+from pytest_fragility.measures.common.parameter_vectors import layer_keys, split_vectors
 from pytest_fragility.networks.stacks import NetworkStack, Tensors
 
 Buffers = dict[tuple[str, int], torch.Tensor]
@@ -75,8 +75,7 @@ class _Perceptron:
     def __init__(
         self, layers: list[str], inputs: torch.Tensor, labels: torch.Tensor, buffers: Buffers
     ) -> None:
-        prefixes = [f"{name}." if name else "" for name in layers]
-        self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
+        self._keys = layer_keys(layers)
         self._inputs = inputs.flatten(1).T.contiguous()
         self._labels = _Labels(labels)
         self._first: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -179,9 +178,8 @@ class StackAccuracies:
     def __init__(self, stack: NetworkStack) -> None:
         chain = relu_chain_of(stack)
         assert chain is not None
-        prefixes = [f"{name}." if name else "" for name in chain]
         self._stack = stack
-        self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
+        self._keys = layer_keys(chain)
         inputs, self._labels = stack.load_samples()
         # samples last: all sets of a network's first weights are one matrix
         self._inputs = inputs.flatten(2).float().mT.contiguous()

@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch.nn import functional
 
+from pytest_fragility.measures.common.parameter_vectors import layer_keys
 from pytest_fragility.networks.stacks import Tensors
 
 # samples times directions that are worked on at a time: what fits into a core's own cache, and on
@@ -56,8 +57,7 @@ class SecondOrder:
     def __init__(
         self, names: list[str], weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor
     ) -> None:
-        prefixes = [f"{name}." if name else "" for name in names]
-        self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
+        self._keys = layer_keys(names)
         self._has_bias = [bias_key in weights for _, bias_key in self._keys]
         self._layers: list[_Layer] = []
         behind = inputs.flatten(2)
