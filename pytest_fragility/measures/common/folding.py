@@ -17,22 +17,12 @@ from pytest_fragility.networks.weight_layers import WeightLayer, weight_layers
 def folded_parameters(
     stack: NetworkStack, *, initial: bool = False
 ) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
-    """Return weight and bias of every weight layer with its normalization folded in.
+    """Return weight and bias of every weight layer with its normalization folded in, in float64.
 
     Batch normalization in eval mode, ``gamma (z - mean) / sqrt(variance + eps) + beta``, scales
-    each output of the layer before it and shifts its bias.
-
-    Parameters
-    ----------
-    stack
-        The networks.
-    initial
-        Whether to take the initial weights and statistics instead of the trained ones.
-
-    Returns
-    -------
-    list of (weight, bias)
-        Weights of shape (K, outputs, inputs, *kernel), biases (K, outputs) or None; float64.
+    each output of the layer before it and shifts its bias. Weights have the shape
+    (K, outputs, inputs, *kernel), biases (K, outputs) or are None. `initial` takes the initial
+    weights and statistics instead of the trained ones.
     """
     weights = stack.initial_weights if initial else stack.weights
     buffers = stack.initial_buffers if initial else stack.buffers

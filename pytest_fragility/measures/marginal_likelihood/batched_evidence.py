@@ -101,14 +101,7 @@ def _require_no_contradictions(
 class _Propagations:
     """Expectation propagation of all labellings side by side, until each is where it ends.
 
-    Parameters
-    ----------
-    kernels
-        Shape (K, n, n), float64.
-    signs
-        Shape (K, C, n).
-    link_variance
-        See `Sites`.
+    Kernels have the shape (K, n, n), in float64, and signs (K, C, n).
     """
 
     def __init__(self, kernels: torch.Tensor, signs: torch.Tensor, link_variance: float) -> None:

@@ -44,14 +44,7 @@ def bound_of_theorem(negative_log_evidence: float, n: int) -> float:
 
     ``-ln(1 - error) <= (ln 1/P + ln n + ln 1/delta + ln 1/gamma) / (n - 1)`` with probability at
     least 1 - delta over training sets and 1 - gamma over functions drawn from the posterior;
-    delta = gamma = 2^-10.
-
-    Parameters
-    ----------
-    negative_log_evidence
-        ln 1/P, in nats.
-    n
-        Training set size, at least 2.
+    delta = gamma = 2^-10. `n` is at least 2.
     """
     exponent = (negative_log_evidence + math.log(n) - 2 * math.log(DELTA)) / (n - 1)
     return -math.expm1(-exponent)

@@ -31,20 +31,8 @@ def side_by_side(
     That is for NumPy's and SciPy's work on the samples of ReLU perceptrons, on as many cores as
     torch may use threads: its operations, of one thread each, let other threads work meanwhile.
     Other networks are measured in one call: no two threads can call a module, or trace one, at the
-    same time.
-
-    Parameters
-    ----------
-    stack
-        The networks.
-    compute
-        Maps a stack to one value per network; called in threads that know nothing of the caller's
-        modes. It does not trace the structure.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        If `compute` does; it names the network's place in the whole stack.
+    same time. `compute` is called in threads that know nothing of the caller's modes, and does not
+    trace the structure. Its refusals name the network's place in the whole stack.
     """
     with _one_thread_each(stack) as cores:
         count = min(cores, len(stack)) if stack.n >= FEWEST_SAMPLES else 1

@@ -127,13 +127,7 @@ class _Perceptron:
 
 
 class _Labels:
-    """One network's labels, which its largest logits are to be at.
-
-    Parameters
-    ----------
-    labels
-        Shape (samples,), int64.
-    """
+    """One network's labels, shape (samples,), which its largest logits are to be at."""
 
     def __init__(self, labels: torch.Tensor) -> None:
         self._labels = labels
@@ -167,13 +161,7 @@ def can_look_together(stack: NetworkStack) -> bool:
 
 
 class StackAccuracies:
-    """Fractions of their training samples that networks classify as labelled.
-
-    Parameters
-    ----------
-    stack
-        ReLU perceptrons.
-    """
+    """Fractions of their training samples that a stack's ReLU perceptrons classify as labelled."""
 
     def __init__(self, stack: NetworkStack) -> None:
         chain = relu_chain_of(stack)
@@ -187,19 +175,9 @@ class StackAccuracies:
         self._network_bytes = 4 * stack.n * sum(widths)
 
     def of(self, places: list[int], rows: torch.Tensor) -> torch.Tensor:
-        """Return the accuracies of some networks with other weights than their own.
+        """Return the accuracies of A of the networks with other weights, shape (A, S), float64.
 
-        Parameters
-        ----------
-        places
-            A networks of the stack.
-        rows
-            All parameters as one row, in S sets: float32, shape (A, S, parameters).
-
-        Returns
-        -------
-        torch.Tensor
-            Shape (A, S), float64.
+        `rows` are all parameters as one row, in S sets each: float32, shape (A, S, parameters).
         """
         together = max(1, BYTES // (self._network_bytes * rows.shape[1]))
         parts = range(0, len(places), together)

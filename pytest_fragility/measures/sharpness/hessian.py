@@ -191,12 +191,7 @@ def _lanczos(products: HessianProducts, start: torch.Tensor) -> list[_RitzPair]:
 def _errors(values: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:
     """Return by how much the largest Ritz values may be wrong, shape (K,).
 
-    Parameters
-    ----------
-    values
-        Ritz values in ascending order, shape (K, steps).
-    residuals
-        Those of the largest, shape (K,).
+    Ritz values are in ascending order, shape (K, steps); residuals are those of the largest.
     """
     if values.shape[1] == 1:
         return residuals

@@ -26,14 +26,8 @@ AT_A_TIME, AT_A_TIME_ON_DEVICE = 4096, 1 << 18
 class _Layer:
     """A linear layer of K networks at their own weights, with what it gets and gives.
 
-    Parameters
-    ----------
-    weight
-        Shape (K, outputs, inputs).
-    inputs
-        Shape (K, n, inputs).
-    is_on
-        Which of the outputs the ReLU behind it lets through, as ones and zeros; None for the last.
+    The weight has the shape (K, outputs, inputs), the inputs (K, n, inputs). `is_on` are ones and
+    zeros: which of the outputs the ReLU behind it lets through; None for the last.
     """
 
     weight: torch.Tensor
@@ -44,14 +38,7 @@ class _Layer:
 class SecondOrder:
     """Second derivatives of the mean cross-entropy of K ReLU perceptrons at their own weights.
 
-    Parameters
-    ----------
-    names
-        The linear layers, first to last.
-    weights
-        Parameters by name, each of shape (K, *shape).
-    inputs, labels
-        Shapes (K, n, *input shape) and (K, n).
+    `names` are the linear layers, first to last; inputs and labels are those of all networks.
     """
 
     def __init__(
@@ -101,10 +88,7 @@ class SecondOrder:
     def curvatures(self, directions: Tensors) -> torch.Tensor:
         """Return the loss's second derivative along each of S directions, shape (K, S).
 
-        Parameters
-        ----------
-        directions
-            By parameter, each of shape (K, S, *shape).
+        The directions are given by parameter, each of shape (K, S, *shape).
         """
         networks, count = next(iter(directions.values())).shape[:2]
         chunk = self._at_a_time(self._shares.shape[1])
@@ -152,13 +136,7 @@ class SecondOrder:
         return curvatures
 
     def products(self, vectors: Tensors) -> Tensors:
-        """Return each network's Hessian times a vector, by parameter.
-
-        Parameters
-        ----------
-        vectors
-            One per network, by parameter, each of shape (K, *shape).
-        """
+        """Return each network's Hessian times a vector, both by parameter."""
         slopes: list[torch.Tensor | None] = [None]
         for index, (weight_key, bias_key) in enumerate(self._keys):
             layer, room = self._layers[index], self._room("changes", index)
