@@ -32,7 +32,8 @@ def in_turn(
     arguments = (names,) if isinstance(names, str) else names
     rows = [(value,) if isinstance(names, str) else tuple(value) for value in values]
     assert rows and all(len(row) == len(arguments) for row in rows)
-    called = [*ids] if ids is not None and not callable(ids) else [repr(row) for row in rows]
+    printed = [", ".join(map(repr, row)) for row in rows]
+    called = printed if ids is None or callable(ids) else [*ids]
 
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
@@ -44,9 +45,12 @@ def in_turn(
                 except pytest.skip.Exception:
                     skipped += 1
                 except Exception as error:
-                    raise AssertionError(
-                        f"with {', '.join(arguments)} = {name}: {error}"
-                    ) from error
+                    at = f"{', '.join(arguments)} = {name}"
+                    raise AssertionError(f"with {at}: {error}") from error
+                finally:
+                    # each call begins with nothing replaced
+                    if "monkeypatch" in fixtures:
+                        fixtures["monkeypatch"].undo()
             if skipped == len(rows):
                 pytest.skip("every value is skipped")
 

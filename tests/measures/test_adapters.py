@@ -22,7 +22,6 @@ from pytest_fragility.measures import Measure, adapt, measure_name, oracle, path
 from pytest_fragility.measures.adapters import SOURCES, SYNONYMS, as_measure, call_form
 from pytest_fragility.measures.measure import is_oracle
 from pytest_fragility.networks.trained_network import OracleNetwork, TrainedNetwork
-from pytest_fragility.perturbations import BASELINE
 from tests.in_turn import in_turn
 from tests.plugin.conftest import ALL_CHECKS, CHECKS, Project
 from tests.sample_networks import perceptron, randomize, sample_network
@@ -583,26 +582,6 @@ def test_functions_of_other_arguments_are_evaluated(small_family: Family) -> Non
     np.testing.assert_allclose(values, expected, rtol=1e-5)
 
 
-@in_turn(
-    ("measure", "attribute"),
-    [
-        (lambda model, n: n, "n"),
-        (lambda model, seed: seed + 1, "seed"),
-        (adapt(lambda size: size, size="n"), "n"),
-    ],
-)
-def test_values_belong_to_their_runs(
-    measure: Measure, attribute: str, small_family: Family
-) -> None:
-    """Rows are sizes, columns seeds."""
-    rows = {
-        "n": [[16] * 3, [32] * 3, [64] * 3],
-        "seed": [[1, 2, 3]] * 3,
-    }
-    values = evaluate(measure, "ruler", small_family, BASELINE)
-    np.testing.assert_array_equal(values, rows[attribute])
-
-
 def test_errors_say_how_the_measure_was_called(small_family: Family) -> None:
     """In an exception, in a wrong value, and in a change of what only may be read."""
 
@@ -629,13 +608,6 @@ def test_errors_say_how_the_measure_was_called(small_family: Family) -> None:
             evaluate(measure, "ruler", small_family, "adam")
         assert f"n=16, seed 0, called with {form}: {text}" in str(error.value)
         assert "measure ruler on task blobs, recipe adam (" in str(error.value)
-
-
-def test_a_plain_measures_error_says_nothing_of_a_call(small_family: Family) -> None:
-    """It was called with the network, as all are."""
-    with pytest.raises(MeasureError) as error:
-        evaluate(lambda network: 0.0, "ruler", small_family, "adam")
-    assert "called with" not in str(error.value)
 
 
 def test_a_filled_oracle_sees_test_data(small_family: Family) -> None:
@@ -676,19 +648,6 @@ def test_a_published_measure_is_audited(project: Project) -> None:
     result.assert_outcomes(passed=len(ALL_CHECKS))
     result.stdout.fnmatch_lines([f"test_audit.py::test_audit[[]{c}[]] PASSED*" for c in CHECKS])
     result.stdout.fnmatch_lines(["get_measure on blobs: kept"])
-
-
-def test_a_published_measure_that_fails_says_how_it_was_called(project: Project) -> None:
-    """The run and the arguments."""
-    project.write(
-        PUBLISHED.replace("FORMULA", "0.0")
-        + "@pytest.mark.fragility(get_measure, **SMALL)\ndef test_audit(check):\n    check()\n"
-    )
-    result = project.run("--fragility", "-k", "trend-baseline")
-    result.assert_outcomes(failed=1, deselected=len(ALL_CHECKS) - 1)
-    text = result.stdout.str()
-    assert "called with model=model, init_model=initial_model, dataloader=dataloader" in text
-    assert "acc=accuracy, seed=seed: returned 0, which has no logarithm" in text
 
 
 def test_a_marked_function_whose_arguments_say_nothing_ends_collection(project: Project) -> None:

@@ -160,16 +160,6 @@ def test_the_first_undefined_network_is_named(small_family: Family) -> None:
     assert "margin" in str(error.value)
 
 
-@every_fast_measure
-@in_turn("order", [(2, 0, 1), (1, 0)])
-def test_neighbours_in_a_stack_do_not_matter(
-    measure: StackMeasure, order: tuple[int, ...], learned: Family
-) -> None:
-    """Any order, any part: each network keeps its value, noise searches included."""
-    stack = stack_of(learned, BASELINE, 12, order)
-    require_stack_as_single_networks(measure, learned, BASELINE, 12, stack)
-
-
 optimizers = st.sampled_from(
     [
         SGD(lr=0.05),
@@ -335,14 +325,6 @@ def test_every_reference_measure_says_what_its_value_is(measure: StackMeasure) -
         assert words in said(measure).lower()
 
 
-@every_measure
-def test_every_reference_measure_reads_known_things(measure: StackMeasure) -> None:
-    """The words are few, so that tools can group by them."""
-    known = {"architecture", "trained weights", "initial weights"}
-    known |= {"inputs", "labels", "randomness"}
-    assert set(measure.reads) <= known and len(set(measure.reads)) == len(measure.reads)
-
-
 # names and forms of derived measures
 
 
@@ -447,14 +429,6 @@ def test_a_stacked_measure_returns_numbers_of_any_kind(
     assert values.dtype == np.float64
     np.testing.assert_array_equal(values, [1, 2, 3])
     np.testing.assert_array_equal(evaluate(measure, "m", small_family, "adam"), [[1, 2, 3]] * 3)
-
-
-def test_numbers_with_gradients_may_come_in_a_list(small_family: Family) -> None:
-    """As ``[loss_of(weights) for each network]`` gives them."""
-    measure = by_seed(
-        lambda stack: [torch.tensor(2.0, requires_grad=True) * 1 for _ in stack.seeds]
-    )
-    np.testing.assert_array_equal(measure.over_stack(small_family.stack("adam", 32)), [2, 2, 2])
 
 
 def test_a_stacked_measure_is_called_once_per_size(small_family: Family) -> None:
@@ -666,15 +640,6 @@ def test_every_network_and_purpose_has_a_stream_of_its_own(small_family: Family)
     assert len(seen) == 2 * 3 * 3 * 3
     own = [torch.rand(4, generator=network.rng).tolist() for network in small_family]
     assert not seen & {tuple(values) for values in own}
-
-
-def test_a_measures_draws_leave_the_networks_rng_alone(small_family: Family) -> None:
-    """A measure over a stack has streams of its own; calling it twice gives the same."""
-    network = small_family["blobs", "adam", 32, 0]
-    before = network.rng.get_state()
-    measure = by_seed(lambda stack: [sum(draws(stack, 0, "noise"))])
-    assert measure(network) == measure(network)
-    assert torch.equal(network.rng.get_state(), before)
 
 
 def test_what_is_asked_for_once_is_computed_once(small_family: Family) -> None:

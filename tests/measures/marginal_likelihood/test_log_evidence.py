@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 from scipy.stats import multivariate_normal, truncnorm
@@ -73,14 +73,6 @@ def sequential_estimate(
     weights = np.exp(logs - logs.max())
     error = float(weights.std() / weights.mean() / math.sqrt(draws))
     return float(logsumexp(logs)) - math.log(draws), error
-
-
-@either_link
-@in_turn("sign", [-1.0, 1.0])
-@in_turn("variance", [1e-6, 0.3, 1.0, 40.0])
-def test_one_sample_has_either_sign_by_half(link: str, sign: float, variance: float) -> None:
-    """A single output is positive or negative with probability one half."""
-    assert value(np.array([[variance]]), [sign], link) == pytest.approx(-math.log(2), abs=1e-9)
 
 
 @in_turn("signs", [(1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0)])
@@ -160,23 +152,6 @@ def test_probit_evidence_is_the_orthant_probability_with_noise(n: int) -> None:
     assert abs(orthant(noisy, signs) - orthant(kernel, signs)) > 0.05
 
 
-@in_turn("n", [1, 2, 10, 60])
-def test_probit_evidence_is_the_step_evidence_with_noise(n: int) -> None:
-    """Both links give one value where noise is in the kernel or in the link."""
-    kernel, signs = problem(n, n)
-    noisy = value(kernel + np.eye(n), signs)
-    assert value(kernel, signs, PROBIT) == pytest.approx(noisy, abs=1e-6)
-
-
-@either_link
-@in_turn("scale", [1.0, 0.01, 25.0])
-def test_independent_samples_cost_one_bit_each(link: str, scale: float) -> None:
-    """Independent outputs have each labelling with probability 2^-n."""
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=20)
-    expected = -20 * math.log(2)
-    assert value(scale * np.eye(20), signs, link) == pytest.approx(expected, abs=1e-9)
-
-
 @in_turn("labelling", ["random", "constant", "linear"])
 def test_fifty_samples_match_sequential_conditioning(labelling: str) -> None:
     """At fifty samples the evidence agrees with a Monte Carlo integral."""
@@ -202,82 +177,12 @@ def test_sequential_conditioning_matches_integration() -> None:
 
 
 @unhurried
-@given(seed=seeds)
-@either_link
-def test_order_of_samples_does_not_matter(link: str, seed: int) -> None:
-    """A permutation of kernel and signs leaves the evidence alone."""
-    kernel, signs = problem(30, seed)
-    order = np.random.default_rng(seed).permutation(30)
-    permuted = value(kernel[np.ix_(order, order)], signs[order], link)
-    assert permuted == pytest.approx(value(kernel, signs, link), rel=1e-7)
-
-
-@unhurried
-@given(seed=seeds)
-@either_link
-def test_exchange_of_the_classes_does_not_matter(link: str, seed: int) -> None:
-    """All signs turned around leave the evidence alone."""
-    kernel, signs = problem(30, seed)
-    assert value(kernel, -signs, link) == pytest.approx(value(kernel, signs, link), rel=1e-7)
-
-
-@unhurried
 @given(seed=seeds, exponent=st.floats(-6, 6))
 def test_step_evidence_ignores_the_scale_of_the_kernel(seed: int, exponent: float) -> None:
     """K and c K have one evidence, as signs do not see the scale of a function."""
     kernel, signs = problem(30, seed)
     scaled = value(10**exponent * kernel, signs)
     assert scaled == pytest.approx(value(kernel, signs), rel=1e-7)
-
-
-@unhurried
-@given(seed=seeds)
-@example(seed=52)
-def test_probit_evidence_depends_on_the_scale_of_the_kernel(seed: int) -> None:
-    """K and c K differ under probit, where noise has a scale; two scales may agree, not three."""
-    kernel, signs = problem(30, seed)
-    assert np.ptp([value(factor * kernel, signs, PROBIT) for factor in (0.1, 1, 10)]) > 1e-3
-
-
-@unhurried
-@given(seed=seeds)
-def test_step_evidence_ignores_the_scale_of_each_sample(seed: int) -> None:
-    """K and D K D have one evidence for a positive diagonal D, up to the jitter."""
-    kernel, signs = problem(30, seed)
-    scales = np.exp(np.random.default_rng(seed).uniform(-1, 1, size=30))
-    scaled = value(np.multiply.outer(scales, scales) * kernel, signs)
-    assert scaled == pytest.approx(value(kernel, signs), rel=1e-7)
-
-
-@unhurried
-@given(seed=seeds)
-@either_link
-def test_signs_may_move_into_the_kernel(link: str, seed: int) -> None:
-    """Signs y under K are as probable as signs one under y y' K."""
-    kernel, signs = problem(30, seed)
-    turned = np.multiply.outer(signs, signs) * kernel
-    assert value(turned, np.ones(30), link) == pytest.approx(value(kernel, signs, link), rel=1e-7)
-
-
-@unhurried
-@given(seed=seeds, n=st.integers(1, 35))
-@either_link
-def test_one_more_sample_is_never_more_probable(link: str, n: int, seed: int) -> None:
-    """The evidence is at most zero and falls with each sample, but for EP's error."""
-    kernel, signs = problem(n + 1, seed)
-    fewer, more = value(kernel[:n, :n], signs[:n], link), value(kernel, signs, link)
-    assert fewer <= 0
-    assert more <= fewer + 0.02
-
-
-def test_labels_that_fit_the_kernel_are_more_probable() -> None:
-    """Constant labels beat a linear function's, which beat random ones."""
-    generator = np.random.default_rng(2)
-    inputs = generator.normal(size=(60, 10))
-    kernel = deep_kernel(inputs)
-    linear = np.where(inputs[:, 0] > 0, 1.0, -1.0)
-    values = [value(kernel, s) for s in (np.ones(60), linear, generator.permutation(linear))]
-    assert values[0] > values[1] + 1 > values[2] + 2
 
 
 def twins(*, scale: float = 1.0) -> Floats:
@@ -309,13 +214,6 @@ def test_opposite_samples_of_one_label_are_refused() -> None:
         log_evidence(kernel, [1, 1, 1])
 
 
-def test_probit_allows_for_opposite_labels_of_coinciding_samples() -> None:
-    """Noise makes a contradiction possible; its probability is that of K + I."""
-    signs = np.array([1.0, 1.0, -1.0, -1.0, 1.0])
-    expected = orthant(twins() + np.eye(5), signs)
-    assert value(twins(), signs, PROBIT) == pytest.approx(expected, abs=0.02)
-
-
 def test_coinciding_samples_of_one_label_count_once() -> None:
     """A sample's copy with its label changes nothing but EP's error: 0.12 nats for two alone."""
     kernel = twins()
@@ -331,12 +229,6 @@ def test_zero_variance_is_refused(link: str) -> None:
     kernel = np.diag([1.0, 2.0, 0.0, 1.0])
     with pytest.raises(UndefinedMeasureError, match=r"sample 2 .*variance 0\b.*positive"):
         log_evidence(kernel, [1, 1, -1, 1], link=link)
-
-
-def test_negative_variance_is_refused() -> None:
-    """A negative variance is named with its sample."""
-    with pytest.raises(UndefinedMeasureError, match="sample 1 the variance -1"):
-        log_evidence(np.diag([1.0, -1.0]), [1, 1])
 
 
 @in_turn(
@@ -356,12 +248,6 @@ def test_signs_that_are_no_vector_are_refused(shape: tuple[int, ...]) -> None:
     """Signs in a column or a matrix would broadcast against the kernel."""
     with pytest.raises(UndefinedMeasureError):
         log_evidence(np.eye(3), np.ones(shape))
-
-
-def test_no_samples_are_refused() -> None:
-    """Nothing has no evidence, and that is said."""
-    with pytest.raises(UndefinedMeasureError):
-        log_evidence(np.zeros((0, 0)), [])
 
 
 @in_turn("signs", [[0, 1, 1], [1, 2, -1], [0.5, 1, 1], [math.nan, 1, -1]])
@@ -396,15 +282,6 @@ def test_jitter_is_relative_to_the_mean_variance() -> None:
     assert found.jitter == pytest.approx(3e-10, rel=1e-12)
 
 
-def test_arguments_are_left_alone() -> None:
-    """Neither the kernel nor the signs change."""
-    kernel, signs = problem(6, 0)
-    copies = kernel.copy(), signs.copy()
-    log_evidence(kernel, signs)
-    np.testing.assert_array_equal(kernel, copies[0])
-    np.testing.assert_array_equal(signs, copies[1])
-
-
 def labels_of_digits(labelling: str) -> Floats:
     """Return two hundred signs for the digits."""
     generator = np.random.default_rng(3)
@@ -417,19 +294,6 @@ def labels_of_digits(labelling: str) -> Floats:
         "parity": digits % 2 == 0,
     }[labelling]
     return np.where(positive, 1.0, -1.0)
-
-
-@either_link
-@in_turn("inputs", ["digits", "normal"])
-@in_turn("labelling", ["random", "constant", "one positive", "halves", "parity"])
-def test_iteration_converges_soon(inputs: str, labelling: str, link: str) -> None:
-    """Fewer than a hundred sweeps do, however well or badly the labels fit."""
-    pixels = load_digits().data[:200] / 16
-    samples = pixels if inputs == "digits" else np.random.default_rng(6).normal(size=(200, 10))
-    found = log_evidence(deep_kernel(samples), labels_of_digits(labelling), link=link)
-    assert 1 < found.sweeps < 100
-    assert math.isfinite(found.log_evidence)
-    assert found.log_evidence < 0
 
 
 @either_link

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from scipy.stats import norm
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,
@@ -52,7 +50,6 @@ DEFAULTS: dict[StackMeasure, StackMeasure] = {
     pac_bayes_magnitude_initialization_as_published: pac_bayes_magnitude_initialization,
     pac_bayes_magnitude_flatness_as_published: pac_bayes_magnitude_flatness,
 }
-PLAIN = tuple(measure for measure in DEFAULTS if "magnitude" not in measure.__name__)
 MAGNITUDE_AWARE = tuple(measure for measure in DEFAULTS if "magnitude" in measure.__name__)
 
 every_measure = in_turn("measure", DEFAULTS, ids=lambda m: m.__name__)
@@ -272,23 +269,6 @@ def test_sigma_is_the_published_search_for_weights_of_any_size(
     assert len(halvings) > 1
 
 
-@every_measure
-def test_trained_networks_have_the_published_values_alone_and_stacked(
-    measure: StackMeasure, small_family: Family
-) -> None:
-    """As the audit sees them: one call for all seeds."""
-    networks = list(small_family.select(recipe="baseline", n=64))
-    expected = [published_value(measure, network) for network in networks]
-    alone = [measure(network) for network in networks]
-    together = measure.over_stack(small_family.stack("baseline", 64))
-    np.testing.assert_allclose(alone, expected, rtol=2e-6)
-    np.testing.assert_allclose(together, expected, rtol=2e-6)
-    bound_forms = [math.sqrt(value / 64) for value in expected]
-    np.testing.assert_allclose(
-        measure.bound_form.over_stack(small_family.stack("baseline", 64)), bound_forms, rtol=2e-6
-    )
-
-
 @either_noise
 def test_networks_in_a_stack_have_noise_of_their_own(magnitude_aware: bool) -> None:
     """The same network with the same samples, but for its seed: each as if it were alone."""
@@ -301,22 +281,6 @@ def test_networks_in_a_stack_have_noise_of_their_own(magnitude_aware: bool) -> N
     expected = [searched(one, magnitude_aware=magnitude_aware).sigma for one in networks]
     assert together == pytest.approx(expected, rel=1e-12)
     assert len(set(expected)) > 1
-
-
-@every_measure
-def test_nothing_but_the_result_comes_of_a_measure(measure: StackMeasure) -> None:
-    """The network stays as it is, folding included, and so does all other randomness."""
-    network = network_of("normalized")
-    before = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
-    torch.manual_seed(3)
-    state, own = torch.random.get_rng_state(), network.rng.get_state()
-    first = measure(network)
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert torch.equal(network.rng.get_state(), own)
-    for name, tensor in network.model.state_dict().items():
-        assert torch.equal(tensor, before[name])
-    torch.manual_seed(4)
-    assert measure(network) == first
 
 
 # what differs from the formulas
@@ -363,32 +327,6 @@ def test_the_defaults_are_not_the_published_ones(measure: StackMeasure, name: st
     assert measure(network) != pytest.approx(DEFAULTS[measure](network), rel=0.05)
 
 
-@in_turn("measure", PLAIN[:2], ids=lambda m: m.__name__)
-def test_biases_get_noise_but_do_not_count_in_the_norm(measure: StackMeasure) -> None:
-    """Large biases that cancel in the logits' differences, and small initial ones."""
-    network = network_of("linear")
-    shifted_model = copy.deepcopy(network.model)
-    assert isinstance(shifted_model, nn.Linear)
-    # a power of two, so that rounding decides no sample otherwise
-    shifted_model.bias.data += 64.0
-    shifted = replace(network, model=shifted_model)
-    assert measure(shifted) == pytest.approx(measure(network), rel=1e-9)
-    default = DEFAULTS[measure]
-    assert default(shifted) > default(network) + 2 * 60**2 / (4 * 2**2)
-
-
-def test_biases_get_noise() -> None:
-    """Where inputs are zero, the biases alone decide."""
-    model = nn.Linear(3, 2)
-    model.bias.data = torch.tensor([0.0, 0.5])
-    network = sample_network(model, torch.zeros(20, 3), torch.ones(20, dtype=torch.int64))
-    # all samples flip together: one draw in ten costs just 0.1
-    found = searched(network, magnitude_aware=False)
-    assert found.drop == pytest.approx(0.1)
-    assert found.halvings < 15
-    assert sigma_of(network) == pytest.approx(found.sigma, rel=1e-12)
-
-
 def test_the_drop_has_no_sign() -> None:
     """A network that is wrong about every sample gains accuracy by noise, and that counts."""
     network = linear_classifier(scale=0.4)
@@ -413,17 +351,6 @@ def test_a_search_that_saturates_above_gives_a_number_all_the_same(measure: Stac
     assert measure(network) == pytest.approx(published_value(measure, network), rel=2e-6)
     # the default finds the noise that does cost 0.1
     assert DEFAULTS[measure](network) != pytest.approx(measure(network), rel=0.05)
-
-
-@every_measure
-def test_a_search_that_saturates_below_gives_a_number_all_the_same(measure: StackMeasure) -> None:
-    """Weights of 1e-12, which the least noise drowns: sigma is the last of the halvings."""
-    network = linear_classifier(scale=1e-12)
-    sigma = sigma_of(network, magnitude_aware=measure in MAGNITUDE_AWARE)
-    assert sigma == pytest.approx(2.0**-14, rel=1e-12)
-    assert math.isfinite(measure(network))
-    with pytest.raises(UndefinedMeasureError):
-        DEFAULTS[measure](network)
 
 
 # normalization
@@ -451,32 +378,6 @@ def bound_rest(network: TrainedNetwork) -> float:
 
 
 @every_measure
-def test_rescaled_normalization_changes_nothing_once_it_is_folded(measure: StackMeasure) -> None:
-    """A layer four times as large, whose normalization divides by as much, folds to the same.
-
-    The default, which takes parameters as they stand, tells the two apart.
-    """
-    network = network_of("normalized")
-    other_model = copy.deepcopy(network.model)
-    assert isinstance(other_model, nn.Sequential)
-    layer, normalization = other_model[0], other_model[1]
-    # epsilon would not scale along
-    for model in (network.model, other_model):
-        assert isinstance(model, nn.Sequential)
-        model[1].eps = 0.0
-    layer.weight.data *= 4
-    layer.bias.data *= 4
-    normalization.running_mean *= 4
-    normalization.running_var *= 16
-    other = replace(network, model=other_model)
-    torch.testing.assert_close(other_model(network.inputs), network.model(network.inputs))
-    assert measure(other) == pytest.approx(measure(network), rel=2e-6)
-    # noise relative to each weight is all the same to this one
-    if measure is not pac_bayes_magnitude_flatness_as_published:
-        assert DEFAULTS[measure](other) != pytest.approx(DEFAULTS[measure](network), rel=1e-3)
-
-
-@every_measure
 @in_turn(
     "layers",
     [
@@ -500,79 +401,7 @@ def test_normalization_behind_a_layer_without_bias_is_refused(
     assert math.isfinite(DEFAULTS[measure](network))
 
 
-@every_measure
-def test_normalization_that_no_weight_can_hold_is_refused(measure: StackMeasure) -> None:
-    """Layer normalization divides by a statistic of each sample."""
-    layers = [nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3)]
-    model = randomize(nn.Sequential(*layers), 0)
-    inputs = torch.from_numpy(np.random.default_rng(0).normal(size=(50, 4))).float()
-    initial = randomize(copy.deepcopy(model), 1)
-    network = sample_network(model, inputs, labelled_by(model, inputs), initial_model=initial)
-    with pytest.raises(UndefinedMeasureError, match="cannot be folded"):
-        measure(network)
-    assert math.isfinite(DEFAULTS[measure](network))
-
-
-def test_networks_in_double_precision_are_searched_like_others() -> None:
-    """The noisy passes are in float32, whatever the network is in."""
-    for name in ("perceptron", "normalized", "convolutional"):
-        network = network_of(name)
-        double = replace(
-            network,
-            model=copy.deepcopy(network.model).double(),
-            inputs=network.inputs.double(),
-        )
-        assert sigma_of(double) == sigma_of(network)
-
-
 # names
-
-
-@every_measure
-def test_name_source_and_docstring_tell_the_published_variant(measure: StackMeasure) -> None:
-    """Nobody can take one for the other."""
-    default = DEFAULTS[measure]
-    assert measure.__name__ == f"{default.__name__}_as_published"
-    assert "published" in measure.source
-    assert "published" not in default.source
-    assert default.source in measure.source
-    documentation = inspect.getdoc(measure)
-    assert documentation is not None
-    summary = documentation.splitlines()[0]
-    assert summary == f"Return `{default.__name__}` as published code computes it."
-
-
-@in_turn(
-    ("measure", "differences"),
-    [
-        (
-            pac_bayes_origin_as_published,
-            ["noise of standard deviation sigma^2", "(0, 2]", "weight matrices alone"],
-        ),
-        (
-            pac_bayes_magnitude_origin_as_published,
-            ["noise of standard deviation s^2 |w|^2 + e^2", "(0, 2]", "weight matrices alone"],
-        ),
-        (pac_bayes_initialization_as_published, ["`pac_bayes_origin_as_published`"]),
-        (pac_bayes_flatness_as_published, ["`pac_bayes_origin_as_published`", "root of"]),
-        (
-            pac_bayes_magnitude_initialization_as_published,
-            ["`pac_bayes_magnitude_origin_as_published`"],
-        ),
-        (
-            pac_bayes_magnitude_flatness_as_published,
-            ["`pac_bayes_magnitude_origin_as_published`"],
-        ),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, StackMeasure) else "",
-)
-def test_docstrings_say_what_differs(measure: StackMeasure, differences: list[str]) -> None:
-    """In words of their own, or by the name of the measure that has them."""
-    documentation = " ".join((inspect.getdoc(measure) or "").split())
-    assert [part for part in differences if part not in documentation] == []
-    assert "Batch normalization is folded first" in documentation or (
-        "biases, normalization and convolutions as in" in documentation
-    )
 
 
 @in_turn("shares", ["weight", "bias"])

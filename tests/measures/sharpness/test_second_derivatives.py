@@ -116,15 +116,6 @@ def test_the_order_of_parameters_is_the_modules() -> None:
     )
 
 
-def test_nothing_takes_part_in_a_derivative() -> None:
-    """Results have no graph, whatever the caller's mode."""
-    stack = NetworkStack.of_network(network_of([3, 5, 2]))
-    vectors = directions(stack, 2).requires_grad_()
-    with torch.enable_grad():
-        assert not LossSurface(stack).curvatures(vectors).requires_grad
-        assert not LossSurface(stack).hessian_products(vectors[:, 0]).requires_grad
-
-
 @in_turn("scale", [1.0, 300.0, 1000.0, 2000.0])
 def test_rough_products_keep_their_digits_however_sure_a_network_is(scale: float) -> None:
     """Float32 loses no more of a product with the Hessian where the loss is tiny."""

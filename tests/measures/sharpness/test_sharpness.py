@@ -125,13 +125,6 @@ def losses_of(network: TrainedNetwork) -> Callable[[Floats], Floats]:
     return losses
 
 
-def gradient_by_autograd(network: TrainedNetwork) -> torch.Tensor:
-    """Return the gradient of the mean loss, from the module itself."""
-    loss = functional.cross_entropy(network.model(network.inputs), network.labels)
-    parts = torch.autograd.grad(loss, list(network.model.parameters()))
-    return torch.cat([part.flatten() for part in parts])
-
-
 def largest_rise(network: TrainedNetwork, radius: float, scales: torch.Tensor) -> float:
     """Return the largest rise in the ball: a dense sample, its best points improved by SciPy."""
     losses, at = losses_of(network), vector_of(network).numpy()
@@ -240,25 +233,6 @@ def test_sharpness_at_an_exactly_stationary_point_is_not_zero() -> None:
     assert adaptive_sharpness(network) == 0  # weights of zero do not move
 
 
-@either_sharpness
-@every_network
-def test_sharpness_is_no_less_than_one_step_of_sam(
-    measure: StackMeasure, network_of: Callable[[int], TrainedNetwork]
-) -> None:
-    """The step to the ball's edge along the scaled gradient of the module."""
-    network = network_of(1)
-    scales = scales_of(measure, network)
-    slope = scales * gradient_by_autograd(network)
-    offset = RADIUS[measure] * scales * slope / slope.norm()
-    with torch.no_grad():
-        before = functional.cross_entropy(network.model(network.inputs), network.labels)
-        nn.utils.vector_to_parameters(vector_of(network) + offset, network.model.parameters())
-        after = functional.cross_entropy(network.model(network.inputs), network.labels)
-        nn.utils.vector_to_parameters(vector_of(network) - offset, network.model.parameters())
-    assert measure(network) >= float(after - before) * (1 - 1e-9)
-    assert measure(network) > 0
-
-
 def sure_of_itself(seed: int = 0, factor: float = 60) -> TrainedNetwork:
     """Return a network with the labels that it gives, and hardly any loss."""
     model = randomize(perceptron([3, 4, 3]), seed).double()
@@ -344,16 +318,6 @@ def test_what_is_invariant_ignores_rescaling_of_neurons(
     assert adaptive_sharpness(other) == pytest.approx(adaptive_sharpness(network), rel=1e-6)
 
 
-@in_turn("measure", [worst_case_sharpness, gradient_norm])
-def test_what_is_not_invariant_sees_rescaling_of_neurons(measure: StackMeasure) -> None:
-    """The same function, another value."""
-    network = random_perceptron([3, 4, 3], 0)
-    other = network
-    for neuron in range(4):
-        other = rescaled(other, 5.0, neuron)
-    assert measure(other) != pytest.approx(measure(network), rel=0.1)
-
-
 # the Fisher-Rao norm
 
 
@@ -413,17 +377,6 @@ def test_the_gradient_norm_is_that_of_autograd(
     assert gradient_norm(network) == pytest.approx(float(total.norm()), rel=1e-10)
 
 
-def test_the_gradient_norm_is_zero_at_a_stationary_point() -> None:
-    """All weights zero and balanced labels; away from it, it is not."""
-    model = randomize(perceptron([3, 4, 2]), 0, scale=0.0)
-    inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).repeat(2, 1)
-    labels = torch.tensor([0] * 5 + [1] * 5)
-    network = sample_network(model, inputs, labels)
-    assert gradient_norm(network) == pytest.approx(0, abs=1e-16)
-    assert fisher_rao_norm(network) == 0
-    assert gradient_norm(sample_network(model, inputs, torch.zeros(10).long())) > 0.1
-
-
 # all of them
 
 
@@ -439,26 +392,3 @@ def test_a_stack_gives_what_each_network_gives_alone(
         alone, rel=1e-8
     )
     assert len(set(alone)) == 2
-
-
-@every_measure
-def test_the_network_is_left_as_it_is(measure: StackMeasure) -> None:
-    """Weights, mode and gradients; a second look gives the same."""
-    network = convolutional()
-    before = {name: value.clone() for name, value in network.model.state_dict().items()}
-    assert measure(network) == measure(network)
-    after = network.model.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not network.model.training
-    assert all(parameter.grad is None for parameter in network.model.parameters())
-
-
-@every_measure
-def test_networks_in_float32_are_worked_out_in_float64(measure: StackMeasure) -> None:
-    """The same value as of the same weights in float64."""
-    model = randomize(perceptron([3, 4, 3]), 7)
-    inputs, _ = samples(8, (3,), 3, 7)
-    labels = labelled_by(model, inputs)
-    single = measure(sample_network(model, inputs, labels))
-    double = measure(sample_network(model.double(), inputs.double(), labels))
-    assert single == pytest.approx(double, rel=1e-12)
