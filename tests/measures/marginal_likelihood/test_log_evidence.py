@@ -223,55 +223,42 @@ def test_coinciding_samples_of_one_label_count_once() -> None:
     assert value(kernel, signs) == pytest.approx(expected, abs=0.2)
 
 
-@either_link
-def test_zero_variance_is_refused(link: str) -> None:
-    """A sample whose output is always zero has no sign; the message says which."""
-    kernel = np.diag([1.0, 2.0, 0.0, 1.0])
-    with pytest.raises(UndefinedMeasureError, match=r"sample 2 .*variance 0\b.*positive"):
-        log_evidence(kernel, [1, 1, -1, 1], link=link)
+def with_entry(entry: float, place: tuple[int, int]) -> Floats:
+    """Return the unit matrix with another entry."""
+    kernel = np.eye(3)
+    kernel[place] = entry
+    return kernel
 
 
 @in_turn(
-    ("shape", "signs"),
-    [((3, 3), 2), ((2, 2), 3), ((2, 3), 2), ((3, 2), 2), ((2,), 2), ((1, 2, 2), 2)],
+    ("kernel", "signs", "text"),
+    [
+        (np.diag([1.0, 2.0, 0.0, 1.0]), [1, 1, -1, 1], r"sample 2 .*variance 0\b.*positive"),
+        (np.diag([1.0, -2.0]), [1, 1], "sample 1 .*variance -2"),
+        *(
+            (np.ones(shape), np.ones(count), rf"\({shape[0]}.* not fit signs of shape \({count},\)")
+            for shape, count in (((3, 3), 2), ((2, 2), 3), ((2, 3), 2), ((2,), 2), ((1, 2, 2), 2))
+        ),
+        # in a column or a matrix they would broadcast against the kernel
+        *((np.eye(3), np.ones(shape), "does not fit signs") for shape in ((3, 1), (3, 3))),
+        (np.ones((0, 0)), [], "at least one sample"),
+        *(
+            (np.eye(3), signs, "expected -1 and 1")
+            for signs in ([0, 1, 1], [1, 2, -1], [0.5, 1, 1], [math.nan, 1, -1])
+        ),
+        *(
+            (with_entry(entry, place), [1, -1, 1], "finite")
+            for entry in (math.nan, math.inf)
+            for place in ((0, 0), (0, 1), (2, 1))
+        ),
+        (with_entry(0.5, (0, 1)), [1, 1, 1], "not symmetric"),
+    ],
 )
-def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, ...], signs: int) -> None:
-    """The message tells the kernel's shape and the number of signs."""
-    with pytest.raises(UndefinedMeasureError, match=r"shape .* does not fit") as caught:
-        log_evidence(np.ones(shape), np.ones(signs))
-    assert str(shape) in str(caught.value)
-    assert f"does not fit signs of shape ({signs},)" in str(caught.value)
-
-
-@in_turn("shape", [(3, 1), (3, 3)])
-def test_signs_that_are_no_vector_are_refused(shape: tuple[int, ...]) -> None:
-    """Signs in a column or a matrix would broadcast against the kernel."""
-    with pytest.raises(UndefinedMeasureError):
-        log_evidence(np.eye(3), np.ones(shape))
-
-
-@in_turn("signs", [[0, 1, 1], [1, 2, -1], [0.5, 1, 1], [math.nan, 1, -1]])
-def test_signs_other_than_one_and_minus_one_are_refused(signs: list[float]) -> None:
-    """Labels 0 and 1, magnitudes and NaN are no signs."""
-    with pytest.raises(UndefinedMeasureError, match="expected -1 and 1"):
-        log_evidence(np.eye(3), signs)
-
-
-@either_link
-@in_turn("place", [(0, 0), (0, 1), (2, 1)])
-@in_turn("entry", [math.nan, math.inf])
-def test_entries_that_are_not_finite_are_refused(
-    entry: float, place: tuple[int, int], link: str
-) -> None:
-    """NaN and infinity are refused wherever they stand."""
-    kernel = np.eye(3)
-    kernel[place] = entry
-    with pytest.raises(UndefinedMeasureError, match="finite"):
-        log_evidence(kernel, [1, -1, 1], link=link)
-
-
-def test_unknown_link_is_refused() -> None:
-    """The message tells the links that there are."""
+def test_what_makes_no_sense_is_refused(kernel: Floats, signs: npt.ArrayLike, text: str) -> None:
+    """Under both links; the message says what, and which sample."""
+    for link in (HEAVISIDE, PROBIT):
+        with pytest.raises(UndefinedMeasureError, match=text):
+            log_evidence(kernel, signs, link=link)
     with pytest.raises(UndefinedMeasureError, match=r"'logit'.*heaviside.*probit"):
         log_evidence(np.eye(2), [1, 1], link="logit")
 
