@@ -28,7 +28,15 @@ from pytest_fragility.measures.sharpness.loss_surface import LossSurface
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.in_turn import in_turn
-from tests.sample_networks import perceptron, randomize, sample_network
+from tests.sample_networks import (
+    convolutional,
+    normalized,
+    perceptron,
+    randomize,
+    sample_network,
+    samples,
+    with_samples,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,46 +44,19 @@ unhurried = settings(deadline=None, max_examples=10)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def samples(n: int, shape: tuple[int, ...], classes: int, seed: int) -> list[torch.Tensor]:
-    """Return normal inputs and random labels."""
-    generator = np.random.default_rng(seed)
-    inputs = torch.from_numpy(generator.normal(size=(n, *shape))).float()
-    return [inputs, torch.from_numpy(generator.integers(classes, size=n))]
-
-
 def small_perceptron(seed: int = 0, *, n: int = 7) -> TrainedNetwork:
     """Return a perceptron with random weights, which has 26 parameters."""
-    model = randomize(perceptron([3, 4, 2]), seed)
-    return sample_network(model, *samples(n, (3,), 2, seed), seed=seed)
-
-
-def normalized(seed: int = 0) -> TrainedNetwork:
-    """Return a perceptron with batch normalization in eval mode."""
-    layers = [nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)]
-    model = randomize(nn.Sequential(*layers), seed)
-    return sample_network(model, *samples(8, (3,), 3, seed), seed=seed)
-
-
-def convolutional(seed: int = 0) -> TrainedNetwork:
-    """Return a convolutional network with normalization and both kinds of pooling."""
-    model = nn.Sequential(
-        nn.Conv2d(1, 2, 2),
-        nn.BatchNorm2d(2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(2, 2, 1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(2, 3),
-    )
-    return sample_network(randomize(model, seed), *samples(6, (1, 5, 5), 3, seed), seed=seed)
+    return with_samples(perceptron([3, 4, 2]), n, (3,), seed)
 
 
 def smooth(seed: int = 0) -> TrainedNetwork:
     """Return a network with an activation that path norms do not know."""
-    model = randomize(nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)), seed)
-    return sample_network(model, *samples(7, (3,), 2, seed), seed=seed)
+    return with_samples(nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)), 7, (3,), seed)
+
+
+def softmax_regression(seed: int, *, classes: int = 3) -> TrainedNetwork:
+    """Return a linear layer without bias on three inputs."""
+    return with_samples(perceptron([3, classes], bias=False), 9, (3,), seed)
 
 
 NETWORKS: dict[str, Callable[[int], TrainedNetwork]] = {
@@ -120,12 +101,6 @@ def hessian_of(network: TrainedNetwork) -> Floats:
     hessian = torch.autograd.functional.hessian(loss_at(network), vector_of(network))
     assert isinstance(hessian, torch.Tensor)
     return np.asarray(hessian.numpy())
-
-
-def softmax_regression(seed: int, *, classes: int = 3) -> TrainedNetwork:
-    """Return a linear layer without bias on three inputs."""
-    model = randomize(perceptron([3, classes], bias=False), seed)
-    return sample_network(model, *samples(9, (3,), classes, seed), seed=seed)
 
 
 # the loss and its derivatives

@@ -29,7 +29,16 @@ from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.in_turn import in_turn
-from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
+from tests.sample_networks import (
+    convolutional,
+    labelled_by,
+    normalized,
+    perceptron,
+    randomize,
+    sample_network,
+    samples,
+    with_samples,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,53 +55,18 @@ every_measure = in_turn(
 )
 
 
-def samples(n: int, shape: tuple[int, ...], classes: int, seed: int) -> list[torch.Tensor]:
-    """Return normal inputs and random labels."""
-    generator = np.random.default_rng(seed)
-    inputs = torch.from_numpy(generator.normal(size=(n, *shape))).float()
-    return [inputs, torch.from_numpy(generator.integers(classes, size=n))]
-
-
 def random_perceptron(
     widths: list[int], seed: int, *, bias: bool = True, n: int = 8
 ) -> TrainedNetwork:
     """Return a perceptron with random weights and labels, in float64."""
-    model = randomize(perceptron(widths, bias=bias).double(), seed)
-    inputs, labels = samples(n, (widths[0],), widths[-1], seed)
-    return sample_network(model, inputs.double(), labels, seed=seed)
-
-
-def normalized(seed: int = 0) -> TrainedNetwork:
-    """Return a perceptron with batch normalization in eval mode, in float64."""
-    layers = [nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)]
-    model = randomize(nn.Sequential(*layers), seed).double()
-    inputs, labels = samples(8, (3,), 3, seed)
-    return sample_network(model, inputs.double(), labels, seed=seed)
-
-
-def convolutional(seed: int = 0) -> TrainedNetwork:
-    """Return a convolutional network with normalization and both kinds of pooling, in float64."""
-    model = nn.Sequential(
-        nn.Conv2d(1, 2, 2),
-        nn.BatchNorm2d(2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(2, 2, 1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(2, 3),
-    )
-    inputs, labels = samples(6, (1, 5, 5), 3, seed)
-    model = randomize(model, seed).double()
-    return sample_network(model, inputs.double(), labels, seed=seed)
+    return with_samples(perceptron(widths, bias=bias), n, (widths[0],), seed, double=True)
 
 
 NETWORKS: dict[str, Callable[[int], TrainedNetwork]] = {
     "perceptron": lambda seed: random_perceptron([3, 4, 3], seed),
     "without biases": lambda seed: random_perceptron([3, 4, 3], seed, bias=False),
-    "normalized": normalized,
-    "convolutional": convolutional,
+    "normalized": lambda seed: normalized(seed, double=True),
+    "convolutional": lambda seed: convolutional(seed, double=True),
 }
 
 every_network = in_turn("network_of", NETWORKS.values(), ids=NETWORKS)
