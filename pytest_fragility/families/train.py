@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_fragility._util.stopwatch import STORE, TRAINING, WAITING, spent_on
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 Progress = Callable[[int, int, float], None]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def train_families(
@@ -65,56 +67,42 @@ def train_families(
     """
     from pytest_fragility.training.trainer import training_environment
 
-    asked = plans
-    for plan in asked:
+    for plan in plans:
         _require_one_task_of_a_name(plan)
-    lost = {id(plan): _lost_rungs(plan) for plan in asked}
-    plans = [
+    lost = [_lost_rungs(plan) for plan in plans]
+    parts = [
         part
-        for plan in asked
+        for plan, missing in zip(plans, lost, strict=True)
         for part in plan.parts
-        if part not in plan.rungs or part.task.name not in lost[id(plan)]
+        if part not in plan.rungs or part.task.name not in missing
     ]
-    for factory in _factories(plans):
+    for factory in _factories(parts):
         factory.require_unchanged()
     environment = training_environment(device)
-    _require_subsets(run for plan in plans for run in plan.runs.values())
-    keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
-    runs = {
-        key: plan.runs[place]
-        for plan, plan_keys in zip(plans, keys, strict=True)
-        for place, key in plan_keys.items()
-    }
+    asked = [run for part in parts for run in part.runs.values()]
+    _require_subsets(asked)
+    # plans have runs of their own, which are one where they have one key
+    keys = {run: run.key(environment) for run in asked}
+    runs = {key: run for run, key in keys.items()}
     trained = _load(runs, store)
     if len(trained) < len(runs):
         trained |= _train_missing(runs, trained, device, store, progress, budget, executors)
-    found = {
-        id(plan): {
-            place: replace(trained[key], run=plan.runs[place]) for place, key in plan_keys.items()
-        }
-        for plan, plan_keys in zip(plans, keys, strict=True)
-    }
 
     # audits that ask for the same networks share what measures work out of them
     stacks = StacksOfRuns(device)
 
-    def family(plan: FamilyPlan) -> Family:
-        missing = lost.get(id(plan), {})
+    def family(plan: FamilyPlan, missing: Mapping[str, str] = NOTHING) -> Family:
         rungs = [family(rung) for rung in plan.rungs if rung.task.name not in missing]
         equivalents = family(plan.equivalents) if plan.equivalents else None
-        trained = found[id(plan)]
+        own = {
+            place: replace(trained[keys[run]], run=run, key=keys[run])
+            for place, run in plan.runs.items()
+        }
         return Family(
-            plan,
-            trained,
-            device,
-            rungs,
-            equivalents,
-            executors,
-            stacks=stacks,
-            lost_rungs=missing,
+            plan, own, device, rungs, equivalents, executors, stacks=stacks, lost_rungs=missing
         )
 
-    return [family(plan) for plan in asked]
+    return [family(plan, missing) for plan, missing in zip(plans, lost, strict=True)]
 
 
 def _factories(plans: Sequence[FamilyPlan]) -> list[Factory]:
@@ -208,7 +196,7 @@ def _train_missing(
 ) -> dict[str, TrainedRun]:
     from pytest_fragility.training.trainer import train
 
-    keys = {id(run): key for key, run in runs.items()}
+    keys = {run: key for key, run in runs.items()}
     with _nobody_else_trains(store):
         missing = {key: run for key, run in runs.items() if key not in known}
         found = _load(missing, store)
@@ -221,7 +209,7 @@ def _train_missing(
                 spent.networks += len(batch)
                 with spent_on(STORE):
                     for trained in batch:
-                        key = keys[id(trained.run)]
+                        key = keys[trained.run]
                         found[key] = trained
                         if store:
                             store.save(trained, key)

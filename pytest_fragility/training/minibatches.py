@@ -13,13 +13,14 @@ from pytest_fragility.tasks.task import Task
 
 
 class Pools:
-    """The data of all tasks of a shard, one behind the other on the device."""
+    """The data of all tasks of a shard, one behind the other on the device, each once."""
 
     def __init__(self, tasks: Sequence[Task], device: torch.device, dtype: torch.dtype) -> None:
-        self._tasks = list({id(task): task for task in tasks}.values())
+        parts = {task.data.fingerprint: task.data for task in tasks}
+        self._places = {fingerprint: place for place, fingerprint in enumerate(parts)}
         self._device = device
         self.dtype = dtype
-        data = [task.data for task in self._tasks]
+        data = list(parts.values())
         self.classes = max(part.classes for part in data)
         self.train_inputs = _concatenate([part.train_inputs for part in data], device).to(dtype)
         self.train_labels = _concatenate([part.train_labels for part in data], device)
@@ -29,8 +30,8 @@ class Pools:
         self._test_offsets = np.cumsum([0, *(len(part.test_labels) for part in data)])
 
     def place(self, task: Task) -> int:
-        """Return where a task stands among those of the stack."""
-        return next(i for i, known in enumerate(self._tasks) if known is task)
+        """Return where a task's data stand among those of the stack."""
+        return self._places[task.data.fingerprint]
 
     def rows(self, task: Task, subset: np.ndarray) -> np.ndarray:
         """Return where samples of a task's training pool stand among all."""

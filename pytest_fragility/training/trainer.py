@@ -176,6 +176,14 @@ def plan_shards(
     for trajectory in trajectories:
         alike[_what_a_shard_shares(trajectory.first)].append(trajectory)
     shards = []
+    groups: dict[Hashable, int] = {}
+
+    def place_in_shard(trajectory: Trajectory) -> tuple[bool, int, int]:
+        recipe = trajectory.first.recipe
+        group = groups.setdefault(optimizer_group(recipe), len(groups))
+        # updates that read gradients stand together, where they share a sink
+        return adds_alone(recipe), group, -trajectory.first.n
+
     for members in alike.values():
         members.sort(key=lambda trajectory: -trajectory.first.n)
         most = limit or _largest_stack_of(members[0].first, device, in_flight)
@@ -183,7 +191,7 @@ def plan_shards(
             band = members[begin : begin + most * processes]
             parts = max(-(-len(band) // most), min(processes, -(-len(band) // FEW_NETWORKS)))
             for deal in range(parts):
-                shards.append(sorted(band[deal::parts], key=_place_in_shard))
+                shards.append(sorted(band[deal::parts], key=place_in_shard))
     shards.sort(key=lambda shard: -max(trajectory.first.n for trajectory in shard))
     return shards
 
@@ -212,12 +220,6 @@ def _what_a_shard_shares(run: Run) -> Hashable:
         # networks are tried on their own task
         _form_of(run).kind,
     )
-
-
-def _place_in_shard(trajectory: Trajectory) -> tuple[bool, str, int]:
-    recipe = trajectory.first.recipe
-    # updates that read gradients stand together, where they share a sink
-    return adds_alone(recipe), repr(optimizer_group(recipe)), -trajectory.first.n
 
 
 def training_environment(device: torch.device) -> dict[str, str]:

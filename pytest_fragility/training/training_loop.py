@@ -190,11 +190,11 @@ class Shard:
     def _finished(self, step: int, recent_loss: list[float], *, is_check: bool) -> list[TrainedRun]:
         """Return the runs that end at this step, and take them off their trajectories."""
         looked_at = {
-            i: runs
+            i: pending
             for i, (trajectory, loss) in enumerate(
                 zip(self._trajectories, self._hints(recent_loss), strict=True)
             )
-            if (runs := trajectory.to_look_at(step, loss, is_check=is_check))
+            if (pending := trajectory.to_look_at(step, loss, is_check=is_check))
         }
         ended = {}
         for i, (loss, error) in self._evaluate_train(list(looked_at)).items():
