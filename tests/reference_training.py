@@ -20,9 +20,9 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
 from pytest_fragility._util.seeds import derive_seed
-from pytest_fragility.networks import build_network, initial_state
+from pytest_fragility.networks import InitialStates, build_network
 from pytest_fragility.networks.runs import Run
-from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop, Schedule
+from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSprop, Schedule
 from pytest_fragility.tasks.sampling import SampleOrder, training_subset
 from pytest_fragility.training.one_by_one import seeded
 from pytest_fragility.training.trajectories import next_check
@@ -89,6 +89,11 @@ def torch_scheduler(schedule: Schedule, optimizer: torch.optim.Optimizer) -> Lam
     return LambdaLR(optimizer, lambda step: rate_factor(schedule, step))
 
 
+def initial_weights(network: torch.nn.Module, recipe: Recipe, seed: int) -> dict[str, torch.Tensor]:
+    """Return where a run with a built-in architecture starts."""
+    return InitialStates(network).draw(recipe, seed).weights
+
+
 def train_alone(run: Run, *, steps: int | None = None) -> tuple[torch.nn.Module, int]:
     """Train one run; return its network and the steps taken.
 
@@ -97,9 +102,8 @@ def train_alone(run: Run, *, steps: int | None = None) -> tuple[torch.nn.Module,
     data, recipe = run.task.data, run.recipe
     dtype = {"float32": torch.float32, "float64": torch.float64}[recipe.precision]
     network = build_network(recipe.architecture, data.input_shape, data.classes).to(dtype)
-    initial_state(
-        network, recipe, run.seed, input_shape=data.input_shape, classes=data.classes
-    ).load_into(network)
+    states = InitialStates(network, input_shape=data.input_shape, classes=data.classes)
+    states.draw(recipe, run.seed).load_into(network)
     subset = training_subset(data, run.n, run.seed)
     inputs = torch.from_numpy(data.train_inputs[subset]).to(dtype)
     labels = torch.from_numpy(data.train_labels[subset])

@@ -32,7 +32,6 @@ from pytest_fragility.training.steps import (
     RecordedSteps,
     Recording,
     StackStep,
-    Steps,
     stretches,
 )
 from pytest_fragility.training.trajectories import Trajectory, next_check
@@ -95,11 +94,11 @@ class Shard:
         self._drawn = torch.empty(0, dtype=torch.int64, device=device)
         self._optimizers = [
             StackedOptimizer([run.recipe for run in runs[begin:end]], self._weights_of(begin, end))
-            for begin, end in stretches([optimizer_group(run.recipe) for run in runs])
+            for begin, end in self._stretches()
         ]
         self._recording = recording or _recording_for(device, self._form)
         self._steps_at_a_time = CAPACITY if self._recording else STEPS_AT_A_TIME
-        self._steps: Steps | None = None
+        self._steps: PlainSteps | RecordedSteps | None = None
 
     @property
     def _runs(self) -> list[Run]:
@@ -147,10 +146,9 @@ class Shard:
 
     def _bound_step(self) -> StackStep:
         scale = torch.ones_like(self._loss_sums)
-        keys = [optimizer_group(run.recipe) for run in self._runs]
         groups = [
             Group(optimizer, self._weights_of(begin, end), scale[begin:end])
-            for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True)
+            for optimizer, (begin, end) in zip(self._optimizers, self._stretches(), strict=True)
         ]
         sinks = sinks_of([(group.optimizer, group.weights) for group in groups])
         losses = self._stacked.bind(self._weights, sinks, scale, self._carried)
@@ -158,6 +156,10 @@ class Shard:
         return StackStep(
             losses, groups, pools.train_inputs, pools.train_labels, self._carried, self._loss_sums
         )
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield where networks begin and end that one optimizer updates."""
+        return stretches([optimizer_group(run.recipe) for run in self._runs])
 
     def _weights_of(self, begin: int, end: int) -> Tensors:
         return [weight[begin:end] for weight in self._weights]
@@ -329,8 +331,7 @@ class Shard:
     def _compacted_optimizers(self, keep: set[int]) -> list[StackedOptimizer]:
         """Return the optimizers of the networks that stay, without the others' state."""
         compacted = []
-        keys = [optimizer_group(run.recipe) for run in self._runs]
-        for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True):
+        for optimizer, (begin, end) in zip(self._optimizers, self._stretches(), strict=True):
             rows = [i - begin for i in range(begin, end) if i in keep]
             if rows:
                 optimizer.keep(torch.tensor(rows, dtype=torch.int64, device=self._device))

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks import build_network
 from pytest_fragility.networks.initialization import InitialStates
 from pytest_fragility.perturbations import get_perturbation
 from pytest_fragility.recipes import INITIALIZATIONS, MLP, SGD, Adam, Recipe, ScaleInvariantMLP
+from tests.reference_training import initial_weights
 
 # fan-in and fan-out differ in every layer, both ways round
 WIDTHS = (200, 300, 100, 150)

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from pytest_fragility.errors import TrainingError
-from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks import build_network
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import MLP, Factory, Recipe
+from tests.reference_training import initial_weights
 from tests.training.test_own_networks import CPU, trained
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks import build_network
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import (
@@ -27,7 +27,7 @@ from pytest_fragility.training.buffers import Carried
 from pytest_fragility.training.gradients import Sink
 from pytest_fragility.training.stacked_forms import stacked_form
 from pytest_fragility.training.trainer import train
-from tests.reference_training import train_alone
+from tests.reference_training import initial_weights, train_alone
 
 CPU = torch.device("cpu")
 LAYERS = ScaleInvariantMLP(hidden=(16, 8))
