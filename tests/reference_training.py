@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,12 +22,16 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility.networks import InitialStates, build_network
-from pytest_fragility.networks.runs import Run
+from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSprop, Schedule
 from pytest_fragility.tasks.sampling import SampleOrder, training_subset
 from pytest_fragility.training.one_by_one import seeded
+from pytest_fragility.training.stacked_forms import OneAtATimeWarning
+from pytest_fragility.training.trainer import train
 from pytest_fragility.training.trajectories import next_check
 
+CPU = torch.device("cpu")
+TOLERANCES = {"float32": (1e-4, 1e-5), "float64": (1e-10, 1e-10)}
 TORCH_OPTIMIZERS: dict[type, Any] = {
     SGD: torch.optim.SGD,
     Adam: torch.optim.Adam,
@@ -152,3 +157,40 @@ def _stops(
         if rule.kind == "accuracy":
             return bool((logits.argmax(dim=1) == labels).all())
         return bool(functional.cross_entropy(logits, labels) < rule.target)
+
+
+def train_all(runs: Sequence[Run], device: torch.device = CPU) -> list[TrainedRun]:
+    """Return the trained runs in the order of `runs`, each of which must come out once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OneAtATimeWarning)
+        trained = [one for batch in train(runs, device) for one in batch]
+    found = {one.run: one for one in trained}
+    assert len(trained) == len(runs) == len(found)
+    return [found[run] for run in runs]
+
+
+def assert_like_alone(trained: TrainedRun) -> None:
+    """Compare a run with the plain loop: steps exactly, tensors to their precision's rounding."""
+    network, steps = train_alone(trained.run)
+    assert trained.record.steps == steps, str(trained.run)
+    found = {**trained.state.weights, **trained.state.buffers}
+    held = (*network.named_parameters(), *network.named_buffers())
+    rtol, atol = TOLERANCES[trained.run.recipe.precision]
+    torch.testing.assert_close(
+        found,
+        {name: tensor.detach() for name, tensor in held},
+        rtol=rtol,
+        atol=atol,
+        msg=lambda text: f"{trained.run}: {text}",
+    )
+
+
+def assert_same(one: TrainedRun, other: TrainedRun) -> None:
+    """Compare two results bit by bit; the text of a record tells NaN from numbers."""
+    assert repr(one.record) == repr(other.record), str(one.run)
+    for ours, theirs in ((one.state, other.state), (one.initial_state, other.initial_state)):
+        for part in ("weights", "buffers"):
+            torch.testing.assert_close(
+                getattr(ours, part), getattr(theirs, part), rtol=0, atol=0, equal_nan=True
+            )
+    assert torch.equal(one.mistaken, other.mistaken)

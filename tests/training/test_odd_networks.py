@@ -21,16 +21,15 @@ from pytest_fragility.measures.common import outputs
 from pytest_fragility.networks.attachments import attached_to_forward
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from pytest_fragility.recipes import SGD, Factory, Recipe
+from pytest_fragility.recipes import Factory, Recipe
 from pytest_fragility.symmetries import SYMMETRIES, in_double
 from pytest_fragility.training.perceptron_stacks import as_perceptron
 from pytest_fragility.training.stacked_forms import stacked_form
 from tests.attached_networks import perceptron
-from tests.reference_training import train_alone
+from tests.reference_training import CPU
 from tests.training.test_architectures import IMAGES
-from tests.training.test_own_networks import trained
+from tests.training.test_own_networks import assert_trained_alike, trained
 
-CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore:.*(weight_norm|torch.jit.script). is deprecated")
 
 
@@ -166,15 +165,7 @@ TRAINED: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("name", TRAINED)
 def test_it_is_trained_as_a_loop_over_torch_optim_trains_it(name: str) -> None:
     """In float64 to 1e-10, and its training loss is the module's own."""
-    factory = Factory(TRAINED[name], name=name.replace(" ", "_"))
-    for one in trained(factory, optimizer=SGD(lr=0.05, momentum=0.9), precision="float64"):
-        network, _ = train_alone(one.run, steps=25)
-        expected = {key: each.detach() for key, each in network.named_parameters()}
-        torch.testing.assert_close(one.state.weights, expected, rtol=1e-10, atol=1e-10)
-        seen = TrainedNetwork.build(one, "baseline", CPU)
-        assert seen.dtype == torch.float64
-        loss = functional.cross_entropy(network.eval()(seen.inputs), seen.labels)
-        assert one.record.train_loss == pytest.approx(loss.item(), rel=1e-9)
+    assert_trained_alike(Factory(TRAINED[name], name=name.replace(" ", "_")))
 
 
 class Counting(Hidden):
@@ -215,9 +206,9 @@ class LateBuffer(Hidden):
         return super().forward(inputs) * self.scale
 
 
-@pytest.mark.parametrize(
-    ("build", "reason"),
-    [
+def test_a_refusal_to_train_says_why() -> None:
+    """What is not in its parameters and buffers would be lost, and what it writes to is shared."""
+    for build, reason in [
         (Counting, "once trained, its network does something else than a new one .* Register such"),
         (AlwaysDropping, "once trained, its network does something else than a new one"),
         (LateBuffer, r"its forward pass adds or removes parameters or buffers \(scale\)"),
@@ -225,12 +216,9 @@ class LateBuffer(Hidden):
             lambda: nn.Sequential(nn.Dropout(0.2, inplace=True), *perceptron()),
             "it writes to its inputs, .* inplace=False",
         ),
-    ],
-)
-def test_a_refusal_to_train_says_why(build: Callable[[], nn.Module], reason: str) -> None:
-    """What is not in its parameters and buffers would be lost, and what it writes to is shared."""
-    with pytest.raises(TrainingError, match=reason):
-        trained(Factory(build, name="odd"))
+    ]:
+        with pytest.raises(TrainingError, match=reason):
+            trained(Factory(build, name="odd"))
 
 
 def one_of(build: Callable[[], nn.Module]) -> TrainedNetwork:
@@ -262,26 +250,22 @@ def hessian_of(network: TrainedNetwork) -> torch.Tensor:
     return torch.stack(columns)
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
+def test_second_derivatives_are_the_loss_s_or_refused() -> None:
+    """Some of torch's own are wrong, which shows in that they are not symmetric."""
+    for build in [
         Unused,
         Temperature,
         lambda: nn.Sequential(nn.Flatten(), weight_norm(nn.Linear(16, 4))),
         lambda: nn.Sequential(nn.Flatten(), parametrizations.weight_norm(nn.Linear(16, 4))),
-    ],
-    ids=["unused", "temperature", "weight norm", "parametrized"],
-)
-def test_second_derivatives_are_the_loss_s_or_refused(build: Callable[[], nn.Module]) -> None:
-    """Some of torch's own are wrong, which shows in that they are not symmetric."""
-    network = one_of(build)
-    try:
-        found = float(measures.hessian_largest_eigenvalue(network))
-    except UndefinedMeasureError as error:
-        assert "second derivatives of Sequential are not symmetric" in str(error)  # noqa: PT017
-    else:
-        expected = torch.linalg.eigvalsh(hessian_of(network)).max().item()
-        assert found == pytest.approx(expected, rel=1e-4)
+    ]:
+        network = one_of(build)
+        try:
+            found = float(measures.hessian_largest_eigenvalue(network))
+        except UndefinedMeasureError as error:
+            assert "second derivatives of Sequential are not symmetric" in str(error)  # noqa: PT017
+        else:
+            expected = torch.linalg.eigvalsh(hessian_of(network)).max().item()
+            assert found == pytest.approx(expected, rel=1e-4)
 
 
 class Bags(nn.Module):
@@ -306,9 +290,9 @@ class Constant(Hidden):
         return super().forward(inputs) if self.training else inputs.flatten(1)[:, :4]
 
 
-@pytest.mark.parametrize(
-    ("build", "measure", "reason"),
-    [
+def test_derivatives_that_are_not_there_are_refused() -> None:
+    """Never with an error of torch's."""
+    for build, measure, reason in [
         (Bags, "hessian_trace", "second derivatives of Bags cannot be taken: the derivative for"),
         (Bags, "fisher_rao_norm", "second derivatives of Bags cannot be taken: the derivative for"),
         (Words, "gradient_norm", "gradients of Words cannot be taken: Could not run"),
@@ -318,16 +302,11 @@ class Constant(Hidden):
             "gradient_norm",
             "gradients of Sequential .* writes to its parameters",
         ),
-    ],
-)
-def test_derivatives_that_are_not_there_are_refused(
-    build: Callable[[], nn.Module], measure: str, reason: str
-) -> None:
-    """Never with an error of torch's."""
-    network = one_of(build)
-    with pytest.raises(UndefinedMeasureError, match=reason):
-        getattr(measures, measure)(network)
-    assert math.isfinite(float(measures.train_loss(network)))
+    ]:
+        network = one_of(build)
+        with pytest.raises(UndefinedMeasureError, match=reason):
+            getattr(measures, measure)(network)
+        assert math.isfinite(float(measures.train_loss(network)))
 
 
 class NamedTensors(Hidden):
@@ -347,12 +326,12 @@ class NamedTensors(Hidden):
         return super().forward(inputs) * tensor.to(inputs.dtype)
 
 
-@pytest.mark.parametrize("name", ["mean", "relu", "size", "plain"])
-def test_paths_do_not_go_through_tensors_that_are_no_layers(name: str) -> None:
+def test_paths_do_not_go_through_tensors_that_are_no_layers() -> None:
     """Whatever these are called."""
-    network = one_of(functools.partial(NamedTensors, name))
-    with pytest.raises(UndefinedMeasureError, match=rf"a tensor that is no layer's \({name}\)"):
-        measures.path_norm(network)
+    for name in ["mean", "relu", "size", "plain"]:
+        network = one_of(functools.partial(NamedTensors, name))
+        with pytest.raises(UndefinedMeasureError, match=rf"a tensor that is no layer's \({name}\)"):
+            measures.path_norm(network)
 
 
 def test_a_scripted_network_has_no_symmetries_that_are_known() -> None:
@@ -364,6 +343,8 @@ def test_a_scripted_network_has_no_symmetries_that_are_known() -> None:
 def test_a_method_put_into_torch_s_class_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it says that it is."""
     network = one_of(perceptron)
+    layers = nn.Linear(2, 2), nn.Conv2d(1, 1, 1), nn.BatchNorm1d(2), nn.SyncBatchNorm(2), nn.ReLU()
+    assert not any(map(attached_to_forward, layers))
     before = nn.Linear.forward
 
     @functools.wraps(before)
@@ -377,12 +358,6 @@ def test_a_method_put_into_torch_s_class_is_seen(monkeypatch: pytest.MonkeyPatch
         measures.path_norm(network)
     logits = outputs.train_logits(NetworkStack.of_network(network))[0]
     torch.testing.assert_close(logits, network.model(network.inputs).detach())
-
-
-def test_none_of_torch_s_layers_has_such_a_method() -> None:
-    """Nor does any of them seem to."""
-    layers = nn.Linear(2, 2), nn.Conv2d(1, 1, 1), nn.BatchNorm1d(2), nn.SyncBatchNorm(2), nn.ReLU()
-    assert not any(map(attached_to_forward, layers))
 
 
 def test_an_even_kernel_keeps_no_size() -> None:
