@@ -169,8 +169,11 @@ def train_all(runs: Sequence[Run], device: torch.device = CPU) -> list[TrainedRu
     return [found[run] for run in runs]
 
 
-def assert_like_alone(trained: TrainedRun) -> None:
-    """Compare a run with the plain loop: steps exactly, tensors to their precision's rounding."""
+def assert_like_alone(trained: TrainedRun) -> torch.nn.Module:
+    """Compare a run with the plain loop: steps exactly, tensors to their precision's rounding.
+
+    Return the loop's network.
+    """
     network, steps = train_alone(trained.run)
     assert trained.record.steps == steps, str(trained.run)
     found = {**trained.state.weights, **trained.state.buffers}
@@ -183,6 +186,7 @@ def assert_like_alone(trained: TrainedRun) -> None:
         atol=atol,
         msg=lambda text: f"{trained.run}: {text}",
     )
+    return network
 
 
 def assert_same(one: TrainedRun, other: TrainedRun) -> None:

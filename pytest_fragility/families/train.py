@@ -1,11 +1,10 @@
-"""A limit on how many networks are trained on demand."""
+"""Planned families trained, or read from a store: each run once, within a budget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_fragility._util.stopwatch import STORE, TRAINING, WAITING, spent_on
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 
 Progress = Callable[[int, int, float], None]
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def train_families(
@@ -79,27 +77,29 @@ def train_families(
     for factory in _factories(parts):
         factory.require_unchanged()
     environment = training_environment(device)
-    asked = [run for part in parts for run in part.runs.values()]
-    _require_subsets(asked)
-    # plans have runs of their own, which are one where they have one key
-    keys = {run: run.key(environment) for run in asked}
+    _require_subsets(run for part in parts for run in part.runs.values())
+    keys = {run: run.key(environment) for part in parts for run in part.runs.values()}
     runs = {key: run for run, key in keys.items()}
     trained = _load(runs, store)
     if len(trained) < len(runs):
         trained |= _train_missing(runs, trained, device, store, progress, budget, executors)
-
     # audits that ask for the same networks share what measures work out of them
     stacks = StacksOfRuns(device)
 
-    def family(plan: FamilyPlan, missing: Mapping[str, str] = NOTHING) -> Family:
-        rungs = [family(rung) for rung in plan.rungs if rung.task.name not in missing]
-        equivalents = family(plan.equivalents) if plan.equivalents else None
-        own = {
-            place: replace(trained[keys[run]], run=run, key=keys[run])
-            for place, run in plan.runs.items()
-        }
+    def family(plan: FamilyPlan, missing: Mapping[str, str]) -> Family:
+        rungs = [family(rung, {}) for rung in plan.rungs if rung.task.name not in missing]
         return Family(
-            plan, own, device, rungs, equivalents, executors, stacks=stacks, lost_rungs=missing
+            plan,
+            {
+                place: replace(trained[keys[run]], run=run, key=keys[run])
+                for place, run in plan.runs.items()
+            },
+            device,
+            rungs,
+            family(plan.equivalents, {}) if plan.equivalents else None,
+            executors,
+            stacks=stacks,
+            lost_rungs=missing,
         )
 
     return [family(plan, missing) for plan, missing in zip(plans, lost, strict=True)]
@@ -175,16 +175,6 @@ def _load(runs: dict[str, Run], store: Store | None) -> dict[str, TrainedRun]:
     return found
 
 
-@contextmanager
-def _nobody_else_trains(store: Store | None) -> Iterator[None]:
-    """Wait until no other process trains for this store, and keep it so."""
-    with ExitStack() as stack:
-        if store:
-            with spent_on(WAITING):
-                stack.enter_context(store.lock())
-        yield
-
-
 def _train_missing(
     runs: dict[str, Run],
     known: dict[str, TrainedRun],
@@ -197,7 +187,11 @@ def _train_missing(
     from pytest_fragility.training.trainer import train
 
     keys = {run: key for key, run in runs.items()}
-    with _nobody_else_trains(store):
+    with ExitStack() as stack:
+        if store:
+            # until no other process trains for this store
+            with spent_on(WAITING):
+                stack.enter_context(store.lock())
         missing = {key: run for key, run in runs.items() if key not in known}
         found = _load(missing, store)
         missing = {key: run for key, run in missing.items() if key not in found}
@@ -237,14 +231,9 @@ class _Reporter:
 
 
 class TrainingBudget:
-    """Counts the networks that are trained on demand, and stops before a limit is passed.
+    """Counts networks that are trained on demand, and stops before a limit is passed.
 
-    Parameters
-    ----------
-    networks
-        How many may be trained in all; what a store has is free.
-    within
-        Another limit, which counts them too.
+    What a store has is free; the limit that it is within counts them too.
     """
 
     def __init__(self, networks: int, within: TrainingBudget | None = None) -> None:

@@ -155,6 +155,16 @@ def test_an_unknown_key_is_no_error(blobs: Task, store: Store) -> None:
     assert store.load(Run(blobs, 16, QUICK, 0), "cd" * 32) is None
 
 
+def test_a_run_has_the_name_that_other_versions_gave_it() -> None:
+    """Or all stored runs would be lost, and the random numbers of all measures others."""
+    inputs = np.arange(6, dtype=float).reshape(3, 2)
+    data = TaskData(inputs, [0, 1, 0], -inputs, [1, 0, 1])
+    assert data.fingerprint == "70cedc046fdb1a953bf113f04d436fe80ef44a3a31aa7c241cabad7112fc1b3e"
+    run = Run(Task("any", lambda: data), 2, QUICK, 0)
+    key = run.key({"device": "cpu", "torch": "2", "trainer": "1"})
+    assert key == ""
+
+
 def test_a_second_family_is_not_trained(
     blobs: Task, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

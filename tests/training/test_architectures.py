@@ -100,8 +100,7 @@ def test_steps_equal_the_plain_way(architecture: str) -> None:
     single = recipe.replace(precision="float32", stopping=fixed_steps(5))
     runs += [Run(IMAGES, 20, single, seed) for seed in range(2)]
     for trained in train_all(runs):
-        assert_like_alone(trained)
-        network, _ = train_alone(trained.run)
+        network = assert_like_alone(trained)
         data = trained.run.task.data
         inputs = torch.from_numpy(data.test_inputs).to(getattr(torch, trained.run.recipe.precision))
         with torch.no_grad():

@@ -65,8 +65,7 @@ def attached(name: str) -> list[TrainedRun]:
 def assert_trained_alike(architecture: Any) -> None:
     """Compare with a loop over torch.optim: weights, buffers and what is said of the loss."""
     for one in trained(architecture, optimizer=SGD(lr=0.05, momentum=0.9), precision="float64"):
-        assert_like_alone(one)
-        network, _ = train_alone(one.run)
+        network = assert_like_alone(one)
         seen = TrainedNetwork.build(one, "baseline", CPU)
         assert seen.dtype == torch.float64
         loss = functional.cross_entropy(network.eval()(seen.inputs), seen.labels)
