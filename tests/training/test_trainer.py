@@ -172,7 +172,7 @@ def test_targets_are_met_at_the_same_step() -> None:
         recipe.replace(optimizer=SGD(lr=0.1), stopping=full_train_accuracy(step_limit=2000))
     )
     trained = train_all([Run(ODD, n, each, n) for each in recipes for n in (16, 32)])
-    assert len({one.record.steps for one in trained}) > len(recipes)
+    assert len({one.record.steps for one in trained}) > 5
     for one in trained:
         assert one.record.reached_target
         assert_like_alone(one)
