@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from pytest_fragility.networks.runs import Run
-from pytest_fragility.tasks.sampling import SampleOrder
 from pytest_fragility.tasks.task import Task
 
 
@@ -46,25 +45,6 @@ class Pools:
 
 def _concatenate(arrays: list[np.ndarray], device: torch.device) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(arrays)).to(device)
-
-
-class Orders:
-    """Sample orders, shared between the runs that they are the same for."""
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self._orders = {place: SampleOrder(*place) for place in map(order_of, runs)}
-        self._taken: tuple[int, int] = (-1, -1)
-        self._cache: dict[tuple[int, int, int], np.ndarray] = {}
-
-    def take(self, run: Run, start: int, count: int) -> np.ndarray:
-        """Return positions `start` to ``start + count`` of a run's order: values below its n."""
-        if self._taken != (start, count):
-            self._taken = (start, count)
-            self._cache = {}
-        key = order_of(run)
-        if key not in self._cache:
-            self._cache[key] = self._orders[key].take(start, count)
-        return self._cache[key]
 
 
 def order_of(run: Run) -> tuple[int, int, int]:

@@ -13,11 +13,11 @@ import torch
 from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility.networks import InitialStates, NetworkState, build_network
 from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
-from pytest_fragility.tasks.sampling import training_subset
+from pytest_fragility.tasks.sampling import SampleOrder, training_subset
 from pytest_fragility.training.buffers import Carried
 from pytest_fragility.training.cuda_streams import cuda_recording, sent
 from pytest_fragility.training.gradients import Tensors, aligned_stack, inputs_first, rows_of
-from pytest_fragility.training.minibatches import Orders, Pools, order_of
+from pytest_fragility.training.minibatches import Pools, order_of
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group, sinks_of
 from pytest_fragility.training.stacked_forms import (
     ONE_AT_A_TIME,
@@ -89,7 +89,7 @@ class Shard:
         self._carried = Carried.of_states(self._initial, self._trained_names, seeds, device)
         self._loss_sums = self._weights[0].new_zeros(len(runs))
         self._subsets = _subsets_of(runs, self._pools)
-        self._orders = Orders(runs)
+        self._orders = {order: SampleOrder(*order) for order in map(order_of, runs)}
         self._drawn_from = self._drawn_until = 0
         self._drawn = torch.empty(0, dtype=torch.int64, device=device)
         self._optimizers = [
@@ -176,11 +176,13 @@ class Shard:
         count, runs = (stop - start) * self._batch_size, self._runs
         seen = [(self._pools.place(run.task), *order_of(run)) for run in runs]
         members = dict(zip(seen, range(len(runs)), strict=True))
+        orders = {order_of(runs[index]) for index in members.values()}
+        begin = start * self._batch_size
+        positions = {order: self._orders[order].take(begin, count) for order in orders}
         rows = np.empty((len(members), count), dtype=np.int64)
         for row, index in zip(rows, members.values(), strict=True):
-            positions = self._orders.take(runs[index], start * self._batch_size, count)
             # NumPy fills a copy first where it has to raise
-            np.take(self._subsets[index], positions, out=row, mode="clip")
+            np.take(self._subsets[index], positions[order_of(runs[index])], out=row, mode="clip")
         drawn = sent(torch.from_numpy(rows), self._device)
         if len(members) < len(runs):
             places = {key: place for place, key in enumerate(members)}

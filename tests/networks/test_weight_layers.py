@@ -87,6 +87,13 @@ class Residual(nn.Module):
         return outputs
 
 
+def with_shared_scale() -> nn.Module:
+    """Return two normalizations of one scale: torch lists it once, under its first name."""
+    layers = [nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4), nn.BatchNorm1d(4)]
+    layers[4].weight = layers[1].weight
+    return nn.Sequential(*layers)
+
+
 FOLDABLE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (
         lambda: nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)),
@@ -97,6 +104,8 @@ FOLDABLE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (4,),
     ),
     "last layer": (lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), (4,)),
+    "single layer": (lambda: nn.Linear(4, 3), (4,)),
+    "shared scale": (with_shared_scale, (4,)),
     "not affine": (
         lambda: nn.Sequential(
             nn.Linear(4, 5, bias=False), nn.BatchNorm1d(5, affine=False), nn.Linear(5, 3)
@@ -263,15 +272,6 @@ def test_layers_are_told_by_their_type_and_not_by_their_name() -> None:
         torch.testing.assert_close(
             rebuilt(stack)(stack.inputs[0]), model(stack.inputs[0]), rtol=1e-10, atol=1e-10
         )
-
-
-def test_a_network_may_be_a_single_layer() -> None:
-    """Its path is empty."""
-    model = random_model(nn.Linear(3, 2))
-    ((weight, bias),) = folded_parameters(stack_of_one(model, images(4, 3)))
-    assert names_of(model) == [""]
-    assert torch.equal(weight[0], model.state_dict()["weight"])
-    assert bias is not None and torch.equal(bias[0], model.state_dict()["bias"])
 
 
 class Module(nn.Module):
@@ -490,20 +490,6 @@ def test_layers_that_share_a_weight_both_count() -> None:
     inputs = images(4, 3)
     network = sample_network(model, inputs, labelled_by(model, inputs))
     assert parameter_norm(network) == pytest.approx(2 * float((weight**2).sum()), rel=1e-12)
-
-
-def test_normalizations_that_share_a_scale_are_both_folded() -> None:
-    """Torch lists the parameter once, under its first name."""
-    model = nn.Sequential(
-        nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 3), nn.BatchNorm1d(3)
-    )
-    model[4].weight = model[1].weight
-    random_model(model)
-    stack = stack_of_one(model, images(4, 3))
-    with torch.no_grad():
-        torch.testing.assert_close(
-            rebuilt(stack)(stack.inputs[0]), model(stack.inputs[0]), rtol=1e-10, atol=1e-10
-        )
 
 
 def test_normalization_of_positions_is_not_folded_into_features() -> None:

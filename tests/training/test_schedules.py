@@ -91,16 +91,6 @@ def test_rates_equal_the_other_formula() -> None:
             )
 
 
-def test_warm_up_multiplies_the_schedule() -> None:
-    """The rate grows by equal parts, is never zero, and is the schedule's own from the end on."""
-    warm = Schedule(warmup=4)
-    assert [warm.multiplier(step) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
-    plain = exponential(3, factor=0.5)
-    both = replace(plain, warmup=4)
-    for step, share in enumerate([0.25, 0.5, 0.75, 1, 1, 1]):
-        assert both.multiplier(step) == pytest.approx(share * plain.multiplier(step), rel=1e-15)
-
-
 def test_only_a_constant_rate_is_constant() -> None:
     """A warm-up changes the rate as well."""
     assert [name for name, schedule in SCHEDULES.items() if schedule.is_constant] == ["constant"]

@@ -115,24 +115,6 @@ def test_a_diverged_run_ends_and_says_so(blobs: Task) -> None:
         assert record.steps < 200
 
 
-def test_a_diverged_run_does_not_disturb_its_neighbours(blobs: Task) -> None:
-    """Networks of one stack and one optimizer train on while another is lost."""
-    recipe = Recipe(architecture=LAYERS, batch_size=8, stopping=fixed_steps(60))
-    lost = recipe.replace(optimizer=SGD(lr=1e6))
-    runs = [
-        Run(blobs, 32, recipe, 0),
-        Run(blobs, 32, lost, 0),
-        Run(blobs, 32, recipe, 1),
-        Run(blobs, 32, lost, 1),
-    ]
-    together = train_all(runs)
-    assert [trained.record.diverged for trained in together] == [False, True, False, True]
-    alone = train_all([runs[0], runs[2]])
-    for one, other in zip(together[::2], alone, strict=True):
-        torch.testing.assert_close(one.weights, other.weights, rtol=1e-4, atol=1e-5)
-        assert one.record.steps == other.record.steps == 60
-
-
 def test_records_equal_a_recomputation(blobs: Task) -> None:
     """Loss, error and mistakes are those of the weights that come with them."""
     recipes = [

@@ -287,37 +287,6 @@ def test_the_default_network_does_not_depend_on_its_place() -> None:
             assert_same(together[place], alone)
 
 
-def test_neighbours_do_not_move_the_stop() -> None:
-    """A run that stops by itself stops at the same step beside runs that end between checks."""
-    recipe = Recipe(
-        architecture=MLP(hidden=(16,)),
-        optimizer=SGD(lr=0.05),
-        stopping=cross_entropy_below(0.2, step_limit=1500),
-    )
-    runs = [Run(ALIGNED, 32, recipe, seed) for seed in (0, 1)]
-    short = [
-        Run(ALIGNED, 32, recipe.replace(stopping=fixed_steps(steps)), 2) for steps in (3, 7, 38)
-    ]
-    found = train_all([short[0], runs[0], *short[1:], runs[1]])
-    for one, other in zip([found[1], found[4]], train_all(runs), strict=True):
-        assert other.record.steps > 38
-        assert_same(one, other)
-
-
-def test_threads_change_no_bit() -> None:
-    """Results do not depend on how many stacks are trained at once."""
-    runs = [
-        aligned_run(seed, 20, optimizer, n=n)
-        for optimizer in OPTIMIZERS[:5]
-        for seed in (0, 1)
-        for n in (16, 40)
-    ]
-    expected = train_all(runs)
-    torch.set_num_threads(2)
-    for one, other in zip(train_all(runs), expected, strict=True):
-        assert_same(one, other)
-
-
 def test_stacks_hold_what_can_train_together() -> None:
     """Each run stands in one stack, of at most the limit, with its like."""
     runs = [
