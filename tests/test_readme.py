@@ -18,6 +18,7 @@ from pytest_fragility.settings import DEFAULTS, PROFILES
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.tasks import get_task
 from pytest_fragility.tasks.ladders import LADDERS
+from tests.in_turn import in_turn
 from tests.readme_parts import (
     PROSE,
     README,
@@ -30,7 +31,6 @@ from tests.readme_parts import (
     section,
     table_below,
 )
-from tests.tables import each
 
 SET_UP = (
     "pip install -c tests/constraints.txt . && pytest --fragility examples",
@@ -140,7 +140,7 @@ def test_measures_on_the_command_line_exist() -> None:
             measure = getattr(measure, part)
 
 
-@each("kind", [*KINDS, *STANDARD_KINDS])
+@in_turn("kind", [*KINDS, *STANDARD_KINDS])
 def test_every_check_has_a_row(kind: str) -> None:
     """Of what is asserted, or of what is located; no row is of another."""
     rows = table_below(section("## How each check is defined"), "| check | asserts")
@@ -187,7 +187,7 @@ def test_the_perturbations_of_the_table_exist() -> None:
         assert any(perturbation.axis == axis for perturbation in found), axis
 
 
-@each("profile", PROFILES)
+@in_turn("profile", PROFILES)
 def test_the_profiles_of_the_table(profile: str) -> None:
     """Sizes, seeds, perturbations and checkpoints."""
     chosen = PROFILES[profile]
@@ -201,7 +201,7 @@ def test_the_profiles_of_the_table(profile: str) -> None:
     ]
 
 
-@each(
+@in_turn(
     "setting",
     [
         "exponent_tolerance",

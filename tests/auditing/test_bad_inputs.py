@@ -55,7 +55,8 @@ from pytest_fragility.tasks import (
     digits,
     from_arrays,
 )
-from tests.tables import each, odd, raising, rows, sees
+from tests.in_turn import in_turn
+from tests.tables import odd, raising, rows, sees
 
 CPU = torch.device("cpu")
 NAN, INF = math.nan, math.inf
@@ -102,8 +103,8 @@ MAY_BE_LEFT_OUT = {
 }
 
 
-@each("name", BAD_NAMES)
-@each("what", NAMED)
+@in_turn("name", BAD_NAMES)
+@in_turn("what", NAMED)
 def test_names_that_cannot_be_shown_are_refused(what: str, name: str) -> None:
     """Whatever has a name is refused when it is made, so that no report has to escape it."""
     if (what, name) in MAY_BE_LEFT_OUT:
@@ -113,14 +114,14 @@ def test_names_that_cannot_be_shown_are_refused(what: str, name: str) -> None:
     assert len(text) < 500
 
 
-@each("name", ["../../etc/passwd", "<script>", "a b", "naïve", "数字", "x" * 200])
+@in_turn("name", ["../../etc/passwd", "<script>", "a b", "naïve", "数字", "x" * 200])
 def test_names_that_can_be_shown_are_names(name: str) -> None:
     """They lead nowhere: files are named by digests, and texts are never markup."""
     assert Task(name, lambda: odd(None)).name == name
     assert Factory(torch.nn.Identity, name=name).name == name
 
 
-@each(
+@in_turn(
     ("value", "expected"),
     rows(
         ("number with too many digits", HUGE, "<int that cannot be shown>"),
@@ -205,7 +206,7 @@ SETTINGS = rows(
 )
 
 
-@each(("options", "message"), SETTINGS)
+@in_turn(("options", "message"), SETTINGS)
 def test_settings(options: dict[str, Any], message: str) -> None:
     """An option's value, or name, that cannot be used is named with what was expected."""
     sees(FragilityError, message, lambda: resolve_settings(options))
@@ -383,7 +384,7 @@ MEASURES = rows(
 )
 
 
-@each(("measure", "message"), MEASURES)
+@in_turn(("measure", "message"), MEASURES)
 def test_measures(small_family: Family, measure: Any, message: str) -> None:
     """What is no usable number names the measure and the run."""
     curves = learning_curves(measure, small_family, name="mine")
@@ -399,7 +400,7 @@ def test_an_interruption_ends_the_program(small_family: Family) -> None:
         _ = curves.measure["baseline"]
 
 
-@each(
+@in_turn(
     ("measure", "message"),
     rows(
         ("no argument", lambda: 1, "has no required argument"),
@@ -419,7 +420,7 @@ def test_functions_that_are_no_measures(small_family: Family, measure: Any, mess
     sees(SettingsError, message, ask)
 
 
-@each("value", [Fraction(1, 2), np.float32(0.5), torch.tensor(0.5, requires_grad=True), 5e-324])
+@in_turn("value", [Fraction(1, 2), np.float32(0.5), torch.tensor(0.5, requires_grad=True), 5e-324])
 def test_odd_numbers_are_numbers(small_family: Family, value: Any) -> None:
     """Whatever is one real number will do."""
     curve = learning_curves(lambda network: value, small_family, name="mine").measure["baseline"]
@@ -594,7 +595,7 @@ ENTRIES = rows(
 )
 
 
-@each(("damage", "reason"), ENTRIES)
+@in_turn(("damage", "reason"), ENTRIES)
 def test_stored_entries(
     blobs: Task,
     tmp_path: Path,
@@ -655,7 +656,7 @@ STORES = rows(
 )
 
 
-@each(("make", "message"), STORES)
+@in_turn(("make", "message"), STORES)
 def test_stores(blobs: Task, tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:
     """A store that cannot be one is refused, and nothing outside of it is written."""
     make(tmp_path / "kept")

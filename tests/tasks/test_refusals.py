@@ -44,7 +44,8 @@ from pytest_fragility.tasks import (
     with_label_noise,
 )
 from pytest_fragility.tasks.idx import read_idx
-from tests.tables import each, odd, raising, rows, sees
+from tests.in_turn import in_turn
+from tests.tables import odd, raising, rows, sees
 from tests.tasks.sample_tasks import parts, sample_data, sample_task
 
 NAN, INF = float("nan"), float("inf")
@@ -316,7 +317,7 @@ NAMES = rows(
 )
 
 
-@each(
+@in_turn(
     ("make", "message"),
     [*INPUTS, *LABELS, *LOADED, *ARRAYS, *DATASETS, *CHANGES, *NAMES],
 )
@@ -399,7 +400,7 @@ FILES = rows(
 )
 
 
-@each(("name", "content", "message"), FILES)
+@in_turn(("name", "content", "message"), FILES)
 def test_data_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -416,7 +417,7 @@ def test_data_files(
     assert not Path("exploded").exists()
 
 
-@each("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path), lambda path: None])
+@in_turn("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path), lambda path: None])
 def test_data_files_that_are_none(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     """A folder, a pipe, a link to itself and nothing are no files; no writer is waited for."""
     path = tmp_path / "train-images-idx3-ubyte"
