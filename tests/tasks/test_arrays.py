@@ -49,18 +49,11 @@ def test_a_given_test_set_is_kept_as_it_is() -> None:
 
 @in_turn("test_size", [1, 7, 10, 33, 50, 94])
 def test_every_sample_stands_once_in_pool_or_test_set(test_size: int) -> None:
-    """With `test_size`, no sample is lost, doubled, or parted from its label."""
+    """No sample is lost, doubled, or parted from its label; classes have their shares."""
     inputs, labels = samples()
     data = from_arrays("mine", inputs, labels, test_size=test_size).data
     assert len(data.test_labels) == test_size
     assert both_parts(data) == pairs((inputs, labels))
-
-
-@in_turn("test_size", [10, 20, 37, 50, 80])
-def test_both_parts_have_the_classes_shares(test_size: int) -> None:
-    """Each class is held out as often as its share says, within one sample."""
-    inputs, labels = samples()
-    data = from_arrays("mine", inputs, labels, test_size=test_size).data
     expected = np.array(SIZES) / 100
     held_out = np.bincount(data.test_labels, minlength=3)
     assert np.abs(held_out - test_size * expected).max() < 1
@@ -152,17 +145,10 @@ def test_a_loader_is_called_when_the_data_are_needed_and_once() -> None:
 
     task = from_sklearn(load_mine, test_size=50)
     assert task.name == "mine" and not calls
+    load_mine.__name__ = "fetch_mine"
+    assert from_sklearn(load_mine, test_size=50).name == "mine"
+    assert from_sklearn(load_mine, test_size=50, name="yours").name == "yours"
     assert task.data is task.data and len(calls) == 1
-
-
-def test_fetchers_lose_their_prefix_too() -> None:
-    """A function called `fetch_` something gives the task that name, unless one is said."""
-
-    def fetch_mine() -> Any:
-        return load_iris()
-
-    assert from_sklearn(fetch_mine, test_size=50).name == "mine"
-    assert from_sklearn(fetch_mine, test_size=50, name="yours").name == "yours"
 
 
 def test_a_bunch_is_taken_with_a_name() -> None:
