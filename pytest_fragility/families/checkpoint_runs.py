@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,7 +200,7 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
     if row.initial_checkpoint:
         initial = read_state(row.initial_checkpoint, network, dtype)
     mask = row.counted.mask
-    return TrainedRun(
+    trained = TrainedRun(
         run,
         state,
         initial,
@@ -215,6 +217,21 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
         torch.zeros(0, dtype=torch.bool) if mask is None else torch.from_numpy(mask),
         _unknown(row, is_label=is_label),
     )
+    return replace(trained, key=_digest(trained))
+
+
+def _digest(trained: TrainedRun) -> str:
+    """Return SHA-256 over all that a measure may be told of a run, in hexadecimal."""
+    said = [trained.run.identity, asdict(trained.record), dict(trained.unknown)]
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    samples = getattr(trained.run, "samples", None)
+    digest.update(b"" if samples is None else samples.tobytes())
+    state, initial = trained.state, trained.initial_state
+    tensors = [*state.weights.values(), *state.buffers.values()]
+    tensors += [*initial.weights.values(), *initial.buffers.values()]
+    for tensor in (*tensors, trained.mistaken):
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _require_room(run: RunElsewhere, checkpoint: Path) -> None:

@@ -90,7 +90,10 @@ def train_families(
         rungs = [family(rung, {}) for rung in plan.rungs if rung.task.name not in missing]
         return Family(
             plan,
-            {place: replace(trained[keys[run]], run=run) for place, run in plan.runs.items()},
+            {
+                place: replace(trained[keys[run]], run=run, key=keys[run])
+                for place, run in plan.runs.items()
+            },
             device,
             rungs,
             family(plan.equivalents, {}) if plan.equivalents else None,
