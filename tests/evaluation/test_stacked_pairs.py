@@ -23,7 +23,7 @@ from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.recipes.invariances import EQUIVALENCES, NORMALIZATION_SCALE
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, NORMALIZATION_SCALE
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.symmetries.symmetry import Symmetry
 from pytest_fragility.tasks import Task
