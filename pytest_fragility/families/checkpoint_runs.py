@@ -16,6 +16,7 @@ import torch
 
 from pytest_fragility._util.files import size_of
 from pytest_fragility.errors import TableError, TaskError
+from pytest_fragility.families.grids import Place
 from pytest_fragility.families.manifests import (
     INITIAL,
     SAMPLES,
@@ -28,16 +29,16 @@ from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
 from pytest_fragility.recipes.factories import GIVEN
+from pytest_fragility.rows.rows import Problems
 from pytest_fragility.tasks import Task
+from pytest_fragility.weight_files.formats import UnusableFileError
 from pytest_fragility.weight_files.reading import read_state
 from pytest_fragility.weight_files.sample_files import read_samples
-from pytest_fragility.weight_files.unusable import UnusableFileError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-Place = tuple[str, int, int]
 # 100 MB of them
 MANY_WEIGHTS = 25_000_000
 
@@ -63,18 +64,10 @@ def no_data(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RunElsewhere(Run):
-    """A run that was made elsewhere.
+    """A run that was made elsewhere, whose seed says which runs are paired.
 
-    Parameters
-    ----------
-    task, n, recipe, seed
-        As of a `Run`; the seed says which runs are paired.
-    recipe_name
-        Its recipe's.
-    is_described
-        Whether the recipe is known.
-    samples
-        The rows of the pool that it was trained on; None where they are not known.
+    `recipe` means nothing unless it `is_described`; `samples` are the rows of the pool that it was
+    trained on, None where they are not known.
     """
 
     recipe_name: str = BASELINE
@@ -135,15 +128,7 @@ class RunElsewhere(Run):
 
 @dataclass(frozen=True)
 class RecordElsewhere(TrainingRecord):
-    """How a training elsewhere went, as far as it is known.
-
-    Parameters
-    ----------
-    steps, reached_target, diverged, train_loss, train_error, test_mistakes, test_size
-        As of a `TrainingRecord`; what is not known is zero or NaN.
-    corrected
-        Test error, with continuity correction where the number of test samples is known.
-    """
+    """How a training elsewhere went: what is not known is zero or NaN."""
 
     corrected: float = 0.5
 
@@ -156,16 +141,7 @@ class RecordElsewhere(TrainingRecord):
 class Checkpoints(Mapping[Place, TrainedRun]):
     """Trained runs by recipe, n and seed, all read when the first is asked for.
 
-    Parameters
-    ----------
-    name
-        The manifest's.
-    listed
-        Its rows, by recipe, n and seed.
-    task
-        What they have learned.
-    known
-        Those that are read already, by their row; shared among the families of a manifest.
+    Those that are `known`, by their row, are shared among the families of a manifest.
     """
 
     def __init__(
@@ -193,8 +169,6 @@ class Checkpoints(Mapping[Place, TrainedRun]):
         return len(self._listed)
 
     def _read_all(self) -> None:
-        from pytest_fragility.rows.reading import Problems
-
         problems = Problems(self._name)
         for row in self._listed.values():
             if row.where in self._known:
@@ -218,11 +192,9 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
     """
     is_label = isinstance(task, TaskWithoutData)
     samples = read_samples(row.samples, row.n) if row.samples and not is_label else None
-    run = RunElsewhere(
-        task, row.n, row.recipe, row.seed, row.recipe_name, row.is_described, samples
-    )
+    run = RunElsewhere(task, row.n, row.made_by, row.seed, row.recipe, row.is_described, samples)
     _require_room(run, row.checkpoint)
-    network, dtype = run.build_network(), getattr(torch, row.recipe.precision)
+    network, dtype = run.build_network(), getattr(torch, row.made_by.precision)
     state = read_state(row.checkpoint, network, dtype)
     initial = state
     if row.initial_checkpoint:

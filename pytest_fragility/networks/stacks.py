@@ -15,10 +15,10 @@ from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.trained_network import (
     TrainedNetwork,
-    WithUnknownParts,
     drawn_seed,
     dtype_of,
     replaced,
+    unless_unknown,
 )
 from pytest_fragility.recipes import Recipe
 
@@ -288,7 +288,7 @@ def _once(results: dict[Any, Any], key: Hashable, compute: Callable[[], Result])
 
 
 @dataclass(frozen=True, eq=False)
-class IncompleteStack(WithUnknownParts, NetworkStack):
+class IncompleteStack(NetworkStack):
     """A stack of networks that were trained elsewhere, some of whose parts are not known.
 
     Parameters
@@ -298,6 +298,11 @@ class IncompleteStack(WithUnknownParts, NetworkStack):
     """
 
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+    initial_weights = unless_unknown("initial_weights")
+    initial_buffers = unless_unknown("initial_buffers")
+    recipe = unless_unknown("recipe")
+    train_losses = unless_unknown("train_losses")
 
 
 # what a stack calls the parts of a network
