@@ -286,7 +286,7 @@ def _answered(call: _Call, measure: Measure, about: Any) -> Any:
         with call.settings():
             return _ask_within(call.ask, measure, about, call.where, call.limit)
     except (MeasureError, UndefinedMeasureError) as error:
-        return Failure.with_cause_alone(error)
+        return Failure(error, "").with_cause_as_text()
 
 
 # a measure that fails on so many networks of a curve is not asked about the others

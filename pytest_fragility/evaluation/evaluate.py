@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from pytest_fragility._util.stopwatch import MEASURES, spent_on
@@ -93,56 +92,9 @@ def _versions(stack: NetworkStack) -> dict[str, int]:
     }
 
 
-def evaluate(
-    measure: Measure,
-    name: str,
-    family: Family,
-    recipe: str,
-    *,
-    scale: str = "log",
-    sizes: Sequence[int] | None = None,
-    draw: int = 0,
-    timeout: float | None = None,
-) -> np.ndarray:
-    """Return a measure's values under one recipe: shape (sizes, seeds), float64.
-
-    Parameters
-    ----------
-    measure
-        Called once per network, each time on a copy of its own; a `StackMeasure` once per size, on
-        all seeds' networks together.
-    name
-        What error messages call it.
-    family
-        Where the networks come from.
-    recipe
-        The recipe's name.
-    scale
-        ``"log"`` demands positive values, ``"linear"`` finite ones.
-    sizes
-        Some of the family's; None takes all.
-    draw
-        Which random numbers a measure gets that draws some; an audit takes the first, 0.
-    timeout
-        Seconds that it may take for a network; None has no limit.
-
-    Raises
-    ------
-    MeasureError
-        If the measure raises, takes too long, or returns anything but one usable real number; the
-        runs are named. It is asked about the others all the same, but where it fails on many.
-    """
-    chosen = family.sizes if sizes is None else sizes
-    asking = Asking(measure, name, family, recipe, scale, draw, timeout)
-    failures = Failures()
-    rows = [evaluate_size(asking, n, failures) for n in chosen]
-    failures.raise_if_any()
-    return np.array(rows)
-
-
 @dataclass(frozen=True)
 class Asking:
-    """A measure that is asked about networks of one recipe; see `evaluate` for the parameters.
+    """A measure that is asked about networks of one recipe; parameters: see `evaluate`.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from pytest_fragility.curves import (
     LearningCurves,
 )
 from pytest_fragility.curves.measure_noise import OwnNoise
-from pytest_fragility.evaluation.asking import measured
+from pytest_fragility.evaluation.asking import begin, evaluate
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.perturbations import BASELINE
 
@@ -83,8 +83,6 @@ def learning_curves(
     MeasureError
         When a curve is asked for and the measure fails on one of its networks.
     """
-    from pytest_fragility.evaluation.asking import begin
-
     chosen_name = measure_name(measure, name)
     known: dict[tuple[Family, str], LearningCurve] = {}
     begun: dict[tuple[Family, str], Callable[[str], np.ndarray]] = {}
@@ -364,7 +362,7 @@ def find_own_noise(
         If the measure fails.
     """
     name, recipe, scale = curve.name, curve.recipe, curve.scale
-    ask = partial(measured, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
+    ask = partial(evaluate, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
     smallest = ask(sizes=family.sizes[:1])
     if (smallest == curve.values[:1]).all():
         return None

@@ -80,18 +80,18 @@ def pack_runs(groups: Sequence[Sequence[Run]], *, with_test_data: bool = True) -
     """
     runs = [run for group in groups for run in group]
     tasks = _portable_tasks(runs, with_test_data)
-    portable = [[replace(run, task=tasks[id(run.task)]) for run in group] for group in groups]
+    portable = [[replace(run, task=tasks[_named_data(run)]) for run in group] for group in groups]
     # two that are equal may be of two modules
     made_by = [run.recipe.architecture for run in runs]
     return dump(portable, [each.build for each in made_by if isinstance(each, Factory)])
 
 
-def _portable_tasks(runs: Iterable[Run], with_test_data: bool) -> dict[int, Task]:
-    tasks: dict[int, Task] = {}
-    largest: defaultdict[int, dict[int, int]] = defaultdict(dict)
+def _portable_tasks(runs: Iterable[Run], with_test_data: bool) -> dict[tuple[str, str], Task]:
+    tasks: dict[tuple[str, str], Task] = {}
+    largest: defaultdict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for run in runs:
-        tasks[id(run.task)] = run.task
-        sizes = largest[id(run.task)]
+        tasks[_named_data(run)] = run.task
+        sizes = largest[_named_data(run)]
         sizes[run.seed] = max(run.n, sizes.get(run.seed, 0))
     return {
         key: Task(
@@ -100,6 +100,10 @@ def _portable_tasks(runs: Iterable[Run], with_test_data: bool) -> dict[int, Task
         )
         for key, task in tasks.items()
     }
+
+
+def _named_data(run: Run) -> tuple[str, str]:
+    return run.task.name, run.task.data.fingerprint
 
 
 def _same(value: T) -> T:

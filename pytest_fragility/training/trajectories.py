@@ -73,8 +73,8 @@ class Trajectory:
     def __init__(self, runs: Sequence[Run]) -> None:
         self.first = runs[0]
         self._pending = list(runs)
-        self._limits = {id(run): _first_limit(run.recipe.stopping) for run in runs}
-        self._gates = {id(run): loss_gate(run.recipe.stopping) for run in runs}
+        self._limits = {run: _first_limit(run.recipe.stopping) for run in runs}
+        self._gates = {run: loss_gate(run.recipe.stopping) for run in runs}
         self._look_ahead()
 
     @property
@@ -110,8 +110,8 @@ class Trajectory:
             run
             for run in self._pending
             if is_lost
-            or self._limits[id(run)] <= step
-            or (is_near and recent_loss <= self._gates.get(id(run), -math.inf))
+            or self._limits[run] <= step
+            or (is_near and recent_loss <= self._gates.get(run, -math.inf))
         ]
 
     def ends(
@@ -132,24 +132,24 @@ class Trajectory:
         """
         endings = []
         for run in runs:
-            if id(run) in self._gates and is_met(
+            if run in self._gates and is_met(
                 run.recipe.stopping, step=step, train_loss=train_loss, train_error=train_error
             ):
                 # met once, it is met
-                del self._gates[id(run)]
-                self._limits[id(run)] = run.recipe.stopping.last_step(step)
-            if lost or step >= self._limits[id(run)]:
-                endings.append(Ending(run, id(run) not in self._gates and not lost))
-        gone = {id(ending.run) for ending in endings}
-        self._pending = [run for run in self._pending if id(run) not in gone]
+                del self._gates[run]
+                self._limits[run] = run.recipe.stopping.last_step(step)
+            if lost or step >= self._limits[run]:
+                endings.append(Ending(run, run not in self._gates and not lost))
+        gone = {ending.run for ending in endings}
+        self._pending = [run for run in self._pending if run not in gone]
         self._look_ahead()
         return endings
 
     def _look_ahead(self) -> None:
         """Note what spares looking at runs one by one, which is done at every check."""
-        pending = [id(run) for run in self._pending]
-        self.next_limit = min((self._limits[each] for each in pending), default=0)
-        self._highest_gate = max((self._gates.get(each, -math.inf) for each in pending), default=0)
+        runs = self._pending
+        self.next_limit = min((self._limits[run] for run in runs), default=0)
+        self._highest_gate = max((self._gates.get(run, -math.inf) for run in runs), default=0)
 
 
 def _first_limit(rule: StoppingRule) -> int:
