@@ -231,12 +231,13 @@ class LocalProcesses(Pool):
         """End the workers that are at work, and have nothing more begun."""
         self._is_closed = True
         with self._lock:
-            helping = dict(self._helping)
             for replies in self._waiting():
                 replies.cancel()
-        for worker in filter(None, helping.values()):
-            worker.kill()
-        for thread in helping:
+            # one that has nothing more to do is not among them, and waits
+            for worker in filter(None, self._helping.values()):
+                worker.kill()
+            threads = list(self._helping)
+        for thread in threads:
             thread.join(PATIENCE)
 
     def forget(self) -> None:
@@ -265,6 +266,8 @@ class LocalProcesses(Pool):
                 worker = self._helping.pop(me, None)
             if worker:
                 idle_workers.give_back(worker)
+        # what has come since this thread found nothing to do
+        self.recruit()
 
     def _wait_to_start(self) -> None:
         """Return when a worker is worth its start."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pytest_fragility.auditing.growing_families import GrowingFamily
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
