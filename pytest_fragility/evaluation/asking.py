@@ -13,8 +13,8 @@ import torch
 
 from pytest_fragility._util.stopwatch import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.evaluation.calling import Failures, MeasuredHereWarning
-from pytest_fragility.evaluation.evaluate import Asking, evaluate_size
+from pytest_fragility.evaluation.calling import MeasuredHereWarning
+from pytest_fragility.evaluation.evaluate import Asking, Failures, evaluate_size
 from pytest_fragility.evaluation.helpers import can_be_helped, helpers
 from pytest_fragility.evaluation.remote import Answer, Networks, Question, Sent, answer
 from pytest_fragility.evaluation.together import Row, can_be_asked_together, together

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.evaluation.calling import Failures
-from pytest_fragility.evaluation.evaluate import Asking, evaluate_size
+from pytest_fragility.evaluation.evaluate import Asking, Failures, evaluate_size
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.measures.measure import Measure, is_oracle

@@ -7,9 +7,10 @@ from itertools import accumulate
 
 from pytest_fragility._util.stopwatch import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
-from pytest_fragility.evaluation.calling import Failures, is_own
+from pytest_fragility.evaluation.calling import is_own
 from pytest_fragility.evaluation.evaluate import (
     Asking,
+    Failures,
     as_measures_expect,
     ask_stack,
     evaluate_size,
