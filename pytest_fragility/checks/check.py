@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.recipes.invariances import NORMALIZATION_SCALE
+from pytest_fragility.recipes.equivalences import NORMALIZATION_SCALE
 
 TREND, EXPONENT, SPREAD, COMPLEXITY = "trend", "exponent", "spread", "complexity"
 STOPPING, SYMMETRY, EQUIVALENCE = "stopping", "symmetry", "equivalence"

@@ -24,7 +24,7 @@ from pytest_fragility.checks.check import (
     Check,
 )
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.invariances import EQUIVALENCES, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 
 
 def plan_checks(

@@ -142,8 +142,8 @@ def learning_curves(
             )
         ),
         source=family.source,
-        left_out=family.origin.left_out if family.origin else {},
-        incomplete=family.origin.incomplete if family.origin else {},
+        left_out=family.grid.left_out,
+        incomplete=family.grid.incomplete,
     )
 
 
@@ -169,10 +169,6 @@ def _ladder_curves(
     """Return the curves over the family's ladder, the measure's on demand."""
     if family.plan.ladder is None:
         return None
-    if family.origin and family.origin.no_ladder:
-        tasks = [task.name for task in family.plan.ladder.tasks]
-        reasons = dict.fromkeys(tasks, family.origin.no_ladder)
-        return LadderCurves(name=family.plan.ladder.name, measure={}, error={}, unfinished=reasons)
     # the audit's own task has its networks already
     rungs = {r.task.name: family if _is_same(r, family) else r for r in family.rungs}
     unfinished = {name: _unfinished(rung).get(BASELINE) for name, rung in rungs.items()}
@@ -184,7 +180,7 @@ def _ladder_curves(
             **family.lost_rungs,
             **{name: reason for name, reason in unfinished.items() if reason},
         },
-        left_out=family.origin.ladder_notes if family.origin else (),
+        left_out=family.ladder_notes,
     )
 
 

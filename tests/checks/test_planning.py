@@ -21,7 +21,7 @@ from pytest_fragility.checks.check import (
 )
 from pytest_fragility.checks.planning import match_expected_failures, plan_checks
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.invariances import EQUIVALENCES, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.symmetries import SYMMETRIES
 
 BESIDE = ["controls", "agreement"]
