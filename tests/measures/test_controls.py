@@ -13,7 +13,7 @@ from torch import nn
 
 import pytest_fragility.measures as package
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     Measure,

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import MeasureError, SettingsError, UndefinedMeasureError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
