@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from pytest_fragility._util.csv_texts import csv_text
 from pytest_fragility._util.text import one_line
-from pytest_fragility.checks.check import COMPLEXITY_KINDS, KINDS, SPREAD
+from pytest_fragility.checks.kind import SLOPE
+from pytest_fragility.checks.provenance import level_of
+from pytest_fragility.checks.recipe_kinds import SHORT
+from pytest_fragility.checks.registry import ASKED_AS, asked_as, kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.checks.wording import EXPLANATION, bent_mark, interval
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import Document, records_of
-from pytest_fragility.report.provenance import level_of
-from pytest_fragility.report.terminal import SHORT
 
 LONGEST = 1000
 SPECIAL = str.maketrans(
@@ -76,7 +77,7 @@ class KindSummary:
     @property
     def broken_by(self) -> list[str]:
         """What breaks the measure: names of perturbations, of symmetries, or what they are."""
-        return [change_of(record) for record in self.broken]
+        return [kind_of(record).subject(record) for record in self.broken]
 
 
 @dataclass(frozen=True)
@@ -110,20 +111,7 @@ def compare(document: Document) -> list[MeasureSummary]:
 def kinds_of(summaries: Iterable[MeasureSummary]) -> list[str]:
     """Return the kinds of checks that any of the measures was asked for."""
     asked = {kind for summary in summaries for kind in summary.kinds}
-    return [kind for kind in KINDS if kind in asked]
-
-
-def kind_of(check: str) -> str | None:
-    """Return a check's kind by its id, such as ``trend-adam``; None for what is of no one kind."""
-    return next((kind for kind in KINDS if check.startswith(f"{kind}-")), None)
-
-
-def change_of(record: Record) -> str:
-    """Return what a check is about: a perturbation's name, a symmetry's, exponents or levels."""
-    if record["kind"] in COMPLEXITY_KINDS:
-        return f"{record['kind'].rpartition('-')[2]}s"
-    change: str = record["change"] or record["perturbation"]
-    return change
+    return [kind for kind in ASKED_AS if kind in asked]
 
 
 def comparison_csv(document: Document) -> str:
@@ -194,9 +182,12 @@ def comparison_latex(document: Document) -> str:
 
 def _summary(audit: Document) -> MeasureSummary:
     records = records_of(audit)
-    failed = [kind_of(error["check"]) for error in audit["errors"]]
-    asked = [*(kind_of(record["check"]) for record in records), *failed]
-    sources = [r for r in records if r["kind"] != SPREAD and BASELINE in r["evidence"]]
+    failed = {asked_as(error["check"]) for error in audit["errors"]}
+    by_kind: dict[str, list[Record]] = {kind: [] for kind in ASKED_AS}
+    for record in records:
+        if kind := kind_of(record).asked_as:
+            by_kind[kind].append(record)
+    sources = [r for r in records if kind_of(r).looks_at == SLOPE and BASELINE in r["evidence"]]
     evidence = sources[0]["evidence"] if sources else {}
     return MeasureSummary(
         audit,
@@ -204,11 +195,9 @@ def _summary(audit: Document) -> MeasureSummary:
         evidence.get("error_baseline"),
         bent_mark(sources[0], BASELINE) if sources else "",
         {
-            kind: _kind_summary(
-                [record for record in records if kind_of(record["check"]) == kind], kind in failed
-            )
-            for kind in KINDS
-            if kind in asked
+            kind: _kind_summary(found, kind in failed)
+            for kind, found in by_kind.items()
+            if found or kind in failed
         },
     )
 

@@ -8,27 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    EQUIVALENCE,
-    EXPONENT,
-    SPREAD,
-    STOPPING,
-    SYMMETRY,
-    TREND,
-)
+from pytest_fragility.checks.kind import NETWORKS, STOPPING_POINTS, TASKS, TRAINING
+from pytest_fragility.checks.registry import ASKED_AS, unavailable
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.measured_family import MeasuredFamily
 from pytest_fragility.families.selection import Asked, ladder_name
 from pytest_fragility.families.tables import read_table
-from pytest_fragility.settings.given import (
-    NEEDS_NETWORKS,
-    NEEDS_STOPPING_POINTS,
-    NEEDS_TASKS,
-    NEEDS_TRAINING,
-    Given,
-    file_content,
-)
+from pytest_fragility.settings.given import Given, file_content
 from pytest_fragility.settings.options import MANIFEST, SOURCES, TABLE
 from pytest_fragility.tasks import Task
 
@@ -92,12 +78,14 @@ def _of_table(table: MeasuredFamily) -> Given:
         sizes=chosen.sizes,
         seeds=chosen.seeds,
         ladder=ladder_name(chosen.ladder) if chosen.ladder else None,
-        unavailable={
-            **NEEDS_TRAINING,
-            **NEEDS_NETWORKS,
-            **({} if chosen.checkpoints else NEEDS_STOPPING_POINTS),
-            **({} if chosen.ladder else NEEDS_TASKS),
-        },
+        unavailable=unavailable(
+            [
+                TRAINING,
+                NETWORKS,
+                *([] if chosen.checkpoints else [STOPPING_POINTS]),
+                *([] if chosen.ladder else [TASKS]),
+            ]
+        ),
     )
 
 
@@ -119,21 +107,21 @@ def possible_kinds(given: Given, scale: str, named: Sequence[str] | None) -> tup
     SettingsError
         If one is named that cannot be made.
     """
-    kinds = [
-        kind
-        for kind in (TREND, EXPONENT, SPREAD, STOPPING, COMPLEXITY, SYMMETRY, EQUIVALENCE)
-        if kind not in given.unavailable
-    ]
-    if scale == "linear":
-        kinds = [kind for kind in kinds if kind in (TREND, SYMMETRY, EQUIVALENCE)]
+    possible = {
+        name: kind
+        for name, kind in ASKED_AS.items()
+        if name not in given.unavailable and (scale != "linear" or kind.on_linear)
+    }
     for kind in named or ():
         if kind in given.unavailable:
             raise SettingsError(
                 f"checks={shown(list(named or ()))}: {kind} cannot be made of "
                 f"{given.source or 'this family'}: {given.unavailable[kind]}. It serves for "
-                f"{', '.join(kinds)}"
+                f"{', '.join(possible)}"
             )
-    return tuple(kinds if named is None else named)
+    if named is not None:
+        return tuple(named)
+    return tuple(name for name, kind in possible.items() if kind.is_default)
 
 
 def known_table(source: Any) -> MeasuredFamily:

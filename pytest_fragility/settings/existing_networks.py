@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    SYMMETRY,
-)
+from pytest_fragility.checks.kind import DATA, STOPPING_POINTS, TASKS, TRAINING
+from pytest_fragility.checks.registry import unavailable
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.checkpoint_runs import TaskWithoutData
 from pytest_fragility.families.checkpoints import Source, read_source
@@ -19,10 +17,6 @@ from pytest_fragility.families.manifests import GivenArchitectures, given_archit
 from pytest_fragility.families.selection import Asked, roles
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings.given import (
-    NEEDS_DATA,
-    NEEDS_STOPPING_POINTS,
-    NEEDS_TASKS,
-    NEEDS_TRAINING,
     Given,
     file_content,
 )
@@ -50,13 +44,12 @@ def given_networks(
     origin, ladder = family.origin, family.plan.ladder
     there = [name for name in family.recipes if name != BASELINE]
     perturbations, checkpoints = roles(there, asked)
-    unavailable = dict(NEEDS_TRAINING) | ({} if checkpoints else NEEDS_STOPPING_POINTS)
-    if family.equivalents:
-        del unavailable["equivalence"]
-    if not ladder:
-        unavailable[COMPLEXITY] = NEEDS_TASKS[COMPLEXITY]
-    if origin and not origin.has_samples:
-        unavailable[SYMMETRY] = NEEDS_DATA[SYMMETRY]
+    lacking = {
+        TRAINING: not family.equivalents,
+        STOPPING_POINTS: not checkpoints,
+        TASKS: not ladder,
+        DATA: origin is not None and not origin.has_samples,
+    }
     return Given(
         family=family,
         task=family.task,
@@ -66,7 +59,7 @@ def given_networks(
         sizes=family.sizes,
         seeds=family.seeds,
         ladder=ladder.name if ladder else None,
-        unavailable=unavailable,
+        unavailable=unavailable(name for name, lacks in lacking.items() if lacks),
     )
 
 

@@ -10,38 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.files import read_plain
 from pytest_fragility._util.validation import require_name
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    EQUIVALENCE,
-    STOPPING,
-    SYMMETRY,
-)
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.measured_family import MeasuredFamily
 from pytest_fragility.tasks import Task
 
 if TYPE_CHECKING:
     from pytest_fragility.families.family import Family
-
-
-NEEDS_TRAINING = {
-    EQUIVALENCE: "it compares trainings that are made for it",
-}
-
-
-NEEDS_STOPPING_POINTS = {
-    STOPPING: "it compares recipes that only stop elsewhere, such as stop-accuracy or past-x2, "
-    "and none is called so; checkpoints= names them"
-}
-
-
-NEEDS_NETWORKS = {SYMMETRY: "it changes networks, of which a table has only values"}
-
-
-NEEDS_DATA = {SYMMETRY: "it verifies changes on the networks' own samples, which are not known"}
-
-
-NEEDS_TASKS = {COMPLEXITY: "it compares tasks, of which there is but one with a baseline"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_fragility.checks.check import AGREEMENT, LOCATE
+from pytest_fragility.checks.kind import NOTHING
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT, Record
-from pytest_fragility.checks.wording import NOTHING
+from pytest_fragility.checks.wording import NOTHING as DASH
 
 SIGNS = {KEPT: "✓", BROKEN: "✗", INCONCLUSIVE: "?"}
 SILENT = "silent"
@@ -44,7 +45,7 @@ def mark_of(record: Record, link: str) -> Mark:
     verdict = record["verdict"]
     said = _silence(record)
     if said is not None:
-        return Mark(record["check"], verdict, NOTHING, said, SILENT, link)
+        return Mark(record["check"], verdict, DASH, said, SILENT, link)
     seeds = f" {len(record['seeds'])}" if record["looks"] else ""
     return Mark(record["check"], verdict, SIGNS[verdict], f"{verdict}{seeds}", verdict, link)
 
@@ -65,4 +66,4 @@ def _silence(record: Record) -> str | None:
         return "not admissible"
     if not record["applicable"]:
         return "does not apply"
-    return "asserts nothing" if record["kind"] in (AGREEMENT, LOCATE) else None
+    return "asserts nothing" if kind_of(record).about == NOTHING else None

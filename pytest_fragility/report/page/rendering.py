@@ -12,12 +12,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pytest_fragility.checks.wording import capitalized
 from pytest_fragility.errors import printable
 from pytest_fragility.parallel.failures import LostWorkerWarning
 from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
 from pytest_fragility.report.comparison import compare, kinds_of
 from pytest_fragility.report.documents import Document
-from pytest_fragility.report.page.answers import capitalized
 from pytest_fragility.report.page.comparison import comparison_rows
 from pytest_fragility.report.page.sections import Section, section_of
 from pytest_fragility.report.unjudged import Unjudged, unjudged_note
