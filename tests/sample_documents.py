@@ -38,6 +38,7 @@ def sample_curves(measure: Mapping[str, Lines], name: str = "ruler") -> Learning
         invariances={
             "symmetry-permutation": _invariance(1.0),
             "symmetry-split-neurons": _invariance(2.0),
+            "equivalence-exponential-rate": _invariance(1.0),
             "symmetry-logit-shift": "the measure is not defined there",
         },
     )

@@ -18,7 +18,7 @@ from pytest_fragility.checks.admissibility import judge_admissibility, judge_adm
 from pytest_fragility.checks.check import Check, Needs
 from pytest_fragility.checks.kind import PAIRS
 from pytest_fragility.checks.registry import judge, kind_of, needs_of_all
-from pytest_fragility.checks.verdicts import INCONCLUSIVE, UNDECIDED, Verdict
+from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, UNDECIDED, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.curves.joining import join_seeds
 from pytest_fragility.perturbations import BASELINE
@@ -149,11 +149,12 @@ class StagedAudit:
 
     def _needs(self) -> Needs:
         """Return what the open checks need; of many perturbations, those that may be admissible."""
-        open_checks = [
-            replace(check, among=tuple(self._undecided(check))) if check.among else check
-            for check in self._open
-        ]
-        return needs_of_all(open_checks)
+        return needs_of_all(replace(each, among=tuple(self._among(each))) for each in self._open)
+
+    def _among(self, check: Check) -> list[str]:
+        if kind_of(check).counts_admissible:
+            return self._undecided(check)
+        return [name for name in check.among if self._admissible.get(name) != INADMISSIBLE]
 
 
 def decide(audits: Sequence[StagedAudit], train: Trainer) -> None:
