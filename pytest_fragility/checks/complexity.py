@@ -93,7 +93,7 @@ class Ladder(Section):
         "An honest measure's exponents and levels follow test error's from task to task: "
         "sensitivity 1 follows, 0 is blind."
     )
-    has_verdicts = True
+    has_verdicts = draws_tasks = True
 
     def title(self, record: Record) -> str:
         """Return what stands above it."""

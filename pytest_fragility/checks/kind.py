@@ -70,10 +70,13 @@ class Section:
         One sentence that stands above it on the page.
     has_verdicts
         Whether the page tells each check's verdict and reason above the numbers.
+    draws_tasks
+        Whether the page shows the ladder's tasks with their figures there.
     """
 
     note = ""
     has_verdicts = False
+    draws_tasks = False
 
     def title(self, record: Record) -> str:
         """Return what stands above it on the page; empty where the page shows it elsewhere."""

@@ -87,6 +87,10 @@ class Ranks(Section):
         """Return tau with its interval, and what it has to be above."""
         return [line for record in records for line in indented(f"ranks: {_sentence(record)}")]
 
+    def tables(self, records: Sequence[Record]) -> list[Table]:
+        """Return the same numbers."""
+        return [_table(record["evidence"]) for record in records if record["evidence"]]
+
 
 class Rank(Kind):
     """The measure orders networks as test error does, in at least two of three pairs."""
@@ -147,14 +151,7 @@ class Rank(Kind):
 
     def table(self, record: Record) -> Table:
         """Return the same numbers."""
-        evidence = record["evidence"]
-        return Table(
-            ["", "Kendall's tau"],
-            [
-                ["mean over seeds", sensitivity(evidence["mean_tau"])],
-                ["more is asked than", f"{evidence['least']:.2f}"],
-            ],
-        )
+        return _table(record["evidence"])
 
     def texts(self, record: Record) -> list[str]:
         """Return which networks were compared, and how wide the interval is."""
@@ -185,6 +182,12 @@ def _told(evidence: Record) -> str:
         f"Kendall's tau {sensitivity(evidence['mean_tau'])} over {evidence['networks']} networks "
         f"of each seed, of which more than {evidence['least']:.2f} is asked"
     )
+
+
+def _table(evidence: Record) -> Table:
+    tau, least = sensitivity(evidence["mean_tau"]), f"{evidence['least']:.2f}"
+    rows = [["mean over seeds", tau], ["more is asked than", least]]
+    return Table(["", "Kendall's tau"], rows)
 
 
 def _compared(record: Record) -> str:

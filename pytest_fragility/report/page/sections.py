@@ -24,6 +24,8 @@ class Part:
         Stand above it; the note may be empty.
     verdicts
         Evidence whose verdicts are told in sentences.
+    draws_tasks
+        Whether the ladder's tasks and their figures stand there.
     changes
         Changes with a verdict each; None where there are none.
     tables
@@ -33,6 +35,7 @@ class Part:
     title: str
     note: str
     verdicts: list[Evidence]
+    draws_tasks: bool
     changes: Grid | None
     tables: list[Table]
 
@@ -81,6 +84,7 @@ def section_of(audit: Document, number: int) -> Section:
             title,
             each.note,
             [evidence[r["check"]] for r in shown] if each.has_verdicts else [],
+            each.draws_tasks,
             grid_of_changes(each, shown, marks),
             each.tables(shown),
         )
