@@ -21,7 +21,7 @@ from torch import nn
 from pytest_fragility import Ladder, Recipe, Task, TaskData, audit, trained_network
 from pytest_fragility import measures as reference
 from pytest_fragility.auditing.assertions import known_of_smaller
-from pytest_fragility.checks.breaking_points import breaking_point_lines
+from pytest_fragility.checks.breaking_points import KIND as LOCATE
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
@@ -282,7 +282,7 @@ def test_breaking_points_are_shown_as_they_are_printed() -> None:
         kept = rest[0].strip("(") if rest else None
         point = {"axis": axis, "admissible": admissible, "inadmissible": None}
         points.append({**point, "broken": None if broken == "-" else broken, "kept": kept})
-    lines = breaking_point_lines([{"evidence": {"points": points}}])
+    lines = LOCATE.section.lines([LOCATE], [{"evidence": {"points": points}}])
     assert lines == BREAKING_POINTS.rstrip("\n").splitlines()
 
 

@@ -12,9 +12,10 @@ from pytest_fragility.checks.kind import SLOPE
 from pytest_fragility.checks.provenance import level_of
 from pytest_fragility.checks.recipe_kinds import SHORT
 from pytest_fragility.checks.registry import ASKED_AS, asked_as, kind_of
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, Record
 from pytest_fragility.checks.wording import EXPLANATION, bent_mark, interval
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.conclusion import worst
 from pytest_fragility.report.documents import Document, records_of
 
 LONGEST = 1000
@@ -61,23 +62,42 @@ class KindSummary:
 
     Parameters
     ----------
-    verdict
-        ``broken`` if any is, else ``inconclusive`` if any is or ended in an error, else ``kept``;
-        None where none applies.
-    broken
-        Which records are.
+    kind
+        As ``checks=`` names it.
     applicable
-        How many checks apply.
+        Records of the checks that apply.
+    has_failed
+        Whether any ended in an error.
     """
 
-    verdict: str | None
-    broken: tuple[Record, ...]
-    applicable: int
+    kind: str
+    applicable: list[Record]
+    has_failed: bool = False
+
+    @classmethod
+    def of(cls, kind: str, records: Iterable[Record], *, has_failed: bool = False) -> KindSummary:
+        """Return what records of a kind say together."""
+        return cls(kind, [record for record in records if record["applicable"]], has_failed)
+
+    @property
+    def verdict(self) -> str | None:
+        """The worst one; None where none applies. An error leaves it inconclusive."""
+        statuses = {record["verdict"] for record in self.applicable}
+        return worst(statuses | ({INCONCLUSIVE} if self.has_failed else set()))
+
+    def found(self, verdict: str) -> list[Record]:
+        """Return which records have a verdict."""
+        return [record for record in self.applicable if record["verdict"] == verdict]
+
+    @property
+    def share(self) -> str:
+        """How many of the checks that apply are broken, such as ``2/5``."""
+        return f"{len(self.found(BROKEN))}/{len(self.applicable)}"
 
     @property
     def broken_by(self) -> list[str]:
         """What breaks the measure: names of perturbations, of symmetries, or what they are."""
-        return [kind_of(record).subject(record) for record in self.broken]
+        return [kind_of(record).subject(record) for record in self.found(BROKEN)]
 
 
 @dataclass(frozen=True)
@@ -101,6 +121,17 @@ class MeasureSummary:
     error_slope: Slope | None
     mark: str
     kinds: dict[str, KindSummary]
+
+    @property
+    def slope_text(self) -> str:
+        """The measure's slope with its interval, and its mark."""
+        slope = interval(self.slope, self.audit["scale"]) if self.slope else ""
+        return slope + self.mark
+
+    @property
+    def error_text(self) -> str:
+        """Test error's slope with its interval."""
+        return interval(self.error_slope) if self.error_slope else ""
 
 
 def compare(document: Document) -> list[MeasureSummary]:
@@ -152,7 +183,7 @@ def comparison_latex(document: Document) -> str:
         [
             escaped(summary.audit["measure"]),
             *_if(len(tasks) > 1, escaped(summary.audit["task"])),
-            signed_numbers(escaped(_slope_text(summary))),
+            signed_numbers(escaped(summary.slope_text)),
             signed_numbers(f"{summary.error_slope['mean']:+.2f}" if summary.error_slope else ""),
             *(_latex_cell(summary.kinds.get(kind)) for kind in kinds),
             _short(summary.audit["verdict"]),
@@ -195,22 +226,10 @@ def _summary(audit: Document) -> MeasureSummary:
         evidence.get("error_baseline"),
         bent_mark(sources[0], BASELINE) if sources else "",
         {
-            kind: _kind_summary(found, kind in failed)
+            kind: KindSummary.of(kind, found, has_failed=kind in failed)
             for kind, found in by_kind.items()
             if found or kind in failed
         },
-    )
-
-
-def _kind_summary(records: Sequence[Record], has_failed: bool) -> KindSummary:
-    applicable = [record for record in records if record["applicable"]]
-    statuses = {record["verdict"] for record in applicable} | (
-        {INCONCLUSIVE} if has_failed else set()
-    )
-    return KindSummary(
-        next((each for each in (BROKEN, INCONCLUSIVE, KEPT) if each in statuses), None),
-        tuple(record for record in applicable if record["verdict"] == BROKEN),
-        len(applicable),
     )
 
 
@@ -221,17 +240,11 @@ def _ends(slope: Slope | None) -> list[float | str]:
 def _csv_cells(summary: KindSummary | None) -> list[str | int]:
     if summary is None:
         return ["", "", ""]
-    return [summary.verdict or "", summary.applicable, " ".join(summary.broken_by)]
+    return [summary.verdict or "", len(summary.applicable), " ".join(summary.broken_by)]
 
 
 def _if(condition: bool, cell: str) -> list[str]:
     return [cell] if condition else []
-
-
-def _slope_text(summary: MeasureSummary) -> str:
-    if summary.slope is None:
-        return ""
-    return interval(summary.slope, summary.audit["scale"]) + summary.mark
 
 
 def _latex_cell(summary: KindSummary | None) -> str:
@@ -239,7 +252,7 @@ def _latex_cell(summary: KindSummary | None) -> str:
         return "--"
     if summary.verdict != BROKEN:
         return _short(summary.verdict)
-    return f"{BROKEN} {len(summary.broken)}/{summary.applicable}"
+    return f"{BROKEN} {summary.share}"
 
 
 def _short(verdict: str) -> str:

@@ -11,10 +11,11 @@ from pytest_fragility.checks.registry import ASKED_AS, kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.checks.wording import LOG, capitalized, power
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.comparison import KindSummary
 from pytest_fragility.report.conclusion import is_void
 from pytest_fragility.report.documents import Document
 from pytest_fragility.report.page.grid import change_in_words
-from pytest_fragility.report.page.marks import Mark, mark_of_verdict, worst
+from pytest_fragility.report.page.marks import Mark, mark_of_verdict
 from pytest_fragility.report.terminal import CONSTANT, notes
 
 HEADLINES = {KEPT: "No", BROKEN: "Yes", INCONCLUSIVE: "Undecided"}
@@ -40,8 +41,8 @@ class Finding:
         The worst verdict; None where no check of the kind applies.
     broken, undecided
         Under which changes.
-    kept, applicable
-        How many are kept, of how many that apply.
+    applicable
+        How many checks apply.
     """
 
     kind: str
@@ -49,7 +50,6 @@ class Finding:
     mark: Mark | None
     broken: list[Named]
     undecided: list[Named]
-    kept: int
     applicable: int
 
 
@@ -106,25 +106,14 @@ def answers_of(audit: Document, records: Sequence[Record], links: Mapping[str, s
 
 
 def _finding(kind: str, records: Sequence[Record], links: Mapping[str, str]) -> Finding:
-    applicable = [record for record in records if record["applicable"]]
-    by_verdict = {
-        verdict: [
-            Named(kind_of(record).subject(record), links[record["check"]])
-            for record in applicable
-            if record["verdict"] == verdict
-        ]
-        for verdict in (KEPT, BROKEN, INCONCLUSIVE)
-    }
-    found = worst({record["verdict"] for record in applicable})
-    return Finding(
-        kind,
-        ASKED_AS[kind].asserts,
-        mark_of_verdict(found) if found else None,
-        by_verdict[BROKEN],
-        by_verdict[INCONCLUSIVE],
-        len(by_verdict[KEPT]),
-        len(applicable),
+    summary = KindSummary.of(kind, records)
+    broken, undecided = (
+        [Named(kind_of(r).subject(r), links[r["check"]]) for r in summary.found(verdict)]
+        for verdict in (BROKEN, INCONCLUSIVE)
     )
+    mark = mark_of_verdict(summary.verdict) if summary.verdict else None
+    applicable = len(summary.applicable)
+    return Finding(kind, ASKED_AS[kind].asserts, mark, broken, undecided, applicable)
 
 
 def _meaning(audit: Document, records: Sequence[Record], findings: Sequence[Finding]) -> list[str]:

@@ -11,7 +11,6 @@ from pytest_fragility.checks.wording import NOTHING as DASH
 
 SIGNS = {KEPT: "✓", BROKEN: "✗", INCONCLUSIVE: "?"}
 SILENT = "silent"
-WORST_FIRST = (BROKEN, INCONCLUSIVE, KEPT)
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,9 @@ def mark_of(record: Record, link: str) -> Mark:
     return Mark(record["check"], verdict, SIGNS[verdict], f"{verdict}{seeds}", verdict, link)
 
 
-def mark_of_verdict(verdict: str, link: str = "", *, more: str = "") -> Mark:
+def mark_of_verdict(verdict: str, more: str = "") -> Mark:
     """Return how a verdict over several checks is shown."""
-    return Mark("", verdict, SIGNS[verdict], f"{verdict}{more}", verdict, link)
-
-
-def worst(verdicts: set[str]) -> str | None:
-    """Return the worst of some verdicts."""
-    return next((verdict for verdict in WORST_FIRST if verdict in verdicts), None)
+    return Mark("", verdict, SIGNS[verdict], f"{verdict}{more}", verdict, "")
 
 
 def _silence(record: Record) -> str | None:

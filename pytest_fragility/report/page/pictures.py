@@ -12,6 +12,7 @@ from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import INADMISSIBLE, Record
 from pytest_fragility.checks.wording import LOG, Table
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.conclusion import worst
 from pytest_fragility.report.documents import Document
 from pytest_fragility.report.figures.curves import DrawnCurve, common_limits
 from pytest_fragility.report.figures.drawing import Picture
@@ -20,7 +21,6 @@ from pytest_fragility.report.figures.ladder import draw_ladder
 from pytest_fragility.report.figures.overview import draw_overview
 from pytest_fragility.report.figures.panels import FittedCurve, Panels, RecipeCurves
 from pytest_fragility.report.page.grid import slopes_of
-from pytest_fragility.report.page.marks import worst
 from pytest_fragility.report.page.tables import values_table
 
 CHANGE = Legend("change of the slope", "change", "change beyond test error's")
