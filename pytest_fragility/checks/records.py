@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.stopwatch import REPORT, spent_on
 from pytest_fragility.checks.kind import LEVEL, PAIRS, SEARCH, TASKS
@@ -19,44 +20,28 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 # what all checks of an audit have in common
-CONTEXT = (
-    "schema",
-    "measure",
-    "form",
-    "task",
-    "baseline",
-    "sizes",
-    "seeds",
-    "alpha",
-    "looks",
-    "fit",
-    "scale",
-    "device",
-    "ladder",
-    "constant_over_recipes",
-    "source",
-)
+CONTEXT: Mapping[str, Callable[[LearningCurves], Any]] = {
+    "schema": lambda curves: SCHEMA,
+    "measure": lambda curves: curves.measure_name,
+    "form": lambda curves: curves.form,
+    "task": lambda curves: curves.task_name,
+    "baseline": lambda curves: curves.recipes[BASELINE],
+    "sizes": lambda curves: list(curves.sizes),
+    "seeds": lambda curves: list(curves.seeds),
+    "alpha": lambda curves: curves.alpha,
+    "looks": lambda curves: list(curves.looks),
+    "fit": lambda curves: curves.fit,
+    "scale": lambda curves: curves.scale,
+    "device": lambda curves: curves.device,
+    "ladder": lambda curves: curves.ladder.name if curves.ladder else None,
+    "constant_over_recipes": lambda curves: curves.constant,
+    "source": lambda curves: curves.source,
+}
 
 
 def audit_context(curves: LearningCurves) -> Record:
     """Return what all checks over the same curves have in common."""
-    return {
-        "schema": SCHEMA,
-        "measure": curves.measure_name,
-        "form": curves.form,
-        "task": curves.task_name,
-        "baseline": curves.recipes[BASELINE],
-        "sizes": list(curves.sizes),
-        "seeds": list(curves.seeds),
-        "alpha": curves.alpha,
-        "looks": list(curves.looks),
-        "fit": curves.fit,
-        "scale": curves.scale,
-        "device": curves.device,
-        "ladder": curves.ladder.name if curves.ladder else None,
-        "constant_over_recipes": curves.constant,
-        "source": curves.source,
-    }
+    return {name: read(curves) for name, read in CONTEXT.items()}
 
 
 @spent_on(REPORT)

@@ -83,7 +83,9 @@ def pictures_of(audit: Document, records: Sequence[Record], prefix: str) -> Pict
     judged = [record for record in records if kind_of(record).compares_recipes]
     pictures.panels = list(_panels(audit, judged, measure, error, names))
     pictures.slopes = list(_slopes(judged, names))
-    pictures.spread = list(_spread(judged, names))
+    pictures.spread = list(
+        _changes("Changes of the value at the middle n", judged, LEVEL, LEVELS, names)
+    )
     on_ladder = [record for record in records if "rungs" in record["evidence"]]
     pictures.ladder = list(_ladder(on_ladder, names))
     pictures.tasks = list(_tasks(audit, on_ladder, names))
@@ -155,18 +157,19 @@ def _slopes(judged: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]
             rows.append(Row(name, evidence[side], evidence[f"error_{side}"], verdict))
     if rows:
         yield draw_forest(next(names), "Slopes of the learning curves", rows, SLOPES)
-    changes = _first_of_each(judged, SLOPE)
-    yield from _changes("Changes of the slope, and the tolerance", changes, CHANGE, names)
-
-
-def _spread(records: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]:
-    changes = _first_of_each(records, LEVEL)
-    yield from _changes("Changes of the value at the middle n", changes, LEVELS, names)
+    title = "Changes of the slope, and the tolerance"
+    yield from _changes(title, judged, SLOPE, CHANGE, names)
 
 
 def _changes(
-    title: str, records: Sequence[Record], legend: Legend, names: Iterator[str]
+    title: str, judged: Sequence[Record], looks_at: str, legend: Legend, names: Iterator[str]
 ) -> Iterator[Picture]:
+    """Yield a plot of one record per perturbation that has a change with its tolerance."""
+    records: dict[str, Record] = {}
+    for record in judged:
+        is_shown = record["admissibility"] != INADMISSIBLE and "allowed" in record["evidence"]
+        if is_shown and kind_of(record).looks_at == looks_at:
+            records.setdefault(record["perturbation"], record)
     rows = [
         Row(
             record["perturbation"],
@@ -175,21 +178,11 @@ def _changes(
             # a checkpoint's own verdict is also that of the sign
             record["evidence"].get("exponent", record["verdict"]),
         )
-        for record in records
+        for record in records.values()
     ]
     if rows:
-        band = records[0]["evidence"]["allowed"]
+        band = next(iter(records.values()))["evidence"]["allowed"]
         yield draw_forest(next(names), title, rows, legend, (band[0], band[1]))
-
-
-def _first_of_each(records: Sequence[Record], looks_at: str) -> list[Record]:
-    """Return one record per perturbation that has a change with its tolerance."""
-    found: dict[str, Record] = {}
-    for record in records:
-        is_judged = record["admissibility"] != INADMISSIBLE and "allowed" in record["evidence"]
-        if kind_of(record).looks_at == looks_at and is_judged:
-            found.setdefault(record["perturbation"], record)
-    return list(found.values())
 
 
 def _ladder(records: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]:
