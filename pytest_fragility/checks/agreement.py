@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 class AgreementSection(Section):
     """Rank correlations and sign errors, below the verdicts."""
 
+    title = "Agreement with test error"
     note = "In the field's own terms, beside the verdicts: it asserts nothing."
-
-    def title(self, record: Record) -> str:
-        """Return what stands above it."""
-        return "Agreement with test error"
 
     def shows(self, record: Record) -> bool:
         """Leave out what has no numbers."""
@@ -57,10 +54,6 @@ class AgreementKind(Kind):
         if agreement is None:
             return self.inconclusive(check, NOTHING_IN_COMMON)
         return Verdict(check, KEPT, "asserts nothing", agreement)
-
-    def table(self, record: Record) -> Table:
-        """Return rank correlations and sign errors, one row each."""
-        return _table(record["evidence"])
 
 
 NOTHING_IN_COMMON = "the recipes have no seed in common, over which they could be compared"

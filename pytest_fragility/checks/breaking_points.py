@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_fragility.checks import spread
-from pytest_fragility.checks.check import Check, Needs
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.kind import NOTHING, SEARCH, Asked, Kind, Section
 from pytest_fragility.checks.verdicts import Evidence, Record, SlopeEvidence
 from pytest_fragility.checks.wording import NOTHING as NO_NUMBER
@@ -68,9 +68,7 @@ class BreakingPointEvidence(Evidence):
 class BreakingPoints(Section):
     """How far each axis was walked along, and where the measure broke."""
 
-    def title(self, record: Record) -> str:
-        """Return what stands above it."""
-        return "Breaking points"
+    title = "Breaking points"
 
     def lines(self, kinds: Sequence[Kind], records: Sequence[Record]) -> list[str]:
         """Return two lines at most for each direction."""
@@ -93,15 +91,6 @@ class Locate(Kind):
     def plan(self, asked: Asked) -> list[Check]:
         """Return one check of each axis."""
         return [Check(self.id, change=axis) for axis in asked.axes]
-
-    def networks(self, check: Check) -> Needs:
-        """Return the baseline's: a search trains others as it needs them."""
-        return Needs()
-
-    def table(self, record: Record) -> Table:
-        """Return one row for each direction."""
-        (table,) = self.section.tables([record])
-        return table
 
 
 def _points(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -89,15 +89,12 @@ class LadderEvidence(Evidence):
 class Ladder(Section):
     """The tasks with test error and the measure beside them, then a verdict on each kind."""
 
+    title = "Over the ladder {ladder}"
     note = (
         "An honest measure's exponents and levels follow test error's from task to task: "
         "sensitivity 1 follows, 0 is blind."
     )
     has_verdicts = draws_tasks = True
-
-    def title(self, record: Record) -> str:
-        """Return what stands above it."""
-        return f"Over the ladder {record['ladder']}"
 
     def lines(self, kinds: Sequence[Kind], records: Sequence[Record]) -> list[str]:
         """Return the tasks with the numbers of the first kind, and all verdicts."""

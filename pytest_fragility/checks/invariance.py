@@ -68,9 +68,7 @@ class InvarianceEvidence(Evidence):
 class SameFunction(Section):
     """One line for each change that leaves the function as it is."""
 
-    def title(self, record: Record) -> str:
-        """Return what stands above it."""
-        return "Where the function stays the same"
+    title = "Where the function stays the same"
 
     def lines(self, kinds: Sequence[Kind], records: Sequence[Record]) -> list[str]:
         """Return by how much the measure moved under each change, and the verdict."""

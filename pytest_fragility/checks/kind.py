@@ -66,21 +66,18 @@ class Section:
 
     Attributes
     ----------
-    note
-        One sentence that stands above it on the page.
+    title, note
+        Stand above it on the page; a title may name fields of a record, and is empty where the page
+        has another place for it.
     has_verdicts
         Whether the page tells each check's verdict and reason above the numbers.
     draws_tasks
         Whether the page shows the ladder's tasks with their figures there.
     """
 
-    note = ""
+    title = note = ""
     has_verdicts = False
     draws_tasks = False
-
-    def title(self, record: Record) -> str:
-        """Return what stands above it on the page; empty where the page shows it elsewhere."""
-        return ""
 
     def shows(self, record: Record) -> bool:
         """Return whether a check has a place in it."""
@@ -265,8 +262,8 @@ class Kind:
         return ""
 
     def table(self, record: Record) -> Table | None:
-        """Return the numbers of a check's evidence, for the page; None where there are none."""
-        return None
+        """Return the numbers of a check's evidence, for the page: by default, its section's."""
+        return next(iter(self.section.tables([record]) if self.section else []), None)
 
     def texts(self, record: Record) -> list[str]:
         """Return what else the page says of the evidence, one or two sentences each."""

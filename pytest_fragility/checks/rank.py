@@ -77,11 +77,8 @@ class RankEvidence(Evidence):
 class Ranks(Section):
     """One sentence on ranks, with the verdict."""
 
+    title = "Ranks"
     has_verdicts = True
-
-    def title(self, record: Record) -> str:
-        """Return what stands above it."""
-        return "Ranks"
 
     def lines(self, kinds: Sequence[Kind], records: Sequence[Record]) -> list[str]:
         """Return tau with its interval, and what it has to be above."""
@@ -148,10 +145,6 @@ class Rank(Kind):
         """Return tau with its interval, and what it has to be above."""
         texts = (_told(record["evidence"]), f"({_compared(record)})")
         return [line for text in texts for line in indented(text, more="")]
-
-    def table(self, record: Record) -> Table:
-        """Return the same numbers."""
-        return _table(record["evidence"])
 
     def texts(self, record: Record) -> list[str]:
         """Return which networks were compared, and how wide the interval is."""

@@ -104,7 +104,8 @@ class RecipeKind(Kind):
             return {}
         exponent = Quantity.of_slope(record, evidence.get("perturbed", evidence[BASELINE]))
         found = {exponent.name: exponent}
-        if "change" in evidence:
+        # where a change is judged, and not only shown
+        if "allowed" in evidence:
             found["change"] = Quantity.of_slope(record, evidence["change"], "_change")
         return found
 

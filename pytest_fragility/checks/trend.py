@@ -8,7 +8,6 @@ from pytest_fragility import curves as statistics
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.comparing import bent_curves
 from pytest_fragility.checks.kind import SLOPE, Asked
-from pytest_fragility.checks.quantities import Quantity
 from pytest_fragility.checks.recipe_kinds import GRID, RecipeKind
 from pytest_fragility.checks.tolerances import AS_ERROR, INCREASING, Tolerances
 from pytest_fragility.checks.verdicts import (
@@ -113,12 +112,6 @@ class Trend(RecipeKind):
         error = record["evidence"].get("error_baseline")
         alone = [power(error, name="Test error") + "."] if error else []
         return super().test_error(record) or alone
-
-    def quantities(self, record: Record) -> dict[str, Quantity]:
-        """Return the exponent alone: no change is judged."""
-        return {
-            name: found for name, found in super().quantities(record).items() if name != "change"
-        }
 
 
 def _direction(sign: int) -> str:

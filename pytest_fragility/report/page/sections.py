@@ -81,7 +81,7 @@ def section_of(audit: Document, number: int) -> Section:
     evidence = {r["check"]: evidence_of(r, marks[r["check"]]) for r in records}
     parts = [
         Part(
-            title,
+            each.title.format_map(shown[0]),
             each.note,
             [evidence[r["check"]] for r in shown] if each.has_verdicts else [],
             each.draws_tasks,
@@ -89,7 +89,7 @@ def section_of(audit: Document, number: int) -> Section:
             each.tables(shown),
         )
         for each, shown in sections(records)
-        if (title := each.title(shown[0]))
+        if each.title
     ]
     return Section(
         name,
