@@ -13,7 +13,7 @@ from pytest_fragility.checks.registry import ASKED_AS, KINDS
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.perturbations import AXES, get_perturbation
 from pytest_fragility.recipes import ARCHITECTURES
-from pytest_fragility.recipes.invariances import NORMALIZATION_SCALE, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import NORMALIZATION_SCALE, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.tasks import get_task
@@ -30,6 +30,7 @@ from tests.readme_parts import (
     section,
     table_below,
 )
+from tests.tables import each
 
 SET_UP = (
     "pip install -c tests/constraints.txt . && pytest --fragility examples",
@@ -143,7 +144,7 @@ def test_measures_on_the_command_line_exist() -> None:
 NAMED = tuple(dict.fromkeys(kind.asked_as or kind.id for kind in KINDS.values()))
 
 
-@pytest.mark.parametrize("kind", NAMED)
+@each("kind", NAMED)
 def test_every_check_has_a_row(kind: str) -> None:
     """Of what is asserted, or of what is located; no row is of another."""
     rows = table_below(section("## How each check is defined"), "| check | asserts")
@@ -190,7 +191,7 @@ def test_the_perturbations_of_the_table_exist() -> None:
         assert any(perturbation.axis == axis for perturbation in found), axis
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@each("profile", PROFILES)
 def test_the_profiles_of_the_table(profile: str) -> None:
     """Sizes, seeds, perturbations and checkpoints."""
     chosen = PROFILES[profile]
@@ -204,7 +205,7 @@ def test_the_profiles_of_the_table(profile: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     "setting",
     [
         "exponent_tolerance",

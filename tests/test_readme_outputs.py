@@ -66,7 +66,7 @@ def test_every_output_is_compared() -> None:
     assert [block.text for block in blocks("text") if block.text not in SHOWN] == []
 
 
-def easy_task(name: str, distance: float = 2.0) -> Task:
+def easy_task(name: str, distance: float = 4.0) -> Task:
     """Return a task that is learned in a moment; the nearer its classes, the harder."""
 
     def load() -> TaskData:
@@ -81,7 +81,7 @@ def easy_task(name: str, distance: float = 2.0) -> Task:
 def easy_ladder() -> Ladder:
     """Return three such tasks under the names of the default ladder's."""
     names = ("digits", TASK, "digits+label-noise-0.5")
-    tasks = [easy_task(name, distance) for name, distance in zip(names, (3, 2, 1.5), strict=True)]
+    tasks = [easy_task(name, distance) for name, distance in zip(names, (5, 4, 3.5), strict=True)]
     return Ladder("digits-label-noise", tasks)
 
 

@@ -219,7 +219,7 @@ def audit(
             f"executor_timeout={shown(executor_timeout)} would change nothing: there is no "
             "executor; leave it out"
         )
-    if settings.given and executor is not None:
+    if settings.given is not None and executor is not None:
         raise SettingsError(
             "executor= trains and measures, and what exists already is audited in this process; "
             "leave it out"

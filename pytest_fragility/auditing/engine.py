@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pytest_fragility.families.train import Progress
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.parallel.futures import Executors
-    from pytest_fragility.settings.given import Given
 
     pass
     pass
@@ -72,8 +71,9 @@ def _audit(
     progress: Progress | None,
     executors: Executors | None,
 ) -> AuditResult:
-    if settings.given:
-        return _audit_given(measure, name, settings, settings.given)
+    if settings.given is not None:
+        curves = curves_for_audit(measure, settings.given, settings, name=name)
+        return _judged(settings, curves, {})
     from pytest_fragility.auditing.growing_families import GrowingFamily
     from pytest_fragility.auditing.search import Search
     from pytest_fragility.families.train import TrainingBudget
@@ -95,12 +95,6 @@ def _audit(
     family = train_family(settings, progress=progress, executors=executors)
     curves = curves_for_audit(measure, family, settings, name=name)
     return _judged(settings, curves, located)
-
-
-def _audit_given(measure: Any, name: str, settings: AuditSettings, given: Given) -> AuditResult:
-    """Return what an audit found of networks or values that exist already."""
-    curves = curves_for_audit(measure, given.family, settings, name=name)
-    return _judged(settings, curves, {})
 
 
 def _located(check: Check, search: Search) -> Outcome:

@@ -21,6 +21,7 @@ from pytest_fragility.checks.wording import (
     sensitivity,
     signed,
 )
+from pytest_fragility.curves import resources
 from pytest_fragility.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ class Complexity(Kind):
     asserts = "exponents and levels follow test error's over a ladder of tasks"
     rests_on = TASKS
     options = ("ladder", "exponent_tolerance", "least_sensitivity")
-    needs: ClassVar = {TASKS: "it compares tasks, of which there is but one with a baseline"}
+    needs: ClassVar = {
+        resources.TASKS: "it compares tasks, of which there is but one with a baseline"
+    }
     section = Ladder()
 
     def __init__(self, quantity: str, looks_at: str, base: str) -> None:

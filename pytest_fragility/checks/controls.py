@@ -204,7 +204,7 @@ def _look_at_parameter_count(
     moved = [
         each
         for each in perturbations
-        if statistics.largest_slope_difference(count[each], count[BASELINE]) > statistics.ROUNDING
+        if count[each].largest_slope_difference(count[BASELINE]) > statistics.ROUNDING
     ]
     expected = "of the same exponent under all recipes"
     found = f"of another one under {', '.join(moved)}" if moved else expected

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_fragility.checks.check import Check, Needs
-from pytest_fragility.checks.kind import DATA, NETWORKS, PAIRS, TRAINING, Asked, Kind, Section
+from pytest_fragility.checks.kind import PAIRS, Asked, Kind, Section
 from pytest_fragility.checks.quantities import Quantity
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
@@ -19,8 +19,9 @@ from pytest_fragility.checks.verdicts import (
     Verdict,
 )
 from pytest_fragility.checks.wording import Table, remark
+from pytest_fragility.curves.resources import DATA, NETWORKS, TRAINING
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.invariances import (
+from pytest_fragility.recipes.equivalences import (
     EQUIVALENCES,
     NORMALIZATION_SCALE,
     SYMMETRY_NAMES,

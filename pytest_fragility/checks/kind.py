@@ -32,8 +32,6 @@ MEASURE, AUDIT, NOTHING = "measure", "audit", "nothing"
 RECIPES, TASKS, PAIRS, SEARCH = "recipes", "tasks", "pairs", "search"
 # what of a learning curve it looks at
 SLOPE, LEVEL = "slope", "level"
-# resources that are not there for every audit; tasks are another one
-TRAINING, NETWORKS, DATA, STOPPING_POINTS = "training", "networks", "data", "stopping points"
 
 
 @dataclass(frozen=True)

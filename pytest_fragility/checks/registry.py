@@ -24,9 +24,10 @@ from pytest_fragility.checks import (
     trend,
 )
 from pytest_fragility.checks.check import Check, Needs
-from pytest_fragility.checks.kind import MEASURE, PAIRS, SEARCH, STOPPING_POINTS, Asked, Kind
+from pytest_fragility.checks.kind import MEASURE, PAIRS, SEARCH, Asked, Kind
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import Record, Verdict
+from pytest_fragility.curves.resources import STOPPING_POINTS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 
@@ -96,19 +97,6 @@ def asked_as(check_id: str) -> str:
         if check_id == kind.id or check_id.startswith(f"{kind.id}-")
     )
     return next(found, "")
-
-
-def unavailable(lacking: Iterable[str]) -> dict[str, str]:
-    """Return the kinds that cannot be made without some resources, as ``checks=`` names them.
-
-    Each with the reason; in the order of the resources.
-    """
-    return {
-        kind.asked_as: kind.needs[resource]
-        for resource in lacking
-        for kind in ASKED_AS.values()
-        if resource in kind.needs
-    }
 
 
 def plan_checks(

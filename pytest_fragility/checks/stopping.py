@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_fragility import curves as statistics
 from pytest_fragility.checks import exponent, trend
 from pytest_fragility.checks.check import Check
-from pytest_fragility.checks.kind import SLOPE, STOPPING_POINTS, Asked, Kind, Section
+from pytest_fragility.checks.kind import SLOPE, Asked, Kind, Section
 from pytest_fragility.checks.recipe_kinds import (
     RecipeKind,
     named_row,
@@ -28,6 +28,7 @@ from pytest_fragility.checks.verdicts import (
     SlopeEvidence,
     Verdict,
 )
+from pytest_fragility.curves.resources import STOPPING_POINTS
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import PairedCurves

@@ -14,7 +14,7 @@ from pytest_fragility._util.csv_texts import csv_text
 from pytest_fragility._util.files import is_there, write_whole
 from pytest_fragility._util.validation import PrintsItsRepr
 from pytest_fragility.curves.fits import LEAST_SQUARES
-from pytest_fragility.curves.invariance import Invariance
+from pytest_fragility.curves.invariance_values import Invariance
 from pytest_fragility.curves.ladder_curves import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve, seeds_to_compare
 from pytest_fragility.curves.measure_noise import OwnNoise

@@ -41,7 +41,7 @@ def can_be_asked_together(measure: Measure, family: Family) -> bool:
     here that live on a CUDA device.
     """
     is_blind = isinstance(measure, StackMeasure) and ARCHITECTURE not in measure.reads
-    return is_blind and is_own(measure) and family.device.type == "cuda" and family.origin is None
+    return is_blind and is_own(measure) and family.device.type == "cuda" and not family.source
 
 
 def together(

@@ -12,7 +12,7 @@ import numpy as np
 from pytest_fragility._util.lazy import OnDemand
 from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
-from pytest_fragility.checks.kind import PAIRS, TRAINING
+from pytest_fragility.checks.kind import PAIRS
 from pytest_fragility.checks.registry import ASKED_AS, kind_of, plan_checks
 from pytest_fragility.curves import (
     LEAST_SQUARES,
@@ -25,6 +25,7 @@ from pytest_fragility.curves import (
     LearningCurves,
 )
 from pytest_fragility.curves.measure_noise import OwnNoise
+from pytest_fragility.curves.resources import TRAINING
 from pytest_fragility.evaluation.asking import measured
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
 from pytest_fragility.perturbations import BASELINE
@@ -156,8 +157,8 @@ def learning_curves(
             )
         ),
         source=family.source,
-        left_out=family.origin.left_out if family.origin else {},
-        incomplete=family.origin.incomplete if family.origin else {},
+        left_out=family.grid.left_out,
+        incomplete=family.grid.incomplete,
     )
 
 
@@ -188,10 +189,6 @@ def _ladder_curves(
     """Return the curves over the family's ladder, the measure's on demand."""
     if family.plan.ladder is None:
         return None
-    if family.origin and family.origin.no_ladder:
-        tasks = [task.name for task in family.plan.ladder.tasks]
-        reasons = dict.fromkeys(tasks, family.origin.no_ladder)
-        return LadderCurves(name=family.plan.ladder.name, measure={}, error={}, unfinished=reasons)
     # the audit's own task has its networks already
     rungs = {r.task.name: family if _is_same(r, family) else r for r in family.rungs}
     unfinished = {name: _unfinished(rung).get(BASELINE) for name, rung in rungs.items()}
@@ -203,7 +200,7 @@ def _ladder_curves(
             **family.lost_rungs,
             **{name: reason for name, reason in unfinished.items() if reason},
         },
-        left_out=family.origin.ladder_notes if family.origin else (),
+        left_out=family.ladder_notes,
     )
 
 

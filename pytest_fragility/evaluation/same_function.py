@@ -11,7 +11,7 @@ import torch
 
 from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility._util.stopwatch import MEASURES, spent_on
-from pytest_fragility.curves.invariance import Invariance
+from pytest_fragility.curves.invariance_values import Invariance
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.evaluation.calling import call, naming
 from pytest_fragility.evaluation.evaluate import ask_stack

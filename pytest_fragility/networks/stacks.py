@@ -15,10 +15,10 @@ from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.trained_network import (
     TrainedNetwork,
-    WithUnknownParts,
     drawn_seed,
     dtype_of,
     replaced,
+    unless_unknown,
 )
 from pytest_fragility.recipes import Recipe
 
@@ -272,32 +272,29 @@ class NetworkStack:
 
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Return what `compute` returns, worked out once for all measures of this stack."""
-        if key not in self._results:
-            self._results[key] = compute()
-        result: Result = self._results[key]
-        return result
+        return _once(self._results, key, compute)
 
     def once_for_structure(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Return what depends on the structure alone, worked out once.
 
         The stack's parts, and its networks with other weights or random numbers, have it too.
         """
-        if key not in self.of_structure:
-            self.of_structure[key] = compute()
-        result: Result = self.of_structure[key]
-        return result
+        return _once(self.of_structure, key, compute)
 
     def once_for_samples(self, place: int, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Return what depends on a network's samples alone, worked out once for the family."""
-        full_key = (self.sample_ids[place], key)
-        if full_key not in self.shared:
-            self.shared[full_key] = compute()
-        result: Result = self.shared[full_key]
-        return result
+        return _once(self.shared, (self.sample_ids[place], key), compute)
+
+
+def _once(results: dict[Any, Any], key: Hashable, compute: Callable[[], Result]) -> Result:
+    if key not in results:
+        results[key] = compute()
+    result: Result = results[key]
+    return result
 
 
 @dataclass(frozen=True, eq=False)
-class IncompleteStack(WithUnknownParts, NetworkStack):
+class IncompleteStack(NetworkStack):
     """A stack of networks that were trained elsewhere, some of whose parts are not known.
 
     Parameters
@@ -307,6 +304,11 @@ class IncompleteStack(WithUnknownParts, NetworkStack):
     """
 
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+    initial_weights = unless_unknown("initial_weights")
+    initial_buffers = unless_unknown("initial_buffers")
+    recipe = unless_unknown("recipe")
+    train_losses = unless_unknown("train_losses")
 
 
 # what a stack calls the parts of a network
@@ -331,12 +333,13 @@ def _class_for(
 
 def _pool(data: TaskData, device: torch.device, shared: dict[Any, Any]) -> Samples:
     """Return a task's training pool on a device, where it stays for all stacks."""
-    key = ("pool", data)
-    if key not in shared:
-        samples = (data.train_inputs, data.train_labels)
-        shared[key] = tuple(torch.tensor(each, device=device) for each in samples)
-    found: Samples = shared[key]
-    return found
+    inputs, labels = data.train_inputs, data.train_labels
+    # by the object itself: parts of one task's data have one fingerprint
+    return _once(
+        shared,
+        ("pool", data),
+        lambda: (torch.tensor(inputs, device=device), torch.tensor(labels, device=device)),
+    )
 
 
 def _loaded(load: Callable[[], Samples]) -> Callable[[], Samples]:

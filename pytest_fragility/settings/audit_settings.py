@@ -16,8 +16,9 @@ from pytest_fragility.tasks import Ladder, Task
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.check import Check
+    from pytest_fragility.families.family import Family
+    from pytest_fragility.families.measured_family import MeasuredFamily
     from pytest_fragility.families.plan import FamilyPlan
-    from pytest_fragility.settings.given import Given
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,20 +94,20 @@ class AuditSettings:
     measure_timeout: float | None
     executor_timeout: float
 
-    given: Given | None = None
+    given: Family | MeasuredFamily | None = None
 
     @property
     def descriptions(self) -> dict[str, str]:
         """The baseline and the perturbed recipes in words, by name."""
-        if self.given:
-            return dict(self.given.recipes)
+        if self.given is not None:
+            return dict(self.given.descriptions)
         return {name: str(recipe) for name, recipe in self.recipes().items()}
 
     @property
     def ladder_name(self) -> str | None:
         """What reports call the ladder; None without one."""
-        if self.given:
-            return self.given.ladder if any_rests_on(self.kinds, TASKS) else None
+        if self.given is not None:
+            return self.given.ladder_name if any_rests_on(self.kinds, TASKS) else None
         return self.ladder.name if self.ladder else None
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_fragility._util.text import shown
 from pytest_fragility.checks.registry import ASKED_AS
+from pytest_fragility.curves.resources import NETWORKS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings.audit_settings import AuditSettings
 from pytest_fragility.settings.options import NO_LADDER, SOURCES
@@ -43,7 +44,7 @@ def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
                 f"it is for the checks {', '.join(kinds)}, and this audit makes only "
                 f"{', '.join(settings.kinds)}",
             )
-    if settings.given:
+    if settings.given is not None:
         _require_use_of_given(named, settings)
     elif named.get("architectures"):
         _refuse(
@@ -67,10 +68,10 @@ def asks(option: str, value: Any) -> bool:
 
 def _require_use_of_given(named: Mapping[str, Any], settings: AuditSettings) -> None:
     given = settings.given
-    assert given
+    assert given is not None
     if "cache_dir" in named:
         _refuse("cache_dir", named["cache_dir"], "nothing is trained that could be kept there")
-    if given.is_table:
+    if NETWORKS not in given.offers:
         for option in ("device", "measure_timeout", "executor_timeout"):
             if named.get(option, "auto") != "auto":
                 _refuse(option, named[option], "a table holds values, and no measure is called")

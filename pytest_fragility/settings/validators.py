@@ -11,8 +11,9 @@ from typing import Any
 from pytest_fragility._util.imports import load
 from pytest_fragility._util.text import LONGEST_NAME, nearest, shown
 from pytest_fragility._util.validation import is_number, is_whole
-from pytest_fragility.checks.kind import STOPPING_POINTS, TASKS
+from pytest_fragility.checks.kind import TASKS
 from pytest_fragility.checks.registry import ASKED_AS, any_needs, kinds_asked
+from pytest_fragility.curves.resources import STOPPING_POINTS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import (
     AXES,

@@ -106,22 +106,11 @@ class _Renaming:
 
 
 def fitting_tensors(tensors: Sequence[Leaf], network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return a file's tensors by the names of a network's own.
+    """Return a file's tensors by the names of a network's own; counters of batches may be missing.
 
     A prefix of any depth, the names of wrappers, and the containers that they stand in may be
-    others. What stands beside them is left out if it is no layer's.
-
-    Parameters
-    ----------
-    tensors
-        What a file holds.
-    network
-        Of the architecture that it must be of. Counters of batches may be missing in the file.
-
-    Raises
-    ------
-    ValueError
-        In words, if there is no such renaming, or more than one, and they differ.
+    others. What stands beside them is left out if it is no layer's. A ValueError says that there is
+    no such renaming, or more than one, and they differ.
     """
     expected = _Expected(network)
     best: _Renaming | None = None

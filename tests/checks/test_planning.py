@@ -9,7 +9,7 @@ from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.registry import ASKED_AS, match_expected_failures, plan_checks
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.recipes.invariances import EQUIVALENCES, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.symmetries import SYMMETRIES
 
 ALL, SAME = list(ASKED_AS), ["symmetry", "equivalence"]

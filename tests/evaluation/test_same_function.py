@@ -27,7 +27,7 @@ from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe, fixed_steps
-from pytest_fragility.recipes.invariances import (
+from pytest_fragility.recipes.equivalences import (
     EQUIVALENCES,
     INITIALIZATION_FACTOR,
     LEARNING_RATE,

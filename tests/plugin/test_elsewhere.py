@@ -118,20 +118,7 @@ def test_reports_and_baselines_know_the_table(project: Project, table: Path) -> 
 def test_workers_read_the_table_too(project: Project, table: Path) -> None:
     """Each for itself."""
     pytest.importorskip("xdist")
-    found = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--fragility",
-            "--fragility-table=values.csv",
-            "-n2",
-        ],
-        cwd=project.path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    found = project.run_apart("--fragility", "--fragility-table=values.csv", "-n2")
     assert "3 failed, 11 passed" in found.stdout
     assert "fragile on toy: broken" in found.stdout
 
@@ -145,13 +132,7 @@ def test_a_table_needs_no_torch(project: Project, table: Path) -> None:
         "    print('loaded', heavy)\n",
         encoding="utf-8",
     )
-    found = subprocess.run(
-        [sys.executable, "-m", "pytest", "--fragility", "--fragility-table=values.csv"],
-        cwd=project.path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    found = project.run_apart("--fragility", "--fragility-table=values.csv")
     assert "fragile on toy: broken" in found.stdout
     assert found.stdout.rstrip().endswith("loaded []")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -32,8 +31,9 @@ from pytest_fragility.training import memory
 from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.distribution import Crew
 from pytest_fragility.training.memory import largest_stack, train_within_memory
-from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
+from pytest_fragility.training.trainer import find_trajectories, plan_shards
 from pytest_fragility.training.training_loop import Shard
+from tests.reference_training import train_all
 from tests.sample_architectures import BUILT_IN, OWN
 from tests.training.test_architectures import IMAGES
 
@@ -42,12 +42,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 OPTIMIZERS = [SGD(lr=0.1), SGD(lr=0.02, momentum=0.9), Adam(lr=0.01)]
 MAPPED = {**BUILT_IN, **OWN}
-
-
-def train_all(runs: Sequence[Run], device: torch.device) -> list[TrainedRun]:
-    """Return the trained runs in the order of `runs`."""
-    found = {id(one.run): one for batch in train(runs, device) for one in batch}
-    return [found[id(run)] for run in runs]
 
 
 @pytest.mark.parametrize("architecture", MAPPED)
