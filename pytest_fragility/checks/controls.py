@@ -12,7 +12,7 @@ from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.error_rates import CONTROL_ALPHA
 from pytest_fragility.checks.kind import AUDIT, Asked, Kind
-from pytest_fragility.checks.recipe_kinds import RecipeKind
+from pytest_fragility.checks.recipe_kinds import Comparison, RecipeKind
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,
@@ -175,7 +175,9 @@ def _statuses(
         )
         for kind in JUDGED:
             check = Check(kind.id, each)
-            statuses[check] = kind.compare(check, paired, tolerances, admissibility).status
+            statuses[check] = kind.compare(
+                Comparison(check, paired, tolerances, admissibility)
+            ).status
     return statuses
 
 

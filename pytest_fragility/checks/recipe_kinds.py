@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from pytest_fragility import curves as statistics
 from pytest_fragility.checks.admissibility import compare_with_margin, judge_admissibility
@@ -19,6 +20,7 @@ from pytest_fragility.checks.verdicts import (
     KEPT,
     UNDECIDED,
     Admissibility,
+    Evidence,
     Record,
     SlopeEvidence,
     Verdict,
@@ -42,6 +44,47 @@ if TYPE_CHECKING:
 
 SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
 COLUMNS = (16, 22, 9, 11, 11, 9)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recipe's learning curves beside the baseline's, to be judged.
+
+    Parameters
+    ----------
+    check
+        Of a perturbation or checkpoint.
+    curves
+        Under the baseline, and under that.
+    tolerances
+        How far the measure may move.
+    admissibility
+        The perturbation's.
+    """
+
+    check: Check
+    curves: PairedCurves
+    tolerances: Tolerances
+    admissibility: Admissibility
+
+    def evidence(self, looks_at: str, **more: Any) -> SlopeEvidence:
+        """Return the slopes, or levels, of all four curves and how they changed."""
+        curves = self.curves
+        return SlopeEvidence(
+            getattr(curves.before, looks_at),
+            getattr(curves.error_before, looks_at),
+            perturbed=getattr(curves.after, looks_at),
+            change=getattr(curves, f"{looks_at}_change").own,
+            error_perturbed=getattr(curves.error_after, looks_at),
+            error_change=getattr(self.admissibility, f"{looks_at}_change"),
+            **more,
+        )
+
+    def verdict(
+        self, status: str, reason: str, evidence: Evidence, needed: int | None = None
+    ) -> Verdict:
+        """Return a verdict with the perturbation's admissibility."""
+        return Verdict(self.check, status, reason, evidence, self.admissibility, needed)
 
 
 class RecipeKind(Kind):
@@ -68,30 +111,12 @@ class RecipeKind(Kind):
             curves.error[BASELINE],
             curves.error[name],
         )
-        verdict = self.compare(check, paired, tolerances, admissibility)
+        verdict = self.compare(Comparison(check, paired, tolerances, admissibility))
         return _undecided(verdict, tolerances) if admissibility.status == UNDECIDED else verdict
 
     @abstractmethod
-    def compare(
-        self,
-        check: Check,
-        paired: PairedCurves,
-        tolerances: Tolerances,
-        admissibility: Admissibility,
-    ) -> Verdict:
-        """Return whether the measure kept what the check asserts, admissibility aside.
-
-        Parameters
-        ----------
-        check
-            Of a perturbation or checkpoint.
-        paired
-            Curves under the baseline, and under that.
-        tolerances
-            How far the measure may move.
-        admissibility
-            The perturbation's.
-        """
+    def compare(self, found: Comparison) -> Verdict:
+        """Return whether the measure kept what the check asserts, admissibility aside."""
 
     def slopes(self, verdict: Verdict) -> SlopeEvidence | None:
         """Return the evidence, which is of slopes or levels."""

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.comparing import compare_change, seeds_to_compare
 from pytest_fragility.checks.kind import LEVEL
 from pytest_fragility.checks.quantities import Quantity
-from pytest_fragility.checks.recipe_kinds import GRID, RecipeKind
-from pytest_fragility.checks.tolerances import Tolerances
+from pytest_fragility.checks.recipe_kinds import GRID, Comparison, RecipeKind
 from pytest_fragility.checks.verdicts import (
     BROKEN,
     INCONCLUSIVE,
     KEPT,
-    Admissibility,
     Record,
-    SlopeEvidence,
     Verdict,
 )
 from pytest_fragility.checks.wording import interval, level
 
 if TYPE_CHECKING:
-    from pytest_fragility.curves import PairedCurves
+    pass
 
 
 _REASONS = {
@@ -41,28 +37,15 @@ class Spread(RecipeKind):
     options = ("spread_tolerance",)
     section = GRID
 
-    def compare(
-        self,
-        check: Check,
-        paired: PairedCurves,
-        tolerances: Tolerances,
-        admissibility: Admissibility,
-    ) -> Verdict:
+    def compare(self, found: Comparison) -> Verdict:
         """Return whether the level moved by no more than test error's did, plus the tolerance."""
-        tolerance, change = tolerances.spread, paired.level_change
-        evidence = SlopeEvidence(
-            paired.before.level,
-            paired.error_before.level,
-            perturbed=paired.after.level,
-            change=change.own,
-            beyond=change.beyond,
-            allowed=(-tolerance, tolerance),
-            error_perturbed=paired.error_after.level,
-            error_change=admissibility.level_change,
+        tolerance, change = found.tolerances.spread, found.curves.level_change
+        evidence = found.evidence(
+            self.looks_at, beyond=change.beyond, allowed=(-tolerance, tolerance)
         )
         status = compare_change(change, tolerance)
         needed = seeds_to_compare(change, [], tolerance) if status == INCONCLUSIVE else None
-        return Verdict(check, status, _REASONS[status], evidence, admissibility, needed)
+        return found.verdict(status, _REASONS[status], evidence, needed)
 
     def quantities(self, record: Record) -> dict[str, Quantity]:
         """Return by how many decades the level moved."""

@@ -11,18 +11,17 @@ from pytest_fragility.checks import exponent, trend
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.kind import SLOPE, Asked, Kind, Section
 from pytest_fragility.checks.recipe_kinds import (
+    Comparison,
     RecipeKind,
     named_row,
     row,
     slope_cells,
     verdict_cell,
 )
-from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,
     INCONCLUSIVE,
     KEPT,
-    Admissibility,
     Evidence,
     Record,
     SlopeEvidence,
@@ -31,7 +30,7 @@ from pytest_fragility.checks.verdicts import (
 from pytest_fragility.curves.resources import STOPPING_POINTS
 
 if TYPE_CHECKING:
-    from pytest_fragility.curves import PairedCurves
+    pass
 
 
 @dataclass(frozen=True)
@@ -89,30 +88,17 @@ class Stopping(RecipeKind):
         """Return a check of each checkpoint."""
         return [Check(self.id, name) for name in asked.stops]
 
-    def compare(
-        self,
-        check: Check,
-        paired: PairedCurves,
-        tolerances: Tolerances,
-        admissibility: Admissibility,
-    ) -> Verdict:
+    def compare(self, found: Comparison) -> Verdict:
         """Demand of a checkpoint what is demanded of a perturbation: sign and exponent."""
-        found = [
-            kind.compare(check, paired, tolerances, admissibility)
-            for kind in (trend.KIND, exponent.KIND)
-        ]
-        status = next(
-            s for s in (BROKEN, INCONCLUSIVE, KEPT) if s in {each.status for each in found}
-        )
-        sign, slopes = found
+        sign, slopes = verdicts = [kind.compare(found) for kind in (trend.KIND, exponent.KIND)]
+        statuses = {each.status for each in verdicts}
+        status = next(s for s in (BROKEN, INCONCLUSIVE, KEPT) if s in statuses)
         assert isinstance(slopes.evidence, SlopeEvidence)
-        needs = [each.seeds_needed for each in found if each.status == INCONCLUSIVE]
-        return Verdict(
-            check,
+        needs = [each.seeds_needed for each in verdicts if each.status == INCONCLUSIVE]
+        return found.verdict(
             status,
-            "; ".join(each.reason for each in found if each.status == status),
+            "; ".join(each.reason for each in verdicts if each.status == status),
             StoppingEvidence(sign.status, slopes.status, slopes.evidence),
-            admissibility,
             statistics.most_seeds(needs) if status == INCONCLUSIVE else None,
         )
 

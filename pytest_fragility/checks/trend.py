@@ -8,13 +8,12 @@ from pytest_fragility import curves as statistics
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.comparing import bent_curves
 from pytest_fragility.checks.kind import SLOPE, Asked
-from pytest_fragility.checks.recipe_kinds import GRID, RecipeKind
+from pytest_fragility.checks.recipe_kinds import GRID, Comparison, RecipeKind
 from pytest_fragility.checks.tolerances import AS_ERROR, INCREASING, Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,
     INCONCLUSIVE,
     KEPT,
-    Admissibility,
     Record,
     SlopeEvidence,
     Verdict,
@@ -23,7 +22,7 @@ from pytest_fragility.checks.wording import power
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
-    from pytest_fragility.curves import Estimate, LearningCurves, PairedCurves
+    from pytest_fragility.curves import Estimate, LearningCurves
 
 
 class Trend(RecipeKind):
@@ -74,38 +73,23 @@ class Trend(RecipeKind):
         reason = f"{_direction(slope.sign)} with n, against {_direction(wanted)} ({whose})"
         return Verdict(check, BROKEN, reason, evidence)
 
-    def compare(
-        self,
-        check: Check,
-        paired: PairedCurves,
-        tolerances: Tolerances,
-        admissibility: Admissibility,
-    ) -> Verdict:
+    def compare(self, found: Comparison) -> Verdict:
         """Return whether the slope keeps its sign under a perturbation."""
-        before, after = paired.before.slope, paired.after.slope
-        bent, parts = bent_curves(paired.before, paired.after, tolerances.exponent)
-        evidence = SlopeEvidence(
-            before,
-            paired.error_before.slope,
-            perturbed=after,
-            change=paired.slope_change.own,
-            error_perturbed=paired.error_after.slope,
-            error_change=admissibility.slope_change,
-            bent=bent,
-            parts=parts,
-        )
+        curves = found.curves
+        before, after = curves.before.slope, curves.after.slope
+        bent, parts = bent_curves(curves.before, curves.after, found.tolerances.exponent)
+        evidence = found.evidence(self.looks_at, bent=bent, parts=parts)
         if before.is_flat and after.is_flat:
-            return Verdict(check, KEPT, "still flat", evidence, admissibility)
-        for slope, where in ((before, "at the baseline"), (after, f"under {check.perturbation}")):
+            return found.verdict(KEPT, "still flat", evidence)
+        under = f"under {found.check.perturbation}"
+        for slope, where in ((before, "at the baseline"), (after, under)):
             if slope.sign == 0:
                 reason = f"the measure's slope {where} has no certain sign"
-                needed = _seeds_for_sign(slope)
-                return Verdict(check, INCONCLUSIVE, reason, evidence, admissibility, needed)
+                return found.verdict(INCONCLUSIVE, reason, evidence, _seeds_for_sign(slope))
         if before.sign == after.sign:
-            reason = f"still {_direction(after.sign)}"
-            return Verdict(check, KEPT, reason, evidence, admissibility)
+            return found.verdict(KEPT, f"still {_direction(after.sign)}", evidence)
         reason = f"the slope reverses: {_direction(before.sign)} becomes {_direction(after.sign)}"
-        return Verdict(check, BROKEN, reason, evidence, admissibility)
+        return found.verdict(BROKEN, reason, evidence)
 
     def test_error(self, record: Record) -> list[str]:
         """Say which slope test error has under the baseline, where nothing is compared."""
