@@ -17,6 +17,7 @@ from pytest_fragility.checks.verdicts import (
     Evidence,
     Record,
     Verdict,
+    worst,
 )
 from pytest_fragility.checks.wording import Table, remark
 from pytest_fragility.curves.resources import DATA, NETWORKS, TRAINING
@@ -206,7 +207,7 @@ def judge_invariance(check: Check, invariance: Invariance | str, tolerances: Tol
         return Verdict(check, INCONCLUSIVE, invariance, applies=False)
     changes, tolerance = invariance.changes, tolerances.invariance
     statuses = [_compare(change, tolerance) for change in changes]
-    status = next(s for s in (BROKEN, INCONCLUSIVE, KEPT) if s in statuses)
+    status = worst(statuses)
     place = (
         invariance.largest
         if status == KEPT
@@ -228,11 +229,9 @@ def judge_invariance(check: Check, invariance: Invariance | str, tolerances: Tol
 
 
 def _compare(change: Estimate, tolerance: float) -> str:
-    if -tolerance <= change.low and change.high <= tolerance:
+    if change.lies_within(tolerance):
         return KEPT
-    if change.low > tolerance or change.high < -tolerance:
-        return BROKEN
-    return INCONCLUSIVE
+    return BROKEN if change.lies_beyond(tolerance) else INCONCLUSIVE
 
 
 _REASONS = {
@@ -244,13 +243,11 @@ _REASONS = {
 
 def how_it_moved(record: Record) -> str:
     """Return by how much a measure moved, such as ``x 1.18`` or ``x 1.02 [0.97, 1.08]``."""
-    change = record["evidence"]["change"]
-    ends = [change["mean"], change["low"], change["high"]]
-    if record["scale"] == "log":
-        mean, low, high = (_factor(each) for each in ends)
-        return f"x {mean}" if record["evidence"]["draws"] == 1 else f"x {mean} [{low}, {high}]"
-    mean, low, high = (_percent(each) for each in ends)
-    return mean if record["evidence"]["draws"] == 1 else f"{mean} [{low}, {high}]"
+    evidence, is_log = record["evidence"], record["scale"] == "log"
+    form = _factor if is_log else _percent
+    mean, low, high = (form(evidence["change"][end]) for end in ("mean", "low", "high"))
+    text = f"x {mean}" if is_log else mean
+    return text if evidence["draws"] == 1 else f"{text} [{low}, {high}]"
 
 
 def _where(record: Record) -> str:
@@ -263,12 +260,9 @@ def _where(record: Record) -> str:
 def _allowed_moves(record: Record) -> str:
     """Return how far a measure may move, such as ``x 0.955 to x 1.047``."""
     tolerance = record["evidence"]["tolerance"]
-    form = _allowed_factor if record["scale"] == "log" else _percent
-    return f"{form(-tolerance)} to {form(tolerance)}"
-
-
-def _allowed_factor(decades: float) -> str:
-    return f"x {_factor(decades)}"
+    if record["scale"] == "log":
+        return f"x {_factor(-tolerance)} to x {_factor(tolerance)}"
+    return f"{_percent(-tolerance)} to {_percent(tolerance)}"
 
 
 def _factor(decades: float) -> str:

@@ -19,13 +19,12 @@ from pytest_fragility.checks.recipe_kinds import (
     verdict_cell,
 )
 from pytest_fragility.checks.verdicts import (
-    BROKEN,
     INCONCLUSIVE,
-    KEPT,
     Evidence,
     Record,
     SlopeEvidence,
     Verdict,
+    worst,
 )
 from pytest_fragility.curves.resources import STOPPING_POINTS
 
@@ -91,8 +90,7 @@ class Stopping(RecipeKind):
     def compare(self, found: Comparison) -> Verdict:
         """Demand of a checkpoint what is demanded of a perturbation: sign and exponent."""
         sign, slopes = verdicts = [kind.compare(found) for kind in (trend.KIND, exponent.KIND)]
-        statuses = {each.status for each in verdicts}
-        status = next(s for s in (BROKEN, INCONCLUSIVE, KEPT) if s in statuses)
+        status = worst([each.status for each in verdicts])
         assert isinstance(slopes.evidence, SlopeEvidence)
         needs = [each.seeds_needed for each in verdicts if each.status == INCONCLUSIVE]
         return found.verdict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"
 ADMISSIBLE, INADMISSIBLE, UNDECIDED = "admissible", "inadmissible", "undecided"
+
+
+def worst(statuses: Collection[str]) -> str:
+    """Return the worst of some verdicts."""
+    return next(each for each in (BROKEN, INCONCLUSIVE, KEPT) if each in statuses)
 
 
 class Evidence(Protocol):

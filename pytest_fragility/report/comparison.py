@@ -12,10 +12,9 @@ from pytest_fragility.checks.kind import SLOPE
 from pytest_fragility.checks.provenance import level_of
 from pytest_fragility.checks.recipe_kinds import SHORT
 from pytest_fragility.checks.registry import ASKED_AS, asked_as, kind_of
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, Record
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, Record, worst
 from pytest_fragility.checks.wording import EXPLANATION, bent_mark, interval
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.conclusion import worst
 from pytest_fragility.report.documents import Document, records_of
 
 LONGEST = 1000
@@ -82,8 +81,9 @@ class KindSummary:
     @property
     def verdict(self) -> str | None:
         """The worst one; None where none applies. An error leaves it inconclusive."""
-        statuses = {record["verdict"] for record in self.applicable}
-        return worst(statuses | ({INCONCLUSIVE} if self.has_failed else set()))
+        statuses = [record["verdict"] for record in self.applicable]
+        statuses += [INCONCLUSIVE] if self.has_failed else []
+        return worst(statuses) if statuses else None
 
     def found(self, verdict: str) -> list[Record]:
         """Return which records have a verdict."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from pytest_fragility.checks.kind import AUDIT, MEASURE, NOTHING
 from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
-
-
-def worst(verdicts: Set[str]) -> str | None:
-    """Return the worst of some verdicts; None of none."""
-    return next((each for each in (BROKEN, INCONCLUSIVE, KEPT) if each in verdicts), None)
 
 
 def overall_verdict(records: Sequence[Record]) -> str:

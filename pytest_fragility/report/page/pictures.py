@@ -9,10 +9,9 @@ from itertools import count
 from pytest_fragility.checks.curve_data import MEASURE, TEST_ERROR
 from pytest_fragility.checks.kind import LEVEL, SLOPE
 from pytest_fragility.checks.registry import kind_of
-from pytest_fragility.checks.verdicts import INADMISSIBLE, Record
+from pytest_fragility.checks.verdicts import INADMISSIBLE, Record, worst
 from pytest_fragility.checks.wording import LOG, Table
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.conclusion import worst
 from pytest_fragility.report.documents import Document
 from pytest_fragility.report.figures.curves import DrawnCurve, common_limits
 from pytest_fragility.report.figures.drawing import Picture
@@ -138,7 +137,7 @@ def _recipe_curves(
         curves[MEASURE] = FittedCurve(measure[name], _mean(evidence.get(side)), is_bent)
     if name in error:
         curves[TEST_ERROR] = FittedCurve(error[name], _mean(evidence.get(f"error_{side}")))
-    return RecipeCurves(curves, worst({record["verdict"] for record in own}))
+    return RecipeCurves(curves, worst([record["verdict"] for record in own]) if own else None)
 
 
 def _mean(estimate: dict[str, float] | None) -> float | None:
@@ -153,7 +152,7 @@ def _slopes(judged: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]
             record, side = found
             evidence = record["evidence"]
             own = {r["verdict"] for r in judged if r["perturbation"] == name and r["applicable"]}
-            verdict = worst(own) if name != BASELINE else None
+            verdict = worst(own) if own and name != BASELINE else None
             rows.append(Row(name, evidence[side], evidence[f"error_{side}"], verdict))
     if rows:
         yield draw_forest(next(names), "Slopes of the learning curves", rows, SLOPES)
