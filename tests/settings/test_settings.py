@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.checks.check import INVARIANCE_KINDS, KINDS
+from pytest_fragility.checks.kind import PAIRS
+from pytest_fragility.checks.registry import ASKED_AS, any_rests_on
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import SettingsError, TaskError
 from pytest_fragility.perturbations import BASELINE, CATALOGUE, Perturbation, get_perturbation
@@ -337,11 +338,11 @@ def test_without_the_check_of_stopping_no_checkpoint_is_trained() -> None:
 
 def test_only_checks_of_the_same_function_need_equivalents(blobs: Task) -> None:
     """Pairs of trainings are planned with the check of symmetry or equivalence, and only then."""
-    for kind in KINDS:
+    for kind in ASKED_AS:
         found = resolve_settings(
             {"task": blobs, "checks": [kind], "recipe": Recipe(architecture=MLP(hidden=(8,)))}
         )
-        assert found.plan().with_equivalents is (kind in INVARIANCE_KINDS)
+        assert found.plan().with_equivalents is any_rests_on([kind], PAIRS)
         assert not found.plan(with_equivalents=False).with_equivalents
 
 
@@ -361,7 +362,7 @@ def test_an_unknown_task_is_refused() -> None:
 @in_turn("kind", ["exponent", "spread", "stopping", "complexity"])
 def test_a_linear_scale_has_no_exponents(kind: str) -> None:
     """By default the trend is checked, and the same function; asking for more is refused."""
-    assert resolve_settings({"scale": "linear"}).kinds == ("trend", *INVARIANCE_KINDS)
+    assert resolve_settings({"scale": "linear"}).kinds == ("trend", "symmetry", "equivalence")
     for checks in (kind, ["trend", kind]):
         text = refusal(scale="linear", checks=checks)
         assert f"checks={checks!r}: {kind} needs scale='log'" in text
