@@ -34,7 +34,7 @@ from pytest_fragility.recipes import (
     step_decay,
 )
 from tests.in_turn import in_turn
-from tests.tables import sees
+from tests.tables import odd, sees
 
 
 def changed(kind: type) -> Any:
@@ -202,6 +202,11 @@ def test_different_recipes_have_different_dicts_and_descriptions() -> None:
     """Whatever decides a training shows in the dict."""
     dicts = {json.dumps(recipe.to_dict(), sort_keys=True) for recipe in DIFFERENT}
     assert len(dicts) == len(DIFFERENT) == len(set(DIFFERENT))
+
+
+def test_an_architecture_may_be_named() -> None:
+    """With its defaults."""
+    assert Recipe(architecture=odd("vit")) == Recipe(architecture=ViT())
 
 
 def test_a_dict_can_be_changed_without_harm() -> None:
