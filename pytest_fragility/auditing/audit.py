@@ -113,7 +113,7 @@ def audit(
         operations.
     checks
         Of ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity``, ``symmetry`` and
-        ``equivalence``; all by default.
+        ``equivalence``, which are all made by default, and ``rank``.
     locate
         Whether to walk along each axis (learning rate, batch size, ...) to the smallest change
         that breaks the measure, or along which; trains more networks. Default: False.

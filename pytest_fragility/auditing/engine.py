@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.auditing.curves import curves_for_audit
 from pytest_fragility.auditing.result import AuditResult
-from pytest_fragility.checks.check import LOCATE, UNASKED_KINDS
+from pytest_fragility.checks.kind import AUDIT, SEARCH
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.settings import AuditSettings
 
@@ -85,7 +86,9 @@ def _audit(
     )
     search = Search(measure, on_demand, name=name)
     located = {
-        check.id: _located(check, search) for check in settings.checks if check.kind == LOCATE
+        check.id: _located(check, search)
+        for check in settings.checks
+        if kind_of(check).rests_on == SEARCH
     }
     if settings.looks:
         return _audit_in_stages(measure, name, settings, located, progress, executors)
@@ -137,7 +140,7 @@ def _result(
     ordered = {check.id: outcomes[check.id] for check in settings.checks}
     errors = {name: each.error for name, each in ordered.items() if each.error}
     verdicts = tuple(each.verdict for each in ordered.values() if each.verdict)
-    about_it = [v for v in verdicts if v.is_applicable and v.check.kind not in UNASKED_KINDS]
+    about_it = [v for v in verdicts if v.is_applicable and kind_of(v.check).about != AUDIT]
     if errors and not about_it:
         raise next(iter(errors.values()))
     return AuditResult(verdicts, curves, curves_of or {}, errors=errors)

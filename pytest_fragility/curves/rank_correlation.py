@@ -115,6 +115,23 @@ class Agreement:
         return asdict(self)
 
 
+def taus_by_seed(values: Floats, errors: Floats) -> Floats:
+    """Return Kendall's tau-b over the networks of each seed, shape (seeds,).
+
+    It is 0 where the values are all the same, and NaN where the test errors are.
+
+    Parameters
+    ----------
+    values, errors
+        The measure's and test error's, shape (recipes, sizes, seeds).
+    """
+    taus = []
+    for own, wanted in zip(*(np.moveaxis(each, -1, 0) for each in (values, errors)), strict=True):
+        tau = _kendall(own.ravel(), wanted.ravel())
+        taus.append(float("nan") if np.ptp(wanted) == 0 else tau or 0.0)
+    return np.array(taus)
+
+
 def granulated_tau(values: Floats, errors: Floats, *, axis: int) -> float | None:
     """Return the mean of Kendall's taus over networks that differ along one axis alone.
 
@@ -176,12 +193,12 @@ def _kendall(values: Floats, errors: Floats) -> float | None:
     return float(kendalltau(values, errors).statistic)
 
 
-Place = tuple[int, int]
+_RecipeAndSize = tuple[int, int]
 
 
 def _environments(
     recipes: Sequence[str], sizes: Sequence[int]
-) -> Iterator[tuple[str, Place, Place]]:
+) -> Iterator[tuple[str, _RecipeAndSize, _RecipeAndSize]]:
     """Return pairs of places, recipe and n, that differ in one of the two; their names first."""
     for (i, one), (k, other) in combinations(enumerate(recipes), 2):
         for place, n in enumerate(sizes):

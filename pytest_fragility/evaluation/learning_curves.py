@@ -12,8 +12,8 @@ import numpy as np
 from pytest_fragility._util.lazy import OnDemand
 from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
-from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY
-from pytest_fragility.checks.planning import plan_checks
+from pytest_fragility.checks.kind import PAIRS
+from pytest_fragility.checks.registry import ASKED_AS, kind_of, plan_checks
 from pytest_fragility.curves import (
     LEAST_SQUARES,
     NOISE,
@@ -25,6 +25,7 @@ from pytest_fragility.curves import (
     LearningCurves,
 )
 from pytest_fragility.curves.measure_noise import OwnNoise
+from pytest_fragility.curves.resources import TRAINING
 from pytest_fragility.evaluation.asking import begin, evaluate
 from pytest_fragility.evaluation.same_function import SameFunctionValues
 from pytest_fragility.families.family import Family
@@ -203,7 +204,11 @@ def _invariances(
     timeout: float | None,
 ) -> Mapping[str, Invariance | str]:
     """Return the values on networks with the same function, on demand, by the check's id."""
-    kinds = [SYMMETRY, *([EQUIVALENCE] if family.equivalents else [])]
+    kinds = [
+        name
+        for name, kind in ASKED_AS.items()
+        if kind.rests_on == PAIRS and (family.equivalents or TRAINING not in kind.needs)
+    ]
     checks = {check.id: check for check in plan_checks(kinds, [])}
 
     @cache
@@ -212,9 +217,9 @@ def _invariances(
 
     def compute(check_id: str) -> Invariance | str:
         check = checks[check_id]
-        if check.kind == SYMMETRY:
-            return values().of_symmetry(check.change)
-        return values().of_equivalence(check.change)
+        if TRAINING in kind_of(check).needs:
+            return values().of_equivalence(check.change)
+        return values().of_symmetry(check.change)
 
     return OnDemand("check", list(checks), compute)
 

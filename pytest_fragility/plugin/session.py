@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.checks.check import LOCATE, Needs
+from pytest_fragility.checks.check import Needs
+from pytest_fragility.checks.kind import SEARCH
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.errors import (
     AuditFailure,
     FragilityError,
@@ -325,7 +327,7 @@ class FragilitySession:
         try:
             tested = TestedCheck(item, place, audit, chosen, rerun, self._compared)
             on_verdict = tested.on_verdict
-            if chosen.kind == LOCATE:
+            if kind_of(chosen).rests_on == SEARCH:
                 from pytest_fragility.auditing.breaking_points import locate
 
                 on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))

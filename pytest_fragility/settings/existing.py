@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.files import read_plain
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    EQUIVALENCE,
-    KINDS,
-    LINEAR_KINDS,
-    STOPPING,
-    SYMMETRY,
-)
-from pytest_fragility.curves.resources import DATA, NETWORKS, STOPPING_POINTS, TASKS, TRAINING
+from pytest_fragility.checks.registry import ASKED_AS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.observations import Observed
 from pytest_fragility.families.selection import Asked
@@ -38,21 +30,6 @@ ASKED = ("task", "perturbations", "checkpoints", "sizes", "seeds", "ladder")
 OF_TRAINING = ("recipe", "profile", "locate", "budget")
 # what a manifest leaves to be said
 OF_A_MANIFEST = ("architecture", "architectures")
-# by kind of check: what it needs, and what to say where a family does not offer it
-NEEDS: Mapping[str, Mapping[str, str]] = {
-    STOPPING: {
-        STOPPING_POINTS: "it compares recipes that only stop elsewhere, such as "
-        "stop-accuracy or past-x2, and none is called so; checkpoints= names them"
-    },
-    COMPLEXITY: {
-        TASKS: "it compares tasks, of which there is but one with a baseline",
-    },
-    SYMMETRY: {
-        NETWORKS: "it changes networks, of which a table has only values",
-        DATA: "it verifies changes on the networks' own samples, which are not known",
-    },
-    EQUIVALENCE: {TRAINING: "it compares trainings that are made for it"},
-}
 
 
 def given_by(options: Mapping[str, Any]) -> Family | MeasuredFamily:
@@ -99,20 +76,24 @@ def possible_kinds(given: Observed, scale: str, named: Sequence[str] | None) -> 
         If one is named that cannot be made.
     """
     lacking = {
-        kind: next((needs[each] for each in needs if each not in given.offers), "")
-        for kind, needs in NEEDS.items()
+        name: next((kind.needs[each] for each in kind.needs if each not in given.offers), "")
+        for name, kind in ASKED_AS.items()
     }
-    kinds = [
-        kind for kind in (KINDS if scale != "linear" else LINEAR_KINDS) if not lacking.get(kind)
+    possible = [
+        name
+        for name, kind in ASKED_AS.items()
+        if not lacking[name] and (scale != "linear" or kind.on_linear)
     ]
-    for kind in named or ():
-        if lacking.get(kind):
+    for name in named or ():
+        if lacking.get(name):
             raise SettingsError(
-                f"checks={shown(list(named or ()))}: {kind} cannot be made of "
-                f"{given.source or 'this family'}: {lacking[kind]}. It serves for "
-                f"{', '.join(kinds)}"
+                f"checks={shown(list(named or ()))}: {name} cannot be made of "
+                f"{given.source or 'this family'}: {lacking[name]}. It serves for "
+                f"{', '.join(possible)}"
             )
-    return tuple(kinds if named is None else named)
+    return tuple(
+        [name for name in possible if ASKED_AS[name].is_default] if named is None else named
+    )
 
 
 def known_table(source: Any) -> MeasuredFamily:

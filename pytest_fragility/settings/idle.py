@@ -6,16 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    EQUIVALENCE,
-    EXPONENT,
-    KINDS,
-    SPREAD,
-    STOPPING,
-    SYMMETRY,
-    TREND,
-)
+from pytest_fragility.checks.registry import ASKED_AS
 from pytest_fragility.curves.resources import NETWORKS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings.audit_settings import AuditSettings
@@ -24,12 +15,8 @@ from pytest_fragility.settings.options import NO_LADDER, SOURCES
 # which kinds of checks an option is for; trend and error_margin say what a measure is like and what
 # a small change is, whatever is checked
 SERVES = {
-    "ladder": (COMPLEXITY,),
-    "checkpoints": (STOPPING,),
-    "exponent_tolerance": (TREND, EXPONENT, STOPPING, COMPLEXITY),
-    "spread_tolerance": (SPREAD,),
-    "least_sensitivity": (COMPLEXITY,),
-    "invariance_tolerance": (SYMMETRY, EQUIVALENCE),
+    option: [name for name, kind in ASKED_AS.items() if option in kind.options]
+    for option in dict.fromkeys(each for kind in ASKED_AS.values() for each in kind.options)
 }
 # what leaves checks out
 CHOOSES_CHECKS = ("checks", "scale", "ladder", *SOURCES)
@@ -48,7 +35,7 @@ def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
         What came of it.
     """
     named = {name: value for name, value in asked.items() if value is not None}
-    made = settings.kinds if any(name in named for name in CHOOSES_CHECKS) else KINDS
+    made = settings.kinds if any(name in named for name in CHOOSES_CHECKS) else tuple(ASKED_AS)
     for option, kinds in SERVES.items():
         if asks(option, named.get(option)) and not set(kinds) & set(made):
             _refuse(

@@ -316,14 +316,6 @@ def test_a_measure_of_ones_own_can_be_marked() -> None:
     assert seven(network_of(perceptron([3, 2]), (3,))) == 7.0
 
 
-def test_every_public_name_exists() -> None:
-    """Those that are imported late included; others are an ordinary error."""
-    assert package.__all__ == sorted(package.__all__, key=lambda name: (name.islower(), name))
-    assert all(getattr(package, name) is not None for name in package.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'over_sqrt_n'"):
-        _ = package.over_sqrt_n
-
-
 # names
 
 

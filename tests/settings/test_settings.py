@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.checks.check import INVARIANCE_KINDS, KINDS
+from pytest_fragility.checks.kind import PAIRS
+from pytest_fragility.checks.registry import ASKED_AS, any_rests_on
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import SettingsError, TaskError
 from pytest_fragility.perturbations import BASELINE, CATALOGUE, Perturbation, get_perturbation
@@ -17,7 +18,7 @@ from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, fixed_steps, full_t
 from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options, resolve_settings
 from pytest_fragility.tasks import Task
-from tests.tables import each
+from tests.in_turn import in_turn
 
 CHECKS_PER_PERTURBATION = 3
 BESIDE = ["controls", "agreement"]
@@ -76,7 +77,7 @@ def test_the_readme_lists_every_setting() -> None:
     assert sorted(named) == sorted(DEFAULTS)
 
 
-@each(
+@in_turn(
     ("profile", "sizes", "seeds", "perturbations", "checkpoints"),
     [
         ("quick", (32, 64, 128, 256, 512), 4, 3, 2),
@@ -116,7 +117,7 @@ def test_the_first_source_wins() -> None:
     assert (found.tolerances.exponent, found.scale) == (0.5, "log")
 
 
-@each(
+@in_turn(
     ("option", "field"),
     [
         ("exponent_tolerance", "exponent"),
@@ -214,7 +215,7 @@ def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
     assert "'stop-later'" in refusal(recipe=steps, perturbations=["stop-later"])
 
 
-@each(
+@in_turn(
     ("option", "value"),
     [
         *(("profile", "fast"), ("profile", ["quick"]), ("scale", ""), ("trend", "up"), ("task", 3)),
@@ -235,7 +236,7 @@ def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
     assert "expected" in text or "at least two" in text or "given twice" in text
 
 
-@each(
+@in_turn(
     ("option", "value", "suggestion"),
     [
         ("profile", "standart", "standard"),
@@ -252,7 +253,7 @@ def test_a_typo_is_answered_with_the_nearest_name(option: str, value: Any, sugge
     assert f"did you mean {suggestion!r}?" in refusal(**{option: value})
 
 
-@each(
+@in_turn(
     ("option", "suggestion"),
     [("exponent_tolerence", "exponent_tolerance"), ("size", "sizes"), ("seed", "seeds")],
 )
@@ -312,7 +313,7 @@ def test_checkpoints_are_those_asked_for() -> None:
         assert list(resolve_settings({"checkpoints": alone}).checkpoints) == ["past-x2"]
 
 
-@each("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
+@in_turn("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
 def test_a_checkpoint_changes_nothing_but_the_stop(name: str) -> None:
     """All are recorded in one training, which is another one otherwise."""
     text = refusal(checkpoints=["past-x2", name])
@@ -337,11 +338,11 @@ def test_without_the_check_of_stopping_no_checkpoint_is_trained() -> None:
 
 def test_only_checks_of_the_same_function_need_equivalents(blobs: Task) -> None:
     """Pairs of trainings are planned with the check of symmetry or equivalence, and only then."""
-    for kind in KINDS:
+    for kind in ASKED_AS:
         found = resolve_settings(
             {"task": blobs, "checks": [kind], "recipe": Recipe(architecture=MLP(hidden=(8,)))}
         )
-        assert found.plan().with_equivalents is (kind in INVARIANCE_KINDS)
+        assert found.plan().with_equivalents is any_rests_on([kind], PAIRS)
         assert not found.plan(with_equivalents=False).with_equivalents
 
 
@@ -358,10 +359,10 @@ def test_an_unknown_task_is_refused() -> None:
         resolve_settings({"task": "cifar"})
 
 
-@each("kind", ["exponent", "spread", "stopping", "complexity"])
+@in_turn("kind", ["exponent", "spread", "stopping", "complexity"])
 def test_a_linear_scale_has_no_exponents(kind: str) -> None:
     """By default the trend is checked, and the same function; asking for more is refused."""
-    assert resolve_settings({"scale": "linear"}).kinds == ("trend", *INVARIANCE_KINDS)
+    assert resolve_settings({"scale": "linear"}).kinds == ("trend", "symmetry", "equivalence")
     for checks in (kind, ["trend", kind]):
         text = refusal(scale="linear", checks=checks)
         assert f"checks={checks!r}: {kind} needs scale='log'" in text

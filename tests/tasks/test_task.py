@@ -16,7 +16,7 @@ from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task, TaskData, digits
-from tests.tables import each
+from tests.in_turn import in_turn
 from tests.tasks.sample_tasks import parts
 
 
@@ -54,7 +54,7 @@ def test_data_are_converted() -> None:
     assert (data.classes, data.input_shape) == (4, (2,))
 
 
-@each(
+@in_turn(
     "inputs",
     [
         torch.arange(12.0).reshape(6, 2),
@@ -92,7 +92,7 @@ def test_strata_are_the_training_labels_by_default() -> None:
     assert same.fingerprint == data.fingerprint
 
 
-@each(
+@in_turn(
     "strata",
     [
         np.array([0, 1, 2, 0, 1, 2], dtype=np.int32),

@@ -10,14 +10,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pytest_fragility.checks.verdicts import BROKEN
+from pytest_fragility.checks.wording import capitalized
 from pytest_fragility.errors import printable
 from pytest_fragility.parallel.failures import Failure
 from pytest_fragility.parallel.local_processes import LocalProcesses
 from pytest_fragility.parallel.pool import Job, Lost
-from pytest_fragility.report.comparison import compare, kinds_of
+from pytest_fragility.report.comparison import KindSummary, compare, kinds_of
 from pytest_fragility.report.documents import Document
-from pytest_fragility.report.page.answers import capitalized
-from pytest_fragility.report.page.comparison import comparison_rows
+from pytest_fragility.report.page.marks import Mark, mark_of_verdict
 from pytest_fragility.report.page.sections import Section, section_of
 from pytest_fragility.report.unjudged import Unjudged, unjudged_note
 
@@ -73,25 +74,36 @@ def rendered(document: Document) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"breakable": _breakable, "capitalized": capitalized}
+    environment.filters |= {
+        "breakable": _breakable,
+        "capitalized": capitalized,
+        "mark": _mark_of_kind,
+    }
     summaries = compare(shown)
     sections = sections_of(shown["audits"])
     kinds = kinds_of(summaries)
-    rows = comparison_rows(summaries, kinds, sections)
     return environment.get_template("page.html").render(
         generator=shown["generator"],
         sections=sections,
         unjudged=unjudged_note([Unjudged(**each) for each in shown["unjudged"]]),
         kinds=kinds,
-        comparison=rows,
+        comparison=list(zip(summaries, sections, strict=True)),
         tasks=list(dict.fromkeys(audit["task"] for audit in shown["audits"])),
-        errors=list(dict.fromkeys(row.error_slope for row in rows)),
+        errors=list(dict.fromkeys(summary.error_text for summary in summaries)),
         certainty=list(
             dict.fromkeys(
                 sentence for section in sections for sentence in section.answers.certainty[:2]
             )
         ),
     )
+
+
+def _mark_of_kind(summary: KindSummary | None) -> Mark | None:
+    """Return the worst verdict, and how many checks are broken; None where none applies."""
+    if summary is None or summary.verdict is None:
+        return None
+    more = f" {summary.share}" if summary.verdict == BROKEN else ""
+    return mark_of_verdict(summary.verdict, more)
 
 
 def _breakable(name: str) -> Markup:
