@@ -16,7 +16,7 @@ from pytest_fragility.errors import MeasureError
 from pytest_fragility.evaluation.calling import MeasuredHereWarning
 from pytest_fragility.evaluation.evaluate import Asking, Failures, evaluate_size
 from pytest_fragility.evaluation.helpers import can_be_helped, helpers
-from pytest_fragility.evaluation.remote import Answer, Networks, Question, Sent, answer
+from pytest_fragility.evaluation.remote import Answer, Sent, answer, pack
 from pytest_fragility.evaluation.together import Row, can_be_asked_together, together
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures.measure import Measure, is_constant
@@ -145,7 +145,7 @@ def _by_executors(
     pieces = {(name, n, 0): (asking, n) for name, asking in askings.items() for n in sizes}
     code, threads = dump(measure, [measure]), torch.get_num_threads()
     jobs = {
-        key: Job((code, dump(Question.of(asking, threads), [])), partial(_sent, asking, n))
+        key: Job((code, asking.options, threads, None), partial(_sent, asking, n))
         for key, (asking, n) in pieces.items()
     }
     return _Asked(askings, pieces, executors.begin(answer, jobs), _ask_apart).row
@@ -173,8 +173,7 @@ def _with_helpers(measure: Measure, askings: Mapping[str, Asking], sizes: Sequen
         stacks = asking.family.stacks
         _asked_about.add(stacks)
         place = stacks.number, stacks.number_of(asking.runs(n))
-        question = dump(Question.of(asking, 1, place), [])
-        jobs[key] = Job((code, question), partial(_sent, asking, n), place)
+        jobs[key] = Job((code, asking.options, 1, place), partial(_sent, asking, n), place)
     return _Asked(askings, pieces, helpers.ask(measure, jobs), _ask_beside).row
 
 
@@ -195,7 +194,7 @@ _asked_about: WeakSet[StacksOfRuns] = WeakSet()
 
 def _sent(asking: Asking, n: int) -> Sent:
     """Return networks to be sent, and which others may be asked about again."""
-    return Networks.packed(asking, n), {each.number for each in _asked_about}
+    return pack(asking, n), {each.number for each in _asked_about}
 
 
 class _Asked:

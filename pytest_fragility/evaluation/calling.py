@@ -205,15 +205,15 @@ def _ask_apart(packed: bytes, where: str, limit: float | None) -> Any:
         worker = idle_workers.take()
     except WorkerLostError as error:
         raise _NotSentError(f"there is none ({error})") from error
-    watch = _Watch(worker, limit)
+    has_ended_it = threading.Event()
     try:
         with closing(worker.perform(_answer, _Call.here(where, limit), packed)) as replies:
             _receive(next(replies))
             # it has what it needs: from now on it is the measure's time
-            with watch:
+            with _watched(worker, limit, has_ended_it):
                 (reply,) = replies
     except WorkerLostError as error:
-        if watch.has_ended_it:
+        if has_ended_it.is_set():
             raise MeasureError(f"{where}: {took_longer(limit)}") from None
         raise MeasureError(f"{where}: ended the process that it was called in ({error})") from None
     finally:
@@ -227,36 +227,26 @@ def _receive(reply: Any) -> Any:
     return reply
 
 
-class _Watch:
-    """Ends a worker that takes longer than a limit and a grace.
+@contextmanager
+def _watched(worker: Worker, limit: float | None, has_ended_it: threading.Event) -> Iterator[None]:
+    """End a worker that takes longer than a limit and a grace, and say so."""
+    if limit is None:
+        yield
+        return
 
-    Parameters
-    ----------
-    worker
-        The worker.
-    limit
-        Seconds; None has no limit.
-    """
+    def end() -> None:
+        has_ended_it.set()
+        worker.kill()
 
-    def __init__(self, worker: Worker, limit: float | None) -> None:
-        self.has_ended_it = False
-        self._worker = worker
-        self._timer = None if limit is None else threading.Timer(limit + GRACE, self._end)
-
-    def __enter__(self) -> None:
-        if self._timer:
-            self._timer.daemon = True
-            self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer:
-            self._timer.cancel()
-            # where it has begun to end the worker, nobody else is to take that
-            self._timer.join()
-
-    def _end(self) -> None:
-        self.has_ended_it = True
-        self._worker.kill()
+    timer = threading.Timer(limit + GRACE, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        # where it has begun to end the worker, nobody else is to take that
+        timer.join()
 
 
 def _answer(call: _Call, packed: bytes) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -137,6 +138,12 @@ class Asking:
     timeout: float | None = None
     some_seeds: tuple[int, ...] | None = None
     apart: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All of it that is plain values: what is asked, but of which measure and networks."""
+        names = ("name", "recipe", "scale", "draw", "timeout")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -69,80 +69,25 @@ class Answer(NamedTuple):
         return self.values
 
 
-class Question(NamedTuple):
-    """What a worker is asked about networks that are sent apart.
-
-    Parameters
-    ----------
-    name
-        What error messages call the measure.
-    recipe
-        The recipe's name.
-    scale, draw, timeout
-        As `evaluate` takes them.
-    threads
-        How many of them an operation may use.
-    place
-        What the networks are called that are kept; None keeps none.
-    """
-
-    name: str
-    recipe: str
-    scale: str
-    draw: int
-    timeout: float | None
-    threads: int
-    place: Place | None
-
-    @classmethod
-    def of(cls, asking: Asking, threads: int, place: Place | None = None) -> Question:
-        """Return what is asked; the networks travel apart."""
-        scale, draw, timeout = asking.scale, asking.draw, asking.timeout
-        return cls(asking.name, asking.recipe, scale, draw, timeout, threads, place)
-
-
-class Networks(NamedTuple):
-    """Networks of one recipe and size on their way to another process.
-
-    Parameters
-    ----------
-    recipe
-        The recipe's name.
-    device
-        Where they live.
-    runs
-        What they were trained as, one group, from `pack_runs`.
-    parcels
-        What came out.
-    """
-
-    recipe: str
-    device: str
-    runs: bytes
-    parcels: list[Parcel]
-
-    @classmethod
-    def packed(cls, asking: Asking, n: int) -> bytes:
-        """Return those that are asked about, as bytes."""
-        trained = asking.runs(n)
-        runs = pack_runs([[each.run for each in trained]], with_test_data=is_oracle(asking.measure))
-        parcels = [Parcel.pack((0, place), each) for place, each in enumerate(trained)]
-        return dump(cls(asking.recipe, str(asking.family.device), runs, parcels), [])
+def pack(asking: Asking, n: int) -> bytes:
+    """Return the networks of one recipe and size that are asked about, as bytes."""
+    trained = asking.runs(n)
+    runs = pack_runs([[each.run for each in trained]], with_test_data=is_oracle(asking.measure))
+    parcels = [Parcel.pack((0, place), each) for place, each in enumerate(trained)]
+    return dump((asking.recipe, str(asking.family.device), runs, parcels), [])
 
 
 def _unpacked(packed: bytes, stacks: StacksOfRuns | None = None) -> Family:
     """Return the family of networks that were sent."""
-    sent: Networks = load_sent(packed)
-    (runs,) = load_sent(sent.runs)
+    recipe, device, packed_runs, parcels = load_sent(packed)
+    (runs,) = load_sent(packed_runs)
     first: Run = runs[0]
-    plan = FamilyPlan(
-        first.task, {sent.recipe: first.recipe}, (first.n,), tuple(run.seed for run in runs)
-    )
+    plan = FamilyPlan(first.task, {recipe: first.recipe}, (first.n,), tuple(r.seed for r in runs))
     trained = {
-        (sent.recipe, run.n, run.seed): parcel.unpack(run)
-        for run, parcel in zip(runs, sent.parcels, strict=True)
+        (recipe, run.n, run.seed): parcel.unpack(run)
+        for run, parcel in zip(runs, parcels, strict=True)
     }
-    return Family(plan, trained, choose_device(sent.device), stacks=stacks)
+    return Family(plan, trained, choose_device(device), stacks=stacks)
 
 
 def get_ready() -> Iterator[None]:
@@ -150,29 +95,32 @@ def get_ready() -> Iterator[None]:
     yield from ()
 
 
-def answer(code: bytes, asked: bytes, sent: Sent | None) -> Iterator[Answer]:
+def answer(
+    code: bytes, options: dict[str, Any], threads: int, place: Place | None, sent: Sent | None
+) -> Iterator[Answer]:
     """Yield what a measure says of networks; called in a worker.
 
     Parameters
     ----------
     code
         The measure.
-    asked
-        A `Question`.
+    options
+        Of the `Asking`, but for the measure and the family.
+    threads
+        How many of them an operation may use.
+    place
+        What the networks are called that are kept; None keeps none.
     sent
         The networks; None where they have been sent before.
     """
     measure: Measure = load_sent(code)
-    question: Question = load_sent(asked)
-    family = _family(question.place, sent)
-    _, recipe, scale, draw, timeout, *_ = question
-    asking = Asking(measure, question.name, family, recipe, scale, draw, timeout)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(question.threads)
+    asking = Asking(measure, family=_family(place, sent), **options)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
-        yield Answer.of(asking, family.sizes[0]).portable()
+        yield Answer.of(asking, asking.family.sizes[0]).portable()
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 _STACKS: dict[int, StacksOfRuns] = {}

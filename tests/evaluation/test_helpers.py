@@ -13,19 +13,13 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError
+from pytest_fragility.evaluation import asking
 from pytest_fragility.evaluation import helpers as module
 from pytest_fragility.evaluation.asking import Key, begin, evaluate
 from pytest_fragility.evaluation.evaluate import Asking
 from pytest_fragility.evaluation.helpers import Helpers, can_be_helped, helpers
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.evaluation.remote import (
-    _FAMILIES,
-    Networks,
-    Place,
-    Question,
-    Sent,
-    answer,
-)
+from pytest_fragility.evaluation.remote import _FAMILIES, Place, Sent, answer, pack
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
@@ -180,13 +174,12 @@ def test_convolutional_networks_are_measured_alike(
 def test_networks_are_sent_once(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a worker has, it is asked about as often as there are questions."""
     sent: list[int] = []
-    packed = Networks.packed
 
-    def packing(asking: Asking, n: int) -> bytes:
+    def packing(asked: Asking, n: int) -> bytes:
         sent.append(n)
-        return packed(asking, n)
+        return pack(asked, n)
 
-    monkeypatch.setattr(Networks, "packed", packing)
+    monkeypatch.setattr(asking, "pack", packing)
     # this process leaves all to the worker, which begins with the last
     monkeypatch.setattr(Replies, "take_back", lambda self, key: False)
     fresh = anew(family)
@@ -328,12 +321,11 @@ def test_workers_go_on_with_the_measure_that_is_asked_last() -> None:
 
 def test_workers_forget_networks_that_are_gone(family: Family) -> None:
     """They keep what may be asked about again."""
-    asking, code = Asking(path_norm, "it", family, BASELINE), dump(path_norm, [])
-    networks = Networks.packed(asking, 16)
+    about, code = Asking(path_norm, "it", family, BASELINE), dump(path_norm, [])
+    networks = pack(about, 16)
 
     def ask(place: Place, sent: Sent | None) -> list[float]:
-        question = dump(Question.of(asking, 2, place), [])
-        (found,) = answer(code, question, sent)
+        (found,) = answer(code, about.options, 2, place, sent)
         return found.values
 
     try:
