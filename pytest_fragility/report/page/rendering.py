@@ -18,10 +18,9 @@ from pytest_fragility.errors import printable
 from pytest_fragility.parallel.failures import LostWorkerWarning
 from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
 from pytest_fragility.report.comparison import KindSummary, compare, kinds_of
-from pytest_fragility.report.documents import Document
+from pytest_fragility.report.documents import Document, Unjudged, unjudged_note
 from pytest_fragility.report.page.marks import Mark, mark_of_verdict
 from pytest_fragility.report.page.sections import Section, section_of
-from pytest_fragility.report.unjudged import Unjudged, unjudged_note
 
 # a section's number, and its audit
 Numbered = tuple[int, Document]
