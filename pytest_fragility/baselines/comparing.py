@@ -96,12 +96,12 @@ class Expectation:
 
         Controls that misbehave are never excused: they say that no verdict can be trusted.
         """
-        was = RANKS.get(self.entry["verdict"]) if self.entry else None
-        rank = RANKS[record["verdict"]]
+        verdict = self.entry["verdict"] if self.entry else ""
+        was, rank = RANKS.get(verdict), RANKS[record["verdict"]]
         if not was or not rank or rank > was or not kind_of(record).is_excusable:
             return None
         how = "as" if rank == was else "better than"
-        return f"{how} in baseline {self.name}: {self._was()}"
+        return f"{how} in baseline {self.name}: {verdict}"
 
     def worsening(self, record: Record) -> str:
         """Return one sentence on a check that got worse; empty where it did not."""
@@ -113,11 +113,6 @@ class Expectation:
             f"{record['check']} was {_told(self.entry)} in baseline {self.name}, and is "
             f"{_told(now)}"
         )
-
-    def _was(self) -> str:
-        assert self.entry is not None
-        verdict: str = self.entry["verdict"]
-        return verdict
 
 
 @dataclass

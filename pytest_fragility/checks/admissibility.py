@@ -79,8 +79,7 @@ class AdmissibleCount(Kind):
 
     def plan(self, asked: Asked) -> list[Check]:
         """Return one check of all perturbations, where a kind looks at them."""
-        names = asked.perturbations if asked.with_perturbations else ()
-        return [Check(self.id, among=names)] if names else []
+        return [Check(self.id, among=asked.among)] if asked.among else []
 
     def judge_curves(self, check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
         """Judge all perturbations that have a learning curve."""

@@ -45,8 +45,7 @@ class AgreementKind(Kind):
 
     def plan(self, asked: Asked) -> list[Check]:
         """Return one check over the perturbations that others look at."""
-        among = asked.perturbations if asked.with_perturbations else ()
-        return [Check(self.id, among=among)] if asked.with_curves else []
+        return [Check(self.id, among=asked.among)] if asked.with_curves else []
 
     def judge_curves(self, check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
         """Return rank correlations and sign errors over all recipes that can be audited."""

@@ -87,8 +87,7 @@ class Controls(Kind):
 
     def plan(self, asked: Asked) -> list[Check]:
         """Return one check over all recipes that others look at."""
-        names = asked.perturbations if asked.with_perturbations else ()
-        among = tuple(dict.fromkeys((*names, *asked.stops)))
+        among = tuple(dict.fromkeys((*asked.among, *asked.stops)))
         return [Check(self.id, among=among)] if asked.with_curves else []
 
     def judge_curves(self, check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:

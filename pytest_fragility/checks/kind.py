@@ -48,14 +48,17 @@ class Asked:
         Names of those that change nothing but where the training stops.
     axes
         Along which breaking points are located.
+    among
+        The perturbations that any of the kinds looks at.
+    with_curves
+        Whether any of the kinds rests on learning curves.
     """
 
     kinds: tuple[str, ...]
     perturbations: tuple[str, ...]
     stops: tuple[str, ...]
     axes: tuple[str, ...]
-    # whether any kind looks at perturbations, and whether any rests on learning curves
-    with_perturbations: bool
+    among: tuple[str, ...]
     with_curves: bool
 
 

@@ -123,13 +123,13 @@ def plan_checks(
     SettingsError
         If a kind is unknown.
     """
-    chosen = kinds_asked(kinds)
+    chosen, names = kinds_asked(kinds), tuple(perturbations)
     asked = Asked(
         tuple(kinds),
-        tuple(perturbations),
+        names,
         tuple(checkpoints) if any_needs(kinds, STOPPING_POINTS) else (),
         tuple(axes),
-        with_perturbations=any(kind.over_perturbations for kind in chosen),
+        among=names if any(kind.over_perturbations for kind in chosen) else (),
         with_curves=any(kind.rests_on != PAIRS for kind in chosen),
     )
     first = [kind for kind in chosen if kind.of_any_recipe]

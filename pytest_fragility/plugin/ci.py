@@ -17,9 +17,9 @@ from pytest_fragility.checks.verdicts import BROKEN, KEPT, Record
 from pytest_fragility.errors import printable
 from pytest_fragility.plugin.gathering import Gathering, asked_of, message_of, records_of
 from pytest_fragility.plugin.terminal import write_text
+from pytest_fragility.report.documents import unjudged_note
 from pytest_fragility.report.failure_message import failure_message, headline
 from pytest_fragility.report.markdown import markdown_summary
-from pytest_fragility.report.unjudged import unjudged_note
 
 # GitHub takes no longer summary of a step
 MOST_BYTES = 1024 * 1024 - 1

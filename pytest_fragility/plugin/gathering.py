@@ -11,8 +11,7 @@ import pytest
 from pytest_fragility.checks.records import SCHEMA
 from pytest_fragility.checks.verdicts import Record
 from pytest_fragility.plugin.asked import ASKED
-from pytest_fragility.report.documents import AuditedMeasure
-from pytest_fragility.report.unjudged import Unjudged
+from pytest_fragility.report.documents import AuditedMeasure, Unjudged
 
 
 def records_of(report: pytest.TestReport) -> list[Record]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any
 
+from pytest_fragility._util.text import one_line
 from pytest_fragility.checks.curve_data import Curve, widest
 from pytest_fragility.checks.records import CONTEXT
 from pytest_fragility.checks.verdicts import Record
+from pytest_fragility.checks.wording import counted
 from pytest_fragility.report.conclusion import audit_verdict
-from pytest_fragility.report.unjudged import Unjudged
 
 # of audit.json; described by audit.schema.json
 DOCUMENT_SCHEMA = 1
@@ -42,6 +44,34 @@ class AuditedMeasure:
     records: list[Record] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
     curves: list[Curve] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A test without a verdict.
+
+    Parameters
+    ----------
+    audit
+        The test without its parameters, or what the command line named.
+    check
+        Which check it stands for, with the test's other parameters.
+    message
+        What it ended with: an error, or the reason why it was skipped.
+    """
+
+    audit: str
+    check: str
+    message: str
+
+
+def unjudged_note(unjudged: Sequence[Unjudged]) -> str:
+    """Return how many tests reached no verdict, and of which audits; empty where all did."""
+    if not unjudged:
+        return ""
+    counts = Counter(each.audit for each in unjudged)
+    named = ", ".join(f"{one_line(audit)} ({count})" for audit, count in counts.items())
+    return f"{counted(len(unjudged), 'test')} reached no verdict: {named}"
 
 
 def document(audits: Sequence[AuditedMeasure], unjudged: Sequence[Unjudged] = ()) -> Document:

@@ -11,10 +11,9 @@ from pytest_fragility._util.files import is_there, read_plain, write_whole
 from pytest_fragility.checks.curve_data import MEASURE
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.report.comparison import comparison_csv, comparison_latex
-from pytest_fragility.report.documents import Document, records_of
+from pytest_fragility.report.documents import Document, Unjudged, records_of, unjudged_note
 from pytest_fragility.report.markdown import markdown_summary
 from pytest_fragility.report.page import render_page
-from pytest_fragility.report.unjudged import Unjudged, unjudged_note
 
 COLUMNS = ("measure", "task", "recipe", "n", "seed", "value")
 

@@ -36,7 +36,7 @@ def markdown_summary(
     errors
         How many checks of each audit ended in an error and left no record; none by default.
     note
-        From `pytest_fragility.report.unjudged.unjudged_note`.
+        From `pytest_fragility.report.documents.unjudged_note`.
     details
         Whether the texts are there too.
     """

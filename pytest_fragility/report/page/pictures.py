@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -20,7 +20,6 @@ from pytest_fragility.report.figures.ladder import draw_ladder
 from pytest_fragility.report.figures.overview import draw_overview
 from pytest_fragility.report.figures.panels import FittedCurve, Panels, RecipeCurves
 from pytest_fragility.report.page.grid import slopes_of
-from pytest_fragility.report.page.tables import values_table
 
 CHANGE = Legend("change of the slope", "change", "change beyond test error's")
 SLOPES = Legend("slope (exponent = -slope)", "measure", "test error")
@@ -78,7 +77,7 @@ def pictures_of(audit: Document, records: Sequence[Record], prefix: str) -> Pict
     ):
         if curves:
             pictures.overview.append(draw_overview(next(names), title, quantity, curves, BASELINE))
-            pictures.values.append((title, values_table(curves)))
+            pictures.values.append((title, _values_table(curves)))
     judged = [record for record in records if kind_of(record).compares_recipes]
     pictures.panels = list(_panels(audit, judged, measure, error, names))
     pictures.slopes = list(_slopes(judged, names))
@@ -89,6 +88,22 @@ def pictures_of(audit: Document, records: Sequence[Record], prefix: str) -> Pict
     pictures.ladder = list(_ladder(on_ladder, names))
     pictures.tasks = list(_tasks(audit, on_ladder, names))
     return pictures
+
+
+def _values_table(curves: Mapping[str, DrawnCurve]) -> Table:
+    """Return means over seeds with their intervals, one row per curve and one column per n."""
+    sizes = sorted({n for curve in curves.values() for n in curve.sizes})
+    rows = []
+    for name, curve in curves.items():
+        low, high = curve.band
+        cells = {
+            n: f"{mean:.3g} [{low[place]:.3g}, {high[place]:.3g}]"
+            for place, (n, mean) in enumerate(zip(curve.sizes, curve.means, strict=True))
+        }
+        rows.append([name, *(cells.get(n, "") for n in sizes)])
+    scale = next(iter(curves.values())).scale
+    first = "geometric mean" if scale == LOG else "mean"
+    return Table([first, *(f"n = {n}" for n in sizes)], rows)
 
 
 def _curves(audit: Document, quantity: str, task: str) -> Curves:

@@ -17,10 +17,9 @@ from pytest_fragility.parallel.failures import Failure
 from pytest_fragility.parallel.local_processes import LocalProcesses
 from pytest_fragility.parallel.pool import Job, Lost
 from pytest_fragility.report.comparison import KindSummary, compare, kinds_of
-from pytest_fragility.report.documents import Document
+from pytest_fragility.report.documents import Document, Unjudged, unjudged_note
 from pytest_fragility.report.page.marks import Mark, mark_of_verdict
 from pytest_fragility.report.page.sections import Section, section_of
-from pytest_fragility.report.unjudged import Unjudged, unjudged_note
 
 
 def sections_of(audits: Sequence[Document]) -> list[Section]:
