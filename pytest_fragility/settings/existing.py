@@ -29,13 +29,10 @@ from pytest_fragility.settings.given import (
     Given,
     file_content,
 )
-from pytest_fragility.settings.options import MANIFEST, SOURCES, TABLE
+from pytest_fragility.settings.option import TRAINING, WHAT
+from pytest_fragility.settings.options import MANIFEST, SOURCES, TABLE, settings_that_say
 from pytest_fragility.tasks import Task
 
-# what of a file is audited
-ASKED = ("task", "perturbations", "checkpoints", "sizes", "seeds", "ladder")
-# what says how networks are trained
-OF_TRAINING = ("recipe", "profile", "locate", "budget")
 # what a manifest leaves to be said
 OF_A_MANIFEST = ("architecture", "architectures")
 
@@ -62,14 +59,14 @@ def given_by(options: Mapping[str, Any]) -> Given:
         )
     (source,) = named
     is_table = source == TABLE or isinstance(options[source], MeasuredFamily)
-    refused = [*OF_TRAINING, *(OF_A_MANIFEST if source != MANIFEST else [])]
-    for option in refused:
-        if options.get(option) not in (None, False, {}):
+    left_open = OF_A_MANIFEST if source == MANIFEST else ()
+    for option in settings_that_say(TRAINING):
+        if option not in left_open and options.get(option) not in (None, False, {}):
             raise SettingsError(
                 f"{option}={shown(options[option])} says how networks are trained, and {source}= "
                 "names what exists already; leave one of them out"
             )
-    asked = Asked(**{option: options.get(option) for option in ASKED})
+    asked = Asked(**{option: options.get(option) for option in settings_that_say(WHAT)})
     if is_table:
         family = options[source]
         table = family if isinstance(family, MeasuredFamily) else known_table(family)

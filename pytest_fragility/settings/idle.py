@@ -6,30 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    EQUIVALENCE,
-    EXPONENT,
-    KINDS,
-    SPREAD,
-    STOPPING,
-    SYMMETRY,
-    TREND,
-)
+from pytest_fragility.checks.check import KINDS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings.audit_settings import AuditSettings
-from pytest_fragility.settings.options import NO_LADDER, SOURCES
+from pytest_fragility.settings.options import NO_LADDER, SETTINGS, SOURCES
 
 # which kinds of checks an option is for; trend and error_margin say what a measure is like and what
 # a small change is, whatever is checked
-SERVES = {
-    "ladder": (COMPLEXITY,),
-    "checkpoints": (STOPPING,),
-    "exponent_tolerance": (TREND, EXPONENT, STOPPING, COMPLEXITY),
-    "spread_tolerance": (SPREAD,),
-    "least_sensitivity": (COMPLEXITY,),
-    "invariance_tolerance": (SYMMETRY, EQUIVALENCE),
-}
+SERVES = {option.name: option.serves for option in SETTINGS if option.serves}
 # what leaves checks out
 CHOOSES_CHECKS = ("checks", "scale", "ladder", *SOURCES)
 

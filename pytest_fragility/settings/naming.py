@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import measure_name
-from pytest_fragility.settings import AuditSettings
-
-if TYPE_CHECKING:
-    pass
-    pass
+from pytest_fragility.settings.audit_settings import AuditSettings
 
 
 def name_in_audit(measure: Any, name: str | None, settings: AuditSettings) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.plugin.options import TWINS
+from pytest_fragility.settings.option import INI
+from pytest_fragility.settings.options import OPTIONS
 from tests.plugin.conftest import Project
 
 NATIVE = pytest.mark.skipif(pytest.version_tuple < (9,), reason="older pytest has no native TOML")
@@ -46,11 +47,13 @@ FILES = {
 }
 SHOW = """
 import json
-import pytest_fragility.plugin.options as options
+from pytest_fragility.plugin.options import said
+from pytest_fragility.settings.options import OPTIONS
 
 # nothing else is to be configured
 def pytest_cmdline_main(config):
-    print("said:", json.dumps({each.key: each.said(config) for each in options.TWINS}))
+    twins = [option for option in OPTIONS if "ini" in option.on]
+    print("said:", json.dumps({option.key: said(config, option.name) for option in twins}))
     return 0
 """
 
@@ -72,7 +75,7 @@ def said(project: Project, *arguments: str) -> dict[str, Any]:
 
 def test_every_option_is_listed_here() -> None:
     """So that what is new is tried as well."""
-    assert set(VALUES) == {option.key for option in TWINS}
+    assert set(VALUES) == {option.key for option in OPTIONS if INI in option.on}
 
 
 CASES = [
