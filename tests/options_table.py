@@ -29,8 +29,8 @@ def _cells(option: Option) -> tuple[str, ...]:
         name += " (not on the marker)"
     elif name and CALL not in option.on:
         name += " (of the marker alone)"
-    default = option.default_in_words or ("off" if option.read in ("flag", "axes") else "none")
-    value = option.metavar or ",".join(option.choices)
+    default = option.default_in_words or ("off" if option.is_switch else "none")
+    value = option.shown_value or ",".join(option.choices)
     return (
         name,
         f"`{option.flag}{value and '='}{value}`" if FLAG in option.on else "",

@@ -101,12 +101,13 @@ class Reader(NamedTuple):
     read: Callable[[Any], Any]
 
 
-# by what the table of options says
+_NUMBER, _TEXT = Reader("float", "a number", _number), Reader("string", "a text", _text)
+# by what the table of options says that an option takes
 READERS = {
+    **dict.fromkeys(("number", "rate", "seconds"), _NUMBER),
+    **dict.fromkeys(("text", "choice", "device", "folder"), _TEXT),
     "flag": Reader("bool", "true or false", _flag),
-    "number": Reader("float", "a number", _number),
     "whole": Reader("int", "a whole number", _whole),
-    "text": Reader("string", "a text", _text),
     "texts": Reader("args", "a list of texts", _texts),
     "names": Reader("args", "a list of names", _names),
     "name or names": Reader("string", "a name, or a list of names", _name_or_names),
@@ -130,7 +131,7 @@ def value_in_file(config: pytest.Config, option: Option) -> Any:
 
 
 def _read(config: pytest.Config, option: Option) -> Any:
-    key, reader = option.key, READERS[option.read]
+    key, reader = option.key, READERS[option.takes]
     native = _native_values(config)
     try:
         value = native[key] if key in native else config.getini(key)

@@ -34,7 +34,7 @@ def marker_help() -> str:
 def _argument(option: Option) -> str:
     """Return an argument with its default, but for what --help shows or depends on others."""
     default = option.default
-    depends = default is None and not option.check
+    depends = default is None and option.takes != "seconds"
     is_elsewhere = isinstance(default, str) and FLAG in option.on
     return f"{option.name}={'...' if depends or is_elsewhere else repr(default)}"
 

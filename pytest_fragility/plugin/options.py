@@ -34,20 +34,21 @@ def add_options(parser: pytest.Parser) -> None:
     for option in _flags():
         how: dict[str, Any] = {"action": "store_true"}
         if not option.is_switch:
-            of_text = {"whole": int, "number": float}.get(option.read, str)
+            of_text = {"int": int, "float": float}.get(READERS[option.takes].ini_type, str)
             how = {"action": "append" if option.repeated else "store", "type": of_text}
-            how |= {"metavar": option.metavar} if option.metavar else {"choices": option.choices}
+            value = option.shown_value
+            how |= {"metavar": value} if value else {"choices": option.choices}
         text = option.full_help
         group.addoption(option.flag, default=None, dest=option.key, help=text, **how)
         if INI in option.on:
-            parser.addini(option.key, text, type=READERS[option.read].ini_type, default=None)
+            parser.addini(option.key, text, type=READERS[option.takes].ini_type, default=None)
 
 
 def typed_value(config: pytest.Config, name: str) -> Any:
     """Return what the command line says, by an option's name; None where it is silent."""
     option = BY_NAME[name]
     value = config.getoption(option.key)
-    return None if value is None else READERS[option.read].read(value)
+    return None if value is None else READERS[option.takes].read(value)
 
 
 def said(config: pytest.Config, name: str) -> Any:

@@ -18,6 +18,11 @@ SOURCE, RUN = "source", "run"
 # when an option is an error without audits: where it was typed, or configuration adds it as well
 IF_TYPED, ALWAYS = "if typed", "always"
 
+_METAVARS = {
+    **{"seconds": "SECONDS", "names": "A,B,...", "whole": "N", "seeds": "N", "rate": "A"},
+    **{"device": "DEVICE", "folder": "DIR", "flag": "", "axes": "", "choice": ""},
+}
+
 
 class Option(NamedTuple):
     """An option: what it says, where it may be said, and what a value of it is.
@@ -36,16 +41,14 @@ class Option(NamedTuple):
         What counts where nobody says anything; None where that depends on other options.
     words
         The default in words, where it is None.
-    read
-        How texts, and values of TOML, are read: a key of `pytest_fragility.plugin.ini.READERS`.
+    takes
+        What a value is: `pytest_fragility.plugin.ini.READERS` says how it is read, and
+        `pytest_fragility.settings.validators.CHECKS` how it is checked, where that depends on no
+        other option.
     metavar
-        What ``--help`` shows for a value. Where it is empty, it shows the `choices`; without them,
-        the flag takes no value.
+        What ``--help`` shows for a value, where that does not follow from what the option takes.
     choices
         All values that there are, where that is known.
-    check
-        How a value is checked by itself: a key of `pytest_fragility.settings.validators.CHECKS`.
-        Empty where the value depends on other options, or where `choices` say it all.
     repeated
         Whether the command line may say it more than once, and all counts.
     once
@@ -61,13 +64,12 @@ class Option(NamedTuple):
     name: str
     help: str
     says: str = RUN
-    on: tuple[str, ...] = TYPED
+    on: tuple[str, ...] = EVERYWHERE
     default: Any = None
     words: str = ""
-    read: str = "text"
+    takes: str = "text"
     metavar: str = ""
     choices: tuple[str, ...] = ()
-    check: str = ""
     repeated: bool = False
     once: bool = False
     rerun: bool = False
@@ -87,7 +89,12 @@ class Option(NamedTuple):
     @property
     def is_switch(self) -> bool:
         """Whether its flag takes no value."""
-        return not self.metavar and not self.choices
+        return self.takes in ("flag", "axes")
+
+    @property
+    def shown_value(self) -> str:
+        """What ``--help`` shows for a value; empty for a switch, and for one of its choices."""
+        return self.metavar or _METAVARS.get(self.takes, "NAME")
 
     @property
     def default_in_words(self) -> str:

@@ -15,6 +15,7 @@ from pytest_fragility.settings.audit_settings import AuditSettings
 from pytest_fragility.settings.options import DEFAULTS, MANIFEST, SETTINGS, SOURCES
 from pytest_fragility.settings.profiles import PROFILES
 from pytest_fragility.settings.validators import (
+    CHECKS,
     checked_alone,
     checked_axes,
     checked_checkpoints,
@@ -107,7 +108,7 @@ def _common(chosen: Mapping[str, Any]) -> dict[str, Any]:
     checked = {
         option.name: checked_alone(option, chosen[option.name])
         for option in SETTINGS
-        if option.check or option.choices
+        if option.takes in CHECKS or option.choices
     }
     tolerances = Tolerances(
         exponent=checked.pop("exponent_tolerance"),

@@ -96,48 +96,6 @@ def checked_looks(value: Any) -> tuple[int, ...]:
     return (*(look for look in looks if look < most), most)
 
 
-def checked_number(option: str, value: Any) -> float:
-    """Return a number that is finite and not negative."""
-    if not is_number(value) or value < 0:
-        raise SettingsError(
-            f"{option}={shown(value)}: expected a number, zero or more, not infinite"
-        )
-    return float(value)
-
-
-def checked_alpha(option: str, value: Any) -> float:
-    """Return the error rate of a check."""
-    if not is_number(value) or not LEAST_ALPHA <= value < 1:
-        raise SettingsError(
-            f"{option}={shown(value)}: expected a number between 0 and 1, such as 0.05, and at "
-            f"least {LEAST_ALPHA:g}"
-        )
-    return float(value)
-
-
-def checked_budget(option: str, value: Any) -> int:
-    """Return how many networks may be trained on demand."""
-    if not is_whole(value, 0, MOST):
-        raise SettingsError(f"{option}={shown(value)}: expected a number of networks, zero or more")
-    return int(value)
-
-
-def checked_seconds(option: str, value: Any) -> float:
-    """Return a number of seconds, more than zero."""
-    if not is_number(value) or not 0 < value <= LONGEST:
-        raise SettingsError(
-            f"{option}={shown(value)}: expected seconds, more than zero and at most {LONGEST:,}"
-        )
-    return float(value)
-
-
-def checked_device(option: str, value: Any) -> str:
-    """Return the name of a device, which need not be there."""
-    if not isinstance(value, str) or not _DEVICE.fullmatch(value):
-        raise SettingsError(f"{option}={shown(value)}: expected auto, cpu, cuda or cuda:<number>")
-    return value
-
-
 def checked_folder(option: str, value: Any) -> Path:
     """Return the folder of the store."""
     if not isinstance(value, str | Path):
@@ -149,12 +107,40 @@ def checked_folder(option: str, value: Any) -> Path:
     return Path(value)
 
 
+def _rule(
+    is_right: Callable[[Any], Any], expected: str, make: Callable[[Any], Any] = float
+) -> Callable[[str, Any], Any]:
+    """Return a function of an option's name and value, which returns the value or says why not."""
+
+    def checked(option: str, value: Any) -> Any:
+        if not is_right(value):
+            raise SettingsError(f"{option}={shown(value)}: expected {expected}")
+        return make(value)
+
+    return checked
+
+
+# of options that depend on no other, by what they take
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "number": checked_number,
-    "alpha": checked_alpha,
-    "budget": checked_budget,
-    "seconds": checked_seconds,
-    "device": checked_device,
+    "number": _rule(
+        lambda value: is_number(value) and value >= 0, "a number, zero or more, not infinite"
+    ),
+    "rate": _rule(
+        lambda value: is_number(value) and LEAST_ALPHA <= value < 1,
+        f"a number between 0 and 1, such as 0.05, and at least {LEAST_ALPHA:g}",
+    ),
+    "seconds": _rule(
+        lambda value: is_number(value) and 0 < value <= LONGEST,
+        f"seconds, more than zero and at most {LONGEST:,}",
+    ),
+    "whole": _rule(
+        lambda value: is_whole(value, 0, MOST), "a number of networks, zero or more", int
+    ),
+    "device": _rule(
+        lambda value: isinstance(value, str) and _DEVICE.fullmatch(value),
+        "auto, cpu, cuda or cuda:<number>",
+        str,
+    ),
     "folder": checked_folder,
 }
 
@@ -165,7 +151,7 @@ def checked_alone(option: Option, value: Any) -> Any:
         return None
     if option.choices:
         return choose(option.name, value, {name: name for name in option.choices})
-    return CHECKS[option.check](option.name, value)
+    return CHECKS[option.takes](option.name, value)
 
 
 def _whole_numbers(option: str, values: Any, least: int) -> tuple[int, ...]:

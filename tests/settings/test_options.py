@@ -101,14 +101,16 @@ def test_defaults_are_those_of_what_they_are_for() -> None:
 def test_every_row_makes_sense() -> None:
     """Its words are known where they are looked up, and what nobody reads is not said."""
     assert len(BY_NAME) == len(OPTIONS)
+    assert set(CHECKS) <= set(READERS)
     for option in OPTIONS:
         assert option.help and not option.help.endswith("."), option
         assert option.on and set(option.on) <= {CALL, MARK, FLAG, INI}, option
         assert INI not in option.on or FLAG in option.on, option
-        assert option.read in READERS and (not option.check or option.check in CHECKS), option
+        assert option.takes in READERS, option
         assert set(option.serves) <= set(KINDS), option
-        assert option.says != RUN or not (option.check or option.serves), option
-        assert (option.read in ("flag", "axes")) == option.is_switch or FLAG not in option.on
+        assert option.says != RUN or not option.serves, option
+        assert not (option.is_switch and option.shown_value), option
+        assert (option.takes == "choice") <= bool(option.choices), option
         assert not (option.once and option.repeated), option
         assert not option.choices or option.default in (None, *option.choices), option
 
