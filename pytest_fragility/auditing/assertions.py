@@ -7,27 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_fragility._util.text import nearest
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    COMPLEXITY_KINDS,
-    CONTROLS,
-    EQUIVALENCE,
-    EXPONENT,
-    SPREAD,
-    STOPPING,
-    SYMMETRY,
-    TREND,
-    Check,
-)
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.records import check_record
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
+from pytest_fragility.checks.verdicts import KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import (
-    AuditFailure,
     CheckBroken,
-    CheckInconclusive,
-    ControlsMisbehave,
     MeasureError,
     SettingsError,
 )
@@ -115,13 +102,8 @@ def require_kept(
         on_verdict(curves, verdict)
     if verdict.status == KEPT:
         return
-    raise _failure_of(verdict)(failure_message(check_record(curves, verdict), rerun), verdict)
-
-
-def _failure_of(verdict: Verdict) -> type[AuditFailure]:
-    if verdict.check.kind == CONTROLS:
-        return ControlsMisbehave
-    return CheckBroken if verdict.status == BROKEN else CheckInconclusive
+    failure = kind_of(verdict.check).error(verdict)
+    raise failure(failure_message(check_record(curves, verdict), rerun), verdict)
 
 
 def _require_recipe(curves: LearningCurves, name: str) -> None:
@@ -214,7 +196,7 @@ class FragilityAsserts:
         __tracebackhide__ = True
         tolerances = self.tolerances if trend is None else replace(self.tolerances, trend=trend)
         _require_recipe(curves, perturbation)
-        return assert_kept(Check(TREND, perturbation), curves, tolerances)
+        return assert_kept(Check("trend", perturbation), curves, tolerances)
 
     def assert_exponent_kept(
         self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
@@ -236,7 +218,7 @@ class FragilityAsserts:
             If it does not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        return self._assert_change(EXPONENT, curves, perturbation, tolerance)
+        return self._assert_change("exponent", curves, perturbation, tolerance)
 
     def assert_spread_kept(
         self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
@@ -258,7 +240,7 @@ class FragilityAsserts:
             If it does not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        return self._assert_change(SPREAD, curves, perturbation, tolerance)
+        return self._assert_change("spread", curves, perturbation, tolerance)
 
     def assert_complexity_kept(
         self,
@@ -284,13 +266,12 @@ class FragilityAsserts:
             If they do not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        kind = f"{COMPLEXITY}-{quantity}"
-        if kind not in COMPLEXITY_KINDS:
+        if quantity not in ("exponent", "level"):
             raise SettingsError(f"quantity {quantity!r}: expected exponent or level")
         tolerances = self.tolerances
         if least_sensitivity is not None:
             tolerances = replace(tolerances, sensitivity=least_sensitivity)
-        return assert_kept(Check(kind), curves, tolerances)
+        return assert_kept(Check(f"complexity-{quantity}"), curves, tolerances)
 
     def assert_stopping_kept(
         self, curves: LearningCurves, checkpoint: str, *, tolerance: float | None = None
@@ -312,7 +293,7 @@ class FragilityAsserts:
             If they do not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        return self._assert_change(STOPPING, curves, checkpoint, tolerance)
+        return self._assert_change("stopping", curves, checkpoint, tolerance)
 
     def assert_symmetry_kept(
         self, curves: LearningCurves, symmetry: str, *, tolerance: float | None = None
@@ -334,7 +315,7 @@ class FragilityAsserts:
             If it does not, or the symmetry does not apply.
         """
         __tracebackhide__ = True
-        return self._assert_invariance(SYMMETRY, curves, symmetry, tolerance)
+        return self._assert_invariance("symmetry", curves, symmetry, tolerance)
 
     def assert_equivalence_kept(
         self, curves: LearningCurves, equivalence: str, *, tolerance: float | None = None
@@ -356,7 +337,7 @@ class FragilityAsserts:
             If they do not, or the measure is not defined there.
         """
         __tracebackhide__ = True
-        return self._assert_invariance(EQUIVALENCE, curves, equivalence, tolerance)
+        return self._assert_invariance("equivalence", curves, equivalence, tolerance)
 
     def _assert_invariance(
         self, kind: str, curves: LearningCurves, change: str, tolerance: float | None

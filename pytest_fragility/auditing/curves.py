@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_fragility.families.measured_family import MeasuredFamily
-
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families.family import Family
+    from pytest_fragility.families.measured_family import MeasuredFamily
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.settings import AuditSettings
 
@@ -41,15 +40,16 @@ def curves_for_audit(
     """
     level = settings.alpha if alpha is None else alpha
     scale, fit = settings.scale, settings.fit
-    if isinstance(family, MeasuredFamily):
-        return family.curves(measure, name=name, alpha=level, scale=scale, fit=fit)
+    known = family.known_curves(measure, name=name, alpha=level, scale=scale, fit=fit)
+    if known is not None:
+        return known
     # a table has no networks to ask about, and needs no torch
     from pytest_fragility.evaluation.learning_curves import learning_curves
 
     assert not isinstance(measure, str)
     return learning_curves(
         measure,
-        family,
+        family.require_networks(),
         alpha=level,
         scale=scale,
         fit=fit,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.auditing.curves import curves_for_audit
 from pytest_fragility.auditing.result import AuditResult
-from pytest_fragility.checks.check import LOCATE, UNASKED_KINDS
+from pytest_fragility.checks.kind import AUDIT, SEARCH
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.settings import AuditSettings
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pytest_fragility.families.train import Progress
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.parallel.futures import Executors
-    from pytest_fragility.settings.given import Given
 
     pass
     pass
@@ -71,8 +71,9 @@ def _audit(
     progress: Progress | None,
     executors: Executors | None,
 ) -> AuditResult:
-    if settings.given:
-        return _audit_given(measure, name, settings, settings.given)
+    if settings.given is not None:
+        curves = curves_for_audit(measure, settings.given, settings, name=name)
+        return _judged(settings, curves, {})
     from pytest_fragility.auditing.growing_families import GrowingFamily
     from pytest_fragility.auditing.search import Search
     from pytest_fragility.families.train import TrainingBudget
@@ -85,19 +86,15 @@ def _audit(
     )
     search = Search(measure, on_demand, name=name)
     located = {
-        check.id: _located(check, search) for check in settings.checks if check.kind == LOCATE
+        check.id: _located(check, search)
+        for check in settings.checks
+        if kind_of(check).rests_on == SEARCH
     }
     if settings.looks:
         return _audit_in_stages(measure, name, settings, located, progress, executors)
     family = train_family(settings, progress=progress, executors=executors)
     curves = curves_for_audit(measure, family, settings, name=name)
     return _judged(settings, curves, located)
-
-
-def _audit_given(measure: Any, name: str, settings: AuditSettings, given: Given) -> AuditResult:
-    """Return what an audit found of networks or values that exist already."""
-    curves = curves_for_audit(measure, given.family, settings, name=name)
-    return _judged(settings, curves, {})
 
 
 def _located(check: Check, search: Search) -> Outcome:
@@ -143,7 +140,7 @@ def _result(
     ordered = {check.id: outcomes[check.id] for check in settings.checks}
     errors = {name: each.error for name, each in ordered.items() if each.error}
     verdicts = tuple(each.verdict for each in ordered.values() if each.verdict)
-    about_it = [v for v in verdicts if v.is_applicable and v.check.kind not in UNASKED_KINDS]
+    about_it = [v for v in verdicts if v.is_applicable and kind_of(v.check).about != AUDIT]
     if errors and not about_it:
         raise next(iter(errors.values()))
     return AuditResult(verdicts, curves, curves_of or {}, errors=errors)

@@ -11,7 +11,8 @@ from pytest_fragility.checks.records import audit_context, check_record
 from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT, Record
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import FragilityError
-from pytest_fragility.report.terminal import audit_table, overall_verdict
+from pytest_fragility.report.conclusion import overall_verdict
+from pytest_fragility.report.terminal import audit_table
 
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Verdict

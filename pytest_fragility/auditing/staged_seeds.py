@@ -15,15 +15,10 @@ from typing import TYPE_CHECKING
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
 from pytest_fragility.auditing.outcome import Outcome
 from pytest_fragility.checks.admissibility import judge_admissibility, judge_admissible_count
-from pytest_fragility.checks.check import (
-    ADMISSIBLE_COUNT,
-    INVARIANCE_KINDS,
-    Check,
-    Needs,
-    needs_of_all,
-)
-from pytest_fragility.checks.registry import judge
-from pytest_fragility.checks.verdicts import INCONCLUSIVE, UNDECIDED, Verdict
+from pytest_fragility.checks.check import Check, Needs
+from pytest_fragility.checks.kind import PAIRS
+from pytest_fragility.checks.registry import judge, kind_of, needs_of_all
+from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, UNDECIDED, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.curves.joining import join_seeds
 from pytest_fragility.perturbations import BASELINE
@@ -117,7 +112,7 @@ class StagedAudit:
         tolerances = self._settings.tolerances
 
         def verdict() -> Verdict:
-            if check.kind == ADMISSIBLE_COUNT and BASELINE not in joined.unfinished:
+            if kind_of(check).counts_admissible and BASELINE not in joined.unfinished:
                 statuses = {name: self._admissible[name] for name in check.among}
                 return judge_admissible_count(check, statuses)
             return judge(check, joined, tolerances)
@@ -127,12 +122,12 @@ class StagedAudit:
     def _is_settled(self, check: Check) -> bool:
         """Return whether more seeds would change nothing, or probably would not."""
         outcome = self.outcomes[check.id]
-        if outcome.verdict is None or check.kind in INVARIANCE_KINDS:
+        if outcome.verdict is None or kind_of(check).rests_on == PAIRS:
             return True
         verdict = outcome.verdict
         if verdict.status != INCONCLUSIVE or not verdict.is_applicable:
             return True
-        if check.kind == ADMISSIBLE_COUNT:
+        if kind_of(check).counts_admissible:
             return not self._undecided(check)
         if verdict.evidence is None:
             return True
@@ -154,11 +149,12 @@ class StagedAudit:
 
     def _needs(self) -> Needs:
         """Return what the open checks need; of many perturbations, those that may be admissible."""
-        open_checks = [
-            replace(check, among=tuple(self._undecided(check))) if check.among else check
-            for check in self._open
-        ]
-        return needs_of_all(open_checks)
+        return needs_of_all(replace(each, among=tuple(self._among(each))) for each in self._open)
+
+    def _among(self, check: Check) -> list[str]:
+        if kind_of(check).counts_admissible:
+            return self._undecided(check)
+        return [name for name in check.among if self._admissible.get(name) != INADMISSIBLE]
 
 
 def decide(audits: Sequence[StagedAudit], train: Trainer) -> None:

@@ -152,7 +152,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
     settings = fragility_session(config).settings
     table = table_to_audit(config)
-    source = settings.given.source if settings.given else ""
+    source = "" if settings.given is None else settings.given.source
     if table or source:
         source = f"values from {table.name}" if table else source
         return f"fragility: {one_line(source)}, alpha {settings.alpha:g}, nothing is trained"
@@ -373,7 +373,7 @@ def trained_family(request: pytest.FixtureRequest) -> Family:
 
     session, item = fragility_session(request.config), request.node
     given = session.audit_of(item).settings.given
-    if given:
+    if given is not None:
         return given.require_networks()
     if not session.knows(key_of(item)):
         session.need(key_of(item), session.audit_of(item), None)

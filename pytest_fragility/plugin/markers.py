@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import LOCATE, Check, Needs, needs_of
-from pytest_fragility.checks.planning import match_expected_failures
+from pytest_fragility.checks.check import Check, Needs
+from pytest_fragility.checks.kind import SEARCH
+from pytest_fragility.checks.registry import kind_of, match_expected_failures, needs_of
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.plugin.mark import MARKER
@@ -82,7 +83,7 @@ class MarkedAudit:
 
     def stages(self, check_id: str) -> bool:
         """Return whether a check is looked at with growing numbers of seeds."""
-        return bool(self.settings.looks) and self.checks[check_id].kind != LOCATE
+        return bool(self.settings.looks) and kind_of(self.checks[check_id]).rests_on != SEARCH
 
     def needs_of(self, check_id: str | None) -> Needs:
         """Return the networks that a check needs; None stands for a test of one's own design."""

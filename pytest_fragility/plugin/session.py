@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.checks.check import LOCATE, Needs
+from pytest_fragility.checks.check import Needs
+from pytest_fragility.checks.kind import SEARCH
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.errors import (
     AuditFailure,
     FragilityError,
@@ -45,6 +47,7 @@ from pytest_fragility.settings import (
     require_use,
     resolve_settings,
 )
+from pytest_fragility.settings.naming import name_in_audit
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.assertions import FragilityAsserts
@@ -156,9 +159,8 @@ class FragilitySession:
         # on the command line, an option that says what to train contradicts the table
         first, *others = self._layers
         settings = resolve_settings({**first, TABLE: table}, *others)
-        assert settings.given
         require_use({**typed_settings(self._config), TABLE: table}, settings)
-        return MarkedAudit(column, settings.given.name_of(column, None), settings, {})
+        return MarkedAudit(column, name_in_audit(column, None, settings), settings, {})
 
     def need(
         self,
@@ -184,7 +186,7 @@ class FragilitySession:
             staged = self._staged.setdefault(key, _Staged(load or (lambda: audit)))
             staged.check_ids.add(check_id)
             return
-        if audit.settings.given:
+        if audit.settings.given is not None:
             return
         needs = audit.needs_of(check_id)
         _, known = self._needed.get(key, (audit, needs))
@@ -226,7 +228,7 @@ class FragilitySession:
             given = audit.settings.given
             self._curves[key] = curves_for_audit(
                 audit.measure,
-                given.family if given else self.family(key),
+                self.family(key) if given is None else given,
                 audit.settings,
                 name=audit.name,
                 # of xdist's workers, each has some of the checks
@@ -326,7 +328,7 @@ class FragilitySession:
         try:
             tested = TestedCheck(item, place, audit, chosen, rerun, self._compared)
             on_verdict = tested.on_verdict
-            if chosen.kind == LOCATE:
+            if kind_of(chosen).rests_on == SEARCH:
                 from pytest_fragility.auditing.breaking_points import locate
 
                 on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))

@@ -57,8 +57,6 @@ class Option(NamedTuple):
         Whether the command that runs a test again repeats it, although it is no setting.
     needs_audits
         When it is an error on a run without audits: `IF_TYPED`, `ALWAYS`, or empty for never.
-    serves
-        The kinds of checks that it is for; empty for all.
     """
 
     name: str
@@ -74,7 +72,6 @@ class Option(NamedTuple):
     once: bool = False
     rerun: bool = False
     needs_audits: str = ""
-    serves: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

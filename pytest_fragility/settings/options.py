@@ -98,7 +98,6 @@ OPTIONS = (
         takes="names",
         once=True,
         needs_audits=IF_TYPED,
-        serves=("stopping",),
     ),
     Option(
         "ladder",
@@ -107,15 +106,13 @@ OPTIONS = (
         default="label-noise",
         takes="name or names",
         needs_audits=IF_TYPED,
-        serves=("complexity",),
     ),
     Option(
         "checks",
-        "which kinds of checks are made: trend, exponent, spread, stopping, complexity, "
-        "symmetry, equivalence",
+        "which kinds of checks are made, by name",
         JUDGING,
         IN_CODE,
-        words="all that can be made",
+        words="all that can be made, but for those that only a name asks for",
     ),
     Option(
         "locate",
@@ -143,7 +140,6 @@ OPTIONS = (
         IN_CODE,
         default=0.1,
         takes="number",
-        serves=("trend", "exponent", "stopping", "complexity"),
     ),
     Option(
         "spread_tolerance",
@@ -152,7 +148,6 @@ OPTIONS = (
         IN_CODE,
         default=0.1,
         takes="number",
-        serves=("spread",),
     ),
     Option(
         "error_margin",
@@ -171,7 +166,6 @@ OPTIONS = (
         IN_CODE,
         default=0.25,
         takes="number",
-        serves=("complexity",),
     ),
     Option(
         "invariance_tolerance",
@@ -180,7 +174,6 @@ OPTIONS = (
         IN_CODE,
         default=0.02,
         takes="number",
-        serves=("symmetry", "equivalence"),
     ),
     Option(
         "alpha",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_fragility.auditing.assertions import FragilityAsserts, assert_kept
-from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
@@ -32,7 +32,7 @@ def asserts(**options: float | str) -> FragilityAsserts:
 
 def test_what_is_kept_is_returned() -> None:
     """The verdict carries its evidence."""
-    verdict = assert_kept(Check(EXPONENT, "adam"), curves_of(STEADY.moved()), Tolerances())
+    verdict = assert_kept(Check("exponent", "adam"), curves_of(STEADY.moved()), Tolerances())
     assert (verdict.status, verdict.check.id) == (KEPT, "exponent-adam")
     assert verdict.evidence is not None
 
@@ -51,11 +51,11 @@ def test_what_is_not_kept_is_raised(
 ) -> None:
     """As an assertion that carries the verdict, and reads as the report's message does."""
     with pytest.raises(AssertionError) as error:
-        assert_kept(Check(TREND, "adam"), curves, Tolerances(), rerun="pytest -k this")
+        assert_kept(Check("trend", "adam"), curves, Tolerances(), rerun="pytest -k this")
     assert type(error.value) is failure
     assert isinstance(error.value, AuditFailure)
     assert error.value.verdict.status == status
-    assert error.value.verdict.check == Check(TREND, "adam")
+    assert error.value.verdict.check == Check("trend", "adam")
     assert str(error.value).startswith("ruler: trend ")
     assert str(error.value).endswith("Rerun: pytest -k this")
 
@@ -76,7 +76,7 @@ def test_the_verdict_is_told_before_it_is_raised(slope: float) -> None:
         heard.append((heard_curves, verdict))
 
     try:
-        verdict = assert_kept(Check(TREND, "adam"), curves, Tolerances(), on_verdict=listen)
+        verdict = assert_kept(Check("trend", "adam"), curves, Tolerances(), on_verdict=listen)
     except AuditFailure as failure:
         verdict = failure.verdict
     assert heard == [(curves, verdict)]
@@ -90,16 +90,16 @@ def test_a_listener_that_fails_is_heard() -> None:
         raise RuntimeError(verdict.status)
 
     with pytest.raises(RuntimeError, match="broken"):
-        assert_kept(Check(TREND, "adam"), curves_of(lines(0.2)), Tolerances(), on_verdict=listen)
+        assert_kept(Check("trend", "adam"), curves_of(lines(0.2)), Tolerances(), on_verdict=listen)
 
 
 def test_each_assert_makes_its_own_check() -> None:
     """Trend, exponent and spread."""
     curves, session = curves_of(STEADY.moved()), asserts()
-    assert session.assert_trend_kept(curves).check == Check(TREND)
-    assert session.assert_trend_kept(curves, "adam").check == Check(TREND, "adam")
-    assert session.assert_exponent_kept(curves, "adam").check == Check(EXPONENT, "adam")
-    assert session.assert_spread_kept(curves, "adam").check == Check(SPREAD, "adam")
+    assert session.assert_trend_kept(curves).check == Check("trend", BASELINE)
+    assert session.assert_trend_kept(curves, "adam").check == Check("trend", "adam")
+    assert session.assert_exponent_kept(curves, "adam").check == Check("exponent", "adam")
+    assert session.assert_spread_kept(curves, "adam").check == Check("spread", "adam")
 
 
 def test_asserts_use_the_sessions_tolerances() -> None:

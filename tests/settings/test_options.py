@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility import audit
-from pytest_fragility.checks.check import KINDS
+from pytest_fragility.checks.registry import ASKED_AS
 from pytest_fragility.checks.tolerances import TRENDS, Tolerances
 from pytest_fragility.curves.fits import FITS
 from pytest_fragility.errors import SettingsError, TableError, TaskError
@@ -19,7 +19,7 @@ from pytest_fragility.families.selection import Asked
 from pytest_fragility.parallel.patience import EXECUTOR_LIMIT
 from pytest_fragility.plugin.ini import READERS
 from pytest_fragility.settings import PROFILES, AuditSettings, resolve_settings
-from pytest_fragility.settings.option import CALL, FLAG, INI, MARK, RUN, WHAT
+from pytest_fragility.settings.option import CALL, FLAG, INI, MARK, WHAT
 from pytest_fragility.settings.options import (
     BY_NAME,
     DEFAULT_FOLDER,
@@ -102,13 +102,12 @@ def test_every_row_makes_sense() -> None:
     """Its words are known where they are looked up, and what nobody reads is not said."""
     assert len(BY_NAME) == len(OPTIONS)
     assert set(CHECKS) <= set(READERS)
+    assert {name for kind in ASKED_AS.values() for name in kind.options} <= set(DEFAULTS)
     for option in OPTIONS:
         assert option.help and not option.help.endswith("."), option
         assert option.on and set(option.on) <= {CALL, MARK, FLAG, INI}, option
         assert INI not in option.on or FLAG in option.on, option
         assert option.takes in READERS, option
-        assert set(option.serves) <= set(KINDS), option
-        assert option.says != RUN or not option.serves, option
         assert not (option.is_switch and option.shown_value), option
         assert (option.takes == "choice") <= bool(option.choices), option
         assert not (option.once and option.repeated), option
