@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_fragility import measures
-from pytest_fragility.checks.registry import ASKED_AS, KINDS
+from pytest_fragility.checks.registry import KINDS
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.perturbations import AXES, get_perturbation
 from pytest_fragility.recipes import ARCHITECTURES
@@ -259,13 +259,6 @@ def test_a_shown_audit_has_as_many_checks_as_it_says() -> None:
         counts = [int(cell) for cell in row[2:6] + row[8:12] if cell.isdigit()]
         sensitivities = sum("broken" in cell for cell in row[6:8])
         assert sum(counts) + sensitivities <= total, row
-
-
-def test_the_checks_that_the_settings_name_exist() -> None:
-    """All kinds that can be asked for."""
-    rows = table_below(section("## Settings"), "| marker and `audit()`")
-    (row,) = [row for row in rows if names(row[0]) == ["checks"]]
-    assert names(row[3]) == list(ASKED_AS)
 
 
 def test_every_block_says_its_language() -> None:

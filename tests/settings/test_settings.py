@@ -66,17 +66,6 @@ def test_the_defaults_are_those_of_the_readme() -> None:
     assert found.recipe == Recipe()
 
 
-def test_the_readme_lists_every_setting() -> None:
-    """A setting that the README does not name does not exist for a user."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    table = readme.split("## Settings")[1].split("| profile | sizes")[0]
-    named = re.findall(
-        r"`(\w+)`",
-        "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")),
-    )
-    assert sorted(named) == sorted(DEFAULTS)
-
-
 @in_turn(
     ("profile", "sizes", "seeds", "perturbations", "checkpoints"),
     [
