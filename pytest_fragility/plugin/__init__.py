@@ -293,8 +293,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if isinstance(item, MeasureItem):
             note_need(item, state)
         elif isinstance(item, pytest.Function) and _uses_networks(item):
-            place = place_of(item)
-            state.need(key_of(item), state.audit_of(item), place.check if place else None)
+            place, key, audit = place_of(item), key_of(item), state.audit_of(item)
+            if place:
+                state.need(key, audit, place.check)
+            if place is None or LASTING & set(item.fixturenames):
+                state.need(key, audit, None)
     if not session.config.option.collectonly:
         state.require_cluster()
 
@@ -374,13 +377,7 @@ def trained_family(request: pytest.FixtureRequest) -> Family:
     _require_enabled(request)
     from pytest_fragility.plugin.session import fragility_session
 
-    session, item = fragility_session(request.config), request.node
-    given = session.audit_of(item).settings.given
-    if given:
-        return given.require_networks()
-    if not session.knows(key_of(item)):
-        session.need(key_of(item), session.audit_of(item), None)
-    return session.family(key_of(item)).with_recipes(session.audit_of(item).own_recipes)
+    return fragility_session(request.config).trained_family(request.node)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import LOCATE, Check, Needs, needs_of
+from pytest_fragility.checks.check import Check, Needs
 from pytest_fragility.checks.planning import match_expected_failures
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
@@ -88,15 +88,10 @@ class MarkedAudit:
         """What a test of one's own design sees: the baseline, and the perturbations it names."""
         return [BASELINE, *self.settings.perturbations]
 
-    def stages(self, check_id: str) -> bool:
-        """Return whether a check is looked at with growing numbers of seeds."""
-        return bool(self.settings.looks) and self.checks[check_id].kind != LOCATE
-
-    def needs_of(self, check_id: str | None) -> Needs:
-        """Return the networks that a check needs; None stands for a test of one's own design."""
-        if check_id is None:
-            return Needs(frozenset(self.own_recipes), with_ladder=True, with_equivalents=True)
-        return needs_of(self.checks[check_id])
+    @property
+    def own_needs(self) -> Needs:
+        """The networks that a test of one's own design looks at."""
+        return Needs(frozenset(self.own_recipes), with_ladder=True, with_equivalents=True)
 
 
 def require_one_marker(test: pytest.Item) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
 from pytest_fragility.errors import BudgetError, SettingsError
 from pytest_fragility.evaluation.learning_curves import learning_curves
@@ -267,7 +269,8 @@ def test_one_name_does_not_stand_for_two_recipes(make_settings: MakeSettings) ->
 def test_progress_is_told(make_settings: MakeSettings) -> None:
     """From nothing to all of what is missing."""
     calls: list[tuple[int, int, float]] = []
-    family = GrowingFamily(make_settings(), progress=lambda *call: calls.append(call))
+    train = partial(train_plans, progress=lambda *call: calls.append(call))
+    family = GrowingFamily(make_settings(), train=train)
     family.grow([ADAM])
     assert calls[0] == (0, 2 * RUNS, 0.0) and calls[-1] == (2 * RUNS, 2 * RUNS, 1.0)
     calls.clear()

@@ -191,7 +191,7 @@ def test_a_far_change_is_decided_at_the_first_look() -> None:
     assert audit_in_looks.is_open
     audit_in_looks.judge_with(curves)
     assert not audit_in_looks.is_open
-    verdict, judged = audit_in_looks.outcomes[check.id].get()
+    verdict, judged = audit_in_looks.finding(check).get()
     assert (verdict.status, judged.seeds) == (BROKEN, (0, 1, 2, 3, 4))
 
 

@@ -159,7 +159,7 @@ def test_a_table_needs_no_torch(project: Project, table: Path) -> None:
 KEPT = ("checkpoint", "recipe", "n", "seed", "test_error", "test_size", "task")
 EXPORT = """
 from pathlib import Path
-from pytest_fragility.auditing.engine import train_family
+from pytest_fragility.auditing.from_settings import train_family
 from pytest_fragility.settings import resolve_settings
 
 family = train_family(resolve_settings({**SMALL, "cache_dir": None}))
