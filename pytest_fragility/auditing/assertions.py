@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.text import nearest
-from pytest_fragility.auditing.finding import Finding
+from pytest_fragility.auditing.finding import assert_kept
 from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
 from pytest_fragility.auditing.search import Search
 from pytest_fragility.checks.check import (
     COMPLEXITY,
     COMPLEXITY_KINDS,
-    CONTROLS,
     EQUIVALENCE,
     EXPONENT,
     SPREAD,
@@ -23,13 +22,9 @@ from pytest_fragility.checks.check import (
     Check,
 )
 from pytest_fragility.checks.records import check_record
-from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
+from pytest_fragility.checks.verdicts import KEPT, Verdict
 from pytest_fragility.errors import (
-    AuditFailure,
     CheckBroken,
-    CheckInconclusive,
-    ControlsMisbehave,
     SettingsError,
 )
 from pytest_fragility.measures.measure import Measure, measure_name
@@ -40,56 +35,11 @@ from pytest_fragility.perturbations import (
     changes_recipe,
     get_perturbation,
 )
-from pytest_fragility.report.failure_message import failure_message, withstanding_message
+from pytest_fragility.report.failure_message import withstanding_message
 from pytest_fragility.settings import AuditSettings
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurves
-
-
-def assert_kept(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
-    """Judge one check, and raise unless it is kept.
-
-    Raises
-    ------
-    AuditFailure
-        If the check is broken, the seeds do not decide, or the perturbation is not admissible.
-    MeasureError
-        If the measure fails on some network; it says what the check finds over the other seeds.
-    """
-    __tracebackhide__ = True
-    verdict, _ = Finding.of(check, curves, tolerances).get()
-    require_kept(verdict, curves)
-    return verdict
-
-
-def require_kept(verdict: Verdict, curves: LearningCurves, *, rerun: str | None = None) -> None:
-    """Raise unless a verdict is `kept`.
-
-    Parameters
-    ----------
-    verdict
-        Of a check.
-    curves
-        Learning curves that it rests on.
-    rerun
-        The command that the message offers to rerun the check.
-
-    Raises
-    ------
-    AuditFailure
-        If it is not.
-    """
-    __tracebackhide__ = True
-    if verdict.status == KEPT:
-        return
-    raise _failure_of(verdict)(failure_message(check_record(curves, verdict), rerun), verdict)
-
-
-def _failure_of(verdict: Verdict) -> type[AuditFailure]:
-    if verdict.check.kind == CONTROLS:
-        return ControlsMisbehave
-    return CheckBroken if verdict.status == BROKEN else CheckInconclusive
 
 
 def _require_recipe(curves: LearningCurves, name: str) -> None:

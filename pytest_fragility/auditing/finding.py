@@ -1,12 +1,26 @@
-"""What became of one check: its verdict, or the error that kept it from being judged."""
+"""What became of one check: its verdict, or the error that kept it from being judged.
+
+A verdict that is not `kept` can be raised as a failed assertion.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_fragility.checks.check import CONTROLS
+from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
-from pytest_fragility.errors import FragilityError, MeasureError
+from pytest_fragility.checks.verdicts import BROKEN, KEPT
+from pytest_fragility.errors import (
+    AuditFailure,
+    CheckBroken,
+    CheckInconclusive,
+    ControlsMisbehave,
+    FragilityError,
+    MeasureError,
+)
+from pytest_fragility.report.failure_message import failure_message
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -113,3 +127,48 @@ def _told_of_the_rest(
     told = MeasureError(text, seeds=error.seeds)
     told.__cause__ = error.__cause__
     return told
+
+
+def assert_kept(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
+    """Judge one check, and raise unless it is kept.
+
+    Raises
+    ------
+    AuditFailure
+        If the check is broken, the seeds do not decide, or the perturbation is not admissible.
+    MeasureError
+        If the measure fails on some network; it says what the check finds over the other seeds.
+    """
+    __tracebackhide__ = True
+    verdict, _ = Finding.of(check, curves, tolerances).get()
+    require_kept(verdict, curves)
+    return verdict
+
+
+def require_kept(verdict: Verdict, curves: LearningCurves, *, rerun: str | None = None) -> None:
+    """Raise unless a verdict is `kept`.
+
+    Parameters
+    ----------
+    verdict
+        Of a check.
+    curves
+        Learning curves that it rests on.
+    rerun
+        The command that the message offers to rerun the check.
+
+    Raises
+    ------
+    AuditFailure
+        If it is not.
+    """
+    __tracebackhide__ = True
+    if verdict.status == KEPT:
+        return
+    raise _failure_of(verdict)(failure_message(check_record(curves, verdict), rerun), verdict)
+
+
+def _failure_of(verdict: Verdict) -> type[AuditFailure]:
+    if verdict.check.kind == CONTROLS:
+        return ControlsMisbehave
+    return CheckBroken if verdict.status == BROKEN else CheckInconclusive

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_fragility.auditing.engine import Engine, Loaded, Request
+from pytest_fragility.auditing.finding import require_kept
 from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.errors import (
     AuditFailure,
@@ -266,8 +267,6 @@ class FragilitySession:
 
     def _judge(self, item: pytest.Item, audit: MarkedAudit) -> None:
         __tracebackhide__ = True
-        from pytest_fragility.auditing.assertions import require_kept
-
         place = place_of(item)
         assert place
         check, rerun = audit.checks[place.check], self._rerun_command(item)

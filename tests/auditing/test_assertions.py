@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fragility.auditing.assertions import FragilityAsserts, assert_kept, require_kept
+from pytest_fragility.auditing.assertions import FragilityAsserts
+from pytest_fragility.auditing.finding import assert_kept, require_kept
 from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
@@ -57,7 +58,7 @@ def test_what_is_not_kept_is_raised(
     assert error.value.verdict.status == status
     assert error.value.verdict.check == Check(TREND, "adam")
     assert str(error.value).startswith("ruler: trend ")
-    with pytest.raises(failure, match="Rerun: pytest -k this$"):
+    with pytest.raises(failure, match=r"Rerun: pytest -k this$"):
         require_kept(error.value.verdict, curves, rerun="pytest -k this")
 
 
