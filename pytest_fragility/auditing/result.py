@@ -61,8 +61,9 @@ class AuditResult:
         if errors and not about_it:
             raise next(iter(errors.values()))
         curves = max((each.curves for each in findings), key=lambda each: len(each.recipes))
-        others = {each.check.id: each.curves for each in findings if each.curves is not curves}
-        return cls(verdicts, curves, others, errors=errors)
+        own = [each for each in findings if each.curves.looks or each.curves is not curves]
+        curves_of = {each.check.id: each.curves for each in own}
+        return cls(verdicts, curves, curves_of, errors=errors)
 
     @property
     def verdict(self) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_fragility.parallel.cores import sharing
 from pytest_fragility.plugin import hookspecs
-from pytest_fragility.plugin.asked import AskedCheck, asked_check, key_of, place_of
+from pytest_fragility.plugin.asked import AskedCheck, asked_check, place_of
 from pytest_fragility.plugin.hypothesis_tests import (
     LASTING,
     given_strategies,
@@ -283,21 +283,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Note which networks the selected tests need, so that all are trained together."""
     if not is_enabled(session.config):
         return
-    from pytest_fragility.plugin.measure_items import MeasureItem, note_need
     from pytest_fragility.plugin.session import fragility_session
 
     state = fragility_session(session.config)
     for item in session.items:
-        if _is_skipped(item):
-            continue
-        if isinstance(item, MeasureItem):
-            note_need(item, state)
-        elif isinstance(item, pytest.Function) and _uses_networks(item):
-            place, key, audit = place_of(item), key_of(item), state.audit_of(item)
-            if place:
-                state.need(key, audit, place.check)
-            if place is None or LASTING & set(item.fixturenames):
-                state.need(key, audit, None)
+        fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
+        used = {"check", *LASTING} & set(fixtures)
+        if (used or place_of(item)) and not _is_skipped(item):
+            # a check that is not ours says nothing of networks
+            takes_networks = bool(LASTING & used) or place_of(item) is None
+            state.note(item, takes_networks=takes_networks)
     if not session.config.option.collectonly:
         state.require_cluster()
 
@@ -342,10 +337,6 @@ def _is_skipped(item: pytest.Item) -> bool:
     return is_marked and heeds_marks(item.config)
 
 
-def _uses_networks(item: pytest.Function) -> bool:
-    return bool({"check", "trained_family", "learning_curves"} & set(item.fixturenames))
-
-
 def _require_enabled(request: pytest.FixtureRequest) -> None:
     if not is_enabled(request.config):
         pytest.skip(SKIP_REASON)
@@ -366,7 +357,7 @@ def check(request: pytest.FixtureRequest) -> Callable[[], None]:
 
     def run() -> None:
         __tracebackhide__ = True
-        session.run_check(item, asked.audit)
+        session.run_check(item)
 
     return run
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,6 +26,9 @@ from pytest_fragility.settings import (
     resolve_settings,
 )
 from pytest_fragility.settings.naming import name_in_audit
+
+if TYPE_CHECKING:
+    from pytest_fragility.auditing.engine import Loaded
 
 MARKER = "fragility"
 MARKER_HELP = (
@@ -66,6 +69,20 @@ class MarkedAudit:
     name: str | None
     settings: AuditSettings
     expected_failures: Mapping[str, str]
+
+    def load(self) -> Loaded:
+        """Return the measure, or a table's column, and its name.
+
+        Raises
+        ------
+        SettingsError
+            If there is none.
+        """
+        if self.measure is None:
+            raise SettingsError(
+                "the check fixture needs a measure: @pytest.mark.fragility(measure)"
+            )
+        return self.measure, self.name
 
     @cached_property
     def checks(self) -> dict[str, Check]:

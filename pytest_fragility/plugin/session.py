@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_fragility.auditing.engine import Engine, Loaded, Request
+from pytest_fragility.auditing.engine import Engine, Request
 from pytest_fragility.auditing.finding import require_kept
 from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.errors import (
@@ -21,7 +21,14 @@ from pytest_fragility.errors import (
     StoreError,
     TaskError,
 )
-from pytest_fragility.plugin.asked import asked_check, file_from, key_of, names_in_file, place_of
+from pytest_fragility.plugin.asked import (
+    AUDIT_KEY,
+    asked_check,
+    file_from,
+    key_of,
+    names_in_file,
+    place_of,
+)
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.baselines import compared_baseline
 from pytest_fragility.plugin.executors import require_dask_for
@@ -101,16 +108,14 @@ class FragilitySession:
         asked = asked_check(item)
         if asked:
             return asked.audit
+        if AUDIT_KEY in item.stash:
+            return item.stash[AUDIT_KEY]
         mark = item.get_closest_marker(MARKER)
         known = item.stash.get(_READ_KEY, None)
         if known is None or known[0] is not mark:
             known = mark, self.read(mark, item.path.parent)
             item.stash[_READ_KEY] = known
         return known[1]
-
-    def audit_of_measure(self, measure: Callable[..., Any], name: str) -> MarkedAudit:
-        """Return the audit of a measure that the command line names."""
-        return MarkedAudit(measure, name, self.settings, {})
 
     def audit_of_column(self, column: str, table: Path) -> MarkedAudit:
         """Return the audit of a measure in a table that the command line names.
@@ -127,46 +132,30 @@ class FragilitySession:
         require_use({**typed_settings(self._config), TABLE: table}, settings)
         return MarkedAudit(column, settings.given.name_of(column, None), settings, {})
 
-    def need(
-        self,
-        key: str,
-        audit: MarkedAudit,
-        check_id: str | None,
-        load: Callable[[], MarkedAudit] | None = None,
-    ) -> None:
-        """Note that a selected test asks for a check, or for networks of its own.
+    def note(self, item: pytest.Item, *, takes_networks: bool = False) -> str:
+        """Note what a selected test asks for, and return what the engine calls its audit.
 
         Parameters
         ----------
-        key
-            What the session calls the audit.
-        audit
-            What is asked.
-        check_id
-            None stands for a test of one's own design.
-        load
-            Returns the audit with its measure, where that is imported only when it is needed.
+        item
+            The test.
+        takes_networks
+            Whether it is of one's own design, and looks at networks itself.
         """
-        checks = () if check_id is None else (audit.checks[check_id],)
-        needs = audit.own_needs if check_id is None else None
-
-        def measure() -> Loaded:
-            loaded = load() if load else audit
-            if loaded.measure is None:
-                raise SettingsError(
-                    "the check fixture needs a measure: @pytest.mark.fragility(measure)"
-                )
-            return loaded.measure, loaded.name
-
-        self.engine.add(Request(key, audit.settings, measure, checks, needs))
+        place, audit = place_of(item), self.audit_of(item)
+        key = place.key if place else key_of(item)
+        checks = (audit.checks[place.check],) if place else ()
+        needs = audit.own_needs if takes_networks else None
+        self.engine.add(Request(key, audit.settings, audit.load, checks, needs))
+        return key
 
     def trained_family(self, item: pytest.Item) -> Family:
         """Return the networks that a test of one's own design asks for."""
         audit = self.audit_of(item)
         if audit.settings.given:
             return audit.settings.given.require_networks()
-        self.need(key_of(item), audit, None)
-        return self.engine.family(key_of(item)).with_recipes(audit.own_recipes)
+        key = self.note(item, takes_networks=True)
+        return self.engine.family(key).with_recipes(audit.own_recipes)
 
     @cached_property
     def engine(self) -> Engine:
@@ -254,7 +243,7 @@ class FragilitySession:
             if lattice and "fragility" in getattr(item, "fixturenames", ()):
                 self.asserts.train_ahead(lattice)
 
-    def run_check(self, item: pytest.Item, audit: MarkedAudit) -> None:
+    def run_check(self, item: pytest.Item) -> None:
         """Judge the check that a test stands for; what it found goes on the test's report.
 
         Raises
@@ -263,17 +252,16 @@ class FragilitySession:
             If it is not kept.
         """
         __tracebackhide__ = True
-        attempt_of(item).run(item, partial(self._judge, item, audit))
+        attempt_of(item).run(item, partial(self._judge, item))
 
-    def _judge(self, item: pytest.Item, audit: MarkedAudit) -> None:
+    def _judge(self, item: pytest.Item) -> None:
         __tracebackhide__ = True
-        place = place_of(item)
+        place, audit = place_of(item), self.audit_of(item)
         assert place
         check, rerun = audit.checks[place.check], self._rerun_command(item)
         try:
             tested = TestedCheck(item, place, audit, check, rerun, self._compared)
-            self.need(place.key, audit, check.id)
-            verdict, curves = self.engine.finding(place.key, check).get()
+            verdict, curves = self.engine.finding(self.note(item), check).get()
             tested.on_verdict(curves, verdict)
             require_kept(verdict, curves, rerun=rerun)
         except AuditFailure as failure:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import SGD, Adam, Recipe, fixed_steps
 from pytest_fragility.settings import AuditSettings, resolve_settings
-from pytest_fragility.tasks import Task
+from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.training import trainer
 
 SIZES, SEEDS = (8, 16), (0, 1)
@@ -312,3 +313,48 @@ def test_an_unknown_option_is_refused_by_a_source() -> None:
     """As an audit does."""
     with pytest.raises(SettingsError, match="unknown argument 'size'"):
         FamilySource().family({"size": 3})
+
+
+class Loader:
+    """Loads other data for each seed, and prints alike."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __repr__(self) -> str:
+        return "Loader()"
+
+    def __call__(self) -> TaskData:
+        """Load them."""
+        inputs = np.random.default_rng(self.seed).normal(size=(400, 5))
+        labels = (inputs[:, 0] > 0).astype(int)
+        return TaskData(inputs[:300], labels[:300], inputs[300:], labels[300:])
+
+
+def test_families_are_known_by_content() -> None:
+    """Tasks that print alike have families of their own; equal data have one."""
+    source = FamilySource({"profile": "quick", "cache_dir": None})
+    first, second, again = (
+        source.family({"task": Task("mine", Loader(seed)), "sizes": [16, 32], "seeds": 2})
+        for seed in (0, 1, 0)
+    )
+    assert first is not second
+    assert again is first
+
+
+def test_a_measure_need_not_be_hashable(make_settings: MakeSettings) -> None:
+    """And one that takes the place of another in memory is not taken for it."""
+
+    class Ruler:
+        __name__ = "ruler"
+        __hash__ = None  # type: ignore[assignment]
+
+        def __init__(self, value: float) -> None:
+            self._value = value
+
+        def __call__(self, network: TrainedNetwork) -> float:
+            return self._value
+
+    family = GrowingFamily(make_settings())
+    for value in (1.0, 2.0):
+        assert (family.curves(Ruler(value)).measure[BASELINE].values == value).all()
