@@ -11,14 +11,14 @@ from importlinter.cli import lint_imports
 
 import pytest_fragility
 
-ROOT = Path(pytest_fragility.__file__).parents[1]
+PACKAGE = Path(pytest_fragility.__file__).parent
 
 
 def test_the_contracts_in_pyproject_hold(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Floors, groups of measures, figures below pages, no circles among packages."""
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(Path(__file__).parents[1])
     assert lint_imports("pyproject.toml", no_cache=True) == 0, capsys.readouterr().out
 
 
@@ -38,5 +38,5 @@ def test_no_file_imports_itself_by_a_way_round() -> None:
 
 def test_only_errors_lie_loose() -> None:
     """A newcomer looks for a room first."""
-    loose = {path.name for path in (ROOT / "pytest_fragility").glob("*.py")}
+    loose = {path.name for path in PACKAGE.glob("*.py")}
     assert loose == {"__init__.py", "errors.py"}

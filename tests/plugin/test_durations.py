@@ -11,6 +11,8 @@ from tests.plugin.test_summary import summary
 
 HEADLINE = "= fragility durations ="
 PARTS = ["training", "measures", "statistics", "store", "report", "rest"]
+# shown where another process held the store for long, as on a busy machine
+WAITING = "waiting"
 NETWORKS = 2 * BASELINE_RUNS
 
 
@@ -68,7 +70,7 @@ def test_parts_sum_to_the_whole(project: Project) -> None:
     )
     lines = section(project.run("--fragility", "--fragility-durations").stdout.str())
     found = parts(lines)
-    assert list(found) == PARTS
+    assert [part for part in found if part != WAITING] == PARTS
     assert sum(seconds for seconds, *_ in found.values()) == pytest.approx(total(lines), abs=0.05)
     assert sum(share for _, share, _ in found.values()) == pytest.approx(100, abs=0.5)
     assert found["training"][2] == f"trained {NETWORKS} networks"
@@ -117,7 +119,7 @@ def test_a_failing_measure_is_counted(project: Project) -> None:
     result = project.run("--fragility", "--fragility-durations")
     lines = section(result.stdout.str())
     assert result.ret == 1
-    assert list(parts(lines)) == PARTS
+    assert [part for part in parts(lines) if part != WAITING] == PARTS
     assert "raising" in measures(lines)
 
 
@@ -158,7 +160,7 @@ def test_workers_times_are_added_up(project: Project) -> None:
     lines = section(finished.stdout)
     assert re.fullmatch(r"[\d.]+ worker seconds: 2 workers, added up", lines[0])
     found = parts(lines)
-    assert [part for part in found if part != "waiting"] == PARTS
+    assert [part for part in found if part != WAITING] == PARTS
     assert found["training"][2] == f"trained {NETWORKS} networks"
     seconds = sum(seconds for seconds, *_ in found.values())
     assert seconds == pytest.approx(total(lines), abs=0.05)

@@ -60,7 +60,7 @@ def test_default_settings_are_enough(project: Project) -> None:
     assert len(re.findall(r"fragility: training \d+ networks", first)) == 2
     stored = project.stored()
     assert stored
-    second = run(project, "--fragility", tests=WITHSTANDS + NETWORKS)
+    second = run_here(project, "--fragility", tests=WITHSTANDS + NETWORKS)
     assert "2 passed" in second and "training" not in second
     assert project.stored() == stored
 
@@ -84,7 +84,7 @@ def test_a_failure_names_the_smallest_change_and_is_replayed(project: Project) -
     assert "The largest smaller change on this axis, batch-x2, keeps it" in unwrapped
     assert "fresh seeds" in unwrapped
     (project.path / "tried.txt").unlink()
-    second = run(project, "--fragility", tests=tests)
+    second = run_here(project, "--fragility", tests=tests)
     assert "breaks: trend BROKEN under batch-x4" in second and "training" not in second
     assert (project.path / "tried.txt").read_text().split()[0] == "batch-x4"
 

@@ -93,9 +93,8 @@ def left_over(project: Project) -> list[Path]:
 @pytest.mark.parametrize(
     ("workers", "arguments"),
     [
-        (3, ["--dist=load"]),
         (2, ["--dist=loadscope"]),
-        pytest.param(2, ["--dist=worksteal", "--randomly-seed=1"], marks=NEEDS_RANDOMLY),
+        pytest.param(3, ["--dist=worksteal", "--randomly-seed=1"], marks=NEEDS_RANDOMLY),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else str(value),
 )
