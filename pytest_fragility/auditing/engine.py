@@ -276,8 +276,8 @@ class Engine:
         if not wanted.is_open:
             return wanted
         is_alone = not self._together or (self._shares_checks and way is StagedAudit)
-        trained = [each for each, request in self._requests.items() if request.trains(way)]
-        keys = [key] if is_alone else trained
+        waiting = [each for each in self._requests if each == key or self._waits(each, way)]
+        keys = [key] if is_alone else waiting
         try:
             self._train_for({each: self._strategy(each, way) for each in keys})
         except Exception as error:
@@ -290,6 +290,12 @@ class Engine:
                     del self._strategies[each, way]
             return self._settled(key, way)
         return wanted
+
+    def _waits(self, key: str, way: type) -> bool:
+        """Return whether networks are yet to be trained for an audit."""
+        strategy = self._strategies.get((key, way))
+        is_open = strategy is None or strategy.is_open
+        return self._requests[key].trains(way) and is_open and (key, way) not in self._failures
 
     def _strategy(self, key: str, way: type) -> Strategy:
         if (key, way) not in self._strategies:

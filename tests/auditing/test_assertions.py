@@ -8,7 +8,7 @@ from pytest_fragility.auditing.assertions import FragilityAsserts
 from pytest_fragility.auditing.finding import assert_kept, require_kept
 from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import AuditFailure, CheckBroken, CheckInconclusive, SettingsError
 from pytest_fragility.perturbations import BASELINE
@@ -55,11 +55,12 @@ def test_what_is_not_kept_is_raised(
         assert_kept(Check(TREND, "adam"), curves, Tolerances())
     assert type(error.value) is failure
     assert isinstance(error.value, AuditFailure)
-    assert error.value.verdict.status == status
-    assert error.value.verdict.check == Check(TREND, "adam")
+    verdict = error.value.verdict
+    assert isinstance(verdict, Verdict)
+    assert (verdict.status, verdict.check) == (status, Check(TREND, "adam"))
     assert str(error.value).startswith("ruler: trend ")
     with pytest.raises(failure, match=r"Rerun: pytest -k this$"):
-        require_kept(error.value.verdict, curves, rerun="pytest -k this")
+        require_kept(verdict, curves, rerun="pytest -k this")
 
 
 def test_failures_are_told_apart() -> None:
