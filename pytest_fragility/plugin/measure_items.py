@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 OPTION = "--fragility-measure"
 
 
-def load_measure(place: str) -> Callable[..., Any]:
-    """Return the function at ``module:function``, or ``module:measure.bound_form``.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such module or function.
-    """
-    measure: Callable[..., Any] = load(place, OPTION)
-    return measure
-
-
 def require_measure(place: str, config: pytest.Config) -> None:
     """Raise a SettingsError where ``module:function`` names no module; nothing is imported.
 
@@ -52,10 +40,16 @@ class NamedAudit(MarkedAudit):
     """The audit of a measure at ``module:function``, which is imported when it is asked about."""
 
     def load(self) -> Loaded:
-        """Return the measure, and its name."""
-        assert isinstance(self.measure, str)
-        measure = load_measure(self.measure)
-        return measure, getattr(measure, "__name__", self.measure.partition(":")[2])
+        """Return the measure, and its name.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such module or function.
+        """
+        place = str(self.measure)
+        measure: Callable[..., Any] = load(place, OPTION)
+        return measure, getattr(measure, "__name__", place.partition(":")[2])
 
 
 class MeasureCollector(pytest.Collector):

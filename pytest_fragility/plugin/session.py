@@ -77,7 +77,8 @@ class FragilitySession:
     Raises
     ------
     SettingsError
-        If an option on the command line or in the configuration file cannot be used.
+        If an option on the command line or in the configuration file cannot be used, or a table
+        that the command line names.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -90,18 +91,11 @@ class FragilitySession:
         self._running: pytest.Item | None = None
         self.training: tuple[int, int] | None = None
         require_dask_for(config)
-        self._require_table(table_to_audit(config))
-
-    def _require_table(self, table: Path | None) -> None:
-        """Raise a TableError where the command line names a table that cannot be used."""
+        table = table_to_audit(config)
         if table:
             from pytest_fragility.settings.existing import known_table
 
             known_table(table)
-
-    def read(self, mark: pytest.Mark | None, folder: Path) -> MarkedAudit:
-        """Return what a marker asks for; the folder is that of the test's file."""
-        return self._below_rootdir(read_marker(mark, *self._layers, folder=folder))
 
     def audit_of(self, item: pytest.Item) -> MarkedAudit:
         """Return what a test's marker asks for; all checks of a test share one audit."""
@@ -113,7 +107,8 @@ class FragilitySession:
         mark = item.get_closest_marker(MARKER)
         known = item.stash.get(_READ_KEY, None)
         if known is None or known[0] is not mark:
-            known = mark, self.read(mark, item.path.parent)
+            audit = read_marker(mark, *self._layers, folder=item.path.parent)
+            known = mark, self._below_rootdir(audit)
             item.stash[_READ_KEY] = known
         return known[1]
 
@@ -256,12 +251,10 @@ class FragilitySession:
 
     def _judge(self, item: pytest.Item) -> None:
         __tracebackhide__ = True
-        place, audit = place_of(item), self.audit_of(item)
-        assert place
-        check, rerun = audit.checks[place.check], self._rerun_command(item)
+        audit, rerun = self.audit_of(item), self._rerun_command(item)
         try:
-            tested = TestedCheck(item, place, audit, check, rerun, self._compared)
-            verdict, curves = self.engine.finding(self.note(item), check).get()
+            tested = TestedCheck(item, audit, rerun, self._compared)
+            verdict, curves = self.engine.finding(self.note(item), tested.check).get()
             tested.on_verdict(curves, verdict)
             require_kept(verdict, curves, rerun=rerun)
         except AuditFailure as failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import TrainingBudget, train_families
 from pytest_fragility.measures import path_norm
-from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import SGD, Adam, Recipe, fixed_steps
 from pytest_fragility.settings import AuditSettings, resolve_settings
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.training import trainer
 
 SIZES, SEEDS = (8, 16), (0, 1)
 # of one recipe
@@ -32,22 +31,6 @@ RUNS = len(SIZES) * len(SEEDS)
 ADAM, BATCH = get_perturbation("adam"), get_perturbation("batch-x2")
 
 MakeSettings = Callable[..., AuditSettings]
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    """A list that every run is added to that is given to the trainer."""
-    runs: list[Run] = []
-    plain_train = trainer.train
-
-    def train(
-        given: Sequence[Run], device: torch.device, executors: object
-    ) -> Iterator[list[TrainedRun]]:
-        runs.extend(given)
-        return plain_train(given, device)
-
-    monkeypatch.setattr(trainer, "train", train)
-    return runs
 
 
 @pytest.fixture
