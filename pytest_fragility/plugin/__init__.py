@@ -376,21 +376,13 @@ def learning_curves(
     request: pytest.FixtureRequest, trained_family: Family
 ) -> Callable[..., LearningCurves]:
     """A callable: measure -> its learning curves over the trained family."""
-    from pytest_fragility.evaluation.learning_curves import learning_curves as compute
+    from pytest_fragility.auditing.from_settings import curves_for_audit
     from pytest_fragility.plugin.session import fragility_session
 
     settings = fragility_session(request.config).audit_of(request.node).settings
 
     def curves(measure: Callable[..., Any], *, name: str | None = None) -> LearningCurves:
-        return compute(
-            measure,
-            trained_family,
-            alpha=settings.alpha,
-            scale=settings.scale,
-            fit=settings.fit,
-            measure_timeout=settings.measure_timeout,
-            name=name,
-        )
+        return curves_for_audit(measure, trained_family, settings, name=name)
 
     return curves
 

@@ -228,8 +228,8 @@ class FragilitySession:
         strategies = given_strategies(item)
         if not strategies:
             return
-        from pytest_fragility.strategies.networks import use_source
-        from pytest_fragility.strategies.train_ahead import lattice_of, prepare
+        from pytest_fragility.strategies.changes import lattice_of
+        from pytest_fragility.strategies.networks import prepare, use_source
 
         use_source(self.engine.families)
         for strategy in strategies:
