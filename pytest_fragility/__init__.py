@@ -1,13 +1,14 @@
-"""Audit generalization measures for fragility.
+"""Audit generalization measures for fragility: everything that users import stands here.
 
-Public names are loaded when they are first used: importing the package imports neither torch nor
-NumPy.
+A name is loaded when it is first used, so that importing the package imports neither torch nor
+NumPy. A new public name is one line below, and one in the README (``python -m tests.api_table``).
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_fragility._util.lazy import lazy_face
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.audit import audit as audit
@@ -51,58 +52,5 @@ if TYPE_CHECKING:
     from pytest_fragility.tasks import Task as Task
     from pytest_fragility.tasks import TaskData as TaskData
 
-_HOMES = {
-    "auditing.result": ("AuditResult",),
-    "auditing.audit": ("audit",),
-    "errors": (
-        "AuditFailure",
-        "BudgetError",
-        "CheckBroken",
-        "CheckInconclusive",
-        "ControlsMisbehave",
-        "FragilityError",
-        "MeasureError",
-        "SettingsError",
-        "StoreError",
-        "TableError",
-        "TaskError",
-    ),
-    "families.family": ("Family",),
-    "evaluation.learning_curves": ("learning_curves",),
-    "perturbations": ("Perturbation", "get_perturbation", "register_perturbation"),
-    "recipes": (
-        "CNN",
-        "MLP",
-        "SGD",
-        "Adam",
-        "AdamW",
-        "Factory",
-        "RMSprop",
-        "Recipe",
-        "ResNet",
-        "ScaleInvariantMLP",
-        "ViT",
-        "cosine",
-        "cross_entropy_below",
-        "exponential",
-        "fixed_steps",
-        "full_train_accuracy",
-        "step_decay",
-    ),
-    "auditing.single_network": ("trained_network",),
-    "tasks": ("Ladder", "Task", "TaskData"),
-    "networks.trained_network": ("TrainedNetwork",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME_OF])
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_face()

@@ -53,6 +53,15 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads inside an operation only slow such small networks down."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def blobs() -> Task:
     """Three overlapping Gaussian blobs in 6 dimensions: 200 to train on, 60 to test on."""

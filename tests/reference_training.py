@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,13 +21,17 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
 from pytest_fragility._util.seeds import derive_seed
-from pytest_fragility.networks import build_network, initial_state
-from pytest_fragility.networks.runs import Run
-from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, RMSprop, Schedule
+from pytest_fragility.networks import InitialStates, build_network
+from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSprop, Schedule
 from pytest_fragility.tasks.sampling import SampleOrder, training_subset
 from pytest_fragility.training.one_by_one import seeded
+from pytest_fragility.training.stacked_forms import OneAtATimeWarning
+from pytest_fragility.training.trainer import train
 from pytest_fragility.training.trajectories import next_check
 
+CPU = torch.device("cpu")
+TOLERANCES = {"float32": (1e-4, 1e-5), "float64": (1e-10, 1e-10)}
 TORCH_OPTIMIZERS: dict[type, Any] = {
     SGD: torch.optim.SGD,
     Adam: torch.optim.Adam,
@@ -89,6 +94,11 @@ def torch_scheduler(schedule: Schedule, optimizer: torch.optim.Optimizer) -> Lam
     return LambdaLR(optimizer, lambda step: rate_factor(schedule, step))
 
 
+def initial_weights(network: torch.nn.Module, recipe: Recipe, seed: int) -> dict[str, torch.Tensor]:
+    """Return where a run with a built-in architecture starts."""
+    return InitialStates(network).draw(recipe, seed).weights
+
+
 def train_alone(run: Run, *, steps: int | None = None) -> tuple[torch.nn.Module, int]:
     """Train one run; return its network and the steps taken.
 
@@ -97,9 +107,8 @@ def train_alone(run: Run, *, steps: int | None = None) -> tuple[torch.nn.Module,
     data, recipe = run.task.data, run.recipe
     dtype = {"float32": torch.float32, "float64": torch.float64}[recipe.precision]
     network = build_network(recipe.architecture, data.input_shape, data.classes).to(dtype)
-    initial_state(
-        network, recipe, run.seed, input_shape=data.input_shape, classes=data.classes
-    ).load_into(network)
+    states = InitialStates(network, input_shape=data.input_shape, classes=data.classes)
+    states.draw(recipe, run.seed).load_into(network)
     subset = training_subset(data, run.n, run.seed)
     inputs = torch.from_numpy(data.train_inputs[subset]).to(dtype)
     labels = torch.from_numpy(data.train_labels[subset])
@@ -148,3 +157,44 @@ def _stops(
         if rule.kind == "accuracy":
             return bool((logits.argmax(dim=1) == labels).all())
         return bool(functional.cross_entropy(logits, labels) < rule.target)
+
+
+def train_all(runs: Sequence[Run], device: torch.device = CPU) -> list[TrainedRun]:
+    """Return the trained runs in the order of `runs`, each of which must come out once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OneAtATimeWarning)
+        trained = [one for batch in train(runs, device) for one in batch]
+    found = {one.run: one for one in trained}
+    assert len(trained) == len(runs) == len(found)
+    return [found[run] for run in runs]
+
+
+def assert_like_alone(trained: TrainedRun) -> torch.nn.Module:
+    """Compare a run with the plain loop: steps exactly, tensors to their precision's rounding.
+
+    Return the loop's network.
+    """
+    network, steps = train_alone(trained.run)
+    assert trained.record.steps == steps, str(trained.run)
+    found = {**trained.state.weights, **trained.state.buffers}
+    held = (*network.named_parameters(), *network.named_buffers())
+    rtol, atol = TOLERANCES[trained.run.recipe.precision]
+    torch.testing.assert_close(
+        found,
+        {name: tensor.detach() for name, tensor in held},
+        rtol=rtol,
+        atol=atol,
+        msg=lambda text: f"{trained.run}: {text}",
+    )
+    return network
+
+
+def assert_same(one: TrainedRun, other: TrainedRun) -> None:
+    """Compare two results bit by bit; the text of a record tells NaN from numbers."""
+    assert repr(one.record) == repr(other.record), str(one.run)
+    for ours, theirs in ((one.state, other.state), (one.initial_state, other.initial_state)):
+        for part in ("weights", "buffers"):
+            torch.testing.assert_close(
+                getattr(ours, part), getattr(theirs, part), rtol=0, atol=0, equal_nan=True
+            )
+    assert torch.equal(one.mistaken, other.mistaken)

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from pytest_fragility.checks.breaking_points import BreakingPoint, BreakingPointEvidence
-from pytest_fragility.checks.check import AGREEMENT, CONTROLS, KINDS, LOCATE, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.controls import ControlEvidence, ControlsEvidence
 from pytest_fragility.checks.curve_data import curves_of_check
-from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.checks.records import check_record
-from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.registry import ASKED_AS, judge, plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import KEPT, SlopeEvidence, Verdict
 from pytest_fragility.curves import Agreement, Invariance, LearningCurves
@@ -39,6 +38,7 @@ def sample_curves(measure: Mapping[str, Lines], name: str = "ruler") -> Learning
         invariances={
             "symmetry-permutation": _invariance(1.0),
             "symmetry-split-neurons": _invariance(2.0),
+            "equivalence-exponential-rate": _invariance(1.0),
             "symmetry-logit-shift": "the measure is not defined there",
         },
     )
@@ -48,7 +48,7 @@ def sample_audit(
     curves: LearningCurves,
     name: str = "test_ruler.py::test_ruler",
     errors: Mapping[str, str] | None = None,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = tuple(ASKED_AS),
 ) -> AuditedMeasure:
     """Return an audit of all kinds of checks, each judged on these curves."""
     names = [name for name in curves.recipes if name != BASELINE]
@@ -90,7 +90,7 @@ def verdicts_of(shown: Document) -> list[tuple[str, str]]:
 
 def _can_be_judged(check: Check, curves: LearningCurves) -> bool:
     is_invariance = check.change and check.id not in curves.invariances
-    return not is_invariance and check.kind not in (CONTROLS, AGREEMENT)
+    return not is_invariance and check.kind not in ("controls", "agreement")
 
 
 def _invariance(factor: float) -> Invariance:
@@ -116,7 +116,9 @@ def _others(curves: LearningCurves) -> list[Verdict]:
         BreakingPoint("batch", None, "batch-x2", None, None),
     )
     return [
-        Verdict(Check(CONTROLS), KEPT, "all controls behave", behaves),
-        Verdict(Check(AGREEMENT), KEPT, "asserts nothing", agreement),
-        Verdict(Check(LOCATE, change="lr"), KEPT, "breaks at lr-x3", BreakingPointEvidence(points)),
+        Verdict(Check("controls"), KEPT, "all controls behave", behaves),
+        Verdict(Check("agreement"), KEPT, "asserts nothing", agreement),
+        Verdict(
+            Check("locate", change="lr"), KEPT, "breaks at lr-x3", BreakingPointEvidence(points)
+        ),
     ]

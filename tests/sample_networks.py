@@ -71,3 +71,36 @@ def labelled_by(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """Return the labels that a network gives itself, so that every margin is positive."""
     with torch.no_grad():
         return model.eval()(inputs).argmax(dim=1)
+
+
+def samples(n: int, shape: tuple[int, ...], classes: int, seed: int) -> list[torch.Tensor]:
+    """Return normal inputs and random labels."""
+    generator = np.random.default_rng(seed)
+    inputs = torch.from_numpy(generator.normal(size=(n, *shape))).float()
+    return [inputs, torch.from_numpy(generator.integers(classes, size=n))]
+
+
+def with_samples(
+    model: nn.Module, n: int, shape: tuple[int, ...], seed: int, *, double: bool = False
+) -> TrainedNetwork:
+    """Return a model with random weights, and random samples of as many classes as it has."""
+    model = randomize(model, seed)
+    classes = len([*model.parameters()][-1])
+    inputs, labels = samples(n, shape, classes, seed)
+    if double:
+        model, inputs = model.double(), inputs.double()
+    return sample_network(model, inputs, labels, seed=seed)
+
+
+def normalized(seed: int = 0, *, double: bool = False) -> TrainedNetwork:
+    """Return a perceptron with batch normalization in eval mode."""
+    layers = [nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)]
+    return with_samples(nn.Sequential(*layers), 8, (3,), seed, double=double)
+
+
+def convolutional(seed: int = 0, *, double: bool = False) -> TrainedNetwork:
+    """Return a convolutional network with normalization and both kinds of pooling."""
+    first = [nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(2, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    model = nn.Sequential(*first, *second, nn.Linear(2, 3))
+    return with_samples(model, 6, (1, 5, 5), seed, double=double)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_fragility.auditing.staged_seeds import StagedAudit
-from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
@@ -208,29 +208,31 @@ def _cases() -> Iterator[Case]:
     for side, wrong in ((OUTSIDE, ACQUITTED), (INSIDE, CONVICTED)):
         limit = 0.1 + side
         word = "just outside" if side > 0 else "just inside"
-        yield Case(f"trend {word}", TREND, Truth(slope_change=0.2 + side), wrong)
-        yield Case(f"exponent {word}", EXPONENT, Truth(slope_change=limit), wrong)
-        yield Case(f"exponent {word} below", EXPONENT, Truth(slope_change=-limit), wrong)
-        yield Case(f"spread {word}", SPREAD, Truth(level_change=limit), wrong)
+        yield Case(f"trend {word}", "trend", Truth(slope_change=0.2 + side), wrong)
+        yield Case(f"exponent {word}", "exponent", Truth(slope_change=limit), wrong)
+        yield Case(f"exponent {word} below", "exponent", Truth(slope_change=-limit), wrong)
+        yield Case(f"spread {word}", "spread", Truth(level_change=limit), wrong)
         along = Truth(slope_change=limit + 0.06, error_slope_change=0.06)
-        yield Case(f"exponent {word}, error along", EXPONENT, along, wrong)
+        yield Case(f"exponent {word}, error along", "exponent", along, wrong)
         against = Truth(slope_change=limit, error_slope_change=-0.06)
-        yield Case(f"exponent {word}, error against", EXPONENT, against, wrong)
+        yield Case(f"exponent {word}, error against", "exponent", against, wrong)
         level_along = Truth(level_change=limit + 0.06, error_level_change=0.06)
-        yield Case(f"spread {word}, error along", SPREAD, level_along, wrong)
+        yield Case(f"spread {word}, error along", "spread", level_along, wrong)
     # test error moves by nearly as much as it may, and by a little more
     edge = Truth(slope_change=0.5, error_slope_change=0.1 + INSIDE)
-    yield Case("exponent, barely admissible", EXPONENT, edge, ACQUITTED)
+    yield Case("exponent, barely admissible", "exponent", edge, ACQUITTED)
     edge = Truth(slope_change=0.5, error_slope_change=0.1 + OUTSIDE)
-    yield Case("exponent, not quite admissible", EXPONENT, edge, CONVICTED)
+    yield Case("exponent, not quite admissible", "exponent", edge, CONVICTED)
     bent = Truth(slope_change=0.1 + INSIDE, bend=0.4)
-    yield Case("exponent of no power law, just inside", EXPONENT, bent, CONVICTED)
+    yield Case("exponent of no power law, just inside", "exponent", bent, CONVICTED)
     bent = Truth(slope_change=0.1 + OUTSIDE, bend=0.4)
-    yield Case("exponent of no power law, just outside", EXPONENT, bent, ACQUITTED)
+    yield Case("exponent of no power law, just outside", "exponent", bent, ACQUITTED)
 
 
 CASES = tuple(_cases())
-PLAIN = {f"{kind} just {side}" for kind in (TREND, EXPONENT, SPREAD) for side in ("in", "out")}
+PLAIN = {
+    f"{kind} just {side}" for kind in ("trend", "exponent", "spread") for side in ("in", "out")
+}
 PLAIN_CASES = tuple(case for case in CASES if case.name.removesuffix("side") in PLAIN)
 
 SCATTERS = {

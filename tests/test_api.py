@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-import pytest
-
 from pytest_fragility import AuditResult, Family, Perturbation, Recipe, Task, TaskData
 from pytest_fragility.auditing.assertions import FragilityAsserts
 from pytest_fragility.measures import Measure, StackMeasure
@@ -23,8 +21,6 @@ PUBLIC = {
     for name, public in public_names(module).items()
 }
 DOCUMENTED = {name: public for name, public in PUBLIC.items() if is_documented(public)}
-# called with one network, whatever they are computed from: their docstrings say what they read
-MEASURES = {name for name, public in DOCUMENTED.items() if isinstance(public, StackMeasure)}
 
 
 def methods(owner: type) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -44,17 +40,18 @@ def parameters(public: Callable[..., Any]) -> set[str]:
     return {f"{stars.get(each.kind, '')}{each.name}" for each in found if each.name != "self"}
 
 
-def documented_parameters(public: Any) -> set[str]:
-    """Return the names in a docstring's section on parameters, which have to be explained."""
+def documented_parameters(public: Any) -> tuple[set[str], set[str]]:
+    """Return the names in a docstring's section on parameters, and those without an explanation."""
     text = inspect.getdoc(public) or ""
     found = re.search(r"^Parameters\n-{10}\n(.*?)(?=^\w+\n-+\n|\Z)", text, re.DOTALL | re.MULTILINE)
     lines = found[1].splitlines() if found else []
     names: set[str] = set()
+    unexplained: set[str] = set()
     for line, below in pairwise([*lines, ""]):
         if line and not line.startswith(" "):
-            assert below.startswith("    "), f"{line} is not explained"
             names |= {name.strip() for name in line.split(",")}
-    return names
+            unexplained |= set() if below.startswith("    ") else {line}
+    return names, unexplained
 
 
 def test_what_has_no_docstring_is_a_constant_or_an_alias() -> None:
@@ -68,44 +65,50 @@ def test_what_has_no_docstring_is_a_constant_or_an_alias() -> None:
     assert without == expected
 
 
-@pytest.mark.parametrize("name", sorted(DOCUMENTED))
-def test_every_public_name_has_a_first_line(name: str) -> None:
-    """One sentence, which is all that a table shows, and sections that NumPy's style knows."""
-    text = inspect.getdoc(DOCUMENTED[name]) or ""
+def wrong_with_text(public: Any) -> Iterator[str]:
+    """Yield what a docstring lacks: a first line that a table can show, and NumPy's sections."""
+    text = inspect.getdoc(public) or ""
     first, _, rest = text.partition("\n")
-    assert first.endswith(".") and len(first) <= 100
-    assert not rest or rest.startswith("\n")
-    assert set(re.findall(r"^(\w+)\n-{3,}$", text, re.MULTILINE)) <= set(SECTIONS)
+    if not first.endswith(".") or len(first) > 100 or (rest and not rest.startswith("\n")):
+        yield f"its first line is no sentence of at most 100 characters: {first!r}"
+    if unknown := set(re.findall(r"^(\w+)\n-{3,}$", text, re.MULTILINE)) - set(SECTIONS):
+        yield f"unknown sections: {sorted(unknown)}"
+    if isinstance(public, StackMeasure) and not (
+        re.search(r"\bReads\b", text) and public.source and public.reads
+    ):
+        yield "it does not say what it reads, or where it comes from"
 
 
-@pytest.mark.parametrize("name", sorted(DOCUMENTED.keys() - MEASURES))
-def test_every_parameter_is_documented(name: str) -> None:
-    """Each that the signature has, and no other."""
-    assert documented_parameters(DOCUMENTED[name]) == parameters(DOCUMENTED[name])
+def wrong_with_parameters(public: Any) -> Iterator[str]:
+    """Yield the parameters that are not documented, those that there are not, or not explained."""
+    documented, unexplained = documented_parameters(public)
+    if different := documented ^ parameters(public):
+        yield f"parameters documented or in the signature alone: {sorted(different)}"
+    if unexplained:
+        yield f"parameters that are not explained: {sorted(unexplained)}"
 
 
-@pytest.mark.parametrize("name", sorted(MEASURES))
-def test_every_reference_measure_says_what_it_reads(name: str) -> None:
-    """In words, and for the audit."""
-    measure = DOCUMENTED[name]
-    text = inspect.getdoc(measure) or ""
-    assert re.search(r"\bReads\b", text)
-    assert measure.source and measure.reads
+def test_every_public_name_is_documented() -> None:
+    """In one sentence, which is all that a table shows, and with sections that NumPy's style knows.
+
+    Measures are called with one network, whatever they are computed from: they say what they read.
+    """
+    owners = (FragilityAsserts, AuditResult, Family, Perturbation, Recipe, Task, TaskData)
+    asked = DOCUMENTED | {name: each for owner in owners for name, each in methods(owner)}
+    wrong = [f"{name}: {each}" for name in sorted(asked) for each in wrong_with_text(asked[name])]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    ("name", "method"),
-    [
-        pytest.param(name, method, id=name)
-        for owner in (FragilityAsserts, AuditResult, Family, Perturbation, Recipe, Task, TaskData)
-        for name, method in methods(owner)
-    ],
-)
-def test_methods_that_tests_call_are_documented(name: str, method: Callable[..., Any]) -> None:
-    """Each says what it does; those of the fixture `fragility` name their parameters."""
-    assert inspect.getdoc(method)
-    if name.startswith("FragilityAsserts.assert_"):
-        assert documented_parameters(method) == parameters(method)
+def test_every_parameter_is_documented() -> None:
+    """Each that the signature has, and no other; of the fixture `fragility`, its asserts' too."""
+    asked = {name: each for name, each in DOCUMENTED.items() if not isinstance(each, StackMeasure)}
+    asserts = dict(methods(FragilityAsserts))
+    asked |= {name: asserts[name] for name in asserts if ".assert_" in name}
+    assert len(asked) > 100
+    wrong = [
+        f"{name}: {each}" for name in sorted(asked) for each in wrong_with_parameters(asked[name])
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_readme_lists_what_is_public() -> None:

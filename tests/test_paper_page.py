@@ -32,7 +32,7 @@ from examples.paper_claims import (
     slope_reverses,
 )
 from examples.paper_page import SETTINGS, Setting, between, legend, line, main, markers, written
-from pytest_fragility.checks.check import EXPONENT, TREND, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.curves import LadderCurves, LearningCurve, LearningCurves
@@ -131,7 +131,7 @@ def test_what_holds_is_what_an_audit_calls_broken(after: float) -> None:
     """At the same level: the trend, and the exponent."""
     found = curves({BASELINE: -0.2, "lr-x10": after})
     trend, exponent = (
-        judge(Check(kind, "lr-x10"), found, Tolerances()).status for kind in (TREND, EXPONENT)
+        judge(Check(kind, "lr-x10"), found, Tolerances()).status for kind in ("trend", "exponent")
     )
     status = {"broken": HOLDS, "kept": FAILS, "inconclusive": OPEN}
     assert slope_reverses(["lr-x10"])(found).status == status[trend]

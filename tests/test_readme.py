@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_fragility import measures
-from pytest_fragility.checks.check import COMPLEXITY, INVARIANCE_KINDS, KINDS, STANDARD_KINDS
+from pytest_fragility.checks.registry import ASKED_AS, KINDS
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.perturbations import AXES, get_perturbation
 from pytest_fragility.recipes import ARCHITECTURES
-from pytest_fragility.recipes.invariances import NORMALIZATION_SCALE, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import NORMALIZATION_SCALE, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.tasks import get_task
 from pytest_fragility.tasks.ladders import LADDERS
+from tests.in_turn import in_turn
 from tests.readme_parts import (
     PROSE,
     README,
@@ -139,13 +140,17 @@ def test_measures_on_the_command_line_exist() -> None:
             measure = getattr(measure, part)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *STANDARD_KINDS])
+# as checks= calls them, and what comes along with others
+NAMED = tuple(dict.fromkeys(kind.asked_as or kind.id for kind in KINDS.values()))
+
+
+@in_turn("kind", NAMED)
 def test_every_check_has_a_row(kind: str) -> None:
     """Of what is asserted, or of what is located; no row is of another."""
     rows = table_below(section("## How each check is defined"), "| check | asserts")
     listed = {names(row[0])[0] for row in rows}
     assert kind in listed or kind == "locate"
-    assert listed <= {*KINDS, *STANDARD_KINDS}
+    assert listed <= set(NAMED)
 
 
 def test_the_tasks_of_the_table_exist() -> None:
@@ -186,7 +191,7 @@ def test_the_perturbations_of_the_table_exist() -> None:
         assert any(perturbation.axis == axis for perturbation in found), axis
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@in_turn("profile", PROFILES)
 def test_the_profiles_of_the_table(profile: str) -> None:
     """Sizes, seeds, perturbations and checkpoints."""
     chosen = PROFILES[profile]
@@ -200,7 +205,7 @@ def test_the_profiles_of_the_table(profile: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "setting",
     [
         "exponent_tolerance",
@@ -260,8 +265,7 @@ def test_the_checks_that_the_settings_name_exist() -> None:
     """All kinds that can be asked for."""
     rows = table_below(section("## Settings"), "| marker and `audit()`")
     (row,) = [row for row in rows if names(row[0]) == ["checks"]]
-    assert names(row[3]) == list(KINDS)
-    assert COMPLEXITY in KINDS and set(INVARIANCE_KINDS) <= set(KINDS)
+    assert names(row[3]) == list(ASKED_AS)
 
 
 def test_every_block_says_its_language() -> None:

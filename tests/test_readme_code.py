@@ -8,7 +8,6 @@ import inspect
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ from sklearn.datasets import load_wine
 
 from pytest_fragility import MLP, Recipe, Task, fixed_steps
 from pytest_fragility import settings as settings_module
-from pytest_fragility.auditing import audit as auditing
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.perturbations import AXES, BASELINE, CATALOGUE
 from pytest_fragility.plugin import hookspecs
 from pytest_fragility.tasks import get_task
+from tests.in_turn import in_turn
 from tests.plugin.conftest import ALONE
 from tests.readme_parts import ROOT, Block, block_with, blocks
 
@@ -46,7 +45,6 @@ SMALL = {
     "checkpoints": ("past-x2",),
     "ladder": "none",
     "error_margin": 10.0,
-    "cache_dir": None,
 }
 
 ALONE_WITH_HYPOTHESIS = [
@@ -106,10 +104,16 @@ def measure_of(block: str) -> Callable[..., Any]:
     return measure
 
 
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all blocks keep their networks, most of which are the same."""
+    return tmp_path_factory.mktemp("store")
+
+
 @pytest.fixture
-def small(blobs: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def small(blobs: Task, shared_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Audits of small networks, whoever asks for nothing else."""
-    for name, value in {**SMALL, "task": blobs}.items():
+    for name, value in {**SMALL, "task": blobs, "cache_dir": shared_store}.items():
         monkeypatch.setitem(settings_module.DEFAULTS, name, value)
 
 
@@ -124,18 +128,12 @@ def own_entries() -> Iterator[None]:
     AXES.update(axes)
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=str)
-def test_every_name_is_known(block: Block) -> None:
-    """Imported, defined, or known from the blocks before."""
+@in_turn("block", blocks("python"))
+def test_every_name_and_import_is_known(block: Block) -> None:
+    """Imported, defined, or known from the blocks before; but of what is a cluster's."""
     tree = ast.parse(block.text)
-    unknown = names_used(tree) - {*names_made(tree), *dir(builtins), *GIVEN}
-    assert not unknown
-
-
-@pytest.mark.parametrize("block", blocks("python"), ids=str)
-def test_every_import_works(block: Block) -> None:
-    """But of what is a cluster's."""
-    for node in ast.walk(ast.parse(block.text)):
+    assert not names_used(tree) - {*names_made(tree), *dir(builtins), *GIVEN}
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module not in NOT_REQUIRED:
             module = __import__(str(node.module), fromlist=[alias.name for alias in node.names])
             for alias in node.names:
@@ -179,8 +177,6 @@ def test_scripts_run(
     for words, package in NEEDED.items():
         if words in block.text and find_spec(package) is None:
             pytest.skip(f"needs the package {package}")
-    small_audit = partial(auditing.audit, cache_dir=None)
-    monkeypatch.setattr(auditing, "audit", small_audit)
     data = blobs.data
     known = {
         "path_norm": measure_of(PATH_NORM),

@@ -21,8 +21,8 @@ from torch import nn
 from pytest_fragility import Ladder, Recipe, Task, TaskData, audit, trained_network
 from pytest_fragility import measures as reference
 from pytest_fragility.auditing.assertions import known_of_smaller
-from pytest_fragility.checks.breaking_points import breaking_point_lines
-from pytest_fragility.checks.check import COMPLEXITY_EXPONENT, EXPONENT, TREND, Check
+from pytest_fragility.checks.breaking_points import KIND as LOCATE
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
@@ -66,7 +66,7 @@ def test_every_output_is_compared() -> None:
     assert [block.text for block in blocks("text") if block.text not in SHOWN] == []
 
 
-def easy_task(name: str, distance: float = 2.0) -> Task:
+def easy_task(name: str, distance: float = 4.0) -> Task:
     """Return a task that is learned in a moment; the nearer its classes, the harder."""
 
     def load() -> TaskData:
@@ -81,7 +81,7 @@ def easy_task(name: str, distance: float = 2.0) -> Task:
 def easy_ladder() -> Ladder:
     """Return three such tasks under the names of the default ladder's."""
     names = ("digits", TASK, "digits+label-noise-0.5")
-    tasks = [easy_task(name, distance) for name, distance in zip(names, (3, 2, 1.5), strict=True)]
+    tasks = [easy_task(name, distance) for name, distance in zip(names, (5, 4, 3.5), strict=True)]
     return Ladder("digits-label-noise", tasks)
 
 
@@ -207,7 +207,7 @@ REVERSING = {BASELINE: (-0.19, 0.09), "adam-x10": (0.03, 0.92)}
 def test_a_reversed_slope_is_told_as_shown() -> None:
     """Both curves, their parts, test error, admissibility, basis and command."""
     curves = curves_of("path_norm", "adam-x10", REVERSING)
-    found = message_of(Check(TREND, "adam-x10"), curves, rerun_of(TREND_MESSAGE))
+    found = message_of(Check("trend", "adam-x10"), curves, rerun_of(TREND_MESSAGE))
     assert shape(found) == shape(TREND_MESSAGE)
     assert found.splitlines()[-1] == TREND_MESSAGE.splitlines()[-1]
 
@@ -216,7 +216,7 @@ def test_a_moved_exponent_is_told_as_shown() -> None:
     """With what was allowed, and the change over each part."""
     slopes = {BASELINE: (-0.43, -0.34), "lr-x10": (-0.30, 0.03)}
     curves = curves_of("weight_norm", "lr-x10", slopes, scatter=(SCATTER, 0.25))
-    found = message_of(Check(EXPONENT, "lr-x10"), curves, rerun_of(EXPONENT_MESSAGE))
+    found = message_of(Check("exponent", "lr-x10"), curves, rerun_of(EXPONENT_MESSAGE))
     assert shape(found) == shape(EXPONENT_MESSAGE)
     assert found.splitlines()[-1] == EXPONENT_MESSAGE.splitlines()[-1]
 
@@ -236,7 +236,7 @@ def test_a_blind_measure_is_told_as_shown() -> None:
         },
         unfinished={},
     )
-    found = message_of(Check(COMPLEXITY_EXPONENT), replace(curves, ladder=ladder), None)
+    found = message_of(Check("complexity-exponent"), replace(curves, ladder=ladder), None)
     shown = COMPLEXITY_MESSAGE.rstrip("\n")
     assert shape(f"CheckBroken: {shown}") == shape(found)[: len(shown.splitlines())]
 
@@ -282,7 +282,7 @@ def test_breaking_points_are_shown_as_they_are_printed() -> None:
         kept = rest[0].strip("(") if rest else None
         point = {"axis": axis, "admissible": admissible, "inadmissible": None}
         points.append({**point, "broken": None if broken == "-" else broken, "kept": kept})
-    lines = breaking_point_lines([{"evidence": {"points": points}}])
+    lines = LOCATE.section.lines([LOCATE], [{"evidence": {"points": points}}])
     assert lines == BREAKING_POINTS.rstrip("\n").splitlines()
 
 
@@ -294,7 +294,7 @@ def test_what_a_search_finds_is_told_as_shown() -> None:
         trial=lambda _: SimpleNamespace(status=INCONCLUSIVE),
     )
     curves = curves_of("path_norm", change.name, REVERSING)
-    record = check_record(curves, judge(Check(TREND, change.name), curves, Tolerances()))
+    record = check_record(curves, judge(Check("trend", change.name), curves, Tolerances()))
     found = withstanding_message(
         {**record, "seeds": list(range(12))},
         alpha=0.05 / 6,

@@ -20,14 +20,9 @@ def names_in(code: types.CodeType) -> set[str]:
 
 
 def imports_in(code: types.CodeType, package: Any) -> list[str]:
-    """Return the modules that code imports, and what it takes from them, which may be modules.
+    """Return the modules that a function's code imports, and what it takes from them.
 
-    Parameters
-    ----------
-    code
-        Of a function.
-    package
-        The ``__package__`` of its module.
+    That may be modules, too. `package` is the ``__package__`` of the function's module.
     """
     found: dict[str, None] = {}
     for each in _codes_in(code):

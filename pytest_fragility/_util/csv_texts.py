@@ -14,12 +14,7 @@ _QUOTED = re.compile(r"[\",;\t\r\n]")
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a header and rows; a text that could be a formula is marked, and a number is not.
 
-    Parameters
-    ----------
-    columns
-        The header.
-    rows
-        Texts, and numbers, which have all their digits; None is empty.
+    Numbers have all their digits; None is empty.
     """
     return "".join(",".join(map(_cell, row)) + "\n" for row in (columns, *rows))
 

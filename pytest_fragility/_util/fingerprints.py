@@ -128,7 +128,8 @@ class _Reader:
         if kind in (bool, int):
             return [kind.__name__, hex(value)]
         if kind in (float, complex):
-            return [kind.__name__, repr(value)]
+            # the shortest digits that no other number has
+            return [kind.__name__, str(value)]
         if kind in (str, bytes):
             return [kind.__name__, _short(value)]
         if issubclass(kind, types.ModuleType):

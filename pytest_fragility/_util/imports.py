@@ -13,17 +13,8 @@ from pytest_fragility.errors import SettingsError
 def load(place: str, option: str) -> Any:
     """Return what stands at ``module:function``, or ``module:measure.bound_form``.
 
-    Parameters
-    ----------
-    place
-        The place.
-    option
-        What named it, for messages.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such module or function, or the package around it raises.
+    A SettingsError says that there is no such module or function, or that the package around it
+    raises; `option` is what named the place.
     """
     require_module(place, option)
     module_name, _, function = place.partition(":")

@@ -1,25 +1,55 @@
-"""Mappings whose values are worked out when they are first asked for."""
+"""What is loaded or worked out when it is first asked for: names of a package, values by name."""
 
 from __future__ import annotations
 
+import dis
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
+# what a lazy package needs itself, and `dir` does not show
+_OF_FACES = {"TYPE_CHECKING", "annotations", "lazy_face"}
+
+
+def lazy_face() -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` for the package that calls this.
+
+    What it imports for type checkers alone, under ``TYPE_CHECKING``, is loaded when it is first
+    used. Python never runs these lines, but compiles them: the names are read off there, so that
+    each of them is written once.
+    """
+    frame = sys._getframe(1)
+    held, code = frame.f_globals, frame.f_code
+
+    @cache
+    def homes() -> dict[str, str]:
+        found, home = {}, ""
+        for each in dis.get_instructions(code):
+            if each.opname == "IMPORT_NAME":
+                home = str(each.argval)
+            elif each.opname == "IMPORT_FROM" and home.startswith("pytest_fragility."):
+                found[str(each.argval)] = home
+        return {name: home for name, home in sorted(found.items()) if home != __name__}
+
+    def load(name: str) -> Any:
+        if name == "__all__":
+            return list(homes())
+        if name not in homes():
+            raise AttributeError(f"module {held['__name__']!r} has no attribute {name!r}")
+        return getattr(import_module(homes()[name]), name)
+
+    return load, lambda: sorted({*held.keys() - _OF_FACES, *homes()})
+
 
 class OnDemand(Mapping[str, Value]):
-    """Values by name, each computed when it is first asked for.
+    """Values by name, each computed when it is first asked for, and once; what that raises too.
 
-    Parameters
-    ----------
-    what
-        What error messages call a name.
-    names
-        All there are.
-    compute
-        Maps a name to its value; called once for each, and what it raises is raised each time.
+    Error messages call a name `what`.
     """
 
     def __init__(self, what: str, names: Sequence[str], compute: Callable[[str], Value]) -> None:

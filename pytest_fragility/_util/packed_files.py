@@ -40,10 +40,8 @@ _KINDS = {
 def unpacked(content: bytes) -> bytes:
     """Return the content of a file, unpacked where gzip has packed it.
 
-    Raises
-    ------
-    OSError, EOFError, zlib.error
-        If it is damaged, or becomes far larger than a table does, or than a file may be.
+    An OSError, EOFError or zlib.error says that it is damaged, or becomes far larger than a table
+    does, or than a file may be.
     """
     if not content.startswith(GZIP):
         return content

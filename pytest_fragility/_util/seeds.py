@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def derive_seed(*identity: object) -> int:
-    """Return a 63-bit seed that is a function of `identity` alone.
+    """Return a 63-bit seed that is a function of `identity` alone: JSON values.
 
-    Parameters
-    ----------
-    *identity
-        JSON values (strings, numbers, lists, dicts with string keys); the first one names
-        what the randomness is for, so that two purposes never share a stream.
+    The first one names what the randomness is for, so that two purposes never share a stream.
     """
     text = _ENCODER.encode(identity)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
@@ -25,4 +23,6 @@ def derive_seed(*identity: object) -> int:
 
 def derive_generator(*identity: object) -> np.random.Generator:
     """Return a NumPy generator seeded by `derive_seed`."""
+    import numpy as np
+
     return np.random.default_rng(derive_seed(*identity))

@@ -21,20 +21,12 @@ TRAINING, MEASURES, STATISTICS, STORE, WAITING, REPORT, REST = PARTS = (
     "report",
     "rest",
 )
-Row = tuple[str, str, float, int]
+SpentRow = tuple[str, str, float, int]
 
 
 @dataclass
 class Spent:
-    """What some part of the work took.
-
-    Parameters
-    ----------
-    seconds
-        Without those of the parts within it.
-    networks
-        How many it was done for: trained, read from the store, or asked about.
-    """
+    """What some part of the work took, without the parts within it, and for how many networks."""
 
     seconds: float = 0.0
     networks: int = 0
@@ -47,10 +39,7 @@ class Spent:
 class Durations:
     """What each part of the work took; together, all the time there was.
 
-    Parameters
-    ----------
-    spent
-        By part, of `PARTS`, and what it was about: a measure's name, or nothing.
+    By part, of `PARTS`, and what it was about: a measure's name, or nothing.
     """
 
     spent: dict[tuple[str, str], Spent] = field(default_factory=dict)
@@ -85,24 +74,18 @@ class Durations:
     def _at(self, place: tuple[str, str]) -> Spent:
         return self.spent.get(place, Spent())
 
-    def to_rows(self) -> list[Row]:
+    def to_rows(self) -> list[SpentRow]:
         """Return plain tuples, to be sent to another process."""
         return [(*place, each.seconds, each.networks) for place, each in self.spent.items()]
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Row]) -> Durations:
+    def from_rows(cls, rows: Iterable[SpentRow]) -> Durations:
         """Return what another process has sent."""
         return cls({(part, about): Spent(seconds, count) for part, about, seconds, count in rows})
 
 
 class Stopwatch:
-    """Runs from when it is made; what no part takes is the rest's.
-
-    Parameters
-    ----------
-    clock
-        Returns the time in seconds.
-    """
+    """Runs from when it is made; what no part takes is the rest's."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
@@ -120,14 +103,8 @@ class Stopwatch:
     def spent_on(self, part: str, about: str = "", networks: int = 0) -> Iterator[Spent]:
         """Count the time until this ends as a part's, and no longer as that of the part around it.
 
-        Parameters
-        ----------
-        part
-            Of `PARTS`.
-        about
-            A measure's name, or nothing.
-        networks
-            For how many it is done; where that shows only later, add it to what this yields.
+        `about` is a measure's name, or nothing. For how many networks it is done may show only
+        later: then add them to what this yields.
         """
         self._charge()
         spent = self._durations.spent.setdefault((part, about), Spent())

@@ -23,15 +23,7 @@ LONGEST_VALUE = 200
 
 
 def shown(value: Any, longest: int = LONGEST_VALUE) -> str:
-    """Return a value's repr on one line, cut where it is long; it never raises.
-
-    Parameters
-    ----------
-    value
-        Anything.
-    longest
-        Characters at most.
-    """
+    """Return a value's repr on one line, cut where it is long; it never raises."""
     try:
         text = repr(value)
     # an object of somebody else's, or a number with more digits than Python writes

@@ -136,14 +136,7 @@ class ShortRepr(PrintsItsRepr):
 def require_name(name: Any, what: str, error: type[Exception]) -> None:
     """Raise where a name cannot stand in a table, a test id or on a terminal.
 
-    Parameters
-    ----------
-    name
-        The name.
-    what
-        What has it, for the message: ``task``.
-    error
-        What to raise.
+    `what` says in the message what has it: ``task``.
     """
     if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable():
         return

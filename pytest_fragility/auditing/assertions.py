@@ -10,17 +10,7 @@ from pytest_fragility._util.text import nearest
 from pytest_fragility.auditing.finding import assert_kept
 from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
 from pytest_fragility.auditing.search import Search
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    COMPLEXITY_KINDS,
-    EQUIVALENCE,
-    EXPONENT,
-    SPREAD,
-    STOPPING,
-    SYMMETRY,
-    TREND,
-    Check,
-)
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.verdicts import KEPT, Verdict
 from pytest_fragility.errors import (
@@ -120,7 +110,7 @@ class FragilityAsserts:
         """
         __tracebackhide__ = True
         _require_recipe(curves, perturbation)
-        return self._assert(Check(TREND, perturbation), curves, trend=trend)
+        return self._assert(Check("trend", perturbation), curves, trend=trend)
 
     def assert_exponent_kept(
         self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
@@ -142,7 +132,7 @@ class FragilityAsserts:
             If it does not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        return self._assert_change(EXPONENT, curves, perturbation, tolerance)
+        return self._assert_change("exponent", curves, perturbation, tolerance)
 
     def assert_spread_kept(
         self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
@@ -164,7 +154,7 @@ class FragilityAsserts:
             If it does not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        return self._assert_change(SPREAD, curves, perturbation, tolerance)
+        return self._assert_change("spread", curves, perturbation, tolerance)
 
     def assert_complexity_kept(
         self,
@@ -190,10 +180,9 @@ class FragilityAsserts:
             If they do not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        kind = f"{COMPLEXITY}-{quantity}"
-        if kind not in COMPLEXITY_KINDS:
+        if quantity not in ("exponent", "level"):
             raise SettingsError(f"quantity {quantity!r}: expected exponent or level")
-        return self._assert(Check(kind), curves, sensitivity=least_sensitivity)
+        return self._assert(Check(f"complexity-{quantity}"), curves, sensitivity=least_sensitivity)
 
     def assert_stopping_kept(
         self, curves: LearningCurves, checkpoint: str, *, tolerance: float | None = None
@@ -215,7 +204,7 @@ class FragilityAsserts:
             If they do not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        return self._assert_change(STOPPING, curves, checkpoint, tolerance)
+        return self._assert_change("stopping", curves, checkpoint, tolerance)
 
     def assert_symmetry_kept(
         self, curves: LearningCurves, symmetry: str, *, tolerance: float | None = None
@@ -237,7 +226,7 @@ class FragilityAsserts:
             If it does not, or the symmetry does not apply.
         """
         __tracebackhide__ = True
-        return self._assert_invariance(SYMMETRY, curves, symmetry, tolerance)
+        return self._assert_invariance("symmetry", curves, symmetry, tolerance)
 
     def assert_equivalence_kept(
         self, curves: LearningCurves, equivalence: str, *, tolerance: float | None = None
@@ -259,7 +248,7 @@ class FragilityAsserts:
             If they do not, or the measure is not defined there.
         """
         __tracebackhide__ = True
-        return self._assert_invariance(EQUIVALENCE, curves, equivalence, tolerance)
+        return self._assert_invariance("equivalence", curves, equivalence, tolerance)
 
     def assert_withstands(
         self,

@@ -115,7 +115,7 @@ def audit(
         operations.
     checks
         Of ``trend``, ``exponent``, ``spread``, ``stopping``, ``complexity``, ``symmetry`` and
-        ``equivalence``; all by default.
+        ``equivalence``, which are all made by default, and ``rank``.
     locate
         Whether to walk along each axis (learning rate, batch size, ...) to the smallest change
         that breaks the measure, or along which; trains more networks. Default: False.
@@ -221,7 +221,7 @@ def audit(
             f"executor_timeout={shown(executor_timeout)} would change nothing: there is no "
             "executor; leave it out"
         )
-    if settings.given and executor is not None:
+    if settings.given is not None and executor is not None:
         raise SettingsError(
             "executor= trains and measures, and what exists already is audited in this process; "
             "leave it out"

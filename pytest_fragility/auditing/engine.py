@@ -15,7 +15,9 @@ from pytest_fragility.auditing.finding import Failure, Finding
 from pytest_fragility.auditing.from_settings import Trainer, curves_for_audit, plan_of, train_plans
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.auditing.staged_seeds import StagedAudit
-from pytest_fragility.checks.check import LOCATE, Check, Needs, needs_of_all
+from pytest_fragility.checks.check import Check, Needs
+from pytest_fragility.checks.kind import SEARCH
+from pytest_fragility.checks.registry import kind_of, needs_of_all
 from pytest_fragility.errors import FragilityError
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class Request:
 
         The only place that asks which.
         """
-        is_staged = self.settings.looks and check.kind != LOCATE
+        is_staged = self.settings.looks and kind_of(check).rests_on != SEARCH
         return StagedAudit if is_staged else AtOnce
 
     def checks_of(self, way: type) -> list[Check]:
@@ -80,7 +82,7 @@ class Request:
     def trains(self, way: type) -> bool:
         """Return whether networks are trained for it in one way."""
         for_tests = way is AtOnce and self.needs is not None
-        return not self.settings.given and (for_tests or bool(self.checks_of(way)))
+        return self.settings.given is None and (for_tests or bool(self.checks_of(way)))
 
 
 class Strategy(Protocol):
@@ -119,7 +121,7 @@ class AtOnce:
     @property
     def is_open(self) -> bool:
         """Whether networks are to be trained."""
-        return self.family is None and not self._request.settings.given
+        return self.family is None and self._request.settings.given is None
 
     def plan(self) -> FamilyPlan:
         """Return what the checks need, and tests of one's own design."""
@@ -135,7 +137,7 @@ class AtOnce:
         """The measure's learning curves."""
         settings = self._request.settings
         measure, name = self._request.load()
-        family = settings.given.family if settings.given else self.family
+        family = self.family if settings.given is None else settings.given
         assert family is not None
         return curves_for_audit(measure, family, settings, name=name, ahead=self._ahead)
 
@@ -226,7 +228,7 @@ class Engine:
             If there is nothing to judge it on: networks cannot be trained, or there is no measure.
         """
         __tracebackhide__ = True
-        if check.kind == LOCATE:
+        if kind_of(check).rests_on == SEARCH:
             return self._located(key, check)
         return self._settled(key, self._requests[key].way_of(check)).finding(check)
 

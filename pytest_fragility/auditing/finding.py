@@ -8,18 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_fragility.checks.check import CONTROLS
 from pytest_fragility.checks.records import check_record
-from pytest_fragility.checks.registry import judge
-from pytest_fragility.checks.verdicts import BROKEN, KEPT
-from pytest_fragility.errors import (
-    AuditFailure,
-    CheckBroken,
-    CheckInconclusive,
-    ControlsMisbehave,
-    FragilityError,
-    MeasureError,
-)
+from pytest_fragility.checks.registry import judge, kind_of
+from pytest_fragility.checks.verdicts import KEPT
+from pytest_fragility.errors import FragilityError, MeasureError
 from pytest_fragility.report.failure_message import failure_message
 
 if TYPE_CHECKING:
@@ -165,10 +157,5 @@ def require_kept(verdict: Verdict, curves: LearningCurves, *, rerun: str | None 
     __tracebackhide__ = True
     if verdict.status == KEPT:
         return
-    raise _failure_of(verdict)(failure_message(check_record(curves, verdict), rerun), verdict)
-
-
-def _failure_of(verdict: Verdict) -> type[AuditFailure]:
-    if verdict.check.kind == CONTROLS:
-        return ControlsMisbehave
-    return CheckBroken if verdict.status == BROKEN else CheckInconclusive
+    failure = kind_of(verdict.check).error(verdict)
+    raise failure(failure_message(check_record(curves, verdict), rerun), verdict)

@@ -106,18 +106,17 @@ def curves_for_audit(
     ahead
         As `learning_curves` takes it.
     """
-    from pytest_fragility.families.measured_family import MeasuredFamily
-
     level = settings.alpha if alpha is None else alpha
     scale, fit = settings.scale, settings.fit
-    if isinstance(family, MeasuredFamily):
-        return family.curves(measure, name=name, alpha=level, scale=scale, fit=fit)
+    known = family.known_curves(measure, name=name, alpha=level, scale=scale, fit=fit)
+    if known is not None:
+        return known
     # a table has no networks to ask about, and needs no torch
     from pytest_fragility.evaluation.learning_curves import learning_curves
 
     return learning_curves(
         measure,
-        family,
+        family.require_networks(),
         alpha=level,
         scale=scale,
         fit=fit,

@@ -159,7 +159,7 @@ class GrowingFamily:
 
 
 def _require_nothing_given(settings: AuditSettings) -> None:
-    if settings.given:
+    if settings.given is not None:
         raise SettingsError(
             f"networks are trained on demand here, and {settings.given.source or 'family='} names "
             "what exists already; leave it out"

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.stopwatch import Durations
-from pytest_fragility.checks.check import UNASKED_KINDS
+from pytest_fragility.checks.kind import AUDIT
 from pytest_fragility.checks.records import audit_context, check_record
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT, Record
-from pytest_fragility.report.terminal import audit_table, overall_verdict
+from pytest_fragility.report.conclusion import overall_verdict
+from pytest_fragility.report.terminal import audit_table
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.finding import Finding
@@ -57,7 +59,7 @@ class AuditResult:
         """
         verdicts = tuple(each.verdict for each in findings if each.verdict)
         errors = {each.check.id: each.error for each in findings if each.error}
-        about_it = [v for v in verdicts if v.is_applicable and v.check.kind not in UNASKED_KINDS]
+        about_it = [v for v in verdicts if v.is_applicable and kind_of(v.check).about != AUDIT]
         if errors and not about_it:
             raise next(iter(errors.values()))
         curves = max((each.curves for each in findings), key=lambda each: len(each.recipes))

@@ -11,15 +11,15 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from pytest_fragility.auditing.growing_families import GrowingFamily
-from pytest_fragility.checks.check import EXPONENT, LINEAR_KINDS, SPREAD, TREND, Check
-from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.check import Check
+from pytest_fragility.checks.registry import KINDS, judge
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.perturbations import Perturbation, smaller_changes
 
-SEARCHED_KINDS = (TREND, EXPONENT, SPREAD)
+SEARCHED_KINDS = tuple(kind.id for kind in KINDS.values() if kind.of_any_recipe)
 # far from the seeds that people name
 FIRST_FRESH_SEED = 1_000_000
 # a confirmation has a small share of alpha, which takes more seeds to decide
@@ -85,7 +85,7 @@ class Search:
         self._name = name
         self.family = family
         is_linear = family.settings.scale == "linear"
-        possible = [kind for kind in SEARCHED_KINDS if not is_linear or kind in LINEAR_KINDS]
+        possible = [kind for kind in SEARCHED_KINDS if not is_linear or KINDS[kind].on_linear]
         self._kinds = possible if kinds is None else list(kinds)
         for kind in self._kinds:
             if kind not in SEARCHED_KINDS:

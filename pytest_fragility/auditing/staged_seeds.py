@@ -16,14 +16,10 @@ from pytest_fragility._util.stopwatch import STATISTICS, spent_on
 from pytest_fragility.auditing.finding import Finding
 from pytest_fragility.auditing.from_settings import curves_for_audit, plan_of
 from pytest_fragility.checks.admissibility import judge_admissibility, judge_admissible_count
-from pytest_fragility.checks.check import (
-    ADMISSIBLE_COUNT,
-    INVARIANCE_KINDS,
-    Check,
-    Needs,
-    needs_of_all,
-)
-from pytest_fragility.checks.verdicts import INCONCLUSIVE, UNDECIDED
+from pytest_fragility.checks.check import Check, Needs
+from pytest_fragility.checks.kind import PAIRS
+from pytest_fragility.checks.registry import kind_of, needs_of_all
+from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, UNDECIDED
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
@@ -112,7 +108,7 @@ class StagedAudit:
         self._open = [check for check in self._open if not self._is_settled(check)]
 
     def _judged(self, check: Check, joined: LearningCurves) -> Finding:
-        if check.kind == ADMISSIBLE_COUNT and BASELINE not in joined.unfinished:
+        if kind_of(check).counts_admissible and BASELINE not in joined.unfinished:
             statuses = {name: self._admissible[name] for name in check.among}
             return Finding(check, joined, judge_admissible_count(check, statuses))
         return Finding.of(check, joined, self._settings.tolerances)
@@ -121,11 +117,11 @@ class StagedAudit:
         """Return whether more seeds would change nothing, or probably would not."""
         finding = self._findings[check.id]
         verdict = finding.verdict
-        if verdict is None or check.kind in INVARIANCE_KINDS:
+        if verdict is None or kind_of(check).rests_on == PAIRS:
             return True
         if verdict.status != INCONCLUSIVE or not verdict.is_applicable:
             return True
-        if check.kind == ADMISSIBLE_COUNT:
+        if kind_of(check).counts_admissible:
             return not self._undecided(check)
         if verdict.evidence is None:
             return True
@@ -146,8 +142,9 @@ class StagedAudit:
 
     def _needs(self) -> Needs:
         """Return what the open checks need; of many perturbations, those that may be admissible."""
-        open_checks = [
-            replace(check, among=tuple(self._undecided(check))) if check.among else check
-            for check in self._open
-        ]
-        return needs_of_all(open_checks)
+        return needs_of_all(replace(each, among=tuple(self._among(each))) for each in self._open)
+
+    def _among(self, check: Check) -> list[str]:
+        if kind_of(check).counts_admissible:
+            return self._undecided(check)
+        return [name for name in check.among if self._admissible.get(name) != INADMISSIBLE]

@@ -1,4 +1,8 @@
-"""Verdicts and exponents that are kept under version control, and what got worse since."""
+"""Verdicts and exponents that are kept under version control, and what got worse since.
+
+A baseline is a JSON file with one entry for each check: its verdict, and the number that it rests
+on. What a check's number is, its kind says.
+"""
 
 from pytest_fragility.baselines.comparing import Comparison, Expectation, compare
 from pytest_fragility.baselines.entries import (

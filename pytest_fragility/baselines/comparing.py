@@ -13,7 +13,8 @@ from pytest_fragility.baselines.entries import (
     entries_of,
     entry_of,
 )
-from pytest_fragility.checks.check import CONTROLS, Check
+from pytest_fragility.checks.check import Check
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.errors import SettingsError
 
@@ -97,7 +98,7 @@ class Expectation:
         """
         was = RANKS.get(self.entry["verdict"]) if self.entry else None
         rank = RANKS[record["verdict"]]
-        if not was or not rank or rank > was or record["kind"] == CONTROLS:
+        if not was or not rank or rank > was or not kind_of(record).is_excusable:
             return None
         how = "as" if rank == was else "better than"
         return f"{how} in baseline {self.name}: {self._was()}"

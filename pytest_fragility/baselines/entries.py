@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.checks.check import AGREEMENT, COMPLEXITY_KINDS, LOCATE
-from pytest_fragility.checks.records import quantity_of, verdict_of
+from pytest_fragility.checks.kind import NOTHING, TASKS
+from pytest_fragility.checks.records import verdict_of
+from pytest_fragility.checks.registry import KINDS, kind_of
 from pytest_fragility.checks.wording import recipe_change
 from pytest_fragility.perturbations import BASELINE
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 Baseline = dict[str, dict[str, Any]]
-
-# what asserts nothing
-LEFT_OUT = (AGREEMENT, LOCATE)
 
 
 def audited_settings(settings: AuditSettings) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def entry_of(record: Record) -> Entry:
     change = recipe_change(record["baseline"], record["recipe"])
     if change:
         entry["change"] = change
-    quantity = quantity_of(record)
+    quantity = kind_of(record).quantity(record)
     if quantity:
         entry[quantity.name] = quantity.value
         entry["interval"] = [quantity.low, quantity.high]
@@ -55,7 +53,7 @@ def entries_of(records: Iterable[Record]) -> Baseline:
     """Return a run's records as a baseline of their own; the last one of a check counts."""
     found: Baseline = {}
     for record in records:
-        if record["kind"] not in LEFT_OUT and "test" in record:
+        if kind_of(record).about != NOTHING and "test" in record:
             test = record["test"]
             audit = found.setdefault(
                 test["audit"],
@@ -78,7 +76,7 @@ def differences(
         Of the check; the ladder counts for those that look at it, and for None.
     """
     names = [name for name in dict.fromkeys([*then, *now]) if name != "tolerances"]
-    if kind is not None and kind not in COMPLEXITY_KINDS:
+    if kind is not None and KINDS[kind].rests_on != TASKS:
         names.remove("ladder")
     pairs = {name: (then.get(name), now.get(name)) for name in names}
     tolerances = dict.fromkeys([*then["tolerances"], *now["tolerances"]])

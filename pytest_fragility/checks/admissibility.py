@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pytest_fragility.checks.check import (
-    Check,
-)
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.error_rates import INADMISSIBLE_BY_EITHER
+from pytest_fragility.checks.kind import AUDIT, Asked, Kind
+from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     ADMISSIBLE,
     INADMISSIBLE,
@@ -70,16 +70,29 @@ def compare_with_margin(change: Estimate, margin: float) -> str:
 INCOMPLETE = "incomplete"
 
 
-def judge_admissible_count(check: Check, statuses: Mapping[str, str]) -> Verdict:
-    """Return whether there is a perturbation that can convict.
+class AdmissibleCount(Kind):
+    """Some perturbation is admissible, so that it can convict."""
 
-    Parameters
-    ----------
-    check
-        Names the perturbations.
-    statuses
-        Whether each is admissible, by name.
-    """
+    id = "perturbations-admissible"
+    about = AUDIT
+    counts_admissible = True
+
+    def plan(self, asked: Asked) -> list[Check]:
+        """Return one check of all perturbations, where a kind looks at them."""
+        names = asked.perturbations if asked.with_perturbations else ()
+        return [Check(self.id, among=names)] if names else []
+
+    def judge_curves(self, check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
+        """Judge all perturbations that have a learning curve."""
+        statuses = dict.fromkeys(check.among, INCOMPLETE) | {
+            name: judge_admissibility(curves, name, margin=tolerances.margin).status
+            for name in curves.judged(check.among)
+        }
+        return judge_admissible_count(check, statuses)
+
+
+def judge_admissible_count(check: Check, statuses: Mapping[str, str]) -> Verdict:
+    """Return whether there is a perturbation that can convict, by whether each is admissible."""
     names = check.among
     admissible = [name for name in names if statuses[name] == ADMISSIBLE]
     if admissible:
@@ -89,3 +102,6 @@ def judge_admissible_count(check: Check, statuses: Mapping[str, str]) -> Verdict
         f"{name} is {statuses[name]}" for name in names
     )
     return Verdict(check, INCONCLUSIVE, reason)
+
+
+KIND = AdmissibleCount()

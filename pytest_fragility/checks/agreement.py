@@ -2,51 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.check import Check
+from pytest_fragility.checks.kind import NOTHING, Asked, Kind, Section
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, KEPT, Record, Verdict
-from pytest_fragility.checks.wording import Table, indented
+from pytest_fragility.checks.verdicts import INADMISSIBLE, KEPT, Record, Verdict
+from pytest_fragility.checks.wording import Table, indented, signed
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurves
 
 
-def report_agreement(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
-    """Return rank correlations and sign errors; asserts nothing.
+class AgreementSection(Section):
+    """Rank correlations and sign errors, below the verdicts."""
 
-    Parameters
-    ----------
-    check
-        Names the perturbations; inadmissible ones, of which nothing is audited, are left out.
-    curves
-        The measure's and test error's.
-    tolerances
-        Say what is admissible.
-    """
-    audited = [
-        name
+    title = "Agreement with test error"
+    note = "In the field's own terms, beside the verdicts: it asserts nothing."
+
+    def shows(self, record: Record) -> bool:
+        """Leave out what has no numbers."""
+        return bool(record["evidence"])
+
+    def lines(self, kinds: Sequence[Kind], records: Sequence[Record]) -> list[str]:
+        """Return a sentence on ranks, and one on signs."""
+        return [line for record in records for line in _lines(record["evidence"])]
+
+    def tables(self, records: Sequence[Record]) -> list[Table]:
+        """Return one row for each number."""
+        return [_table(record["evidence"]) for record in records]
+
+
+class AgreementKind(Kind):
+    """How well the measure orders networks as test error does; asserts nothing."""
+
+    id = "agreement"
+    about = NOTHING
+    section = AgreementSection()
+
+    def plan(self, asked: Asked) -> list[Check]:
+        """Return one check over the perturbations that others look at."""
+        among = asked.perturbations if asked.with_perturbations else ()
+        return [Check(self.id, among=among)] if asked.with_curves else []
+
+    def judge_curves(self, check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdict:
+        """Return rank correlations and sign errors over all recipes that can be audited."""
+        agreement = curves.agreement(audited_recipes(check, curves, tolerances))
+        if agreement is None:
+            return self.inconclusive(check, NOTHING_IN_COMMON)
+        return Verdict(check, KEPT, "asserts nothing", agreement)
+
+
+NOTHING_IN_COMMON = "the recipes have no seed in common, over which they could be compared"
+
+
+def audited_recipes(check: Check, curves: LearningCurves, tolerances: Tolerances) -> list[str]:
+    """Return the baseline, and those of a check's perturbations that are no large changes."""
+    margin = tolerances.margin
+    statuses = {
+        name: judge_admissibility(curves, name, margin=margin).status
         for name in curves.judged(check.among)
-        if judge_admissibility(curves, name, margin=tolerances.margin).status != INADMISSIBLE
-    ]
-    agreement = curves.agreement([BASELINE, *audited])
-    if agreement is None:
-        reason = "the recipes have no seed in common, over which they could be compared"
-        return Verdict(check, INCONCLUSIVE, reason, applies=False)
-    return Verdict(check, KEPT, "asserts nothing", agreement)
+    }
+    return [BASELINE, *(name for name, status in statuses.items() if status != INADMISSIBLE)]
 
 
-def agreement_lines(record: Record) -> list[str]:
-    """Return the table's part about rank correlations and sign errors."""
-    found = record["evidence"]
-    parts = ", ".join(f"{axis} {_signed(tau)}" for axis, tau in found["granulated"].items())
+def _lines(found: Record) -> list[str]:
+    parts = ", ".join(f"{axis} {signed(tau)}" for axis, tau in found["granulated"].items())
     return [
         *indented(
             f"agreement with test error over {found['networks']} networks: Kendall's tau "
-            f"{_signed(found['tau'])}, granulated {_signed(found['granulated_mean'])} ({parts})"
+            f"{signed(found['tau'])}, granulated {signed(found['granulated_mean'])} ({parts})"
         ),
         *indented(_sign_errors(found["sign_errors"])),
     ]
@@ -62,18 +90,12 @@ def _sign_errors(found: Record | None) -> str:
     )
 
 
-def _signed(value: float | None) -> str:
-    return "undefined" if value is None else f"{round(value, 2) + 0.0:+.2f}"
-
-
-def agreement_table(record: Record) -> Table:
-    """Return rank correlations and sign errors, one row each."""
-    found = record["evidence"]
+def _table(found: Record) -> Table:
     rows = [
-        ["Kendall's tau", _signed(found["tau"]), f"over {found['networks']} networks"],
-        ["granulated tau", _signed(found["granulated_mean"]), "mean of the next"],
+        ["Kendall's tau", signed(found["tau"]), f"over {found['networks']} networks"],
+        ["granulated tau", signed(found["granulated_mean"]), "mean of the next"],
         *(
-            [f"granulated over {axis}", _signed(tau), f"networks that differ in {axis} alone"]
+            [f"granulated over {axis}", signed(tau), f"networks that differ in {axis} alone"]
             for axis, tau in found["granulated"].items()
         ),
     ]
@@ -91,3 +113,6 @@ def agreement_table(record: Record) -> Table:
             ["largest", f"{errors['largest']:.2f}", errors["worst"]],
         ],
     )
+
+
+KIND = AgreementKind()

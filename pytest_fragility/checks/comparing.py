@@ -11,7 +11,7 @@ from pytest_fragility.checks.error_rates import (
     BROKEN_IN_A_PART,
     SHAPES_LOOKED_AT,
 )
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, PartEvidence
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, PartEvidence, worst
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import Change, LearningCurve, Part
@@ -48,8 +48,7 @@ def compare_changes(whole: Change, parts: Sequence[Change], tolerance: float) ->
     if not parts or status == BROKEN:
         return status
     share = BROKEN_IN_A_PART / len(parts)
-    statuses = {status, *(compare_change(part, tolerance, share=share) for part in parts)}
-    return next(each for each in (BROKEN, INCONCLUSIVE, KEPT) if each in statuses)
+    return worst([status, *(compare_change(part, tolerance, share=share) for part in parts)])
 
 
 def seeds_to_compare(whole: Change, parts: Sequence[Change], tolerance: float) -> int | None:

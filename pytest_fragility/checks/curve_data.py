@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.lazy import OnDemand
-from pytest_fragility.checks.check import COMPLEXITY_KINDS, INVARIANCE_KINDS, LOCATE
+from pytest_fragility.checks.kind import PAIRS, SEARCH, TASKS
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ def curves_of_check(curves: LearningCurves, check: Check) -> list[Curve]:
         ``quantity`` (``measure`` or ``test error``), ``task``, ``recipe``, its ``description``,
         ``sizes``, ``seeds``, and ``values`` by size and seed.
     """
-    if check.kind in (*INVARIANCE_KINDS, LOCATE):
+    rests_on = kind_of(check).rests_on
+    if rests_on in (PAIRS, SEARCH):
         return []
-    if check.kind in COMPLEXITY_KINDS:
+    if rests_on == TASKS:
         ladder = curves.ladder
         sources = ladder and [(ladder.measure, MEASURE), (ladder.error, TEST_ERROR)]
         return [
@@ -44,12 +46,11 @@ def curves_of_check(curves: LearningCurves, check: Check) -> list[Curve]:
             for known, quantity in sources or []
             for task, curve in _asked(known).items()
         ]
-    recipes = {BASELINE, check.perturbation, *check.among}
     return [
         _plain(curves, curve, quantity, curves.task_name, recipe)
         for known, quantity in ((curves.measure, MEASURE), (curves.error, TEST_ERROR))
         for recipe, curve in _asked(known).items()
-        if recipe in recipes
+        if recipe in check.recipes
     ]
 
 

@@ -13,6 +13,7 @@ the measure's change lies within the tolerance        1 - alpha      alpha / 2
 its change beyond test error's does                   1 - alpha / 2  alpha / 4
 the perturbation is called inadmissible: by slope     1 - alpha / 4  alpha / 8
 ... by level                                          1 - alpha / 4  alpha / 8
+its ranks follow test error's                         1 - alpha / 2  alpha / 4
 ====================================================  =============  ===================
 
 A *wrong conviction* is a check that is broken for a measure which is well inside the tolerances, or
@@ -39,6 +40,9 @@ from __future__ import annotations
 ACQUITTED_BY_ERROR = 1 / 2
 INADMISSIBLE_BY_EITHER = 1 / 4
 BROKEN_IN_A_PART = 1 / 2
+
+# of a rank correlation: taus are skewed, so that the usual interval errs too often
+RANKS_ARE_SKEWED = 1 / 2
 
 # of a curve, of another one, and of their difference
 SHAPES_LOOKED_AT = 3

@@ -1,44 +1,144 @@
-"""What is asserted of one task: trend, exponent, spread and stopping; three-way verdicts."""
+"""All kinds of checks, in the order of reports: what an audit checks, and how that is judged."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
-from pytest_fragility import curves as statistics
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
-from pytest_fragility.checks.admissibility import (
-    INCOMPLETE,
-    compare_with_margin,
-    judge_admissibility,
-    judge_admissible_count,
+from pytest_fragility._util.text import nearest, shown
+from pytest_fragility.checks import (
+    admissibility,
+    agreement,
+    breaking_points,
+    complexity,
+    controls,
+    exponent,
+    invariance,
+    rank,
+    spread,
+    stopping,
+    trend,
 )
-from pytest_fragility.checks.agreement import report_agreement
-from pytest_fragility.checks.check import (
-    ADMISSIBLE_COUNT,
-    AGREEMENT,
-    COMPLEXITY_KINDS,
-    CONTROLS,
-    EXPONENT,
-    INVARIANCE_KINDS,
-    SPREAD,
-    STOPPING,
-    TREND,
-    Check,
-)
-from pytest_fragility.checks.complexity import judge_complexity
-from pytest_fragility.checks.controls import judge_controls
-from pytest_fragility.checks.exponent import judge_exponent
-from pytest_fragility.checks.invariance import judge_invariance
-from pytest_fragility.checks.spread import judge_spread
-from pytest_fragility.checks.stopping import judge_stopping
+from pytest_fragility.checks.check import Check, Needs
+from pytest_fragility.checks.kind import MEASURE, PAIRS, SEARCH, Asked, Kind
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.checks.trend import judge_baseline_trend, judge_trend
-from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, UNDECIDED, Verdict
+from pytest_fragility.checks.verdicts import Record, Verdict
+from pytest_fragility.curves.resources import STOPPING_POINTS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
-    from pytest_fragility.curves import Estimate, Invariance, LearningCurves
+    from pytest_fragility.curves import LearningCurves
+
+KINDS: Mapping[str, Kind] = {
+    kind.id: kind
+    for kind in (
+        trend.KIND,
+        exponent.KIND,
+        spread.KIND,
+        stopping.KIND,
+        complexity.EXPONENTS,
+        complexity.LEVELS,
+        invariance.SYMMETRY,
+        invariance.EQUIVALENCE,
+        rank.KIND,
+        admissibility.KIND,
+        controls.KIND,
+        breaking_points.KIND,
+        agreement.KIND,
+    )
+}
+# what checks= takes, each with one of the kinds that it stands for
+ASKED_AS = {kind.asked_as: kind for kind in KINDS.values() if kind.asked_as}
+
+
+def kind_of(what: Check | Record) -> Kind:
+    """Return the kind of a check, or of what was recorded of one."""
+    return KINDS[what.kind if isinstance(what, Check) else what["kind"]]
+
+
+def kinds_asked(names: Iterable[str]) -> list[Kind]:
+    """Return one kind for each of the names that ``checks=`` has.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such kind.
+    """
+    names = list(names)
+    for name in names:
+        if name not in ASKED_AS:
+            raise SettingsError(
+                f"unknown check {shown(name)}{nearest(name, ASKED_AS)}; expected "
+                f"{', '.join(ASKED_AS)}"
+            )
+    return [ASKED_AS[name] for name in names]
+
+
+def any_rests_on(names: Iterable[str], what: str) -> bool:
+    """Return whether any of the kinds asked for rests on this, such as `TASKS`."""
+    return any(kind.rests_on == what for kind in kinds_asked(names))
+
+
+def any_needs(names: Iterable[str], resource: str) -> bool:
+    """Return whether any of the kinds asked for needs a resource."""
+    return any(resource in kind.needs for kind in kinds_asked(names))
+
+
+def asked_as(check_id: str) -> str:
+    """Return what ``checks=`` calls a check's kind; empty for what comes along with others."""
+    found = (
+        kind.asked_as
+        for kind in KINDS.values()
+        if check_id == kind.id or check_id.startswith(f"{kind.id}-")
+    )
+    return next(found, "")
+
+
+def plan_checks(
+    kinds: Sequence[str],
+    perturbations: Iterable[str],
+    checkpoints: Iterable[str] = (),
+    axes: Iterable[str] = (),
+) -> list[Check]:
+    """Return the checks of an audit, in the order in which they are reported.
+
+    Parameters
+    ----------
+    kinds
+        As ``checks=`` names them; those about single recipes come in this order.
+    perturbations
+        Names.
+    checkpoints
+        Names of perturbations that change nothing but where the training stops.
+    axes
+        Along which breaking points are located.
+
+    Raises
+    ------
+    SettingsError
+        If a kind is unknown.
+    """
+    chosen = kinds_asked(kinds)
+    asked = Asked(
+        tuple(kinds),
+        tuple(perturbations),
+        tuple(checkpoints) if any_needs(kinds, STOPPING_POINTS) else (),
+        tuple(axes),
+        with_perturbations=any(kind.over_perturbations for kind in chosen),
+        with_curves=any(kind.rests_on != PAIRS for kind in chosen),
+    )
+    first = [kind for kind in chosen if kind.of_any_recipe]
+    planned = dict.fromkeys([*first, *KINDS.values()])
+    checks = [check for kind in planned for check in kind.plan(asked)]
+    # the baseline's own before all others; what trains as it goes on after them
+    return sorted(
+        checks, key=lambda each: (kind_of(each).rests_on == SEARCH, each.recipe != BASELINE)
+    )
 
 
 @spent_on(STATISTICS)
@@ -55,82 +155,49 @@ def judge(check: Check, curves: LearningCurves, tolerances: Tolerances) -> Verdi
     tolerances
         How far the measure may move.
     """
-    if check.kind in COMPLEXITY_KINDS:
-        return judge_complexity(check, curves.ladder, tolerances)
-    if check.kind in INVARIANCE_KINDS:
-        return judge_invariance(check, _invariance(check, curves), tolerances)
-    if BASELINE in curves.unfinished:
-        reason = f"the baseline itself cannot be judged: {curves.unfinished[BASELINE]}"
-        return Verdict(check, INCONCLUSIVE, reason, applies=check.kind != AGREEMENT)
-    for recipe in (BASELINE, check.perturbation):
-        if recipe in curves.incomplete:
-            reason = f"{recipe} cannot be judged: {curves.incomplete[recipe]}"
-            return Verdict(check, INCONCLUSIVE, reason, applies=check.kind != AGREEMENT)
-    if check.kind == CONTROLS:
-        return judge_controls(check, curves, tolerances)
-    if check.kind == AGREEMENT:
-        return report_agreement(check, curves, tolerances)
-    if check.kind == ADMISSIBLE_COUNT:
-        margin = tolerances.margin
-        statuses = dict.fromkeys(check.among, INCOMPLETE) | {
-            name: judge_admissibility(curves, name, margin=margin).status
-            for name in curves.judged(check.among)
-        }
-        return judge_admissible_count(check, statuses)
-    if check.perturbation == BASELINE:
-        return judge_baseline_trend(check, curves, tolerances)
-    admissibility = judge_admissibility(curves, check.perturbation, margin=tolerances.margin)
-    if admissibility.status == INADMISSIBLE:
-        reason = f"{check.perturbation} is not a small change here: {admissibility.reason}"
-        return Verdict(check, INCONCLUSIVE, reason, admissibility=admissibility)
-    paired = statistics.PairedCurves(
-        curves.measure[BASELINE],
-        curves.measure[check.perturbation],
-        curves.error[BASELINE],
-        curves.error[check.perturbation],
-    )
-    verdict = _JUDGES[check.kind](check, paired, tolerances, admissibility)
-    return _undecided(verdict, tolerances) if admissibility.status == UNDECIDED else verdict
+    return kind_of(check).judge(check, curves, tolerances)
 
 
-def _invariance(check: Check, curves: LearningCurves) -> Invariance | str:
-    if check.id not in curves.invariances:
-        raise SettingsError(
-            f"{check.id}: these curves have no networks with the same function; ask for "
-            f"checks={check.kind!r}"
-        )
-    return curves.invariances[check.id]
+def needs_of(check: Check) -> Needs:
+    """Return the networks that a check needs."""
+    return kind_of(check).networks(check)
 
 
-def _undecided(verdict: Verdict, tolerances: Tolerances) -> Verdict:
-    """Turn a verdict into an inconclusive one: the perturbation may not be admissible."""
-    admissibility = verdict.admissibility
-    assert admissibility is not None
-    needs = [verdict.seeds_needed] if verdict.status == INCONCLUSIVE else []
-    for change in (admissibility.slope_change, admissibility.level_change):
-        if change is not None and compare_with_margin(change, tolerances.margin) == UNDECIDED:
-            needs.append(_seeds_for_margin(change, tolerances.margin))
-    return Verdict(
-        verdict.check,
-        INCONCLUSIVE,
-        f"these seeds do not show whether {verdict.check.perturbation} is a small change: "
-        f"{admissibility.reason}",
-        verdict.evidence,
-        admissibility,
-        statistics.most_seeds(needs),
-    )
+def needs_of_all(checks: Iterable[Check]) -> Needs:
+    """Return the networks that several checks need."""
+    return reduce(or_, map(needs_of, checks), Needs())
 
 
-def _seeds_for_margin(change: Estimate, margin: float) -> int | None:
-    return statistics.seeds_needed(
-        change.seeds,
-        lambda seeds: compare_with_margin(change.with_seeds(seeds), margin) != UNDECIDED,
-    )
+def match_expected_failures(expected: dict[str, str], checks: Sequence[Check]) -> dict[str, str]:
+    """Return the reason for every check that is expected to fail, by check id.
 
+    Parameters
+    ----------
+    expected
+        Check ids, or patterns such as ``exponent-*``, with a reason each; the first match counts.
+        Patterns match only checks that say something about the measure.
+    checks
+        The audit's checks.
 
-_JUDGES = {
-    TREND: judge_trend,
-    EXPONENT: judge_exponent,
-    SPREAD: judge_spread,
-    STOPPING: judge_stopping,
-}
+    Raises
+    ------
+    SettingsError
+        If an id or pattern matches no check.
+    """
+    reasons: dict[str, str] = {}
+    for pattern, reason in expected.items():
+        matched = [
+            check.id
+            for check in checks
+            if check.id == pattern
+            or (kind_of(check).about == MEASURE and fnmatchcase(check.id, pattern))
+        ]
+        if not matched:
+            ids = [check.id for check in checks]
+            raise SettingsError(
+                f"xfail={pattern!r} matches no check{nearest(pattern, ids)}; "
+                f"this audit has {', '.join(ids)}"
+            )
+        for check_id in matched:
+            reasons.setdefault(check_id, reason)
+    return reasons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,48 +11,29 @@ from pytest_fragility.checks.check import Check
 if TYPE_CHECKING:
     from pytest_fragility.curves import Estimate
 
-    pass
-
-
-@dataclass(frozen=True)
-class StoppingEvidence:
-    """What a verdict on a checkpoint rests on: the checks of the sign and of the exponent.
-
-    Parameters
-    ----------
-    trend, exponent
-        Their verdicts.
-    exponent_evidence
-        The exponent's numbers, those of the slopes among them.
-    """
-
-    trend: str
-    exponent: str
-    exponent_evidence: SlopeEvidence
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types."""
-        return {
-            "trend": self.trend,
-            "exponent": self.exponent,
-            **self.exponent_evidence.to_dict(),
-        }
-
 
 Record = dict[str, Any]
 KEPT, BROKEN, INCONCLUSIVE = "kept", "broken", "inconclusive"
 ADMISSIBLE, INADMISSIBLE, UNDECIDED = "admissible", "inadmissible", "undecided"
 
 
-def _plain(evidence: Any) -> dict[str, Any]:
-    """Return a record's fields as plain JSON types, without those that are empty."""
-    values = {name: getattr(evidence, name) for name in evidence.__dataclass_fields__}
-    return {name: _plain_value(value) for name, value in values.items() if value not in (None, ())}
+def worst(statuses: Collection[str]) -> str:
+    """Return the worst of some verdicts."""
+    return next(each for each in (BROKEN, INCONCLUSIVE, KEPT) if each in statuses)
 
 
-def _plain_value(value: Any) -> Any:
+class Evidence(Protocol):
+    """What a verdict rests on; each kind of check has a record of its own."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON types; what there is none of is left out."""
+        found = vars(self).items()
+        return {name: _plain(value) for name, value in found if value not in (None, ())}
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_plain_value(each) for each in value]
+        return [_plain(each) for each in value]
     return value.to_dict() if hasattr(value, "to_dict") else value
 
 
@@ -76,7 +58,7 @@ class Admissibility:
 
 
 @dataclass(frozen=True)
-class PartEvidence:
+class PartEvidence(Evidence):
     """What a verdict rests on over one part of a learning curve that is no power law.
 
     Parameters
@@ -95,13 +77,9 @@ class PartEvidence:
     change: Estimate | None = None
     beyond: Estimate | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types."""
-        return _plain(self)
-
 
 @dataclass(frozen=True)
-class SlopeEvidence:
+class SlopeEvidence(Evidence):
     """What a verdict rests on; slopes are d log(value) / d log(n), so that value ~ n^slope.
 
     Parameters
@@ -133,17 +111,6 @@ class SlopeEvidence:
     error_change: Estimate | None = None
     bent: tuple[str, ...] = ()
     parts: tuple[PartEvidence, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types; what there is none of is left out."""
-        return _plain(self)
-
-
-class Evidence(Protocol):
-    """What a verdict rests on; each kind of check has a record of its own."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as plain JSON types."""
 
 
 @dataclass(frozen=True)

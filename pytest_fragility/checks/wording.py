@@ -41,11 +41,27 @@ def sensitivity(estimate: dict[str, float | None]) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def indented(text: str, more: str = "  ") -> list[str]:
+def indented(text: str, more: str = "  ", first: str = "  ") -> list[str]:
     """Return text as indented lines, those after the first by `more`."""
     return textwrap.wrap(
-        text, WIDTH, initial_indent="  ", subsequent_indent="  " + more, break_on_hyphens=False
+        text, WIDTH, initial_indent=first, subsequent_indent=first + more, break_on_hyphens=False
     )
+
+
+def remark(text: str) -> list[str]:
+    """Return what stands in brackets below the numbers of a failure's message."""
+    return textwrap.wrap(text, WIDTH - 1, initial_indent="  ", subsequent_indent="  ")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, such as ``1 check`` or ``2 checks``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def signed(value: float | None) -> str:
+    """Return a correlation, such as ``+0.53``."""
+    # adding zero turns -0.00 into 0.00
+    return "undefined" if value is None else f"{round(value, 2) + 0.0:+.2f}"
 
 
 def law_of(record: Record) -> str:
@@ -126,12 +142,17 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def recipe_change(baseline: str, changed: str) -> str:
+def recipe_change(baseline: str, changed: str, arrow: str = "->") -> str:
     """Return what differs between two recipes' descriptions, such as ``sgd lr=0.05 -> adam``."""
     before, after = baseline.split(", "), changed.split(", ")
     left = [part for part in before if part not in after]
     right = [part for part in after if part not in before]
-    return " -> ".join(filter(None, (", ".join(left), ", ".join(right))))
+    return f" {arrow} ".join(filter(None, (", ".join(left), ", ".join(right))))
+
+
+def capitalized(text: str) -> str:
+    """Return a text that begins a sentence."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 NOTHING = "\N{EN DASH}"

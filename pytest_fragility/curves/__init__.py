@@ -1,119 +1,41 @@
-"""Learning curves: power-law fits, one slope per seed, and intervals over seeds.
+"""Learning curves: power-law fits, one slope per seed, intervals over seeds, and what they show.
 
-A name is loaded when it is first used: what a check asks is known without NumPy.
+A name is loaded when it is first used: what a check asks is known without NumPy. Kinds of checks
+import this package and name what they need; a new public name is one line below.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_fragility._util.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from pytest_fragility.curves.changes import Change, PairedCurves
-    from pytest_fragility.curves.fits import FITS, LEAST_SQUARES
-    from pytest_fragility.curves.intervals import (
-        MOST_SEEDS,
-        ROUNDING,
-        Estimate,
-        UnpairedEstimate,
-        half_width,
-        most_seeds,
-        seeds_needed,
-    )
-    from pytest_fragility.curves.invariance import Invariance
-    from pytest_fragility.curves.ladder_curves import LadderCurves
-    from pytest_fragility.curves.learning_curve import LearningCurve, largest_slope_difference
-    from pytest_fragility.curves.learning_curves import (
-        CONTROLS,
-        NOISE,
-        PARAMETER_COUNT,
-        TEST_ERROR,
-        LearningCurves,
-    )
-    from pytest_fragility.curves.measure_noise import OwnNoise
-    from pytest_fragility.curves.power_law import Part, bent_parts
-    from pytest_fragility.curves.rank_correlation import Agreement
-    from pytest_fragility.curves.sensitivity import Sensitivity, pairwise_differences
+    from pytest_fragility.curves.fits import FITS as FITS
+    from pytest_fragility.curves.fits import LEAST_SQUARES as LEAST_SQUARES
+    from pytest_fragility.curves.intervals import MOST_SEEDS as MOST_SEEDS
+    from pytest_fragility.curves.intervals import ROUNDING as ROUNDING
+    from pytest_fragility.curves.intervals import Estimate as Estimate
+    from pytest_fragility.curves.intervals import UnpairedEstimate as UnpairedEstimate
+    from pytest_fragility.curves.intervals import half_width as half_width
+    from pytest_fragility.curves.intervals import most_seeds as most_seeds
+    from pytest_fragility.curves.intervals import seeds_needed as seeds_needed
+    from pytest_fragility.curves.invariance_values import Invariance as Invariance
+    from pytest_fragility.curves.ladder_curves import LadderCurves as LadderCurves
+    from pytest_fragility.curves.learning_curve import LearningCurve as LearningCurve
+    from pytest_fragility.curves.learning_curves import CONTROLS as CONTROLS
+    from pytest_fragility.curves.learning_curves import NOISE as NOISE
+    from pytest_fragility.curves.learning_curves import PARAMETER_COUNT as PARAMETER_COUNT
+    from pytest_fragility.curves.learning_curves import TEST_ERROR as TEST_ERROR
+    from pytest_fragility.curves.learning_curves import LearningCurves as LearningCurves
+    from pytest_fragility.curves.measure_noise import OwnNoise as OwnNoise
+    from pytest_fragility.curves.paired_curves import Change as Change
+    from pytest_fragility.curves.paired_curves import PairedCurves as PairedCurves
+    from pytest_fragility.curves.power_law import Part as Part
+    from pytest_fragility.curves.power_law import bent_parts as bent_parts
+    from pytest_fragility.curves.rank_correlation import Agreement as Agreement
+    from pytest_fragility.curves.sensitivity import Sensitivity as Sensitivity
+    from pytest_fragility.curves.sensitivity import pairwise_differences as pairwise_differences
 
-_HOMES = {
-    "changes": (
-        "Change",
-        "PairedCurves",
-    ),
-    "fits": (
-        "FITS",
-        "LEAST_SQUARES",
-    ),
-    "intervals": (
-        "MOST_SEEDS",
-        "ROUNDING",
-        "Estimate",
-        "UnpairedEstimate",
-        "half_width",
-        "most_seeds",
-        "seeds_needed",
-    ),
-    "invariance": ("Invariance",),
-    "ladder_curves": ("LadderCurves",),
-    "learning_curve": (
-        "LearningCurve",
-        "largest_slope_difference",
-    ),
-    "learning_curves": (
-        "CONTROLS",
-        "NOISE",
-        "PARAMETER_COUNT",
-        "TEST_ERROR",
-        "LearningCurves",
-    ),
-    "measure_noise": ("OwnNoise",),
-    "power_law": (
-        "Part",
-        "bent_parts",
-    ),
-    "rank_correlation": ("Agreement",),
-    "sensitivity": (
-        "Sensitivity",
-        "pairwise_differences",
-    ),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "CONTROLS",
-    "FITS",
-    "LEAST_SQUARES",
-    "MOST_SEEDS",
-    "NOISE",
-    "PARAMETER_COUNT",
-    "ROUNDING",
-    "TEST_ERROR",
-    "Agreement",
-    "Change",
-    "Estimate",
-    "Invariance",
-    "LadderCurves",
-    "LearningCurve",
-    "LearningCurves",
-    "OwnNoise",
-    "PairedCurves",
-    "Part",
-    "Sensitivity",
-    "UnpairedEstimate",
-    "bent_parts",
-    "half_width",
-    "largest_slope_difference",
-    "most_seeds",
-    "pairwise_differences",
-    "seeds_needed",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME_OF])
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_face()

@@ -23,25 +23,17 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Floats = npt.NDArray[np.float64]
+    from pytest_fragility.curves.intervals import Floats
+
 
 CONTINUITY = 0.5
 
 
 def influences(mistaken: npt.NDArray[np.bool_], weights: Floats) -> Floats:
-    """Return each test sample's influence on a weighted sum of log test errors.
+    """Return each test sample's influence on a weighted sum of log test errors, (test samples,).
 
-    Parameters
-    ----------
-    mistaken
-        Which test samples were mistaken, shape (sizes, seeds, test samples).
-    weights
-        Of the sizes' log test errors, means over seeds; shape (sizes,).
-
-    Returns
-    -------
-    array
-        Shape (test samples,), float64.
+    `mistaken` has the shape (sizes, seeds, test samples); `weights`, of the sizes' log test errors,
+    means over seeds, the shape (sizes,).
     """
     counts = mistaken.sum(axis=2, dtype=np.float64) + CONTINUITY
     shares = weights[:, None] / counts / mistaken.shape[1]
@@ -55,13 +47,7 @@ def shared_variance(influence: Floats) -> float:
 
 
 def unseen_variance(mistaken: npt.NDArray[np.bool_], weights: Floats) -> float:
-    """Return what few mistakes leave unknown: 2 for a count of zero, next to nothing from ten up.
-
-    Parameters
-    ----------
-    mistaken, weights
-        As `influences` takes them.
-    """
+    """Return what few mistakes leave unknown: 2 for a count of zero, hardly any from ten up."""
     counts = mistaken.sum(axis=2, dtype=np.float64).mean(axis=1) + CONTINUITY
     return float((weights**2) @ (CONTINUITY / counts**2))
 

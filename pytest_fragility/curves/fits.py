@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from pytest_fragility.curves.intervals import Floats
 
-    Floats = npt.NDArray[np.float64]
     Fit = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 LEAST_SQUARES, THEIL_SEN, REPEATED_MEDIANS = "least-squares", "theil-sen", "repeated-medians"
@@ -29,40 +28,24 @@ def slope_weights(x: Floats) -> Floats:
 
 
 def least_squares(x: Floats, heights: Floats) -> tuple[Floats, Floats]:
-    """Return slopes and levels of ordinary least squares.
+    """Return slopes and levels of ordinary least squares, shape (seeds,) each.
 
-    Parameters
-    ----------
-    x
-        log(n), shape (sizes,).
-    heights
-        Shape (sizes, seeds).
-
-    Returns
-    -------
-    slopes, levels
-        Shape (seeds,) each; levels are the lines' heights at the mean of `x`.
+    `x` is log(n), shape (sizes,), `heights` have shape (sizes, seeds); levels are the lines'
+    heights at the mean of `x`.
     """
     levels = heights.sum(axis=0) / len(heights)
     return slope_weights(x) @ (heights - levels), levels
 
 
 def theil_sen(x: Floats, heights: Floats) -> tuple[Floats, Floats]:
-    """Return the median of the slopes of all pairs of points, and the level that goes with it.
-
-    Parameters and returns are those of `least_squares`; the level is the median of what the slope
-    leaves of the heights.
-    """
+    """Return the median of the slopes of all pairs of points, and of what it leaves of heights."""
     first, second = np.triu_indices(len(x), k=1)
     pairs = (heights[second] - heights[first]) / (x[second] - x[first])[:, None]
     return _with_levels(x, heights, np.median(pairs, axis=0))
 
 
 def repeated_medians(x: Floats, heights: Floats) -> tuple[Floats, Floats]:
-    """Return, of each point's median slope to all others, the median, and the level.
-
-    Parameters and returns are those of `theil_sen`.
-    """
+    """Return, of each point's median slope to all others, the median, and the level."""
     own = [
         np.median(
             (np.delete(heights, i, axis=0) - heights[i]) / (np.delete(x, i) - x[i])[:, None], axis=0

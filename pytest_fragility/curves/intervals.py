@@ -274,13 +274,7 @@ class UnpairedEstimate(Estimate):
 
 
 def degrees_of_freedom(deviations: tuple[float, float], counts: tuple[int, int]) -> float:
-    """Return Satterthwaite's degrees of freedom for the difference of two means.
-
-    Parameters
-    ----------
-    deviations, counts
-        Standard deviation and number of samples of either side, at least 2 each.
-    """
+    """Return Satterthwaite's degrees of freedom for the difference of two means."""
     shares = [deviation**2 / n for deviation, n in zip(deviations, counts, strict=True)]
     total = sum(shares)
     if total == 0:

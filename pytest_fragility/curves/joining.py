@@ -16,17 +16,9 @@ from pytest_fragility.curves.learning_curves import LearningCurves
 def join_seeds(groups: Sequence[LearningCurves]) -> LearningCurves:
     """Return the curves over all seeds, under the recipes that all groups have.
 
-    Parameters
-    ----------
-    groups
-        The same measure, task, sizes and alpha; other seeds each.
-
-    Returns
-    -------
-    LearningCurves
-        With a ladder where all groups have one. Values on networks with the same function, the
-        controls, the noise of the measure's own randomness, and the descriptions of recipes are
-        those of the first group.
+    Groups are of the same measure, task, sizes and alpha, with other seeds each. There is a ladder
+    where all have one. Values on networks with the same function, the controls, the noise of the
+    measure's own randomness, and the descriptions of recipes are those of the first group.
     """
     first = groups[0]
     if len(groups) == 1:

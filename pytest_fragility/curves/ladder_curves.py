@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -14,9 +14,7 @@ from pytest_fragility.curves.intervals import Estimate
 from pytest_fragility.curves.learning_curve import LearningCurve
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from pytest_fragility.curves.intervals import Floats
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,14 +54,12 @@ class LadderCurves:
     @cached_property
     def exponents(self) -> tuple[Floats, Floats]:
         """Exponents of measure and test error, each of shape (tasks, seeds)."""
-        measure = np.array([-self.measure[task].slopes for task in self.error])
-        return measure, np.array([-curve.slopes for curve in self.error.values()])
+        return self._of_both(lambda curve: -curve.slopes)
 
     @cached_property
     def levels(self) -> tuple[Floats, Floats]:
         """Levels of measure and test error, in decades, each of shape (tasks, seeds)."""
-        measure = np.array([self.measure[task].levels for task in self.error])
-        return measure, np.array([curve.levels for curve in self.error.values()])
+        return self._of_both(lambda curve: curve.levels)
 
     @cached_property
     def shared_errors(self) -> tuple[Floats, Floats]:
@@ -81,10 +77,14 @@ class LadderCurves:
         Pairs of tasks in the same order less pairs in opposite order, over all pairs; ties count
         for neither.
         """
-        measure = np.array([self.measure[task].values[-1] for task in self.error])
-        error = np.array([curve.values[-1] for curve in self.error.values()])
+        measure, error = self._of_both(lambda curve: curve.values[-1])
         agreements = [
             np.sign(measure[one] - measure[other]) * np.sign(error[one] - error[other])
             for one, other in combinations(range(len(error)), 2)
         ]
         return Estimate.from_samples(np.mean(agreements, axis=0), self.alpha)
+
+    def _of_both(self, quantity: Callable[[LearningCurve], Floats]) -> tuple[Floats, Floats]:
+        """Return a quantity of each task's curve, of the measure and of test error."""
+        measure = np.array([quantity(self.measure[task]) for task in self.error])
+        return measure, np.array([quantity(curve) for curve in self.error.values()])

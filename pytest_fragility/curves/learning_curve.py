@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from pytest_fragility.errors import SettingsError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Floats = npt.NDArray[np.float64]
+    from pytest_fragility.curves.intervals import Floats
 
 
 FEWEST_PAIRS = 3
@@ -30,13 +31,7 @@ Seeds = tuple[int, ...]
 
 
 def seeds_to_compare(after: Seeds, before: Seeds) -> tuple[Seeds, Seeds]:
-    """Return which seeds of either side are compared: the same ones where they are paired.
-
-    Parameters
-    ----------
-    after, before
-        Those that the two curves have.
-    """
+    """Return which seeds of either side are compared: the same ones where they are paired."""
     common = tuple(seed for seed in after if seed in before)
     smaller = min(len(after), len(before))
     are_enough = len(common) >= FEWEST_PAIRS and 3 * len(common) >= 2 * smaller
@@ -52,33 +47,21 @@ def compared(after: LearningCurve, before: LearningCurve) -> tuple[LearningCurve
     return after.over_seeds(chosen[0]), before.over_seeds(chosen[1])
 
 
-def largest_slope_difference(after: LearningCurve, before: LearningCurve) -> float:
-    """Return the largest difference of slopes, seed by seed where the seeds are the same."""
-    after, before = compared(after, before)
-    if after.seeds == before.seeds:
-        return float(abs(after.slopes - before.slopes).max())
-    return float(abs(np.subtract.outer(after.slopes, before.slopes)).max())
-
-
 def difference(
-    after: Floats, before: Floats, alpha: float, shared: float = 0.0, *, is_paired: bool
+    quantity: Callable[[LearningCurve], Floats],
+    after: LearningCurve,
+    before: LearningCurve,
+    alpha: float,
+    shared: float = 0.0,
 ) -> Estimate:
-    """Return by how much two quantities differ: a paired t interval, or Welch's.
+    """Return by how much a quantity of each seed differs: a paired t interval, or Welch's.
 
-    Parameters
-    ----------
-    after, before
-        One per seed; of the same seeds in the same order where they are paired.
-    alpha
-        One minus the interval's level.
-    shared
-        Standard error of what all seeds have in common.
-    is_paired
-        Whether to take differences seed by seed.
+    The curves are over the seeds that are compared. `shared` is the standard error of what all
+    seeds have in common.
     """
-    if is_paired:
-        return Estimate.from_samples(after - before, alpha, shared)
-    return UnpairedEstimate.from_two_samples(after, before, alpha, shared)
+    if after.seeds == before.seeds:
+        return Estimate.from_samples(quantity(after) - quantity(before), alpha, shared)
+    return UnpairedEstimate.from_two_samples(quantity(after), quantity(before), alpha, shared)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,39 +178,48 @@ class LearningCurve:
 
     def slope_change(self, baseline: LearningCurve) -> Estimate:
         """Return by how much the slope differs from the baseline's: paired where seeds allow it."""
-        after, before = compared(self, baseline)
-        shared = after._shared(self._slope_weights, before)
-        is_paired = after.seeds == before.seeds
-        return difference(after.slopes, before.slopes, self.alpha, shared, is_paired=is_paired)
+        return self._change(baseline, lambda curve: curve.slopes, self._slope_weights)
 
     def level_change(self, baseline: LearningCurve) -> Estimate:
         """Return by how much the level differs from the baseline's, in decades, likewise."""
+        return self._change(baseline, lambda curve: curve.levels, self._level_weights)
+
+    def _change(
+        self,
+        baseline: LearningCurve,
+        quantity: Callable[[LearningCurve], Floats],
+        weights: Floats,
+    ) -> Estimate:
         after, before = compared(self, baseline)
-        shared = after._shared(self._level_weights, before)
-        is_paired = after.seeds == before.seeds
-        return difference(after.levels, before.levels, self.alpha, shared, is_paired=is_paired)
+        return difference(quantity, after, before, self.alpha, after._shared(weights, before))
+
+    def largest_slope_difference(self, baseline: LearningCurve) -> float:
+        """Return the largest difference of slopes, seed by seed where the seeds are the same."""
+        after, before = compared(self, baseline)
+        if after.seeds == before.seeds:
+            return float(abs(after.slopes - before.slopes).max())
+        return float(abs(np.subtract.outer(after.slopes, before.slopes)).max())
 
     def part(self, first: int, last: int) -> LearningCurve:
         """Return the curve from one place among the sizes to another, both included."""
         chosen = slice(first, last + 1)
-        mistaken = None if self.mistaken is None else self.mistaken[chosen]
-        return replace(
-            self, sizes=self.sizes[chosen], values=self.values[chosen], mistaken=mistaken
-        )
+        return self._cut(chosen, sizes=self.sizes[chosen])
 
     def first_seeds(self, number: int) -> LearningCurve:
         """Return the curve over the first seeds alone; itself where it has no more of them."""
-        mistaken = None if self.mistaken is None else self.mistaken[:, :number]
-        values, seeds = self.values[:, :number], self.seeds[:number]
-        return replace(self, values=values, mistaken=mistaken, seeds=seeds)
+        return self._cut((slice(None), slice(number)), seeds=self.seeds[:number])
 
     def over_seeds(self, seeds: tuple[int, ...]) -> LearningCurve:
         """Return the curve over some of its seeds; itself over all of them."""
         if seeds == self.seeds:
             return self
         places = [self.seeds.index(seed) for seed in seeds]
-        mistaken = None if self.mistaken is None else self.mistaken[:, places]
-        return replace(self, values=self.values[:, places], mistaken=mistaken, seeds=seeds)
+        return self._cut((slice(None), places), seeds=seeds)
+
+    def _cut(self, where: Any, **fields: Any) -> LearningCurve:
+        """Return the curve with some of its values alone, by their places (sizes, seeds)."""
+        mistaken = None if self.mistaken is None else self.mistaken[where]
+        return replace(self, values=self.values[where], mistaken=mistaken, **fields)
 
     def on_this_test_set(self) -> LearningCurve:
         """Return the curve without the noise of a finite test set: what its networks did on it."""

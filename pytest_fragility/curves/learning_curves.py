@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from pytest_fragility._util.csv_texts import csv_text
 from pytest_fragility._util.files import is_there, write_whole
 from pytest_fragility._util.validation import PrintsItsRepr
 from pytest_fragility.curves.fits import LEAST_SQUARES
-from pytest_fragility.curves.invariance import Invariance
+from pytest_fragility.curves.invariance_values import Invariance
 from pytest_fragility.curves.ladder_curves import LadderCurves
 from pytest_fragility.curves.learning_curve import LearningCurve, seeds_to_compare
 from pytest_fragility.curves.measure_noise import OwnNoise
@@ -35,6 +35,11 @@ from pytest_fragility.rows.columns import (
     N,
     packed,
 )
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
 
 TEST_ERROR, PARAMETER_COUNT, NOISE = CONTROLS = ("test error", "parameter count", "noise")
 
@@ -142,18 +147,22 @@ class LearningCurves(PrintsItsRepr):
 
         Over the seeds that all of them have; None where there is no such seed.
         """
+        grid = self.over_common_seeds(recipes)
+        return grid and Agreement.from_values(
+            *grid, recipes=recipes, sizes=self.sizes, test_size=self.test_size
+        )
+
+    def over_common_seeds(self, recipes: Sequence[str]) -> tuple[Floats, Floats] | None:
+        """Return the measure's values and test errors, shape (recipes, sizes, seeds) each.
+
+        Over the seeds that all of these recipes have; None where there is no such seed.
+        """
         common = _common_seeds([self.error[recipe].seeds for recipe in recipes])
         if common is None:
             return None
         measure = [self.measure[recipe].over_seeds(common).values for recipe in recipes]
         error = [self.error[recipe].over_seeds(common).values for recipe in recipes]
-        return Agreement.from_values(
-            np.stack(measure),
-            np.stack(error),
-            recipes=recipes,
-            sizes=self.sizes,
-            test_size=self.test_size,
-        )
+        return np.stack(measure), np.stack(error)
 
     def to_table(self, path: Path | str, *others: LearningCurves, overwrite: bool = False) -> None:
         """Write the values to a table (CSV) that `Family.from_table` reads, whole or not at all.

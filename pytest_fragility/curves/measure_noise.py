@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from pytest_fragility.curves.intervals import Floats
     from pytest_fragility.curves.learning_curve import LearningCurve
-
-    Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ FEWEST_SIZES = {HALVES: 3, THIRDS: 4}
 Part = tuple[int, int]
 
 
-def parts(sizes: int, number: int) -> list[Part]:
+def cut_into_parts(sizes: int, number: int) -> list[Part]:
     """Return where a curve is cut into parts: their first and last places among the sizes.
 
     Neighbours share the place at which they meet, or the two between which the cut falls, so that
@@ -62,10 +62,11 @@ def bent_parts(
     for number, fewest in FEWEST_SIZES.items():
         if len(curve.sizes) < fewest:
             continue
-        cut = parts(len(curve.sizes), number)
-        difference = _difference_of_slopes(curve, baseline, cut, alpha / len(FEWEST_SIZES))
-        if difference.lies_beyond(tolerance):
-            found[number] = (min(abs(difference.low), abs(difference.high)), cut)
+        cut = cut_into_parts(len(curve.sizes), number)
+        found_difference = _difference_of_slopes(curve, baseline, cut, alpha / len(FEWEST_SIZES))
+        if found_difference.lies_beyond(tolerance):
+            nearest = min(abs(found_difference.low), abs(found_difference.high))
+            found[number] = (nearest, cut)
     return max(found.values())[1] if found else []
 
 
@@ -75,9 +76,7 @@ def _difference_of_slopes(
     """Return by how much the middle part's slope, or the last of two, differs from the others'."""
     if baseline is None:
         return Estimate.from_samples(_contrast(curve, cut), alpha)
-    after, before = compared(curve, baseline)
-    is_paired = after.seeds == before.seeds
-    return difference(_contrast(after, cut), _contrast(before, cut), alpha, is_paired=is_paired)
+    return difference(lambda each: _contrast(each, cut), *compared(curve, baseline), alpha)
 
 
 def _contrast(curve: LearningCurve, cut: Sequence[Part]) -> npt.NDArray[np.float64]:

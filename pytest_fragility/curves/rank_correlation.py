@@ -11,16 +11,14 @@ worst such environment as well as at the mean.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from pytest_fragility.curves.intervals import Floats
 
 
 LEAST_CERTAINTY = 0.5
@@ -47,10 +45,6 @@ class SignErrors:
     largest: float
     worst: str
     environments: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the sign errors as plain JSON types."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True)
@@ -118,31 +112,31 @@ class Agreement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the agreement as plain JSON types."""
-        return {
-            "tau": self.tau,
-            "granulated": self.granulated,
-            "granulated_mean": self.granulated_mean,
-            "sign_errors": self.sign_errors and self.sign_errors.to_dict(),
-            "networks": self.networks,
-        }
+        return asdict(self)
+
+
+def taus_by_seed(values: Floats, errors: Floats) -> Floats:
+    """Return Kendall's tau-b over the networks of each seed, shape (seeds,).
+
+    It is 0 where the values are all the same, and NaN where the test errors are.
+
+    Parameters
+    ----------
+    values, errors
+        The measure's and test error's, shape (recipes, sizes, seeds).
+    """
+    taus = []
+    for own, wanted in zip(*(np.moveaxis(each, -1, 0) for each in (values, errors)), strict=True):
+        tau = _kendall(own.ravel(), wanted.ravel())
+        taus.append(float("nan") if np.ptp(wanted) == 0 else tau or 0.0)
+    return np.array(taus)
 
 
 def granulated_tau(values: Floats, errors: Floats, *, axis: int) -> float | None:
     """Return the mean of Kendall's taus over networks that differ along one axis alone.
 
-    A pair with equal values, or equal test errors, counts as no agreement.
-
-    Parameters
-    ----------
-    values, errors
-        Of one shape.
-    axis
-        What differs.
-
-    Returns
-    -------
-    float or None
-        None where there is but one value along the axis.
+    A pair with equal values, or equal test errors, counts as no agreement. None where there is but
+    one value along the axis.
     """
     first, second = np.triu_indices(values.shape[axis], k=1)
     if not len(first):
@@ -199,12 +193,12 @@ def _kendall(values: Floats, errors: Floats) -> float | None:
     return float(kendalltau(values, errors).statistic)
 
 
-Place = tuple[int, int]
+_RecipeAndSize = tuple[int, int]
 
 
 def _environments(
     recipes: Sequence[str], sizes: Sequence[int]
-) -> Iterator[tuple[str, Place, Place]]:
+) -> Iterator[tuple[str, _RecipeAndSize, _RecipeAndSize]]:
     """Return pairs of places, recipe and n, that differ in one of the two; their names first."""
     for (i, one), (k, other) in combinations(enumerate(recipes), 2):
         for place, n in enumerate(sizes):

@@ -14,9 +14,7 @@ from scipy.special import stdtrit
 from pytest_fragility.curves.intervals import ROUNDING, Estimate
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from pytest_fragility.curves.intervals import Floats
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from pytest_fragility._util.lazy import OnDemand
 from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
-from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY
-from pytest_fragility.checks.planning import plan_checks
+from pytest_fragility.checks.kind import PAIRS
+from pytest_fragility.checks.registry import ASKED_AS, kind_of, plan_checks
 from pytest_fragility.curves import (
     LEAST_SQUARES,
     NOISE,
@@ -25,19 +25,13 @@ from pytest_fragility.curves import (
     LearningCurves,
 )
 from pytest_fragility.curves.measure_noise import OwnNoise
-from pytest_fragility.evaluation.asking import measured
+from pytest_fragility.curves.resources import TRAINING
+from pytest_fragility.evaluation.asking import begin, evaluate
+from pytest_fragility.evaluation.same_function import SameFunctionValues
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
+from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.perturbations import BASELINE
-
-if TYPE_CHECKING:
-    from pytest_fragility.curves import LearningCurve
-    from pytest_fragility.evaluation.same_function import SameFunctionValues
-    from pytest_fragility.families.family import Family
-    from pytest_fragility.measures.measure import Measure
-    from pytest_fragility.networks.runs import TrainedRun
-    from pytest_fragility.recipes import Architecture
-
-    pass
 
 
 def learning_curves(
@@ -83,10 +77,7 @@ def learning_curves(
     MeasureError
         When a curve is asked for and the measure fails on one of its networks.
     """
-    from pytest_fragility.evaluation.asking import begin
-
     chosen_name = measure_name(measure, name)
-    known: dict[tuple[Family, str], LearningCurve] = {}
     begun: dict[tuple[Family, str], Callable[[str], np.ndarray]] = {}
 
     def values(learned: Family, source: str) -> np.ndarray:
@@ -99,21 +90,17 @@ def learning_curves(
             begun.update({(learned, each): waiting for each in sources})
         return begun[learned, source](source)
 
+    @cache
+    def curve_of(learned: Family, source: str) -> LearningCurve:
+        found, seeds = values(learned, source), learned.seeds_of(source)
+        return LearningCurve(
+            chosen_name, source, learned.sizes, found, alpha, scale, fit, seeds=seeds
+        )
+
     def curve(learned: Family, recipe: str) -> LearningCurve:
-        source = _same_for_measure(measure, learned, recipe)
-        place = (learned, source)
-        if place not in known:
-            known[place] = LearningCurve(
-                chosen_name,
-                source,
-                learned.sizes,
-                values(learned, source),
-                alpha,
-                scale,
-                fit,
-                seeds=learned.seeds_of(source),
-            )
-        return replace(known[place], recipe=recipe)
+        return replace(
+            curve_of(learned, _same_for_measure(measure, learned, recipe)), recipe=recipe
+        )
 
     error = {recipe: _error_curve(family, recipe, alpha, fit) for recipe in family.judged}
     return LearningCurves(
@@ -156,8 +143,8 @@ def learning_curves(
             )
         ),
         source=family.source,
-        left_out=family.origin.left_out if family.origin else {},
-        incomplete=family.origin.incomplete if family.origin else {},
+        left_out=family.grid.left_out,
+        incomplete=family.grid.incomplete,
     )
 
 
@@ -170,16 +157,11 @@ def _same_for_measure(measure: Measure, family: Family, recipe: str) -> str:
     if not is_constant(measure):
         return recipe
 
-    def prior(name: str) -> tuple[Architecture, str, float]:
-        chosen = family.recipes[name]
-        return chosen.architecture, chosen.initialization, chosen.initialization_scale
+    def prior(name: str) -> tuple[Any, ...]:
+        chosen, seeds = family.recipes[name], family.seeds_of(name)
+        return chosen.architecture, chosen.initialization, chosen.initialization_scale, seeds
 
-    own = family.seeds_of(recipe)
-    return next(
-        name
-        for name in family.judged
-        if prior(name) == prior(recipe) and family.seeds_of(name) == own
-    )
+    return next(name for name in family.judged if prior(name) == prior(recipe))
 
 
 def _ladder_curves(
@@ -188,10 +170,6 @@ def _ladder_curves(
     """Return the curves over the family's ladder, the measure's on demand."""
     if family.plan.ladder is None:
         return None
-    if family.origin and family.origin.no_ladder:
-        tasks = [task.name for task in family.plan.ladder.tasks]
-        reasons = dict.fromkeys(tasks, family.origin.no_ladder)
-        return LadderCurves(name=family.plan.ladder.name, measure={}, error={}, unfinished=reasons)
     # the audit's own task has its networks already
     rungs = {r.task.name: family if _is_same(r, family) else r for r in family.rungs}
     unfinished = {name: _unfinished(rung).get(BASELINE) for name, rung in rungs.items()}
@@ -203,7 +181,7 @@ def _ladder_curves(
             **family.lost_rungs,
             **{name: reason for name, reason in unfinished.items() if reason},
         },
-        left_out=family.origin.ladder_notes if family.origin else (),
+        left_out=family.ladder_notes,
     )
 
 
@@ -226,32 +204,34 @@ def _invariances(
     timeout: float | None,
 ) -> Mapping[str, Invariance | str]:
     """Return the values on networks with the same function, on demand, by the check's id."""
-    kinds = [SYMMETRY, *([EQUIVALENCE] if family.equivalents else [])]
+    kinds = [
+        name
+        for name, kind in ASKED_AS.items()
+        if kind.rests_on == PAIRS and (family.equivalents or TRAINING not in kind.needs)
+    ]
     checks = {check.id: check for check in plan_checks(kinds, [])}
 
     @cache
     def values() -> SameFunctionValues:
-        from pytest_fragility.evaluation.same_function import SameFunctionValues
-
         return SameFunctionValues(measure, name, family, alpha=alpha, scale=scale, timeout=timeout)
 
     def compute(check_id: str) -> Invariance | str:
         check = checks[check_id]
-        if check.kind == SYMMETRY:
-            return values().of_symmetry(check.change)
-        return values().of_equivalence(check.change)
+        if TRAINING in kind_of(check).needs:
+            return values().of_equivalence(check.change)
+        return values().of_symmetry(check.change)
 
     return OnDemand("check", list(checks), compute)
 
 
 @spent_on(STATISTICS)
 def _error_curve(family: Family, recipe: str, alpha: float, fit: str) -> LearningCurve:
-    import numpy as np
-
     seeds = family.seeds_of(recipe)
     runs = [[family.trained_run(recipe, n, seed) for seed in seeds] for n in family.sizes]
     errors = np.array([[run.record.test_error for run in row] for row in runs])
-    is_known = all(len(run.mistaken) for row in runs for run in row)
+    mistaken = None
+    if all(len(run.mistaken) for row in runs for run in row):
+        mistaken = np.array([[run.mistaken.numpy() for run in row] for row in runs])
     return LearningCurve(
         "test error",
         recipe,
@@ -259,9 +239,7 @@ def _error_curve(family: Family, recipe: str, alpha: float, fit: str) -> Learnin
         errors,
         alpha,
         fit=fit,
-        mistaken=np.array([[run.mistaken.numpy() for run in row] for row in runs])
-        if is_known
-        else None,
+        mistaken=mistaken,
         seeds=seeds,
         test_size=family.test_size,
     )
@@ -272,22 +250,19 @@ def _unfinished(family: Family) -> dict[str, str]:
     reasons = {}
     for recipe in family.recipes:
         seeds = family.seeds_of(recipe)
-        runs = [family.trained_run(recipe, n, s) for n in family.sizes for s in seeds]
-        total = len(runs)
+        runs = [family.trained_run(recipe, n, seed) for n in family.sizes for seed in seeds]
         diverged = [run for run in runs if run.record.diverged]
         missed = [run for run in runs if not run.record.reached_target and not run.record.diverged]
         parts = []
-        if diverged:
-            first = diverged[0].run
-            parts.append(
-                f"{len(diverged)} of {total} runs diverged (n={first.n}, seed {first.seed})"
-            )
-        if missed:
-            first, stopping = missed[0].run, missed[0].run.recipe.stopping
-            parts.append(
-                f"{len(missed)} of {total} runs did not reach {stopping} within "
-                f"{stopping.step_limit} steps (n={first.n}, seed {first.seed})"
-            )
+        for found, what in ((diverged, "diverged"), (missed, "did not reach {0} within {1} steps")):
+            if found:
+                first = found[0].run
+                stopping = first.recipe.stopping
+                parts.append(
+                    f"{len(found)} of {len(runs)} runs "
+                    f"{what.format(stopping, stopping.step_limit)} "
+                    f"(n={first.n}, seed {first.seed})"
+                )
         if parts:
             reasons[recipe] = " and ".join(parts)
     return reasons
@@ -364,7 +339,7 @@ def find_own_noise(
         If the measure fails.
     """
     name, recipe, scale = curve.name, curve.recipe, curve.scale
-    ask = partial(measured, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
+    ask = partial(evaluate, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
     smallest = ask(sizes=family.sizes[:1])
     if (smallest == curve.values[:1]).all():
         return None

@@ -14,7 +14,7 @@ from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.recipes.invariances import EQUIVALENCES, NORMALIZATION_SCALE
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, NORMALIZATION_SCALE
 from pytest_fragility.symmetries.symmetry import get_symmetry, in_double
 
 NETWORKS = 2

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Set
 from typing import NamedTuple
 
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.evaluation.calling import Failures
-from pytest_fragility.evaluation.evaluate import Asking, evaluate_size
+from pytest_fragility.evaluation.evaluate import Asking, Failures, evaluate_size
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.measures.measure import Measure, is_oracle
@@ -22,9 +20,57 @@ from pytest_fragility.parallel.pickling import dump
 from pytest_fragility.parallel.worker_side import load_sent
 from pytest_fragility.training.devices import choose_device
 
+# the numbers of a `StacksOfRuns` in the process that asks, and of a stack among them
+Place = tuple[int, int]
+# packed networks, and the numbers of all that may be asked about again
+Sent = tuple[bytes, Set[int]]
+
+
+class Answer(NamedTuple):
+    """What a measure says of networks of one recipe and size.
+
+    Parameters
+    ----------
+    values
+        One per seed; none where it fails on all.
+    failures
+        By seed, how it fails on single networks.
+    error
+        How it fails on all.
+    """
+
+    values: list[float]
+    failures: Mapping[int, Failure]
+    error: Failure | None = None
+
+    @classmethod
+    def of(cls, asking: Asking, n: int) -> Answer:
+        """Ask a measure in this process."""
+        failures, values, error = Failures(), [], None
+        try:
+            values = evaluate_size(asking, n, failures)
+        except MeasureError as raised:
+            error = Failure(raised, "")
+        found = {seed: Failure(each, "") for (_, seed), each in failures.found.items()}
+        return cls(values, found, error)
+
+    def portable(self) -> Answer:
+        """Return what can be sent: with the tracebacks of causes as text."""
+        failures = {seed: each.with_cause_as_text() for seed, each in self.failures.items()}
+        return Answer(self.values, failures, self.error and self.error.with_cause_as_text())
+
+    def noted(self, n: int, failures: Failures) -> list[float]:
+        """Return the values, and note the failures among those on other networks of the curve."""
+        for seed, failure in self.failures.items():
+            with failures.noting(n, seed):
+                failure.throw()
+        if self.error:
+            self.error.throw()
+        return self.values
+
 
 class Question(NamedTuple):
-    """What a worker is asked: the values of a measure on the networks of one recipe and size.
+    """What a worker is asked about networks that are sent apart.
 
     Parameters
     ----------
@@ -36,6 +82,8 @@ class Question(NamedTuple):
         As `evaluate` takes them.
     threads
         How many of them an operation may use.
+    place
+        What the networks are called that are kept; None keeps none.
     """
 
     name: str
@@ -44,25 +92,13 @@ class Question(NamedTuple):
     draw: int
     timeout: float | None
     threads: int
+    place: Place | None
 
     @classmethod
-    def of(cls, asking: Asking, threads: int) -> Question:
+    def of(cls, asking: Asking, threads: int, place: Place | None = None) -> Question:
         """Return what is asked; the networks travel apart."""
-        return cls(asking.name, asking.recipe, asking.scale, asking.draw, asking.timeout, threads)
-
-
-class Answer(NamedTuple):
-    """A measure's values, one per seed, and by seed how it has failed."""
-
-    values: list[float]
-    failures: dict[int, Failure]
-
-    def noted(self, n: int, failures: Failures) -> list[float]:
-        """Return the values, and note how the measure has failed, as if it had here."""
-        for seed, failure in self.failures.items():
-            with failures.noting(n, seed):
-                failure.throw()
-        return self.values
+        scale, draw, timeout = asking.scale, asking.draw, asking.timeout
+        return cls(asking.name, asking.recipe, scale, draw, timeout, threads, place)
 
 
 class Networks(NamedTuple):
@@ -94,7 +130,7 @@ class Networks(NamedTuple):
         return dump(cls(asking.recipe, str(asking.family.device), runs, parcels), [])
 
 
-def unpacked(packed: bytes, stacks: StacksOfRuns | None = None) -> Family:
+def _unpacked(packed: bytes, stacks: StacksOfRuns | None = None) -> Family:
     """Return the family of networks that were sent."""
     sent: Networks = load_sent(packed)
     (runs,) = load_sent(sent.runs)
@@ -109,52 +145,13 @@ def unpacked(packed: bytes, stacks: StacksOfRuns | None = None) -> Family:
     return Family(plan, trained, choose_device(sent.device), stacks=stacks)
 
 
-def answered(measure: Measure, question: Question, family: Family) -> Answer | Failure:
-    """Return a measure's values on a family of one size, or what its failure was."""
-    asking = Asking(
-        measure,
-        question.name,
-        family,
-        question.recipe,
-        question.scale,
-        question.draw,
-        question.timeout,
-    )
-    failures = Failures()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(question.threads)
-    try:
-        values = evaluate_size(asking, family.sizes[0], failures)
-    except MeasureError as error:
-        return Failure.with_cause_alone(error)
-    finally:
-        torch.set_num_threads(threads)
-    found = {seed: Failure.with_cause_alone(error) for (_, seed), error in failures.found.items()}
-    return Answer(values, found)
-
-
-def answer(code: bytes, networks: bytes, asked: bytes) -> Answer | Failure:
-    """Return what a measure says of networks; called in an executor's worker."""
-    measure: Measure = load_sent(code)
-    question: Question = load_sent(asked)
-    return answered(measure, question, unpacked(networks))
-
-
-# the numbers of a `StacksOfRuns` in the process that asks, and of a stack among them
-Place = tuple[int, int]
-_STACKS: dict[int, StacksOfRuns] = {}
-_FAMILIES: dict[Place, Family] = {}
-
-
 def get_ready() -> Iterator[None]:
     """Do nothing, once all that answers need is imported."""
     yield from ()
 
 
-def answer_kept(
-    code: bytes, asked: bytes, place: Place, networks: bytes | None, alive: Set[int]
-) -> Iterator[Answer | Failure]:
-    """Yield a measure's values on some networks, or what its failure was.
+def answer(code: bytes, asked: bytes, sent: Sent | None) -> Iterator[Answer]:
+    """Yield what a measure says of networks; called in a worker.
 
     Parameters
     ----------
@@ -162,29 +159,38 @@ def answer_kept(
         The measure.
     asked
         A `Question`.
-    place
-        What the networks are called.
-    networks
+    sent
         The networks; None where they have been sent before.
-    alive
-        The numbers of all that may be asked about again; networks of others are forgotten.
     """
-    _forget_all_but(alive)
-    if networks is not None:
-        stacks = _STACKS.setdefault(place[0], StacksOfRuns(torch.device("cpu")))
-        _FAMILIES[place] = unpacked(networks, stacks)
-    question: Question = load_sent(asked)
-    yield answered(_measure(code), question, _FAMILIES[place])
-
-
-@lru_cache(maxsize=1)
-def _measure(code: bytes) -> Measure:
     measure: Measure = load_sent(code)
-    return measure
+    question: Question = load_sent(asked)
+    family = _family(question.place, sent)
+    _, recipe, scale, draw, timeout, *_ = question
+    asking = Asking(measure, question.name, family, recipe, scale, draw, timeout)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(question.threads)
+    try:
+        yield Answer.of(asking, family.sizes[0]).portable()
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _forget_all_but(alive: Set[int]) -> None:
+_STACKS: dict[int, StacksOfRuns] = {}
+_FAMILIES: dict[Place, Family] = {}
+
+
+def _family(place: Place | None, sent: Sent | None) -> Family:
+    """Return networks that are sent or kept; those that nobody asks about again are forgotten."""
+    if sent is None:
+        assert place is not None
+        return _FAMILIES[place]
+    networks, alive = sent
+    if place is None:
+        return _unpacked(networks)
     for number in _STACKS.keys() - alive:
         del _STACKS[number]
-    for place in [place for place in _FAMILIES if place[0] not in alive]:
-        del _FAMILIES[place]
+    for kept in [kept for kept in _FAMILIES if kept[0] not in alive]:
+        del _FAMILIES[kept]
+    stacks = _STACKS.setdefault(place[0], StacksOfRuns(torch.device("cpu")))
+    _FAMILIES[place] = _unpacked(networks, stacks)
+    return _FAMILIES[place]

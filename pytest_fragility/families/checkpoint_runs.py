@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ import torch
 
 from pytest_fragility._util.files import size_of
 from pytest_fragility.errors import TableError, TaskError
+from pytest_fragility.families.grids import Place
 from pytest_fragility.families.manifests import (
     INITIAL,
     SAMPLES,
@@ -26,16 +29,16 @@ from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
 from pytest_fragility.recipes.factories import GIVEN
+from pytest_fragility.rows.rows import Problems
 from pytest_fragility.tasks import Task
+from pytest_fragility.weight_files.formats import UnusableFileError
 from pytest_fragility.weight_files.reading import read_state
 from pytest_fragility.weight_files.sample_files import read_samples
-from pytest_fragility.weight_files.unusable import UnusableFileError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-Place = tuple[str, int, int]
 # 100 MB of them
 MANY_WEIGHTS = 25_000_000
 
@@ -61,18 +64,10 @@ def no_data(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RunElsewhere(Run):
-    """A run that was made elsewhere.
+    """A run that was made elsewhere, whose seed says which runs are paired.
 
-    Parameters
-    ----------
-    task, n, recipe, seed
-        As of a `Run`; the seed says which runs are paired.
-    recipe_name
-        Its recipe's.
-    is_described
-        Whether the recipe is known.
-    samples
-        The rows of the pool that it was trained on; None where they are not known.
+    `recipe` means nothing unless it `is_described`; `samples` are the rows of the pool that it was
+    trained on, None where they are not known.
     """
 
     recipe_name: str = BASELINE
@@ -133,15 +128,7 @@ class RunElsewhere(Run):
 
 @dataclass(frozen=True)
 class RecordElsewhere(TrainingRecord):
-    """How a training elsewhere went, as far as it is known.
-
-    Parameters
-    ----------
-    steps, reached_target, diverged, train_loss, train_error, test_mistakes, test_size
-        As of a `TrainingRecord`; what is not known is zero or NaN.
-    corrected
-        Test error, with continuity correction where the number of test samples is known.
-    """
+    """How a training elsewhere went: what is not known is zero or NaN."""
 
     corrected: float = 0.5
 
@@ -154,16 +141,7 @@ class RecordElsewhere(TrainingRecord):
 class Checkpoints(Mapping[Place, TrainedRun]):
     """Trained runs by recipe, n and seed, all read when the first is asked for.
 
-    Parameters
-    ----------
-    name
-        The manifest's.
-    listed
-        Its rows, by recipe, n and seed.
-    task
-        What they have learned.
-    known
-        Those that are read already, by their row; shared among the families of a manifest.
+    Those that are `known`, by their row, are shared among the families of a manifest.
     """
 
     def __init__(
@@ -191,8 +169,6 @@ class Checkpoints(Mapping[Place, TrainedRun]):
         return len(self._listed)
 
     def _read_all(self) -> None:
-        from pytest_fragility.rows.reading import Problems
-
         problems = Problems(self._name)
         for row in self._listed.values():
             if row.where in self._known:
@@ -216,17 +192,15 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
     """
     is_label = isinstance(task, TaskWithoutData)
     samples = read_samples(row.samples, row.n) if row.samples and not is_label else None
-    run = RunElsewhere(
-        task, row.n, row.recipe, row.seed, row.recipe_name, row.is_described, samples
-    )
+    run = RunElsewhere(task, row.n, row.made_by, row.seed, row.recipe, row.is_described, samples)
     _require_room(run, row.checkpoint)
-    network, dtype = run.build_network(), getattr(torch, row.recipe.precision)
+    network, dtype = run.build_network(), getattr(torch, row.made_by.precision)
     state = read_state(row.checkpoint, network, dtype)
     initial = state
     if row.initial_checkpoint:
         initial = read_state(row.initial_checkpoint, network, dtype)
     mask = row.counted.mask
-    return TrainedRun(
+    trained = TrainedRun(
         run,
         state,
         initial,
@@ -243,6 +217,21 @@ def trained_elsewhere(row: ListedNetwork, task: Task) -> TrainedRun:
         torch.zeros(0, dtype=torch.bool) if mask is None else torch.from_numpy(mask),
         _unknown(row, is_label=is_label),
     )
+    return replace(trained, key=_digest(trained))
+
+
+def _digest(trained: TrainedRun) -> str:
+    """Return SHA-256 over all that a measure may be told of a run, in hexadecimal."""
+    said = [trained.run.identity, asdict(trained.record), dict(trained.unknown)]
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    samples = getattr(trained.run, "samples", None)
+    digest.update(b"" if samples is None else np.ascontiguousarray(samples).data)
+    state, initial = trained.state, trained.initial_state
+    tensors = [*state.weights.values(), *state.buffers.values()]
+    tensors += [*initial.weights.values(), *initial.buffers.values()]
+    for tensor in (*tensors, trained.mistaken):
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _require_room(run: RunElsewhere, checkpoint: Path) -> None:

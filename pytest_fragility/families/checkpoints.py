@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.errors import SettingsError, TableError, TaskError
-from pytest_fragility.families.checkpoint_runs import Checkpoints, Place, TaskWithoutData, _label
+from pytest_fragility.errors import SettingsError, TaskError
+from pytest_fragility.families.checkpoint_runs import Checkpoints, TaskWithoutData, _label
+from pytest_fragility.families.grids import (
+    Grid,
+    Place,
+    common_grid,
+    complete_grid,
+    told,
+)
 from pytest_fragility.families.manifests import (
     GivenArchitectures,
     ListedNetwork,
-    Manifest,
     read_manifest,
 )
-from pytest_fragility.families.measured_family import told
-from pytest_fragility.families.observations import Grid, common_ground, complete_grid
+from pytest_fragility.families.observations import of_task
 from pytest_fragility.families.plan import FamilyPlan
-from pytest_fragility.families.selection import Asked, Selection, ladder_name, select
-from pytest_fragility.families.trained_family import Origin, TrainedFamily
+from pytest_fragility.families.selection import Asked, ladder_name, select
+from pytest_fragility.families.trained_family import TrainedFamily
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.rows.counted_errors import what_is_unknown
@@ -34,21 +39,10 @@ F = TypeVar("F", bound=TrainedFamily)
 
 @dataclass(frozen=True, eq=False)
 class Source(Generic[F]):
-    """A manifest with its tasks, of which families are made.
+    """A manifest with its tasks, by the names in it: families of a kind are made of it."""
 
-    Parameters
-    ----------
-    manifest
-        The list.
-    tasks
-        By the names in it.
-    device
-        Where networks live.
-    kind
-        What families are.
-    """
-
-    manifest: Manifest
+    name: str
+    networks: Sequence[ListedNetwork]
     tasks: Mapping[str, Task]
     device: torch.device
     kind: type[F]
@@ -66,7 +60,7 @@ class Source(Generic[F]):
     def _states_of_files(self) -> list[object]:
         return [
             path and _state_of_file(path)
-            for each in self.manifest.networks
+            for each in self.networks
             for path in (each.checkpoint, each.initial_checkpoint, each.samples)
         ]
 
@@ -78,91 +72,99 @@ class Source(Generic[F]):
         TableError
             If it is not there.
         """
-        chosen = select(self.manifest.name, self._places(), asked)
-        listed = self._listed(chosen.task)
-        grid = complete_grid(list(listed), chosen.recipes, chosen.sizes, chosen.seeds)
-        if len(grid.sizes) < 2:
-            raise TableError(
-                f"{self.manifest.name}: task {chosen.task} has n = "
-                f"{', '.join(map(str, grid.sizes)) or 'none'} alone under the baseline; a learning "
-                "curve needs at least two sizes"
-            )
-        rungs, notes, reason = self._rungs(chosen, asked)
+        rows = self.networks
+        chosen = select(self.name, [each.place for each in rows], asked)
+        listed = of_task(rows, chosen.task)
+        grid = complete_grid(listed, chosen, f"{self.name}: task {chosen.task} has")
+        tasks = chosen.ladder
+        if not tasks:
+            return self._made(listed, chosen.recipes, grid, asked=asked)
+        ladder = Ladder(ladder_name(tasks), [self.tasks[task] for task in tasks])
+        by_task = {task: of_task(rows, task) for task in tasks}
+        common = common_grid(by_task, asked)
+        reason = common.incomplete.get(BASELINE)
+        if reason:
+            lost = dict.fromkeys(tasks, reason)
+            return self._made(listed, chosen.recipes, grid, ladder, lost_rungs=lost, asked=asked)
+        rungs = [self._made(each, (BASELINE,), common) for each in by_task.values()]
+        unknown = dict.fromkeys(note for each in by_task.values() for note in _unknown_of(each))
+        notes = (*common.left_out[BASELINE], *unknown)
         return self._made(
-            chosen.task, chosen.recipes, grid, rungs, tuple(notes), reason, chosen.ladder
+            listed, chosen.recipes, grid, ladder, rungs=rungs, ladder_notes=notes, asked=asked
         )
 
-    def _places(self) -> Iterator[tuple[str, str, int, int]]:
-        return ((each.task, each.recipe_name, each.n, each.seed) for each in self.manifest.networks)
+    def chosen(self, asked: Asked) -> F:
+        """Return what is audited of a family that somebody has: its tasks have their data.
 
-    def _listed(self, task: str) -> dict[Place, ListedNetwork]:
-        return {
-            (each.recipe_name, each.n, each.seed): each
-            for each in self.manifest.networks
-            if each.task == task
-        }
-
-    def _rungs(self, chosen: Selection, asked: Asked) -> tuple[list[F], Sequence[str], str]:
-        if not chosen.ladder:
-            return [], (), ""
-        ground = common_ground({task: self._listed(task) for task in chosen.ladder}, asked)
-        if ground.reason:
-            return [], ground.notes, ground.reason
-        rungs = [
-            self._made(task, (BASELINE,), ground.grid, [], (), "", ()) for task in chosen.ladder
-        ]
-        unknown = [note for task in chosen.ladder for note in self._unknown_of(task)]
-        return rungs, (*ground.notes, *dict.fromkeys(unknown)), ""
-
-    def _unknown_of(self, task: str) -> tuple[str, ...]:
-        return what_is_unknown([each.counted for each in self._listed(task).values()])
+        Raises
+        ------
+        SettingsError
+            If a task is handed over whose data would be left out.
+        """
+        own = {task.name: task for task in self.tasks.values()}
+        for name, task in named_tasks(asked):
+            known = own.get(name, task)
+            is_known = not isinstance(known, TaskWithoutData)
+            if known is task or (is_known and known.data.fingerprint == task.data.fingerprint):
+                continue
+            raise SettingsError(
+                f"task {name!r}: family= has one of this name, with other data; hand yours over "
+                f"where the family is made: Family.from_checkpoints(..., tasks={{{name!r}: ...}})"
+            )
+        return self.family(asked)
 
     def _made(
         self,
-        task: str,
+        listed: Mapping[Place, ListedNetwork],
         recipes: Sequence[str],
         grid: Grid,
-        rungs: Sequence[F],
-        ladder_notes: tuple[str, ...],
-        no_ladder: str,
-        ladder: Sequence[str],
+        ladder: Ladder | None = None,
+        **known: Any,
     ) -> F:
-        listed = self._listed(task)
-        first = {name: _first(listed, name) for name in recipes}
-        # at the sizes that all curves have
+        """Return the family of one task's rows, at the sizes that all curves have."""
+        first = {recipe: _first(listed, recipe) for recipe in recipes}
         kept = {
             place: each
             for place, each in listed.items()
-            if place[0] in grid.seeds
-            and place[1] in grid.sizes
-            and place[2] in grid.seeds[place[0]]
+            if place[1] in grid.sizes and place[2] in grid.seeds.get(place[0], ())
         }
-        seeds = sorted({seed for own in grid.seeds.values() for seed in own})
-        plan = FamilyPlan(
-            self.tasks[task],
-            {name: each.recipe for name, each in first.items()},
-            grid.sizes,
-            tuple(seeds),
-            Ladder(ladder_name(ladder), [self.tasks[name] for name in ladder]) if ladder else None,
-        )
-        origin = Origin(
-            source=f"networks from {self.manifest.name}",
+        task = self.tasks[first[BASELINE].task]
+        seeds = tuple(sorted({seed for own in grid.seeds.values() for seed in own}))
+        plan_recipes = {recipe: each.made_by for recipe, each in first.items()}
+        return self.kind(
+            FamilyPlan(task, plan_recipes, grid.sizes, seeds, ladder),
+            Checkpoints(self.name, kept, task, self._known),
+            self.device,
+            source=f"networks from {self.name}",
+            grid=replace(grid, left_out=told(grid, _unknown_of(listed))),
             descriptions={
-                name: str(each.recipe) if each.is_described else name
-                for name, each in first.items()
+                recipe: str(each.made_by) if each.is_described else recipe
+                for recipe, each in first.items()
             },
-            seeds=grid.seeds,
-            test_size=next(iter(listed.values())).counted.size,
-            has_samples=not isinstance(self.tasks[task], TaskWithoutData)
+            test_size=first[BASELINE].counted.size,
+            has_samples=not isinstance(task, TaskWithoutData)
             and all(each.samples for each in kept.values()),
-            select=self.family,
-            left_out=told(grid, self._unknown_of(task)),
-            incomplete=grid.incomplete,
-            ladder_notes=ladder_notes,
-            no_ladder=no_ladder,
+            choose=self.chosen,
+            **known,
         )
-        trained = Checkpoints(self.manifest.name, kept, self.tasks[task], self._known)
-        return self.kind(plan, trained, self.device, rungs, origin=origin)
+
+
+def _unknown_of(listed: Mapping[Place, ListedNetwork]) -> tuple[str, ...]:
+    return what_is_unknown([each.counted for each in listed.values()])
+
+
+def named_tasks(asked: Asked) -> tuple[tuple[str, Task], ...]:
+    """Return the tasks that an audit hands over, by the names that the manifest gives them."""
+    ladder = asked.ladder.tasks if isinstance(asked.ladder, Ladder) else asked.ladder
+    given = [asked.task, *(ladder if isinstance(ladder, list | tuple) else ())]
+    named: dict[str, Task] = {}
+    for each in given:
+        if isinstance(each, Task) and named.setdefault(each.name, each) is not each:
+            raise SettingsError(
+                f"two tasks are called {each.name!r}, and the manifest names one of them; hand "
+                "over one, or tell them apart by another name, there and here"
+            )
+    return tuple(named.items())
 
 
 def _first(listed: Mapping[Place, ListedNetwork], recipe: str) -> ListedNetwork:
@@ -185,10 +187,10 @@ def read_source(
     TableError
         If the manifest cannot be used.
     """
-    read = read_manifest(manifest, given=given, baseline=baseline)
-    names = dict.fromkeys(each.task for each in read.networks)
+    name, networks = read_manifest(manifest, given, baseline)
     known = _tasks(tasks)
-    return Source(read, {name: _task(name, known) for name in names}, choose_device(device), kind)
+    own = {task: _task(task, known) for task in dict.fromkeys(each.task for each in networks)}
+    return Source(name, networks, own, choose_device(device), kind)
 
 
 def _state_of_file(path: Path) -> object:

@@ -25,7 +25,6 @@ from pytest_fragility.families.manifests import (
     TRAIN_ERROR,
     TRAIN_LOSS,
 )
-from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Factory
 from pytest_fragility.rows.columns import (
     DIVERGED,
@@ -88,20 +87,16 @@ def _write(family: TrainedFamily, folder: Path) -> None:
 
 def _runs_of(family: TrainedFamily) -> Iterator[Exported]:
     """Yield tasks, recipe names and runs, those of the ladder in its order."""
-    ladder = family.plan.ladder
-    rungs = {rung.task.name: rung for rung in family.rungs}
-    order = [task.name for task in ladder.tasks] if ladder else []
     own = family.task.name
+    learned = {rung.task.name: rung for rung in family.rungs} | {own: family}
+    order = [task.name for task in family.plan.ladder.tasks] if family.plan.ladder else []
     for task in order if own in order else [own, *order]:
-        if task == own:
-            for recipe in family.judged:
-                for n in family.sizes:
-                    for seed in family.seeds_of(recipe):
-                        yield own, recipe, family.trained_run(recipe, n, seed)
-        elif task in rungs:
-            for n in rungs[task].sizes:
-                for seed in rungs[task].seeds_of(BASELINE):
-                    yield task, BASELINE, rungs[task].trained_run(BASELINE, n, seed)
+        if task in learned:
+            each = learned[task]
+            for recipe in each.judged:
+                for n in each.sizes:
+                    for seed in each.seeds_of(recipe):
+                        yield task, recipe, each.trained_run(recipe, n, seed)
 
 
 def _written(place: int, exported: Exported, folder: Path) -> dict[str, Any]:

@@ -40,12 +40,13 @@ class Family(TrainedFamily):
         The family of the pairs of trainings that give the same function.
     executors
         Who else may measure its networks; None has all measured in this process.
-    origin
-        What is known of networks that were trained elsewhere; None for those trained here.
     stacks
         What families with networks in common have of them together; None begins anew.
     lost_rungs
         By task name: why tasks of the ladder have no family.
+    source, grid, descriptions, test_size, has_samples, ladder_notes, asked, choose
+        What is known of networks that were trained elsewhere; of those trained here, the plan says
+        it.
 
     Examples
     --------

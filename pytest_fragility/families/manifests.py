@@ -12,13 +12,16 @@ from pytest_fragility._util.files import is_plain
 from pytest_fragility._util.imports import load
 from pytest_fragility._util.text import nearest, one_line, shown
 from pytest_fragility.errors import SettingsError, TableError
-from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
-from pytest_fragility.families.selection import FullPlace
+from pytest_fragility.families.contradictions import (
+    NOT_READ,
+    note_repeats,
+    note_several_test_sets,
+)
+from pytest_fragility.families.observations import Observation
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Architecture, Recipe
 from pytest_fragility.recipes.recipe import OPTIMIZERS, architecture_from_dict, recipe_from_dict
 from pytest_fragility.rows.cells import (
-    Cells,
     flag,
     not_negative,
     recipe_name,
@@ -38,8 +41,9 @@ from pytest_fragility.rows.columns import (
     TEST_SIZE,
     N,
 )
-from pytest_fragility.rows.counted_errors import CountedError, read_error, require_one_test_set
-from pytest_fragility.rows.reading import Problems, Row, Rows, read_rows
+from pytest_fragility.rows.counted_errors import CountedError, read_error
+from pytest_fragility.rows.reading import read_rows
+from pytest_fragility.rows.rows import Problems, Row, Rows
 
 CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"
 ARCHITECTURE = "architecture"
@@ -55,39 +59,18 @@ KNOWN = (*NEEDED, INITIAL, SAMPLES, TASK, *RECORDED, *RECIPE_FIELDS, *OF_OPTIMIZ
 
 
 @dataclass(frozen=True)
-class ListedNetwork:
+class ListedNetwork(Observation):
     """One row of a manifest.
 
-    Parameters
-    ----------
-    where
-        Where it stands.
-    task, recipe_name, n, seed
-        Which network it is.
-    checkpoint, initial_checkpoint, samples
-        Paths; None for the latter two where the row does not say.
-    counted
-        Its test error.
-    recipe
-        How it was trained, as far as the row says.
-    is_described
-        Whether the row says anything of that but the architecture.
-    steps, train_loss, train_error
-        How training went; None where the row does not say.
-    reached_target, diverged
-        Whether it did; it has, and has not, where the row does not say.
+    What the row does not say is None; it `is_described` where it says more of its recipe than the
+    architecture.
     """
 
-    where: str
-    task: str
-    recipe_name: str
-    n: int
-    seed: int
+    counted: CountedError
     checkpoint: Path
     initial_checkpoint: Path | None
     samples: Path | None
-    counted: CountedError
-    recipe: Recipe
+    made_by: Recipe
     is_described: bool
     steps: int | None
     train_loss: float | None
@@ -96,42 +79,16 @@ class ListedNetwork:
     diverged: bool
 
     @property
-    def place(self) -> FullPlace:
-        """Which network it is."""
-        return self.task, self.recipe_name, self.n, self.seed
-
-    @property
-    def files(self) -> dict[str, Any]:
+    def cells(self) -> dict[str, Any]:
         """Where it is kept, and when it was."""
         return {CHECKPOINT: self.checkpoint, STEPS: self.steps}
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A list of checkpoints.
-
-    Parameters
-    ----------
-    name
-        The file's.
-    networks
-        One per row.
-    """
-
-    name: str
-    networks: tuple[ListedNetwork, ...]
 
 
 @dataclass(frozen=True)
 class GivenArchitectures:
     """The architectures that a manifest may be of, besides the built-in ones.
 
-    Parameters
-    ----------
-    default
-        Of rows that do not say; None where that is an error.
-    named
-        By what rows call them.
+    `default` is of rows that do not say; `named` are by what rows call them.
     """
 
     default: Architecture | None
@@ -141,12 +98,7 @@ class GivenArchitectures:
 def given_architectures(architecture: Any, architectures: Any) -> GivenArchitectures:
     """Return the architectures that somebody has given, those at ``module:function`` imported.
 
-    Parameters are those of `Family.from_checkpoints`.
-
-    Raises
-    ------
-    SettingsError
-        If one of them cannot be used.
+    Parameters are those of `Family.from_checkpoints`; a SettingsError says which cannot be used.
     """
     if architectures is None:
         architectures = {}
@@ -181,29 +133,13 @@ def _made(value: Any, where: str) -> Architecture:
 
 
 def read_manifest(
-    source: Any,
-    option: str = "manifest",
-    *,
-    given: GivenArchitectures,
-    baseline: str = BASELINE,
-) -> Manifest:
-    """Return the list of checkpoints of a manifest; nothing of them is read but whether they exist.
+    source: Any, given: GivenArchitectures, baseline: str = BASELINE
+) -> tuple[str, list[ListedNetwork]]:
+    """Return a manifest's name and rows; of checkpoints nothing is read but whether they exist.
 
-    Parameters
-    ----------
-    source, baseline
-        Those of `Family.from_checkpoints`.
-    option
-        What named it, for messages.
-    given
-        What it may be of.
-
-    Raises
-    ------
-    TableError
-        If it cannot be used; all rows that are wrong are named.
+    Parameters are those of `Family.from_checkpoints`; a TableError names all rows that are wrong.
     """
-    rows = read_rows(source, option)
+    rows = read_rows(source, "manifest")
     rows.require_columns(NEEDED)
     for column in rows.columns:
         if column not in KNOWN:
@@ -211,23 +147,21 @@ def read_manifest(
                 f"{rows.name}: unknown column {column!r}{nearest(column, KNOWN)}; expected some of "
                 f"{', '.join(dict.fromkeys(KNOWN))}. Begin its name with '_' to have it left out"
             )
-    reader = _Reader(rows, given, baseline)
+    reader, problems = _Reader(rows, given, baseline), rows.problems
     networks = [each for each in map(reader.network, rows.rows) if each is not None]
-    reader.require_once(networks)
-    for task in dict.fromkeys(each.task for each in networks):
-        own = [each for each in networks if each.task == task]
-        require_one_test_set(task, own, reader.problems)
-    reader.problems.raise_if_any()
-    reader.require_one_recipe(networks)
-    reader.problems.raise_if_any()
-    return Manifest(rows.name, tuple(networks))
+    note_repeats(networks, problems)
+    _note_shared_files(networks, problems)
+    note_several_test_sets(networks, problems)
+    problems.raise_if_any()
+    _note_renamed_recipes(networks, problems)
+    problems.raise_if_any()
+    return rows.name, networks
 
 
 class _Reader:
     """Reads rows; what they call an architecture stands for one that was given, or is built in."""
 
     def __init__(self, rows: Rows, given: GivenArchitectures, baseline: str) -> None:
-        self.problems = Problems(rows.name)
         self._rows = rows
         self._default = given.default
         self._named = dict(given.named)
@@ -235,33 +169,31 @@ class _Reader:
 
     def network(self, row: Row) -> ListedNetwork | None:
         """Return a row; None where something is wrong, which is noted."""
-        before = len(self.problems.texts)
-        cells = Cells(row, self.problems)
-        name = cells.need(RECIPE, recipe_name, "")
-        cells.need(ERROR_COLUMN, share, 0.5)
-        recipe, is_described = self._recipe(row, cells)
-        counted = None
-        if len(self.problems.texts) == before:
-            counted = read_error(cells, row.where, self.problems)
+        noted = row.problems.texts
+        before = len(noted)
+        name = row.need(RECIPE, recipe_name, "")
+        row.need(ERROR_COLUMN, share, 0.5)
+        recipe, is_described = self._recipe(row)
+        counted = None if len(noted) > before else read_error(row)
         found = ListedNetwork(
             row.where,
-            cells.read(TASK, text, self._rows.stem),
+            row.read(TASK, text, self._rows.stem),
             BASELINE if name == self._baseline else name,
-            cells.need(N, whole(1), NOT_READ),
-            cells.need(SEED, whole(0), NOT_READ),
-            cells.need(CHECKPOINT, self._path, Path()),
-            cells.read(INITIAL, self._path, None),
-            cells.read(SAMPLES, self._path, None),
+            row.need(N, whole(1), NOT_READ),
+            row.need(SEED, whole(0), NOT_READ),
             counted or CountedError(0.5),
+            row.need(CHECKPOINT, self._path, Path()),
+            row.read(INITIAL, self._path, None),
+            row.read(SAMPLES, self._path, None),
             recipe,
             is_described,
-            cells.read(STEPS, whole(0), None),
-            cells.read(TRAIN_LOSS, not_negative, None),
-            cells.read(TRAIN_ERROR, share, None),
-            cells.read(REACHED, flag, True),
-            cells.read(DIVERGED, flag, False),
+            row.read(STEPS, whole(0), None),
+            row.read(TRAIN_LOSS, not_negative, None),
+            row.read(TRAIN_ERROR, share, None),
+            row.read(REACHED, flag, True),
+            row.read(DIVERGED, flag, False),
         )
-        return found if len(self.problems.texts) == before else None
+        return None if len(noted) > before else found
 
     def _path(self, value: Any) -> Path:
         if not isinstance(value, str | Path) or "\0" in str(value):
@@ -277,7 +209,7 @@ class _Reader:
             raise ValueError(f"{where} cannot be read: {error.strerror or error}") from None
         return path
 
-    def _recipe(self, row: Row, cells: Cells) -> tuple[Recipe, bool]:
+    def _recipe(self, row: Row) -> tuple[Recipe, bool]:
         """Return the recipe of a row, and whether the row says more of it than the architecture."""
         fields = {
             name: structured(row.cells[name])
@@ -296,7 +228,7 @@ class _Reader:
                 fields["optimizer"] = {**own, **parameters}
             return recipe_from_dict(fields), is_described
         except SettingsError as error:
-            self.problems.add(row.where, str(error))
+            row.note(str(error))
             return Recipe(), False
 
     def _architecture_of(self, row: Row) -> Architecture:
@@ -322,28 +254,29 @@ class _Reader:
                 f"--fragility-architecture={one_line(place)}"
             ) from None
 
-    def require_once(self, networks: Sequence[ListedNetwork]) -> None:
-        """Note rows that list the same network, or the same file."""
-        note_repeats([(each.where, each.place, each.files) for each in networks], self.problems)
-        first: dict[Path, ListedNetwork] = {}
-        for each in networks:
-            other = first.setdefault(each.checkpoint, each)
-            if other.place != each.place:
-                self.problems.add(
-                    each.where,
-                    f"checkpoint {each.checkpoint.name} stands in {other.where} too, for another "
-                    "network",
-                )
 
-    def require_one_recipe(self, networks: Sequence[ListedNetwork]) -> None:
-        """Note rows whose recipe has a name that stands for another recipe."""
-        first: dict[tuple[str, str], ListedNetwork] = {}
-        for each in networks:
-            known = first.setdefault((each.task, each.recipe_name), each)
-            if (known.recipe, known.is_described) != (each.recipe, each.is_described):
-                self.problems.add(
-                    each.where,
-                    f"recipe {each.recipe_name} is {each.recipe}, and {known.recipe} in "
-                    f"{known.where}; expected one recipe of each name",
-                )
-                return
+def _note_shared_files(networks: Sequence[ListedNetwork], problems: Problems) -> None:
+    """Note rows that list the file of another network."""
+    first: dict[Path, ListedNetwork] = {}
+    for each in networks:
+        other = first.setdefault(each.checkpoint, each)
+        if other.place != each.place:
+            problems.add(
+                each.where,
+                f"checkpoint {each.checkpoint.name} stands in {other.where} too, for another "
+                "network",
+            )
+
+
+def _note_renamed_recipes(networks: Sequence[ListedNetwork], problems: Problems) -> None:
+    """Note a row whose recipe has a name that stands for another recipe."""
+    first: dict[tuple[str, str], ListedNetwork] = {}
+    for each in networks:
+        known = first.setdefault((each.task, each.recipe), each)
+        if (known.made_by, known.is_described) != (each.made_by, each.is_described):
+            problems.add(
+                each.where,
+                f"recipe {each.recipe} is {each.made_by}, and {known.made_by} in "
+                f"{known.where}; expected one recipe of each name",
+            )
+            return

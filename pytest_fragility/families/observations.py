@@ -1,203 +1,129 @@
-"""Which sizes and seeds have a network for every place of a learning curve, and which lack one."""
+"""What all families have in common: networks trained here or elsewhere, and values in a table."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_fragility.curves.learning_curve import seeds_to_compare
+from pytest_fragility.families.grids import Place
+from pytest_fragility.families.selection import Asked, FullPlace, roles
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.rows.counted_errors import CountedError
 
-# intervals are taken over seeds, and slopes over sizes
-FEWEST_SEEDS = FEWEST_SIZES = 2
-Place = tuple[str, int, int]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.tasks.task import Task
+
+
+class Observed:
+    """What an audit may be of: it says what it offers, and knows no kinds of checks.
+
+    `source` is what reports say of where it comes from, nothing for networks trained here; `asked`,
+    what of it is audited.
+    """
+
+    source: str
+    asked: Asked
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What kinds of checks may need of it, as `curves.resources` names it."""
+        raise NotImplementedError
+
+    @property
+    def task(self) -> Task:
+        """What is learned; of a table, a task without data."""
+        raise NotImplementedError
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """Recipes in words by name, the baseline first."""
+        raise NotImplementedError
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Training set sizes, ascending."""
+        raise NotImplementedError
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds, ascending."""
+        raise NotImplementedError
+
+    @property
+    def ladder_name(self) -> str | None:
+        """What reports call the tasks that are compared; None where there are none."""
+        raise NotImplementedError
+
+    def audited(self, asked: Asked) -> Self:
+        """Return the family of which this is audited.
+
+        Raises
+        ------
+        TableError, SettingsError
+            If it is not there.
+        """
+        raise NotImplementedError
+
+    @property
+    def perturbations(self) -> tuple[str, ...]:
+        """Names of the recipes that are judged as perturbations."""
+        return self._roles[0]
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Names of those that are judged as stopping points; some may be perturbations, too."""
+        return self._roles[1]
+
+    @property
+    def _roles(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return roles([name for name in self.descriptions if name != BASELINE], self.asked)
+
+    def column(self, measure: Any) -> str | None:
+        """Return the column that has a measure's values; None where networks are asked.
+
+        Raises
+        ------
+        TableError
+            If there are only values, and none of this name.
+        """
+        return None
+
+    def known_curves(
+        self, measure: Any, *, name: str | None, alpha: float, scale: str, fit: str
+    ) -> LearningCurves | None:
+        """Return the learning curves of a measure's values; None where networks are asked."""
+        return None
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The sizes that all curves have, and each recipe's seeds that have them all.
+class Observation:
+    """One row of a file: a network with its test error, None where a table's cell is empty."""
 
-    Parameters
-    ----------
-    sizes
-        Ascending.
-    seeds
-        By recipe name, ascending; recipes without a curve are left out.
-    left_out
-        By recipe name: sentences on what is missing.
-    incomplete
-        By recipe name: why it has no curve.
-    """
+    where: str
+    task: str
+    recipe: str
+    n: int
+    seed: int
+    counted: CountedError | None
 
-    sizes: tuple[int, ...]
-    seeds: Mapping[str, tuple[int, ...]]
-    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    incomplete: Mapping[str, str] = field(default_factory=dict)
+    @property
+    def place(self) -> FullPlace:
+        """Which network it is."""
+        return self.task, self.recipe, self.n, self.seed
 
-
-def complete_grid(
-    places: Collection[Place], recipes: Sequence[str], sizes: Sequence[int], seeds: Sequence[int]
-) -> Grid:
-    """Return the grid of what is there; what is missing takes out as little as it must.
-
-    A size at which the baseline, or a perturbation, has no network at all is left out for all
-    recipes; a perturbation that would take out more than half of the baseline's sizes is left out
-    itself. At the sizes that remain, a seed that lacks one is left out for the recipe concerned.
-
-    Parameters
-    ----------
-    places
-        Recipe, n and seed of each network.
-    recipes
-        Names, the baseline first.
-    sizes, seeds
-        All that were asked for, ascending.
-    """
-    there = {
-        recipe: {n for name, n, _ in places if name == recipe and n in sizes} for recipe in recipes
-    }
-    kept, incomplete = _common_sizes(there, recipes)
-    dropped = [n for n in sizes if n not in kept]
-    known = set(places)
-    complete: dict[str, tuple[int, ...]] = {}
-    left_out: dict[str, tuple[str, ...]] = {}
-    for recipe in recipes:
-        if recipe in incomplete:
-            continue
-        own = [seed for seed in seeds if any((recipe, n, seed) in known for n in sizes)]
-        lacking = {seed: [n for n in kept if (recipe, n, seed) not in known] for seed in own}
-        whole = tuple(seed for seed in own if not lacking[seed])
-        notes = [_dropped_sizes(dropped, there, recipes)] if dropped else []
-        notes += [
-            f"{recipe}: seed {seed} is left out, which lacks n = {_listed(lacking[seed])}"
-            for seed in own
-            if lacking[seed]
-        ]
-        if len(whole) < FEWEST_SEEDS:
-            has = f"seed {whole[0]} alone has" if whole else "no seed has"
-            needed = f"{has} a value at each of n = {_listed(kept)}; at least {FEWEST_SEEDS} must"
-            incomplete[recipe] = "; ".join([needed, *notes])
-            continue
-        complete[recipe] = whole
-        left_out[recipe] = tuple(notes)
-    return Grid(tuple(kept), complete, _with_pairing(left_out, complete), incomplete)
+    @property
+    def cells(self) -> Mapping[str, Any]:
+        """What is said of it, by column: one of them may count epochs."""
+        raise NotImplementedError
 
 
-def _common_sizes(
-    there: Mapping[str, set[int]], recipes: Sequence[str]
-) -> tuple[list[int], dict[str, str]]:
-    """Return the sizes that are kept, and why some recipes are not."""
-    kept, incomplete = set(there[BASELINE]), {}
-    fewest = max(FEWEST_SIZES, -(-len(kept) // 2))
-    # those that have most sizes first, so that one with few takes nothing from the others
-    for recipe in sorted(recipes, key=lambda name: -len(there[name] & there[BASELINE])):
-        common = kept & there[recipe]
-        if recipe == BASELINE or len(common) >= fewest:
-            kept = common
-        else:
-            has = f"n = {_listed(sorted(there[recipe]))} alone" if there[recipe] else "no size"
-            incomplete[recipe] = f"it has values at {has}; at least {fewest} of the baseline's"
-            incomplete[recipe] += f" sizes are needed (n = {_listed(sorted(there[BASELINE]))})"
-    return sorted(kept), incomplete
+Row = TypeVar("Row", bound=Observation)
 
 
-def _dropped_sizes(
-    dropped: Sequence[int], there: Mapping[str, set[int]], recipes: Sequence[str]
-) -> str:
-    lacking = [name for name in recipes if any(n not in there[name] for n in dropped)]
-    return f"n = {_listed(dropped)} left out, where {', '.join(lacking)} has no value with any seed"
-
-
-def _with_pairing(
-    left_out: Mapping[str, tuple[str, ...]], complete: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[str, ...]]:
-    """Return the notes, with how recipes are compared whose seeds are not the baseline's."""
-    told = dict(left_out)
-    own = complete.get(BASELINE, ())
-    for recipe, seeds in complete.items():
-        if not own or seeds == own:
-            continue
-        after, before = seeds_to_compare(seeds, own)
-        how = (
-            f"compared over the {len(after)} that both have"
-            if after == before
-            else "compared unpaired, with Welch's t interval"
-        )
-        note = f"{recipe} has seeds {_listed(seeds)} and the baseline {_listed(own)}: {how}"
-        told[recipe] = (*told[recipe], note)
-    return {recipe: notes for recipe, notes in told.items() if notes}
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    texts = [str(each) for each in numbers]
-    return ", ".join(texts if len(texts) <= 12 else [*texts[:5], "...", *texts[-5:]])
-
-
-@dataclass(frozen=True)
-class CommonGround:
-    """The sizes and seeds that the baseline has on every task.
-
-    Parameters
-    ----------
-    grid
-        Of the baseline alone.
-    notes
-        Sentences on what is left out.
-    reason
-        Why the tasks cannot be compared; empty where they can.
-    """
-
-    grid: Grid
-    notes: tuple[str, ...] = ()
-    reason: str = ""
-
-
-def common_ground(places: Mapping[str, Collection[Place]], asked: Any) -> CommonGround:
-    """Return what the baseline has on every task, of the sizes and seeds that are asked for.
-
-    Tasks are paired over seeds. Sizes that some task lacks with all seeds are left out, then seeds
-    that lack a size on some task.
-
-    Parameters
-    ----------
-    places
-        By task: recipe, n and seed of each network.
-    asked
-        With `sizes` and `seeds`; None takes all, and a number of seeds is the baseline's own
-        affair.
-    """
-    own = {
-        task: {(n, seed) for recipe, n, seed in each if recipe == BASELINE}
-        for task, each in places.items()
-    }
-    sizes = _in_all([{n for n, _ in each} for each in own.values()], asked.sizes)
-    named = None if isinstance(asked.seeds, int) else asked.seeds
-    all_seeds = {seed for each in own.values() for _, seed in each}
-    seeds = tuple(
-        seed
-        for seed in sorted(all_seeds if named is None else all_seeds & set(named))
-        if all((n, seed) in each for each in own.values() for n in sizes)
-    )
-    if isinstance(asked.seeds, int):
-        seeds = seeds[: asked.seeds]
-    notes = []
-    every_size = sorted({n for each in own.values() for n, _ in each})
-    if asked.sizes is None and every_size != list(sizes):
-        lacking = ", ".join(str(n) for n in every_size if n not in sizes)
-        notes.append(f"over the tasks, n = {lacking} left out, which some task lacks")
-    left = [seed for seed in sorted(all_seeds) if seed not in seeds]
-    if left and named is None and not isinstance(asked.seeds, int):
-        listed = ", ".join(map(str, left[:10]))
-        notes.append(f"over the tasks, seeds {listed} left out, which some task lacks at some n")
-    reason = ""
-    if len(sizes) < FEWEST_SIZES:
-        reason = f"the tasks have {len(sizes)} sizes in common, and a curve needs two"
-    elif len(seeds) < FEWEST_SEEDS:
-        reason = f"the tasks have {len(seeds)} seeds in common at all sizes, and two are needed"
-    return CommonGround(Grid(sizes, {BASELINE: seeds}), tuple(notes), reason)
-
-
-def _in_all(groups: Iterable[set[int]], asked: Any) -> tuple[int, ...]:
-    common = set.intersection(*groups)
-    return tuple(sorted(common if asked is None else common & set(asked)))
+def of_task(rows: Iterable[Row], task: str) -> dict[Place, Row]:
+    """Return the rows of a task, by recipe, n and seed."""
+    return {(each.recipe, each.n, each.seed): each for each in rows if each.task == task}

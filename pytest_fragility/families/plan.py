@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_fragility.networks.runs import Run
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.recipes.invariances import EQUIVALENCES
+from pytest_fragility.recipes.equivalences import EQUIVALENCES
 
 if TYPE_CHECKING:
     from pytest_fragility.tasks.ladders import Ladder

@@ -14,20 +14,6 @@ from pytest_fragility.perturbations.catalogue import STANDARD
 from pytest_fragility.recipes import Recipe
 
 
-def perturbations_of(names: Sequence[str]) -> list[str]:
-    """Return the names of recipes that are perturbations where nobody says which are.
-
-    All but those that change nothing but where the training stops; of these, what is among
-    the standard perturbations too.
-    """
-    return [name for name in names if name in STANDARD or not is_stopping_point(name)]
-
-
-def stopping_points_of(names: Sequence[str]) -> list[str]:
-    """Return the names of recipes that change nothing but where the training stops."""
-    return [name for name in names if is_stopping_point(name)]
-
-
 @cache
 def is_stopping_point(name: str) -> bool:
     """Return whether the catalogue's perturbation of this name changes the stopping rule alone."""
@@ -49,20 +35,8 @@ FullPlace = tuple[str, str, int, int]
 class Asked:
     """What an audit asks for, of what a file has; None asks for all of it.
 
-    Parameters
-    ----------
-    task
-        The name of the one that is audited.
-    perturbations
-        Names of recipes.
-    checkpoints
-        Names of recipes, for the check of stopping.
-    sizes
-        Training set sizes.
-    seeds
-        Seeds, or how many of them.
-    ladder
-        Names of tasks, or ``none``.
+    Of the task, of recipes (perturbations, and checkpoints for the check of stopping) and of the
+    ladder's tasks, which may be ``none``, it has names; seeds may be a number of them.
     """
 
     task: Any = None
@@ -75,50 +49,20 @@ class Asked:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is audited.
-
-    Parameters
-    ----------
-    task
-        Its name.
-    recipes
-        Names, the baseline first.
-    perturbations, checkpoints
-        Which of them are judged as such; some may be both.
-    sizes, seeds
-        Ascending; all that some network has.
-    ladder
-        Names of the tasks of a ladder; empty without one.
-    """
+    """What is audited: the baseline comes first, and some network has each size and seed."""
 
     task: str
     recipes: tuple[str, ...]
-    perturbations: tuple[str, ...]
-    checkpoints: tuple[str, ...]
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     ladder: tuple[str, ...]
 
 
 def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
-    """Return what is audited of a file's networks.
+    """Return what is audited of the networks of a file, by its name.
 
     The task, where none is named, is the only one that has perturbations, or the first where none
-    has. All tasks that have a baseline are the ladder.
-
-    Parameters
-    ----------
-    name
-        The file's, for messages.
-    places
-        Task, recipe, n and seed of each network, in the file's order.
-    asked
-        What to take.
-
-    Raises
-    ------
-    TableError
-        If something is asked for that is not there, or the baseline is not.
+    has. All tasks that have a baseline are the ladder. A TableError says what is not there.
     """
     found = list(places)
     recipes: dict[str, dict[str, None]] = {}
@@ -133,8 +77,8 @@ def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
             f"Family.from_table and Family.from_checkpoints take baseline={other!r}"
         )
     there = [each for each in recipes[task] if each != BASELINE]
-    perturbations, checkpoints = roles(there, asked, name)
-    taken = (BASELINE, *(each for each in there if each in {*perturbations, *checkpoints}))
+    judged = set().union(*roles(there, asked, name))
+    taken = (BASELINE, *(each for each in there if each in judged))
     own = [place for place in found if place[0] == task and place[1] in taken]
     sizes = _numbers(name, "sizes", asked.sizes, {n for _, _, n, _ in own})
     if len(sizes) < FEWEST_SIZES:
@@ -144,7 +88,7 @@ def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
         )
     seeds = _seeds(name, asked.seeds, {seed for _, _, _, seed in own})
     ladder = _ladder(name, recipes, asked.ladder)
-    return Selection(task, taken, perturbations, checkpoints, sizes, seeds, ladder)
+    return Selection(task, taken, sizes, seeds, ladder)
 
 
 def roles(
@@ -152,25 +96,16 @@ def roles(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return which recipes are perturbations, and which are stopping points of one training.
 
-    Parameters
-    ----------
-    there
-        Names of the recipes, without the baseline.
-    asked
-        What an audit says of it.
-    name
-        The file's, for messages.
-
-    Raises
-    ------
-    TableError
-        If one is asked for that is not there.
+    Of those that are there, but for the baseline; a TableError says which is not, in what file.
     """
     perturbations = _names(name, "perturbations", asked.perturbations, there)
     checkpoints = _names(name, "checkpoints", asked.checkpoints, there)
     return (
-        tuple(perturbations_of(there) if perturbations is None else perturbations),
-        tuple(stopping_points_of(there) if checkpoints is None else checkpoints),
+        # a stopping point may be among the standard perturbations, too
+        tuple(each for each in there if each in STANDARD or not is_stopping_point(each))
+        if perturbations is None
+        else perturbations,
+        tuple(filter(is_stopping_point, there)) if checkpoints is None else checkpoints,
     )
 
 
@@ -192,7 +127,7 @@ def _task(name: str, recipes: Mapping[str, Mapping[str, None]], asked: Any) -> s
     return perturbed[0] if perturbed else next(iter(recipes))
 
 
-def _names(name: str, option: str, asked: Any, there: Sequence[str]) -> list[str] | None:
+def _names(name: str, option: str, asked: Any, there: Sequence[str]) -> tuple[str, ...] | None:
     if asked is None:
         return None
     named = [asked] if isinstance(asked, str) else asked
@@ -204,7 +139,7 @@ def _names(name: str, option: str, asked: Any, there: Sequence[str]) -> list[str
                 f"{name}: {option}={shown(asked)}{nearest(each, there)}: it has "
                 f"{', '.join(there) or 'none'}"
             )
-    return [each for each in there if each in names]
+    return tuple(each for each in there if each in names)
 
 
 def _numbers(name: str, option: str, asked: Any, there: set[int]) -> tuple[int, ...]:
@@ -249,12 +184,12 @@ def _ladder(name: str, recipes: Mapping[str, Mapping[str, None]], asked: Any) ->
     if isinstance(named, list | tuple):
         named = [getattr(each, "name", each) for each in named]
     chosen = _names(name, "ladder", named, there)
-    tasks = there if chosen is None else chosen
+    tasks = tuple(there) if chosen is None else chosen
     if asked is not None and len(tasks) < FEWEST_TASKS:
         raise TableError(
             f"{name}: ladder={shown(asked)}: expected at least two tasks, of {', '.join(there)}"
         )
-    return tuple(tasks) if len(tasks) >= FEWEST_TASKS else ()
+    return tasks if len(tasks) >= FEWEST_TASKS else ()
 
 
 def ladder_name(tasks: Sequence[str]) -> str:

@@ -9,10 +9,14 @@ from typing import Any
 
 from pytest_fragility._util.text import nearest, shown
 from pytest_fragility.errors import TableError
+from pytest_fragility.families.contradictions import (
+    NOT_READ,
+    note_repeats,
+    note_several_test_sets,
+)
 from pytest_fragility.families.measured_family import MeasuredFamily, MeasuredNetwork
-from pytest_fragility.families.repeated_rows import NOT_READ, note_repeats
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.rows.cells import Cells, flag, number, recipe_name, text, whole
+from pytest_fragility.rows.cells import flag, number, recipe_name, text, whole
 from pytest_fragility.rows.columns import (
     DESCRIPTION,
     DIVERGED,
@@ -26,10 +30,11 @@ from pytest_fragility.rows.columns import (
     UNFINISHED,
     N,
 )
-from pytest_fragility.rows.counted_errors import read_error, require_one_test_set
+from pytest_fragility.rows.counted_errors import read_error
 from pytest_fragility.rows.index_columns import counts_every_row
 from pytest_fragility.rows.numerals import is_not_finite, number_of
-from pytest_fragility.rows.reading import MOST_SHOWN, Problems, Row, Rows, read_rows
+from pytest_fragility.rows.reading import read_rows
+from pytest_fragility.rows.rows import MOST_SHOWN, Row, Rows
 
 # measures whose names look like those of a column that a table may have
 MEASURE_WORDS = ("train_error", "train_loss", "test_loss")
@@ -49,12 +54,10 @@ def read_table(source: Any, option: str = "table", *, baseline: str = BASELINE) 
     rows.require_columns(NEEDED)
     measures = tuple(name for name in rows.columns if name not in RESERVED)
     _require_measures(rows, measures)
-    problems = Problems(rows.name)
-    networks = [_network(rows, row, measures, baseline, problems) for row in rows.rows]
-    note_repeats([(each.where, each.place, each.numbers) for each in networks], problems)
-    for task in dict.fromkeys(network.task for network in networks):
-        require_one_test_set(task, [each for each in networks if each.task == task], problems)
-    problems.raise_if_any()
+    networks = [_network(row, measures, rows.stem, baseline) for row in rows.rows]
+    note_repeats(networks, rows.problems)
+    note_several_test_sets(networks, rows.problems)
+    rows.problems.raise_if_any()
     return MeasuredFamily(rows.name, tuple(networks), measures)
 
 
@@ -113,35 +116,32 @@ def _first_text(cells: Sequence[Any]) -> str:
     return found or "empty"
 
 
-def _network(
-    rows: Rows, row: Row, measures: Sequence[str], baseline: str, problems: Problems
-) -> MeasuredNetwork:
-    cells = Cells(row, problems)
-    recipe = cells.need(RECIPE, recipe_name, "")
+def _network(row: Row, measures: Sequence[str], stem: str, baseline: str) -> MeasuredNetwork:
+    recipe = row.need(RECIPE, recipe_name, "")
     if recipe == BASELINE and baseline != BASELINE:
-        problems.add(row.where, f"recipe={BASELINE!r}, and baseline={baseline!r} is named")
-    diverged = cells.read(DIVERGED, flag, False)
-    unfinished = cells.read(UNFINISHED, text, "")
+        row.note(f"recipe={BASELINE!r}, and baseline={baseline!r} is named")
+    diverged = row.read(DIVERGED, flag, False)
+    unfinished = row.read(UNFINISHED, text, "")
     if diverged:
         unfinished = unfinished or "a run diverged"
-    elif not cells.read(REACHED, flag, True):
+    elif not row.read(REACHED, flag, True):
         unfinished = unfinished or "a run did not reach its stopping target"
     # a training that diverged leaves no values
     values = {
-        name: cells.read(name, number, 0.0)
+        name: row.read(name, number, 0.0)
         for name in measures
-        if cells.has(name) and not (diverged and _is_no_number(row.cells[name]))
+        if name in row.cells and not (diverged and _is_no_number(row.cells[name]))
     }
     return MeasuredNetwork(
         row.where,
-        cells.read(TASK, text, rows.stem),
+        row.read(TASK, text, stem),
         BASELINE if recipe == baseline else recipe,
-        cells.need(N, whole(1), NOT_READ),
-        cells.need(SEED, whole(0), NOT_READ),
-        read_error(cells, row.where, problems),
+        row.need(N, whole(1), NOT_READ),
+        row.need(SEED, whole(0), NOT_READ),
+        read_error(row),
         values,
-        cells.read(DESCRIPTION, text, ""),
-        cells.read(PARAMETERS, number, None),
+        row.read(DESCRIPTION, text, ""),
+        row.read(PARAMETERS, number, None),
         unfinished,
     )
 

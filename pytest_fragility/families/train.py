@@ -1,9 +1,9 @@
-"""A limit on how many networks are trained on demand."""
+"""Planned families trained, or read from a store: each run once, within a budget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -65,56 +65,44 @@ def train_families(
     """
     from pytest_fragility.training.trainer import training_environment
 
-    asked = plans
-    for plan in asked:
+    for plan in plans:
         _require_one_task_of_a_name(plan)
-    lost = {id(plan): _lost_rungs(plan) for plan in asked}
-    plans = [
+    lost = [_lost_rungs(plan) for plan in plans]
+    parts = [
         part
-        for plan in asked
+        for plan, missing in zip(plans, lost, strict=True)
         for part in plan.parts
-        if part not in plan.rungs or part.task.name not in lost[id(plan)]
+        if part not in plan.rungs or part.task.name not in missing
     ]
-    for factory in _factories(plans):
+    for factory in _factories(parts):
         factory.require_unchanged()
     environment = training_environment(device)
-    _require_subsets(run for plan in plans for run in plan.runs.values())
-    keys = [{place: run.key(environment) for place, run in plan.runs.items()} for plan in plans]
-    runs = {
-        key: plan.runs[place]
-        for plan, plan_keys in zip(plans, keys, strict=True)
-        for place, key in plan_keys.items()
-    }
+    _require_subsets(run for part in parts for run in part.runs.values())
+    keys = {run: run.key(environment) for part in parts for run in part.runs.values()}
+    runs = {key: run for run, key in keys.items()}
     trained = _load(runs, store)
     if len(trained) < len(runs):
         trained |= _train_missing(runs, trained, device, store, progress, budget, executors)
-    found = {
-        id(plan): {
-            place: replace(trained[key], run=plan.runs[place]) for place, key in plan_keys.items()
-        }
-        for plan, plan_keys in zip(plans, keys, strict=True)
-    }
-
     # audits that ask for the same networks share what measures work out of them
     stacks = StacksOfRuns(device)
 
-    def family(plan: FamilyPlan) -> Family:
-        missing = lost.get(id(plan), {})
-        rungs = [family(rung) for rung in plan.rungs if rung.task.name not in missing]
-        equivalents = family(plan.equivalents) if plan.equivalents else None
-        trained = found[id(plan)]
+    def family(plan: FamilyPlan, missing: Mapping[str, str]) -> Family:
+        rungs = [family(rung, {}) for rung in plan.rungs if rung.task.name not in missing]
         return Family(
             plan,
-            trained,
+            {
+                place: replace(trained[keys[run]], run=run, key=keys[run])
+                for place, run in plan.runs.items()
+            },
             device,
             rungs,
-            equivalents,
+            family(plan.equivalents, {}) if plan.equivalents else None,
             executors,
             stacks=stacks,
             lost_rungs=missing,
         )
 
-    return [family(plan) for plan in asked]
+    return [family(plan, missing) for plan, missing in zip(plans, lost, strict=True)]
 
 
 def _factories(plans: Sequence[FamilyPlan]) -> list[Factory]:
@@ -187,16 +175,6 @@ def _load(runs: dict[str, Run], store: Store | None) -> dict[str, TrainedRun]:
     return found
 
 
-@contextmanager
-def _nobody_else_trains(store: Store | None) -> Iterator[None]:
-    """Wait until no other process trains for this store, and keep it so."""
-    with ExitStack() as stack:
-        if store:
-            with spent_on(WAITING):
-                stack.enter_context(store.lock())
-        yield
-
-
 def _train_missing(
     runs: dict[str, Run],
     known: dict[str, TrainedRun],
@@ -208,8 +186,12 @@ def _train_missing(
 ) -> dict[str, TrainedRun]:
     from pytest_fragility.training.trainer import train
 
-    keys = {id(run): key for key, run in runs.items()}
-    with _nobody_else_trains(store):
+    keys = {run: key for key, run in runs.items()}
+    with ExitStack() as stack:
+        if store:
+            # until no other process trains for this store
+            with spent_on(WAITING):
+                stack.enter_context(store.lock())
         missing = {key: run for key, run in runs.items() if key not in known}
         found = _load(missing, store)
         missing = {key: run for key, run in missing.items() if key not in found}
@@ -221,7 +203,7 @@ def _train_missing(
                 spent.networks += len(batch)
                 with spent_on(STORE):
                     for trained in batch:
-                        key = keys[id(trained.run)]
+                        key = keys[trained.run]
                         found[key] = trained
                         if store:
                             store.save(trained, key)
@@ -249,14 +231,9 @@ class _Reporter:
 
 
 class TrainingBudget:
-    """Counts the networks that are trained on demand, and stops before a limit is passed.
+    """Counts networks that are trained on demand, and stops before a limit is passed.
 
-    Parameters
-    ----------
-    networks
-        How many may be trained in all; what a store has is free.
-    within
-        Another limit, which counts them too.
+    What a store has is free; the limit that it is within counts them too.
     """
 
     def __init__(self, networks: int, within: TrainingBudget | None = None) -> None:

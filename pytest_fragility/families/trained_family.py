@@ -1,52 +1,73 @@
-"""Families: a grid of runs, planned, then trained or read from the store."""
+"""Families: a grid of trained runs, and what is known of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility._util.text import shown
+from pytest_fragility.curves.resources import DATA, NETWORKS, STOPPING_POINTS, TASKS, TRAINING
+from pytest_fragility.errors import SettingsError, UndefinedMeasureError
+from pytest_fragility.families.grids import Grid, Place
+from pytest_fragility.families.observations import Observed
 from pytest_fragility.families.plan import FamilyPlan
+from pytest_fragility.families.selection import Asked
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.stack_cache import StacksOfRuns
+from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe
 
 if TYPE_CHECKING:
     import torch
     from typing_extensions import Self
 
-    from pytest_fragility.families.selection import Asked
     from pytest_fragility.networks.stacks import NetworkStack
     from pytest_fragility.networks.trained_network import OracleNetwork, TrainedNetwork
     from pytest_fragility.parallel.futures import Executors
     from pytest_fragility.tasks.task import Task
 
 
-class TrainedFamily:
+class TrainedFamily(Observed):
     """A grid of trained runs, and what is known of it; `Family` adds the ways in and out."""
 
     def __init__(
         self,
         plan: FamilyPlan,
-        trained: Mapping[tuple[str, int, int], TrainedRun],
+        trained: Mapping[Place, TrainedRun],
         device: torch.device,
         rungs: Sequence[Self] = (),
         equivalents: Self | None = None,
         executors: Executors | None = None,
-        origin: Origin | None = None,
+        *,
         stacks: StacksOfRuns | None = None,
         lost_rungs: Mapping[str, str] | None = None,
+        source: str = "",
+        grid: Grid | None = None,
+        descriptions: Mapping[str, str] | None = None,
+        test_size: int | None = None,
+        has_samples: bool = True,
+        ladder_notes: Sequence[str] = (),
+        asked: Asked | None = None,
+        choose: Callable[[Asked], Any] | None = None,
     ) -> None:
         self.plan = plan
-        self.origin = origin
         self.device = device
         self.executors = executors
         self.equivalents = equivalents
         self.rungs = tuple(rungs)
         self.lost_rungs = dict(lost_rungs or {})
         self.stacks = StacksOfRuns(device) if stacks is None else stacks
+        self.source = source
+        self.grid = grid or Grid(plan.sizes, dict.fromkeys(plan.recipes, plan.seeds))
+        self.ladder_notes = tuple(ladder_notes)
+        self.asked = asked or Asked()
         self._trained = trained
+        self._descriptions = descriptions or {}
+        self._test_size = test_size
+        self._has_samples = has_samples
+        self._choose = choose
 
     @property
     def task(self) -> Task:
@@ -70,7 +91,7 @@ class TrainedFamily:
 
     def seeds_of(self, recipe: str) -> tuple[int, ...]:
         """Return the seeds of one recipe's runs: those of the family, where it was trained here."""
-        return self.origin.seeds.get(recipe, ()) if self.origin else self.plan.seeds
+        return self.grid.seeds.get(recipe, ())
 
     @property
     def descriptions(self) -> dict[str, str]:
@@ -79,23 +100,54 @@ class TrainedFamily:
 
     def description_of(self, recipe: str) -> str:
         """Return a recipe in words."""
-        return self.origin.descriptions[recipe] if self.origin else str(self.recipes[recipe])
+        return self._descriptions.get(recipe) or str(self.recipes[recipe])
 
     @property
     def judged(self) -> list[str]:
         """Names of the recipes that have a learning curve."""
-        incomplete = self.origin.incomplete if self.origin else {}
-        return [name for name in self.recipes if name not in incomplete]
-
-    @property
-    def source(self) -> str:
-        """What reports say of where its networks come from; empty for those trained here."""
-        return self.origin.source if self.origin else ""
+        return [name for name in self.recipes if name not in self.grid.incomplete]
 
     @property
     def test_size(self) -> int:
         """Test samples; zero where that is not known."""
-        return self.origin.test_size if self.origin else len(self.task.data.test_labels)
+        known = self._test_size
+        return len(self.task.data.test_labels) if known is None else known
+
+    @property
+    def ladder_name(self) -> str | None:
+        """What reports call the ladder; None without one."""
+        return self.plan.ladder.name if self.plan.ladder else None
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What kinds of checks may need of it."""
+        has = {
+            TRAINING: self.equivalents is not None,
+            DATA: self._has_samples,
+            NETWORKS: True,
+            STOPPING_POINTS: bool(self.checkpoints),
+            TASKS: self.plan.ladder is not None,
+        }
+        return frozenset(resource for resource, is_there in has.items() if is_there)
+
+    def audited(self, asked: Asked) -> Self:
+        """Return the family of which this is audited; one that was trained here, as it is."""
+        if self._choose:
+            chosen: Self = self._choose(asked)
+            return chosen
+        for name, value in vars(asked).items():
+            if value is not None:
+                raise SettingsError(
+                    f"{name}={shown(value)}: family= is a family that was trained here, and is "
+                    "audited as it is"
+                )
+        if BASELINE not in self.recipes:
+            raise SettingsError(f"family=: it has no recipe {BASELINE!r}, but {list(self.recipes)}")
+        return self
+
+    def require_networks(self) -> Self:
+        """Return the family itself: it has networks."""
+        return self
 
     def __len__(self) -> int:
         return len(self._trained)
@@ -141,8 +193,7 @@ class TrainedFamily:
             return self
         recipes = {name: self.recipes[name] for name in self.recipes if name in names}
         trained = {place: run for place, run in self._trained.items() if place[0] in recipes}
-        plan = replace(self.plan, recipes=recipes)
-        return self._with(plan, trained, self.rungs, self.origin)
+        return self._part(plan=replace(self.plan, recipes=recipes), _trained=trained)
 
     def _require_recipes(self, names: Iterable[str]) -> None:
         for name in names:
@@ -151,31 +202,23 @@ class TrainedFamily:
 
     def without_seeds(self, seeds: Collection[int]) -> Self:
         """Return the family without some seeds; networks with the same function stay."""
-        plan = replace(self.plan, seeds=tuple(s for s in self.seeds if s not in seeds))
-        trained = {place: run for place, run in self._trained.items() if place[2] not in seeds}
-        rungs = [rung.without_seeds(seeds) for rung in self.rungs]
-        origin = self.origin and self.origin.without_seeds(seeds)
-        return self._with(plan, trained, rungs, origin)
 
-    def _with(
-        self,
-        plan: FamilyPlan,
-        trained: Mapping[tuple[str, int, int], TrainedRun],
-        rungs: Sequence[Self],
-        origin: Origin | None,
-    ) -> Self:
-        """Return a family of some of its networks; what was worked out of them serves it too."""
-        return type(self)(
-            plan,
-            trained,
-            self.device,
-            rungs,
-            self.equivalents,
-            self.executors,
-            origin,
-            self.stacks,
-            self.lost_rungs,
+        def kept(own: Sequence[int]) -> tuple[int, ...]:
+            return tuple(seed for seed in own if seed not in seeds)
+
+        own = {recipe: kept(each) for recipe, each in self.grid.seeds.items()}
+        return self._part(
+            plan=replace(self.plan, seeds=kept(self.seeds)),
+            rungs=tuple(rung.without_seeds(seeds) for rung in self.rungs),
+            grid=replace(self.grid, seeds=own),
+            _trained={place: run for place, run in self._trained.items() if place[2] not in seeds},
         )
+
+    def _part(self, **changes: Any) -> Self:
+        """Return a family of some of its networks; what was worked out of them serves it too."""
+        part = copy(self)
+        vars(part).update(changes)
+        return part
 
     def trained_run(self, recipe: str, n: int, seed: int) -> TrainedRun:
         """Return one run with its record.
@@ -216,62 +259,9 @@ class TrainedFamily:
         """Return a network that, unlike all others, also carries the test set."""
         from pytest_fragility.networks.trained_network import OracleNetwork
 
-        if self.origin:
-            self.origin.refuse_oracles()
+        if self.source:
+            raise UndefinedMeasureError(
+                f"{self.source}: the test set is not known of networks that were trained "
+                "elsewhere; their test error is in the manifest"
+            )
         return OracleNetwork.build(self.trained_run(recipe, n, seed), recipe, self.device)
-
-
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """What is known of a family of networks that were trained elsewhere.
-
-    Parameters
-    ----------
-    source
-        What reports say of where they come from, such as ``networks from manifest.csv``.
-    descriptions
-        Recipes in words, by name.
-    seeds
-        By recipe name: those with a network of each size.
-    test_size
-        Test samples; zero where that is not known.
-    has_samples
-        Whether it is known which samples each network was trained on.
-    select
-        Returns the family of which something else is audited.
-    left_out
-        By recipe name: sentences on what is missing.
-    incomplete
-        By recipe name: why it has no learning curve.
-    ladder_notes
-        Sentences on what is missing of the tasks of the ladder.
-    no_ladder
-        Why the tasks of the ladder cannot be compared; empty where they can, or where there are
-        none.
-    """
-
-    source: str
-    descriptions: Mapping[str, str]
-    seeds: Mapping[str, tuple[int, ...]]
-    test_size: int
-    has_samples: bool
-    select: Callable[[Asked], Any]
-    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    incomplete: Mapping[str, str] = field(default_factory=dict)
-    ladder_notes: tuple[str, ...] = ()
-    no_ladder: str = ""
-
-    def without_seeds(self, seeds: Collection[int]) -> Origin:
-        """Return the origin of the family without some seeds."""
-        kept = {
-            recipe: tuple(seed for seed in own if seed not in seeds)
-            for recipe, own in self.seeds.items()
-        }
-        return replace(self, seeds=kept)
-
-    def refuse_oracles(self) -> None:
-        """Raise where a control measure asks for the test set, which is not known here."""
-        raise UndefinedMeasureError(
-            f"{self.source}: the test set is not known of networks that were trained elsewhere; "
-            "their test error is in the manifest"
-        )

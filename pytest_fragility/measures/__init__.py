@@ -3,108 +3,50 @@
 Every measure says in its docstring what it computes, where that comes from, what it reads, what it
 does with biases, normalization and convolutions, and when it raises. ``measure.bound_form`` is the
 form in which it enters its bound.
+
+A new measure is one function under ``@reference`` in a file of its group: what stands there is
+offered here, to type checkers too. These files import neither torch nor NumPy at their top.
 """
 
+# ruff: noqa: F403, PLE0605
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.measures.adapters import adapt
-from pytest_fragility.measures.bound_forms import bound_form
-from pytest_fragility.measures.controls import (
-    at_initialization,
-    noise,
-    oracle_test_error,
-    parameter_count,
-    path_norm_at_initialization,
-    train_loss,
-)
-from pytest_fragility.measures.marginal_likelihood.bounds import (
-    marginal_likelihood_bound,
-    marginal_likelihood_bound_as_published,
-    negative_log_evidence,
-    negative_log_evidence_probit,
-    prior_kernel,
-    sum_of_one_vs_rest_negative_log_evidences,
-)
-from pytest_fragility.measures.measure import (
-    Measure,
-    constant,
-    control,
-    is_constant,
-    is_control,
-    measure_name,
-    oracle,
-    unclaimed,
-)
-from pytest_fragility.measures.norms.operator_norms import (
-    frobenius_over_spectral_fft,
-    product_of_spectral_norms_fft,
-    product_of_spectral_norms_over_margin_fft,
-    spectral_bound_initialization_fft,
-    spectral_bound_origin_fft,
-    spectral_distance_from_initialization_fft,
-    sum_of_spectral_norms_fft,
-    sum_of_spectral_norms_over_margin_fft,
-)
-from pytest_fragility.measures.norms.path_norms import (
-    path_norm,
-    path_norm_bound,
-    path_norm_over_margin,
-)
-from pytest_fragility.measures.norms.weight_norms import (
-    frobenius_distance_from_initialization,
-    frobenius_over_spectral,
-    inverse_margin,
-    parameter_norm,
-    product_of_frobenius_norms,
-    product_of_frobenius_norms_over_margin,
-    product_of_spectral_norms,
-    product_of_spectral_norms_over_margin,
-    spectral_bound_initialization,
-    spectral_bound_origin,
-    spectral_distance_from_initialization,
-    sum_of_frobenius_norms,
-    sum_of_frobenius_norms_over_margin,
-    sum_of_spectral_norms,
-    sum_of_spectral_norms_over_margin,
-)
-from pytest_fragility.measures.pac_bayes.bounds import (
-    pac_bayes_flatness,
-    pac_bayes_initialization,
-    pac_bayes_magnitude_flatness,
-    pac_bayes_magnitude_initialization,
-    pac_bayes_magnitude_origin,
-    pac_bayes_origin,
-)
-from pytest_fragility.measures.pac_bayes.bounds_as_published import (
-    pac_bayes_flatness_as_published,
-    pac_bayes_initialization_as_published,
-    pac_bayes_magnitude_flatness_as_published,
-    pac_bayes_magnitude_initialization_as_published,
-    pac_bayes_magnitude_origin_as_published,
-    pac_bayes_origin_as_published,
-)
-from pytest_fragility.measures.sharpness.sharpness import (
-    adaptive_sharpness,
-    fisher_rao_norm,
-    gradient_norm,
-    hessian_largest_eigenvalue,
-    hessian_trace,
-    worst_case_sharpness,
-)
-from pytest_fragility.measures.stacked import StackMeasure, stacked
+from pytest_fragility.measures.adapters import adapt as adapt
+from pytest_fragility.measures.bound_forms import bound_form as bound_form
+from pytest_fragility.measures.controls import *
+from pytest_fragility.measures.marginal_likelihood.bounds import *
+from pytest_fragility.measures.measure import Measure as Measure
+from pytest_fragility.measures.measure import constant as constant
+from pytest_fragility.measures.measure import control as control
+from pytest_fragility.measures.measure import is_constant as is_constant
+from pytest_fragility.measures.measure import is_control as is_control
+from pytest_fragility.measures.measure import measure_name as measure_name
+from pytest_fragility.measures.measure import oracle as oracle
+from pytest_fragility.measures.measure import unclaimed as unclaimed
+from pytest_fragility.measures.norms.path_norms import *
+from pytest_fragility.measures.norms.weight_norms import *
+from pytest_fragility.measures.pac_bayes.bounds import *
+from pytest_fragility.measures.pac_bayes.bounds_as_published import *
+from pytest_fragility.measures.sharpness.sharpness import *
+from pytest_fragility.measures.stacked import StackMeasure as StackMeasure
+from pytest_fragility.measures.stacked import stacked as stacked
 
 if TYPE_CHECKING:
-    from pytest_fragility.measures.marginal_likelihood.evidence import log_evidence
+    from pytest_fragility.measures.marginal_likelihood.evidence import log_evidence as log_evidence
     from pytest_fragility.measures.marginal_likelihood.kernels import (
-        monte_carlo_kernel,
-        network_kernel,
-        relu_kernel,
+        monte_carlo_kernel as monte_carlo_kernel,
     )
-    from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
-    from pytest_fragility.measures.sharpness.hessian import hessian_trace_estimate
+    from pytest_fragility.measures.marginal_likelihood.kernels import (
+        network_kernel as network_kernel,
+    )
+    from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel as relu_kernel
+    from pytest_fragility.measures.pac_bayes.noise_search import sigma_search as sigma_search
+    from pytest_fragility.measures.sharpness.hessian import (
+        hessian_trace_estimate as hessian_trace_estimate,
+    )
 
 # these need torch or SciPy, which naming a measure does not
 _HOME_OF = {
@@ -115,100 +57,43 @@ _HOME_OF = {
     "relu_kernel": "marginal_likelihood.kernels",
     "sigma_search": "pac_bayes.noise_search",
 }
-
-__all__ = [
-    "Measure",
-    "StackMeasure",
-    "adapt",
-    "adaptive_sharpness",
-    "at_initialization",
-    "bound_form",
-    "constant",
-    "control",
-    "control_measures",
-    "fisher_rao_norm",
-    "frobenius_distance_from_initialization",
-    "frobenius_over_spectral",
-    "frobenius_over_spectral_fft",
-    "gradient_norm",
-    "hessian_largest_eigenvalue",
-    "hessian_trace",
-    "hessian_trace_estimate",
-    "inverse_margin",
-    "is_constant",
-    "is_control",
-    "log_evidence",
-    "marginal_likelihood_bound",
-    "marginal_likelihood_bound_as_published",
-    "measure_name",
-    "monte_carlo_kernel",
-    "negative_log_evidence",
-    "negative_log_evidence_probit",
-    "network_kernel",
-    "noise",
-    "oracle",
-    "oracle_test_error",
-    "pac_bayes_flatness",
-    "pac_bayes_flatness_as_published",
-    "pac_bayes_initialization",
-    "pac_bayes_initialization_as_published",
-    "pac_bayes_magnitude_flatness",
-    "pac_bayes_magnitude_flatness_as_published",
-    "pac_bayes_magnitude_initialization",
-    "pac_bayes_magnitude_initialization_as_published",
-    "pac_bayes_magnitude_origin",
-    "pac_bayes_magnitude_origin_as_published",
-    "pac_bayes_origin",
-    "pac_bayes_origin_as_published",
-    "parameter_count",
-    "parameter_norm",
-    "path_norm",
-    "path_norm_at_initialization",
-    "path_norm_bound",
-    "path_norm_over_margin",
-    "prior_kernel",
-    "product_of_frobenius_norms",
-    "product_of_frobenius_norms_over_margin",
-    "product_of_spectral_norms",
-    "product_of_spectral_norms_fft",
-    "product_of_spectral_norms_over_margin",
-    "product_of_spectral_norms_over_margin_fft",
-    "reference_measures",
-    "relu_kernel",
-    "sigma_search",
-    "spectral_bound_initialization",
-    "spectral_bound_initialization_fft",
-    "spectral_bound_origin",
-    "spectral_bound_origin_fft",
-    "spectral_distance_from_initialization",
-    "spectral_distance_from_initialization_fft",
-    "stacked",
-    "sum_of_frobenius_norms",
-    "sum_of_frobenius_norms_over_margin",
-    "sum_of_one_vs_rest_negative_log_evidences",
-    "sum_of_spectral_norms",
-    "sum_of_spectral_norms_fft",
-    "sum_of_spectral_norms_over_margin",
-    "sum_of_spectral_norms_over_margin_fft",
-    "train_loss",
-    "unclaimed",
-    "worst_case_sharpness",
-]
+# what is offered besides the measures
+_TOOLS = (
+    *("Measure", "StackMeasure", "adapt", "at_initialization", "bound_form", "constant"),
+    *("control", "control_measures", "is_constant", "is_control", "measure_name", "oracle"),
+    *("prior_kernel", "reference_measures", "stacked", "unclaimed"),
+)
 
 
 def control_measures() -> dict[str, Measure]:
     """Return the measures by name whose verdict is known beforehand."""
-    return {name: globals()[name] for name in __all__ if is_control(globals().get(name, name))}
+    return {name: each for name, each in _measures().items() if is_control(each)}
 
 
 def reference_measures() -> dict[str, StackMeasure]:
     """Return the measures by name that are computed over stacks, controls among them."""
+    return {name: each for name, each in _measures().items() if isinstance(each, StackMeasure)}
+
+
+def _measures() -> dict[str, Measure]:
+    """Return what the files of the groups offer, in alphabetical order."""
+    offered = {name: each for name, each in globals().items() if not name.startswith("_")}
     return {
-        name: value for name in __all__ if isinstance(value := globals().get(name), StackMeasure)
+        name: offered[name]
+        for name in sorted(offered)
+        if callable(offered[name])
+        and (is_control(offered[name]) or isinstance(offered[name], StackMeasure))
     }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+# type checkers follow the imports instead
+if not TYPE_CHECKING:
+    __all__ = sorted((*_TOOLS, *_HOME_OF, *_measures()), key=lambda name: (name.islower(), name))
+
+    def __dir__() -> list[str]:
+        return [*__all__]
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pytest_fragility._util.text import shown
 from pytest_fragility._util.validation import require_name
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.recipes.invariances import SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import SYMMETRY_NAMES
 
 Measure = Callable[..., Any]
 AnyMeasure = TypeVar("AnyMeasure", bound=Callable[..., Any])

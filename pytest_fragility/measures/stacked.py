@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pytest_fragility.measures.measure import BOUND, BOUND_FORM, LOGARITHM, RAW
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
 
     from pytest_fragility.networks.stacks import NetworkStack
     from pytest_fragility.networks.trained_network import TrainedNetwork
@@ -265,3 +267,27 @@ def reference(
         )
 
     return declare
+
+
+def declared(
+    name: str,
+    compute: Compute,
+    says: str,
+    *paragraphs: str,
+    raises: str,
+    source: str,
+    reads: tuple[str, ...],
+    is_logarithm: bool = False,
+) -> StackMeasure:
+    """Declare a reference measure that is a row of a table: its docstring is made of its parts."""
+
+    def row(stack: NetworkStack) -> torch.Tensor:
+        values: torch.Tensor = compute(stack)
+        return values
+
+    row.__name__ = row.__qualname__ = name
+    row.__module__ = compute.__module__
+    # as wide as in a function
+    filled = "\n\n".join(textwrap.fill(each, 96) for each in paragraphs)
+    row.__doc__ = f"{says}\n\n{filled}\n\nRaises\n------\nUndefinedMeasureError\n    {raises}\n"
+    return reference(source=source, reads=reads, is_logarithm=is_logarithm)(row)

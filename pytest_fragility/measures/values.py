@@ -17,19 +17,9 @@ SHOWN = 60
 
 
 def as_number(value: Any, where: str) -> float:
-    """Return what a measure returned as a float.
+    """Return what a measure returned as a float: a real number, or an array without dimensions.
 
-    Parameters
-    ----------
-    value
-        A real number, a NumPy scalar, or an array or tensor without dimensions.
-    where
-        What error messages begin with.
-
-    Raises
-    ------
-    MeasureError
-        If it is anything else.
+    A MeasureError that begins with `where` refuses anything else.
     """
     try:
         return _as_number(value, where)

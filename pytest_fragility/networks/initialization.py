@@ -25,22 +25,10 @@ LAYERS = (
 )
 
 
-def initial_weights(network: nn.Module, recipe: Recipe, seed: int) -> dict[str, torch.Tensor]:
-    """Return initial parameters in the recipe's precision; see `initial_state`."""
-    return initial_state(network, recipe, seed).weights
+class InitialStates:
+    """Draws initial parameters and buffers of one architecture, on the CPU.
 
-
-def initial_state(
-    network: nn.Module,
-    recipe: Recipe,
-    seed: int,
-    *,
-    input_shape: tuple[int, ...] = (),
-    classes: int = 0,
-) -> NetworkState:
-    """Return initial parameters and buffers in the recipe's precision, on the CPU.
-
-    The draw depends on `seed`, the parameters' shapes and the distribution's form, so that recipes
+    A draw depends on the seed, the parameters' shapes and the distribution's form, so that recipes
     with the same architecture start from the same point, times a factor for each layer. Weights of
     linear layers and convolutions are drawn as the recipe says, their biases start at zero;
     everything else starts as it is built.
@@ -50,23 +38,8 @@ def initial_state(
     network
         Gives names and shapes, and the values of what is not drawn; of a factory's, it is built
         anew.
-    recipe
-        Gives scheme, scale and precision.
-    seed
-        The run's seed.
     input_shape, classes
         What a factory is called with.
-    """
-    return InitialStates(network, input_shape=input_shape, classes=classes).draw(recipe, seed)
-
-
-class InitialStates:
-    """Draws initial states of one architecture; see `initial_state`.
-
-    Parameters
-    ----------
-    network, input_shape, classes
-        See `initial_state`.
     """
 
     def __init__(
@@ -77,7 +50,7 @@ class InitialStates:
         self._template = _Template.of(network)
 
     def draw(self, recipe: Recipe, seed: int) -> NetworkState:
-        """Return one of them."""
+        """Return where runs with this recipe and seed start, in the recipe's precision."""
         template = self._template
         if isinstance(recipe.architecture, Factory):
             own_seed = derive_seed("own initial weights", self._shapes, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from torch import nn
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes import Architecture
 
+L = TypeVar("L", bound=nn.Module)
 LARGEST_NETWORK = 10**9
 # how many weights a network has so far that is built to be counted, without memory
 _count: ContextVar[int | None] = ContextVar("count", default=None)
@@ -57,27 +58,23 @@ def device_of(*sizes: int) -> str:
 
 def linear(fan_in: int, fan_out: int, *, bias: bool = True) -> nn.Linear:
     """Return a linear layer, its parameters zero."""
-    layer = _undrawn(nn.Linear, fan_in, fan_out, bias=bias)
-    assert isinstance(layer, nn.Linear)
-    return layer
+    return _undrawn(nn.Linear, fan_in, fan_out, bias=bias)
 
 
 def convolution(
     fan_in: int, fan_out: int, kernel_size: int, *, stride: int = 1, bias: bool = True
 ) -> nn.Conv2d:
     """Return a convolution of odd kernel that keeps an image's size, but for its stride."""
-    layer = _undrawn(
+    return _undrawn(
         nn.Conv2d, fan_in, fan_out, kernel_size, stride=stride, padding=kernel_size // 2, bias=bias
     )
-    assert isinstance(layer, nn.Conv2d)
-    return layer
 
 
-def _undrawn(kind: Any, *sizes: int, **settings: Any) -> nn.Module:
+def _undrawn(kind: Callable[..., L], *sizes: int, **settings: Any) -> L:
     # a kernel has two sides
     device = device_of(*sizes, *sizes[2:])
     # on the meta device nothing is drawn; torch's own way from there to the CPU imports SymPy
-    layer: nn.Module = kind(*sizes, **settings, device="meta", dtype=torch.float32)
+    layer = kind(*sizes, **settings, device="meta", dtype=torch.float32)
     for name, parameter in list(layer.named_parameters()):
         layer.register_parameter(
             name, nn.Parameter(torch.zeros(parameter.shape, dtype=parameter.dtype, device=device))

@@ -146,6 +146,10 @@ class TrainedRun:
     unknown
         Of a run that was made elsewhere: the parts of its network that are not known, each with
         what to say where a measure asks for it.
+    key
+        Equal for runs that are the same in all of this: what a store calls it, or, of a run that
+        was made elsewhere, a digest of its files and of what is said of it. Empty where nobody has
+        named it yet; whoever replaces another part of a run names it anew.
     """
 
     run: Run
@@ -154,6 +158,7 @@ class TrainedRun:
     record: TrainingRecord
     mistaken: torch.Tensor
     unknown: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dis
 import operator
-from collections.abc import Iterator
-from typing import Any
 
 from torch import fx, nn
 
@@ -130,13 +128,10 @@ def _is_raised_on_purpose(error: Exception) -> bool:
     """Return whether it comes from a ``raise``, or an ``assert``, in the network's own code."""
     if isinstance(error, fx.proxy.TraceError):
         return False
-    *_, (frame, last) = _steps(error)
-    is_of_torch = str(frame.f_globals.get("__name__", "")).partition(".")[0] == "torch"
-    return not is_of_torch and dis.opname[frame.f_code.co_code[last]] == "RAISE_VARARGS"
-
-
-def _steps(error: Exception) -> Iterator[tuple[Any, int]]:
     step = error.__traceback__
-    while step is not None:
-        yield step.tb_frame, step.tb_lasti
+    while step and step.tb_next:
         step = step.tb_next
+    assert step
+    code, home = step.tb_frame.f_code.co_code, str(step.tb_frame.f_globals.get("__name__", ""))
+    is_of_torch = home.partition(".")[0] == "torch"
+    return not is_of_torch and dis.opname[code[step.tb_lasti]] == "RAISE_VARARGS"

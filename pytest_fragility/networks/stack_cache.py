@@ -35,7 +35,6 @@ class StacksOfRuns:
         self.number = next(_NUMBERS)
         self._device = device
         self._results: dict[Hashable, Any] = {}
-        self._known: dict[int, TrainedRun] = {}
         self._of_samples: dict[Any, Any] = {}
 
     def of(self, runs: Sequence[TrainedRun]) -> NetworkStack:
@@ -53,11 +52,9 @@ class StacksOfRuns:
         self, runs: Sequence[TrainedRun], key: Hashable, compute: Callable[[], Result]
     ) -> Result:
         """Return what `compute` returns, worked out once for these runs, of whatever family."""
-        # families have runs of their own with the weights in common, which are held here, so that
-        # no others get their identities
-        self._known.update((id(run.state), run) for run in runs)
-        first = runs[0].run
-        place = key, first.recipe, first.n, *((run.run.seed, id(run.state)) for run in runs)
+        # families have runs of their own, which are the same where they have one key
+        place = key, *(run.key for run in runs)
+        assert all(place[1:]), "a run without a key is the same as no other"
         if place not in self._results:
             self._results[place] = compute()
         result: Result = self._results[place]

@@ -15,10 +15,10 @@ from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.trained_network import (
     TrainedNetwork,
-    WithUnknownParts,
     drawn_seed,
     dtype_of,
     replaced,
+    unless_unknown,
 )
 from pytest_fragility.recipes import Recipe
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pytest_fragility.tasks.task import TaskData
 
 
+# fields with a tensor, or a value, for each network
+TENSORS = ("weights", "initial_weights", "buffers", "initial_buffers")
+PER_NETWORK = ("seeds", "train_losses", "rng_seeds", "sample_ids")
 Tensors = dict[str, torch.Tensor]
 Samples = tuple[torch.Tensor, torch.Tensor]
 Result = TypeVar("Result")
@@ -129,14 +132,8 @@ class NetworkStack:
         own = [vars(stack) for stack in alone]
         return replaced(
             alone[0],
-            weights=_joined([stack.weights for stack in alone]),
-            initial_weights=_joined([each["initial_weights"] for each in own]),
-            buffers=_joined([stack.buffers for stack in alone]),
-            initial_buffers=_joined([each["initial_buffers"] for each in own]),
-            seeds=tuple(stack.seeds[0] for stack in alone),
-            train_losses=tuple(each["train_losses"][0] for each in own),
-            rng_seeds=tuple(stack.rng_seeds[0] for stack in alone),
-            sample_ids=tuple(stack.sample_ids[0] for stack in alone),
+            **{name: _joined([each[name] for each in own]) for name in TENSORS},
+            **{name: tuple(each[name][0] for each in own) for name in PER_NETWORK},
             load_samples=lambda: (inputs, labels),
             shared={},
             _results={},
@@ -255,10 +252,7 @@ class NetworkStack:
         seeds = tuple(seed for each in rng_seeds for seed in each)
         return replaced(
             self,
-            weights=repeat(self.weights),
-            initial_weights=repeat(own["initial_weights"]),
-            buffers=repeat(self.buffers),
-            initial_buffers=repeat(own["initial_buffers"]),
+            **{name: repeat(own[name]) for name in TENSORS},
             seeds=tuple(seed for seed in self.seeds for _ in range(times)),
             train_losses=tuple(loss for loss in own["train_losses"] for _ in range(times)),
             rng_seeds=seeds,
@@ -272,32 +266,29 @@ class NetworkStack:
 
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Return what `compute` returns, worked out once for all measures of this stack."""
-        if key not in self._results:
-            self._results[key] = compute()
-        result: Result = self._results[key]
-        return result
+        return _once(self._results, key, compute)
 
     def once_for_structure(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Return what depends on the structure alone, worked out once.
 
         The stack's parts, and its networks with other weights or random numbers, have it too.
         """
-        if key not in self.of_structure:
-            self.of_structure[key] = compute()
-        result: Result = self.of_structure[key]
-        return result
+        return _once(self.of_structure, key, compute)
 
     def once_for_samples(self, place: int, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Return what depends on a network's samples alone, worked out once for the family."""
-        full_key = (self.sample_ids[place], key)
-        if full_key not in self.shared:
-            self.shared[full_key] = compute()
-        result: Result = self.shared[full_key]
-        return result
+        return _once(self.shared, (self.sample_ids[place], key), compute)
+
+
+def _once(results: dict[Any, Any], key: Hashable, compute: Callable[[], Result]) -> Result:
+    if key not in results:
+        results[key] = compute()
+    result: Result = results[key]
+    return result
 
 
 @dataclass(frozen=True, eq=False)
-class IncompleteStack(WithUnknownParts, NetworkStack):
+class IncompleteStack(NetworkStack):
     """A stack of networks that were trained elsewhere, some of whose parts are not known.
 
     Parameters
@@ -307,6 +298,11 @@ class IncompleteStack(WithUnknownParts, NetworkStack):
     """
 
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+    initial_weights = unless_unknown("initial_weights")
+    initial_buffers = unless_unknown("initial_buffers")
+    recipe = unless_unknown("recipe")
+    train_losses = unless_unknown("train_losses")
 
 
 # what a stack calls the parts of a network
@@ -331,12 +327,13 @@ def _class_for(
 
 def _pool(data: TaskData, device: torch.device, shared: dict[Any, Any]) -> Samples:
     """Return a task's training pool on a device, where it stays for all stacks."""
-    key = ("pool", data)
-    if key not in shared:
-        samples = (data.train_inputs, data.train_labels)
-        shared[key] = tuple(torch.tensor(each, device=device) for each in samples)
-    found: Samples = shared[key]
-    return found
+    inputs, labels = data.train_inputs, data.train_labels
+    # by the object itself: parts of one task's data have one fingerprint
+    return _once(
+        shared,
+        ("pool", data),
+        lambda: (torch.tensor(inputs, device=device), torch.tensor(labels, device=device)),
+    )
 
 
 def _loaded(load: Callable[[], Samples]) -> Callable[[], Samples]:

@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 Record = TypeVar("Record")
 
 
-class WithUnknownParts:
-    """Mixed into a dataclass that has a field `unknown`: by part, what to say where it is asked."""
+def unless_unknown(part: str) -> Any:
+    """Return a property of what has `unknown`: by part, what to say where it is asked for."""
 
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("_"):
-            unknown: Mapping[str, str] = object.__getattribute__(self, "__dict__").get(
-                "unknown", {}
-            )
-            if name in unknown:
-                raise UndefinedMeasureError(unknown[name])
-        return object.__getattribute__(self, name)
+    def get(holder: Any) -> Any:
+        if part in holder.unknown:
+            raise UndefinedMeasureError(holder.unknown[part])
+        return vars(holder)[part]
+
+    def keep(holder: Any, value: Any) -> None:
+        vars(holder)[part] = value
+
+    return property(get, keep)
 
 
 def replaced(record: Record, **changes: Any) -> Record:
@@ -190,19 +191,22 @@ class OracleNetwork(TrainedNetwork):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class IncompleteNetwork(WithUnknownParts, TrainedNetwork):
+class IncompleteNetwork(TrainedNetwork):
     """A network that was trained elsewhere, some of whose parts are not known.
 
     A measure that asks for one of them is not defined there, and the error says what to add to the
-    manifest. The others are those of a `TrainedNetwork`.
-
-    Parameters
-    ----------
-    unknown
-        By part: what to say where it is asked for.
+    manifest: `unknown` has by part what to say. The others are those of a `TrainedNetwork`.
     """
 
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+    initial_model = unless_unknown("initial_model")
+    inputs = unless_unknown("inputs")
+    labels = unless_unknown("labels")
+    recipe = unless_unknown("recipe")
+    steps = unless_unknown("steps")
+    train_loss = unless_unknown("train_loss")
+    train_error = unless_unknown("train_error")
 
     @property
     def models(self) -> tuple[torch.nn.Module, torch.nn.Module]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -36,6 +36,8 @@ class Parcel:
         How the training went.
     mistaken
         Which test samples are classified unlike their label.
+    key
+        The trained run's.
     """
 
     place: tuple[int, int]
@@ -43,6 +45,7 @@ class Parcel:
     initial_state: tuple[Arrays, Arrays]
     record: TrainingRecord
     mistaken: np.ndarray
+    key: str
 
     @classmethod
     def pack(cls, place: tuple[int, int], trained: TrainedRun) -> Parcel:
@@ -53,6 +56,7 @@ class Parcel:
             _as_arrays(trained.initial_state),
             trained.record,
             trained.mistaken.numpy(),
+            trained.key,
         )
 
     def unpack(self, run: Run) -> TrainedRun:
@@ -63,6 +67,7 @@ class Parcel:
             _as_tensors(*self.initial_state),
             self.record,
             torch.from_numpy(self.mistaken),
+            key=self.key,
         )
 
 
@@ -80,26 +85,28 @@ def pack_runs(groups: Sequence[Sequence[Run]], *, with_test_data: bool = True) -
     """
     runs = [run for group in groups for run in group]
     tasks = _portable_tasks(runs, with_test_data)
-    portable = [[replace(run, task=tasks[id(run.task)]) for run in group] for group in groups]
+    portable = [[replace(run, task=tasks[_called(run.task)]) for run in group] for group in groups]
     # two that are equal may be of two modules
     made_by = [run.recipe.architecture for run in runs]
     return dump(portable, [each.build for each in made_by if isinstance(each, Factory)])
 
 
-def _portable_tasks(runs: Iterable[Run], with_test_data: bool) -> dict[int, Task]:
-    tasks: dict[int, Task] = {}
-    largest: defaultdict[int, dict[int, int]] = defaultdict(dict)
+def _portable_tasks(runs: Sequence[Run], with_test_data: bool) -> dict[tuple[str, str], Task]:
+    """Return tasks by name and data; those of the same data have one part of them in common."""
+    data = {_called(run.task): run.task.data for run in runs}
+    largest: defaultdict[str, dict[int, int]] = defaultdict(dict)
     for run in runs:
-        tasks[id(run.task)] = run.task
-        sizes = largest[id(run.task)]
+        sizes = largest[run.task.data.fingerprint]
         sizes[run.seed] = max(run.n, sizes.get(run.seed, 0))
-    return {
-        key: Task(
-            task.name,
-            partial(_same, part_of_data(task.data, largest[key], with_test_data=with_test_data)),
-        )
-        for key, task in tasks.items()
+    parts = {
+        fingerprint: part_of_data(whole, largest[fingerprint], with_test_data=with_test_data)
+        for (_, fingerprint), whole in data.items()
     }
+    return {called: Task(called[0], partial(_same, parts[called[1]])) for called in data}
+
+
+def _called(task: Task) -> tuple[str, str]:
+    return task.name, task.data.fingerprint
 
 
 def _same(value: T) -> T:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cache
 
 from pytest_fragility._util.validation import require_name
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.perturbations.axes import AXES, PLAIN, Axis, name_patterns, parse
+from pytest_fragility.perturbations.axes import AXES, Axis
 from pytest_fragility.perturbations.effects import perturbed, train_alike
-from pytest_fragility.perturbations.perturbation import Perturbation
+from pytest_fragility.perturbations.perturbation import Perturbation, recalled
+from pytest_fragility.perturbations.spelling import PLAIN, name_patterns, parse
 from pytest_fragility.recipes import Recipe
 
 CATALOGUE: dict[str, Perturbation] = {
@@ -57,7 +57,7 @@ def register_perturbation(
             f"perturbation {made.name!r} cannot be registered: the name is taken, or is that of a "
             "composition; choose another one"
         )
-    made = replace(made, code=f"get_perturbation({made.name!r})")
+    made = replace(made, code=recalled(made.name))
     CATALOGUE[made.name] = made
     AXES.setdefault(made.axis, Axis(made.axis, ()))
     AXES[made.axis] = Axis(made.axis, (*AXES[made.axis].directions, (made,)))
@@ -94,7 +94,7 @@ def get_perturbation(name: str) -> Perturbation:
     if "+" in name:
         first, rest = name.split("+", 1)
         return get_perturbation(first) + get_perturbation(rest)
-    made = _parsed(name)
+    made = parse(name)
     if made is not None:
         return made
     near = difflib.get_close_matches(name, CATALOGUE, n=1)
@@ -106,11 +106,6 @@ def get_perturbation(name: str) -> Perturbation:
     )
 
 
-@cache
-def _parsed(name: str) -> Perturbation | None:
-    return parse(name)
-
-
 def resolve_perturbations(
     chosen: Iterable[str | Perturbation | Callable[[Recipe], Recipe]],
     baseline: Recipe,
@@ -118,11 +113,8 @@ def resolve_perturbations(
 ) -> dict[str, Perturbation]:
     """Return the chosen perturbations by name, each checked to change the baseline as it says.
 
-    Raises
-    ------
-    SettingsError
-        If a name is unknown or given twice, a perturbation or a part of it leaves the baseline as
-        it is, or two change it alike.
+    A SettingsError says which name is unknown or given twice, which perturbation or part of one
+    leaves the baseline as it is, or which two change it alike.
     """
     resolved: dict[str, Perturbation] = {}
     for choice in chosen:

@@ -12,20 +12,9 @@ from pytest_fragility.recipes import Recipe
 def perturbed(perturbation: Perturbation, recipe: Recipe, sizes: Sequence[int] = ()) -> Recipe:
     """Return a changed recipe, to which each part of the perturbation has made a difference.
 
-    Parameters
-    ----------
-    perturbation
-        The change.
-    recipe
-        What it changes.
-    sizes
-        Training set sizes, at one of which there has to be a difference, where they are known.
-
-    Raises
-    ------
-    SettingsError
-        If the recipe stays as it is, or would be the same without one of the parts, as where a
-        later one sets its change anew.
+    A SettingsError says that the recipe stays as it is, or would be the same without one of the
+    parts, as where a later one sets its change anew. Where sizes of training sets are known, there
+    has to be a difference at one of them.
     """
     changed = perturbation(recipe)
     if train_alike(changed, recipe, sizes):

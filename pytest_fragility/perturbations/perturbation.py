@@ -109,7 +109,7 @@ class Perturbation(PrintsItsRepr):
             f"{self.summary}, then {other.summary}",
             self.size + other.size,
             f"{self.axis}+{other.axis}",
-            code=_recalled(name) if self.code and other.code else "",
+            code=recalled(name) if self.code and other.code else "",
             parts=(*self.single_changes, *other.single_changes),
         )
 
@@ -131,5 +131,6 @@ def _require_id(text: Any, what: str) -> None:
         )
 
 
-def _recalled(name: str) -> str:
+def recalled(name: str) -> str:
+    """Return code that makes the perturbation of this name."""
     return f"get_perturbation({name!r})"

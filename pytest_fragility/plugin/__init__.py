@@ -161,7 +161,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
     settings = fragility_session(config).settings
     table = table_to_audit(config)
-    source = settings.given.source if settings.given else ""
+    source = "" if settings.given is None else settings.given.source
     if table or source:
         source = f"values from {table.name}" if table else source
         return f"fragility: {one_line(source)}, alpha {settings.alpha:g}, nothing is trained"

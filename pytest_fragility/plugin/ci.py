@@ -11,7 +11,8 @@ import pytest
 from _pytest.junitxml import xml_key
 
 from pytest_fragility._util.text import error_text
-from pytest_fragility.checks.records import change_of, exponent_of, sensitivity_of, verdict_of
+from pytest_fragility.checks.records import verdict_of
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Record
 from pytest_fragility.errors import printable
 from pytest_fragility.plugin.gathering import Gathering, asked_of, message_of, records_of
@@ -167,9 +168,5 @@ def readable_properties(record: Record) -> list[tuple[str, object]]:
         "verdict": verdict_of(record),
         "seeds": str(len(record["seeds"])),
     }
-    exponent = exponent_of(record)
-    if exponent:
-        found[exponent.name] = str(exponent)
-    numbers = {"change": change_of(record), "sensitivity": sensitivity_of(record)}
-    found |= {name: str(quantity) for name, quantity in numbers.items() if quantity}
+    found |= {name: str(number) for name, number in kind_of(record).quantities(record).items()}
     return [(f"fragility_{name}", value) for name, value in found.items()]

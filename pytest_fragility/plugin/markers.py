@@ -13,7 +13,7 @@ import pytest
 
 from pytest_fragility._util.text import shown
 from pytest_fragility.checks.check import Check, Needs
-from pytest_fragility.checks.planning import match_expected_failures
+from pytest_fragility.checks.registry import match_expected_failures
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import (

@@ -52,6 +52,7 @@ from pytest_fragility.settings import (
     require_use,
     resolve_settings,
 )
+from pytest_fragility.settings.naming import name_in_audit
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.assertions import FragilityAsserts
@@ -123,9 +124,8 @@ class FragilitySession:
         # on the command line, an option that says what to train contradicts the table
         first, *others = self._layers
         settings = resolve_settings({**first, TABLE: table}, *others)
-        assert settings.given
         require_use({**typed_settings(self._config), TABLE: table}, settings)
-        return MarkedAudit(column, settings.given.name_of(column, None), settings, {})
+        return MarkedAudit(column, name_in_audit(column, None, settings), settings, {})
 
     def note(self, item: pytest.Item, *, takes_networks: bool = False) -> str:
         """Note what a selected test asks for, and return what the engine calls its audit.
@@ -147,7 +147,7 @@ class FragilitySession:
     def trained_family(self, item: pytest.Item) -> Family:
         """Return the networks that a test of one's own design asks for."""
         audit = self.audit_of(item)
-        if audit.settings.given:
+        if audit.settings.given is not None:
             return audit.settings.given.require_networks()
         key = self.note(item, takes_networks=True)
         return self.engine.family(key).with_recipes(audit.own_recipes)

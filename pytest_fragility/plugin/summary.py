@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from pytest_fragility._util.stopwatch import REST, Durations, timing
+from pytest_fragility.checks.wording import WIDTH
 from pytest_fragility.plugin.gathering import Gathering
 from pytest_fragility.plugin.options import DURATIONS
 from pytest_fragility.plugin.session import fragility_session
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.report.durations import durations_table
-from pytest_fragility.report.terminal import WIDTH, audit_table
+from pytest_fragility.report.terminal import audit_table
 from pytest_fragility.report.unjudged import unjudged_note
 
 

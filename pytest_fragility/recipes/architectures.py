@@ -41,7 +41,25 @@ class Architecture(ShortRepr):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class MLP(Architecture):
+class _Perceptron(Architecture):
+    """Hidden layers of some widths, one after the other."""
+
+    hidden: tuple[int, ...] = (64, 64)
+
+    def __post_init__(self) -> None:
+        check(self, hidden=COUNTS)
+
+    def with_width(self, factor: float) -> Architecture:
+        """Return it with other widths; less than 3 is an error."""
+        return dataclasses.replace(self, hidden=_scaled(self.hidden, factor))
+
+    def with_depth(self, layers: int) -> Architecture:
+        """Return it with its last hidden layer repeated, or without its last; one stays."""
+        return dataclasses.replace(self, hidden=_deepened(self.hidden, layers))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MLP(_Perceptron):
     """A ReLU multilayer perceptron: flatten, then linear layers with ReLU between them.
 
     Parameters
@@ -56,25 +74,13 @@ class MLP(Architecture):
     """
 
     kind: ClassVar[str] = "mlp"
-    hidden: tuple[int, ...] = (64, 64)
-
-    def __post_init__(self) -> None:
-        check(self, hidden=COUNTS)
-
-    def with_width(self, factor: float) -> Architecture:
-        """Return it with other widths; less than 3 is an error."""
-        return dataclasses.replace(self, hidden=_scaled(self.hidden, factor))
-
-    def with_depth(self, layers: int) -> Architecture:
-        """Return it with its last hidden layer repeated, or without its last; one stays."""
-        return dataclasses.replace(self, hidden=_deepened(self.hidden, layers))
 
     def __str__(self) -> str:
         return "mlp " + "-".join(map(str, self.hidden)) if self.hidden else "linear"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class ScaleInvariantMLP(Architecture):
+class ScaleInvariantMLP(_Perceptron):
     """A multilayer perceptron whose function does not change when its weights are scaled.
 
     Flatten; then for each hidden layer a linear map without bias, a layer normalization without
@@ -95,24 +101,15 @@ class ScaleInvariantMLP(Architecture):
     """
 
     kind: ClassVar[str] = "scale_invariant_mlp"
-    hidden: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
-        check(self, hidden=COUNTS)
+        super().__post_init__()
         # two normalized units are 1 and -1, whatever the weights
         at_least_three = Rule(
             lambda value: len(value) > 0 and min(value) > 2,
             "one layer or more, each of at least 3 units, which a layer normalization needs",
         )
         check(self, hidden=at_least_three)
-
-    def with_width(self, factor: float) -> Architecture:
-        """Return it with other widths; less than 3 is an error."""
-        return dataclasses.replace(self, hidden=_scaled(self.hidden, factor))
-
-    def with_depth(self, layers: int) -> Architecture:
-        """Return it with its last hidden layer repeated, or without its last; one stays."""
-        return dataclasses.replace(self, hidden=_deepened(self.hidden, layers))
 
     def __str__(self) -> str:
         return "scale-invariant mlp " + "-".join(map(str, self.hidden))

@@ -207,24 +207,15 @@ def _plain(value: Any) -> Any:
 
 OPTIMIZERS = {kind.kind: kind for kind in (SGD, Adam, AdamW, RMSprop)}
 ARCHITECTURE_KINDS = {kind.kind: kind for kind in ARCHITECTURES.values()} | ARCHITECTURES
-# fields of a recipe that are records themselves
-RECORDS = ("optimizer", "schedule", "stopping")
+RECORDS: dict[str, type[Schedule | StoppingRule]] = {"schedule": Schedule, "stopping": StoppingRule}
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """Return the recipe of what `Recipe.to_dict` returns, or of some of it.
 
-    Parameters
-    ----------
-    values
-        Fields of a `Recipe`; those that are left out have their defaults. ``optimizer``,
-        ``schedule``, ``stopping`` and ``architecture`` are dicts with ``kind``, or a kind's name
-        alone, and an architecture may be an `Architecture`.
-
-    Raises
-    ------
-    SettingsError
-        If a field is unknown, or its value cannot be used.
+    Fields that are left out have their defaults. ``optimizer``, ``schedule``, ``stopping`` and
+    ``architecture`` are dicts with ``kind``, or a kind's name alone; an architecture may be an
+    `Architecture`. A SettingsError says which field is unknown, or cannot be used.
     """
     known = {field.name for field in dataclasses.fields(Recipe)}
     unknown = [name for name in values if name not in known]
@@ -255,8 +246,7 @@ def _read(name: str, value: Any) -> Any:
     if name == "optimizer":
         return _of_kind(name, value, OPTIMIZERS)
     if name in RECORDS:
-        parts = {"kind": value} if isinstance(value, str) else value
-        return _made(name, Schedule if name == "schedule" else StoppingRule, parts)
+        return _made(name, RECORDS[name], {"kind": value} if isinstance(value, str) else value)
     return _unpacked(value)
 
 

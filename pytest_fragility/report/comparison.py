@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from pytest_fragility._util.csv_texts import csv_text
 from pytest_fragility._util.text import one_line
-from pytest_fragility.checks.check import COMPLEXITY_KINDS, KINDS, SPREAD
-from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
+from pytest_fragility.checks.kind import SLOPE
+from pytest_fragility.checks.provenance import level_of
+from pytest_fragility.checks.recipe_kinds import SHORT
+from pytest_fragility.checks.registry import ASKED_AS, asked_as, kind_of
+from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, Record, worst
 from pytest_fragility.checks.wording import EXPLANATION, bent_mark, interval
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import Document, records_of
-from pytest_fragility.report.provenance import level_of
-from pytest_fragility.report.terminal import SHORT
 
 LONGEST = 1000
 SPECIAL = str.maketrans(
@@ -60,23 +61,43 @@ class KindSummary:
 
     Parameters
     ----------
-    verdict
-        ``broken`` if any is, else ``inconclusive`` if any is or ended in an error, else ``kept``;
-        None where none applies.
-    broken
-        Which records are.
+    kind
+        As ``checks=`` names it.
     applicable
-        How many checks apply.
+        Records of the checks that apply.
+    has_failed
+        Whether any ended in an error.
     """
 
-    verdict: str | None
-    broken: tuple[Record, ...]
-    applicable: int
+    kind: str
+    applicable: list[Record]
+    has_failed: bool = False
+
+    @classmethod
+    def of(cls, kind: str, records: Iterable[Record], *, has_failed: bool = False) -> KindSummary:
+        """Return what records of a kind say together."""
+        return cls(kind, [record for record in records if record["applicable"]], has_failed)
+
+    @property
+    def verdict(self) -> str | None:
+        """The worst one; None where none applies. An error leaves it inconclusive."""
+        statuses = [record["verdict"] for record in self.applicable]
+        statuses += [INCONCLUSIVE] if self.has_failed else []
+        return worst(statuses) if statuses else None
+
+    def found(self, verdict: str) -> list[Record]:
+        """Return which records have a verdict."""
+        return [record for record in self.applicable if record["verdict"] == verdict]
+
+    @property
+    def share(self) -> str:
+        """How many of the checks that apply are broken, such as ``2/5``."""
+        return f"{len(self.found(BROKEN))}/{len(self.applicable)}"
 
     @property
     def broken_by(self) -> list[str]:
         """What breaks the measure: names of perturbations, of symmetries, or what they are."""
-        return [change_of(record) for record in self.broken]
+        return [kind_of(record).subject(record) for record in self.found(BROKEN)]
 
 
 @dataclass(frozen=True)
@@ -101,6 +122,17 @@ class MeasureSummary:
     mark: str
     kinds: dict[str, KindSummary]
 
+    @property
+    def slope_text(self) -> str:
+        """The measure's slope with its interval, and its mark."""
+        slope = interval(self.slope, self.audit["scale"]) if self.slope else ""
+        return slope + self.mark
+
+    @property
+    def error_text(self) -> str:
+        """Test error's slope with its interval."""
+        return interval(self.error_slope) if self.error_slope else ""
+
 
 def compare(document: Document) -> list[MeasureSummary]:
     """Return one row for each audit of a document, in its order."""
@@ -110,20 +142,7 @@ def compare(document: Document) -> list[MeasureSummary]:
 def kinds_of(summaries: Iterable[MeasureSummary]) -> list[str]:
     """Return the kinds of checks that any of the measures was asked for."""
     asked = {kind for summary in summaries for kind in summary.kinds}
-    return [kind for kind in KINDS if kind in asked]
-
-
-def kind_of(check: str) -> str | None:
-    """Return a check's kind by its id, such as ``trend-adam``; None for what is of no one kind."""
-    return next((kind for kind in KINDS if check.startswith(f"{kind}-")), None)
-
-
-def change_of(record: Record) -> str:
-    """Return what a check is about: a perturbation's name, a symmetry's, exponents or levels."""
-    if record["kind"] in COMPLEXITY_KINDS:
-        return f"{record['kind'].rpartition('-')[2]}s"
-    change: str = record["change"] or record["perturbation"]
-    return change
+    return [kind for kind in ASKED_AS if kind in asked]
 
 
 def comparison_csv(document: Document) -> str:
@@ -164,7 +183,7 @@ def comparison_latex(document: Document) -> str:
         [
             escaped(summary.audit["measure"]),
             *_if(len(tasks) > 1, escaped(summary.audit["task"])),
-            signed_numbers(escaped(_slope_text(summary))),
+            signed_numbers(escaped(summary.slope_text)),
             signed_numbers(f"{summary.error_slope['mean']:+.2f}" if summary.error_slope else ""),
             *(_latex_cell(summary.kinds.get(kind)) for kind in kinds),
             _short(summary.audit["verdict"]),
@@ -194,9 +213,12 @@ def comparison_latex(document: Document) -> str:
 
 def _summary(audit: Document) -> MeasureSummary:
     records = records_of(audit)
-    failed = [kind_of(error["check"]) for error in audit["errors"]]
-    asked = [*(kind_of(record["check"]) for record in records), *failed]
-    sources = [r for r in records if r["kind"] != SPREAD and BASELINE in r["evidence"]]
+    failed = {asked_as(error["check"]) for error in audit["errors"]}
+    by_kind: dict[str, list[Record]] = {kind: [] for kind in ASKED_AS}
+    for record in records:
+        if kind := kind_of(record).asked_as:
+            by_kind[kind].append(record)
+    sources = [r for r in records if kind_of(r).looks_at == SLOPE and BASELINE in r["evidence"]]
     evidence = sources[0]["evidence"] if sources else {}
     return MeasureSummary(
         audit,
@@ -204,24 +226,10 @@ def _summary(audit: Document) -> MeasureSummary:
         evidence.get("error_baseline"),
         bent_mark(sources[0], BASELINE) if sources else "",
         {
-            kind: _kind_summary(
-                [record for record in records if kind_of(record["check"]) == kind], kind in failed
-            )
-            for kind in KINDS
-            if kind in asked
+            kind: KindSummary.of(kind, found, has_failed=kind in failed)
+            for kind, found in by_kind.items()
+            if found or kind in failed
         },
-    )
-
-
-def _kind_summary(records: Sequence[Record], has_failed: bool) -> KindSummary:
-    applicable = [record for record in records if record["applicable"]]
-    statuses = {record["verdict"] for record in applicable} | (
-        {INCONCLUSIVE} if has_failed else set()
-    )
-    return KindSummary(
-        next((each for each in (BROKEN, INCONCLUSIVE, KEPT) if each in statuses), None),
-        tuple(record for record in applicable if record["verdict"] == BROKEN),
-        len(applicable),
     )
 
 
@@ -232,17 +240,11 @@ def _ends(slope: Slope | None) -> list[float | str]:
 def _csv_cells(summary: KindSummary | None) -> list[str | int]:
     if summary is None:
         return ["", "", ""]
-    return [summary.verdict or "", summary.applicable, " ".join(summary.broken_by)]
+    return [summary.verdict or "", len(summary.applicable), " ".join(summary.broken_by)]
 
 
 def _if(condition: bool, cell: str) -> list[str]:
     return [cell] if condition else []
-
-
-def _slope_text(summary: MeasureSummary) -> str:
-    if summary.slope is None:
-        return ""
-    return interval(summary.slope, summary.audit["scale"]) + summary.mark
 
 
 def _latex_cell(summary: KindSummary | None) -> str:
@@ -250,7 +252,7 @@ def _latex_cell(summary: KindSummary | None) -> str:
         return "--"
     if summary.verdict != BROKEN:
         return _short(summary.verdict)
-    return f"{BROKEN} {len(summary.broken)}/{summary.applicable}"
+    return f"{BROKEN} {summary.share}"
 
 
 def _short(verdict: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_fragility.checks.curve_data import Curve, widest
 from pytest_fragility.checks.records import CONTEXT
 from pytest_fragility.checks.verdicts import Record
-from pytest_fragility.report.terminal import audit_verdict
+from pytest_fragility.report.conclusion import audit_verdict
 from pytest_fragility.report.unjudged import Unjudged
 
 # of audit.json; described by audit.schema.json

@@ -13,7 +13,7 @@ from pytest_fragility._util.stopwatch import (
     Durations,
     Spent,
 )
-from pytest_fragility.checks.wording import indented
+from pytest_fragility.checks.wording import counted, indented
 from pytest_fragility.errors import harmless
 
 SLOWEST = 10
@@ -49,7 +49,7 @@ def durations_table(durations: Durations, *, workers: int = 0, lost: int = 0) ->
         del found[WAITING]
     lines = [_headline(durations.seconds, workers)]
     if lost:
-        lines += indented(f"without {_counted(lost, 'worker')} that ended early")
+        lines += indented(f"without {counted(lost, 'worker')} that ended early")
     lines.append(_row(PART_COLUMNS, "", "seconds", "share"))
     lines += [_part_row(part, found[part], durations.seconds) for part in NOTES if part in found]
     slowest = list(durations.measures.items())[:SLOWEST]
@@ -61,13 +61,13 @@ def durations_table(durations: Durations, *, workers: int = 0, lost: int = 0) ->
 
 def _headline(seconds: float, workers: int) -> str:
     if workers:
-        return f"{seconds:.2f} worker seconds: {_counted(workers, 'worker')}, added up"
+        return f"{seconds:.2f} worker seconds: {counted(workers, 'worker')}, added up"
     return f"{seconds:.2f} seconds in all"
 
 
 def _part_row(part: str, spent: Spent, total: float) -> str:
     share = 100 * spent.seconds / total if total else 0.0
-    networks, values = (_counted(spent.networks, noun) for noun in ("network", "value"))
+    networks, values = (counted(spent.networks, noun) for noun in ("network", "value"))
     note = NOTES[part].format(networks=networks, values=values)
     return _row(PART_COLUMNS, part, f"{spent.seconds:.2f}", f"{share:.1f} %") + f"    {note}"
 
@@ -83,7 +83,3 @@ def _measure_row(name: str, spent: Spent) -> str:
 def _row(columns: tuple[int, ...], first: str, *others: str) -> str:
     cells = "".join(f"{cell:>{width}}" for cell, width in zip(others, columns[1:], strict=False))
     return f"  {first:<{columns[0]}}{cells}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pytest_fragility._util.text import one_line
-from pytest_fragility.checks.check import AGREEMENT, LOCATE
+from pytest_fragility.checks.kind import NOTHING
 from pytest_fragility.checks.records import NOT_APPLICABLE, verdict_of
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
-from pytest_fragility.report.terminal import audit_table, audit_verdict
+from pytest_fragility.report.conclusion import audit_verdict
+from pytest_fragility.report.terminal import audit_table
 
 COUNTED = (KEPT, BROKEN, INCONCLUSIVE, NOT_APPLICABLE)
 HEADER = ("measure", "task", "verdict", *COUNTED, "errors")
@@ -76,7 +78,7 @@ def fenced(text: str) -> str:
 
 def _cells(records: Sequence[Record], failed: int) -> list[str]:
     first = records[0]
-    found = Counter(verdict_of(r) for r in records if r["kind"] not in (AGREEMENT, LOCATE))
+    found = Counter(verdict_of(r) for r in records if kind_of(r).about != NOTHING)
     verdict = audit_verdict(records, errors=failed)
     return [
         code(first["measure"]),

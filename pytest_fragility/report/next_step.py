@@ -6,10 +6,10 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 
-from pytest_fragility.checks.check import CONTROLS
+from pytest_fragility.checks.provenance import seeds_option
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, Record
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.provenance import seeds_option
+from pytest_fragility.report.conclusion import is_void
 
 INDENT = 2
 WIDTH = 79 - INDENT
@@ -28,8 +28,7 @@ def next_step(records: Sequence[Record], *, errors: int = 0) -> str:
     errors
         Checks that left no record.
     """
-    misbehaves = any(r["kind"] == CONTROLS and r["verdict"] == BROKEN for r in records)
-    if errors or misbehaves:
+    if errors or is_void(records):
         return ""
     unexpected = [r for r in records if r["applicable"] and not _test(r).get("expected")]
     broken = [record for record in unexpected if record["verdict"] == BROKEN]

@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from pytest_fragility._util.stopwatch import REPORT, spent_on
-from pytest_fragility.checks.agreement import agreement_lines
-from pytest_fragility.checks.breaking_points import breaking_point_lines
-from pytest_fragility.checks.check import (
-    ADMISSIBLE_COUNT,
-    AGREEMENT,
-    COMPLEXITY_KINDS,
-    CONTROLS,
-    INVARIANCE_KINDS,
-    KINDS,
-    LOCATE,
-    PERTURBED_KINDS,
-    SPREAD,
-    STANDARD_KINDS,
-    STOPPING,
-)
-from pytest_fragility.checks.complexity import ladder_lines
-from pytest_fragility.checks.controls import controls_note
-from pytest_fragility.checks.invariance import invariance_lines
-from pytest_fragility.checks.planning import plan_checks
+from pytest_fragility.checks.kind import AUDIT, PAIRS, Section
+from pytest_fragility.checks.provenance import level_of, looks_note, seeds_of, source_of
+from pytest_fragility.checks.registry import ASKED_AS, KINDS, kind_of, plan_checks
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.checks.wording import (
     EXPLANATION,
-    bent_mark,
-    interval,
+    counted,
+    indented,
     is_bent,
     law_of,
     own_noise_note,
 )
 from pytest_fragility.errors import harmless
-from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.report.conclusion import audit_verdict
 from pytest_fragility.report.next_step import next_step
-from pytest_fragility.report.provenance import level_of, looks_note, seeds_of, source_of
 
-SHORT = {KEPT: "kept", BROKEN: "BROKEN", INCONCLUSIVE: "inconcl."}
-WIDTH = 79
 CONSTANT = "reads data and architecture alone: the same under every recipe"
-COLUMNS = (16, 22, 9, 11, 11, 9)
 # of what is of no one recipe
-PLANNED = [check.id for check in plan_checks(KINDS, [])]
-
-
-def overall_verdict(records: Sequence[Record]) -> str:
-    """Return ``broken`` if any check is, ``kept`` if all that apply are, else ``inconclusive``.
-
-    Where controls misbehave nothing is concluded.
-    """
-    asserted = [r for r in records if r["kind"] not in (AGREEMENT, LOCATE)]
-    statuses = [r["verdict"] for r in asserted if r["applicable"]]
-    if any(r["kind"] == CONTROLS and r["verdict"] == BROKEN for r in asserted):
-        return INCONCLUSIVE
-    if BROKEN in statuses:
-        return BROKEN
-    if not any(r["kind"] not in STANDARD_KINDS for r in asserted):
-        return INCONCLUSIVE
-    return KEPT if statuses and set(statuses) == {KEPT} else INCONCLUSIVE
-
-
-def audit_verdict(records: Sequence[Record], *, errors: int = 0) -> str:
-    """Return the verdict on an audit of which some checks left no record: it is not kept then."""
-    verdict = overall_verdict(records)
-    return INCONCLUSIVE if errors and verdict == KEPT else verdict
+PLANNED = [check.id for check in plan_checks(list(ASKED_AS), [])]
 
 
 @spent_on(REPORT)
@@ -87,37 +44,20 @@ def audit_table(records: Sequence[Record], *, errors: int = 0) -> str:
     verdict = audit_verdict(records, errors=errors)
     noisy = [record for record in records if record["own_noise"]]
     lines = [
-        *_wrapped(f"{first['measure']} on {first['task']}: {verdict}", indent=""),
-        *_wrapped(
+        *indented(f"{first['measure']} on {first['task']}: {verdict}", first=""),
+        *indented(
             f"{law_of(first)}; n = {sizes[0]}..{sizes[-1]}, {seeds_of(records)}, "
             f"{level_of(first)}, {source_of(first)}"
         ),
         *([f"  value: {first['form']}"] if first["form"] else []),
-        *_wrapped(f"baseline: {first['baseline']}"),
-        *(_wrapped(CONSTANT) if first["constant_over_recipes"] else []),
-        *(_wrapped(own_noise_note(noisy[0])) if noisy else []),
+        *indented(f"baseline: {first['baseline']}"),
+        *(indented(CONSTANT) if first["constant_over_recipes"] else []),
+        *(indented(own_noise_note(noisy[0])) if noisy else []),
     ]
-    judged = [record for record in records if record["kind"] in PERTURBED_KINDS]
-    if judged:
-        lines += ["", _row("", "measure's slope", "error's", *PERTURBED_KINDS)]
-        names = dict.fromkeys([BASELINE, *_perturbations(judged)])
-        lines += [_recipe_row(name, judged) for name in names]
-    stops = [record for record in records if record["kind"] == STOPPING]
-    if stops:
-        lines += ["", *_stopping_lines(stops)]
-    over_ladder = [record for record in records if record["kind"] in COMPLEXITY_KINDS]
-    if over_ladder:
-        lines += ["", *ladder_lines(over_ladder)]
-    invariances = [record for record in records if record["kind"] in INVARIANCE_KINDS]
-    if invariances:
-        lines += ["", *invariance_lines(invariances)]
-    located = [record for record in records if record["kind"] == LOCATE]
-    if located:
-        lines += ["", *breaking_point_lines(located)]
-    for record in records:
-        if record["kind"] == AGREEMENT and record["evidence"]:
-            lines += ["", *agreement_lines(record)]
-    noted = [line for note in notes(records, errors) for line in _wrapped(note)]
+    for section, shown in sections(records):
+        kinds = [kind for kind in KINDS.values() if kind.section is section]
+        lines += ["", *section.lines(kinds, shown)]
+    noted = [line for note in notes(records, errors) for line in indented(note)]
     step = next_step(records, errors=errors)
     hint = ["", f"  {step}"] if step else []
     return harmless("\n".join([*lines, *([""] if noted else []), *noted, *hint]))
@@ -130,61 +70,14 @@ def _planned_place(record: Record) -> tuple[int, int]:
     return record["place"], PLANNED.index(check_id) if is_planned else len(PLANNED)
 
 
-def _row(*cells: str) -> str:
-    text = "".join(f"{cell:<{width}}" for cell, width in zip(cells, COLUMNS, strict=True))
-    return f"  {text}".rstrip()
-
-
-def _perturbations(records: Sequence[Record]) -> list[str]:
-    return [record["perturbation"] for record in records]
-
-
-def _recipe_row(name: str, judged: Sequence[Record]) -> str:
-    side = "baseline" if name == BASELINE else "perturbed"
-    records = [record for record in judged if record["perturbation"] == name]
-    slope = error = ""
-    for record in judged if name == BASELINE else records:
-        evidence = record["evidence"]
-        if record["kind"] != SPREAD and side in evidence:
-            slope = interval(evidence[side], record["scale"]) + bent_mark(record, side)
-            error = f"{evidence[f'error_{side}']['mean']:+.2f}"
-    if records and records[0]["admissibility"] == INADMISSIBLE:
-        slope, error, cells = "not admissible", "", ["-"] * len(PERTURBED_KINDS)
-    else:
-        short = {record["kind"]: _cell(record) for record in records}
-        cells = [short.get(kind, "") for kind in PERTURBED_KINDS]
-    return _named_row(name, slope, error, *cells)
-
-
-def _cell(record: Record) -> str:
-    """Return a verdict, with the seeds that it took where these were trained as needed."""
-    if not record["looks"]:
-        return SHORT[record["verdict"]]
-    short = "open" if record["verdict"] == INCONCLUSIVE else SHORT[record["verdict"]]
-    return f"{short} {len(record['seeds'])}"
-
-
-def _stopping_lines(records: Sequence[Record]) -> list[str]:
-    """Return one line for each checkpoint along the baseline's training."""
-    lines = [_row("at checkpoints", "measure's slope", "error's", "verdict", "", "")]
-    for record in records:
-        evidence, name = record["evidence"], record["perturbation"]
-        if not record["applicable"]:
-            slope, error, verdict = "not admissible", "", "-"
-        else:
-            verdict = _cell(record)
-            slope = interval(evidence["perturbed"]) if evidence else ""
-            slope += bent_mark(record, "perturbed")
-            error = f"{evidence['error_perturbed']['mean']:+.2f}" if evidence else ""
-        lines.append(_named_row(name, slope, error, verdict, "", ""))
-    return lines
-
-
-def _named_row(name: str, *cells: str) -> str:
-    """Return a row; a name that is too long for its column has a line of its own."""
-    if len(name) < COLUMNS[0]:
-        return _row(name, *cells)
-    return "\n".join([*_wrapped(name), _row("", *cells)])
+def sections(records: Sequence[Record]) -> list[tuple[Section, list[Record]]]:
+    """Return the sections that have something to show, with the records that stand in each."""
+    found = []
+    for section in dict.fromkeys(kind.section for kind in KINDS.values() if kind.section):
+        shown = [r for r in records if kind_of(r).section is section and section.shows(r)]
+        if shown:
+            found.append((section, shown))
+    return found
 
 
 def notes(records: Sequence[Record], errors: int = 0) -> list[str]:
@@ -192,9 +85,9 @@ def notes(records: Sequence[Record], errors: int = 0) -> list[str]:
 
     Parameters are those of `audit_table`.
     """
-    plural = "check" if errors == 1 else "checks"
-    texts = [f"{errors} {plural} ended in an error, shown above"] if errors else []
-    texts += [r["reason"] for r in records if r["kind"] == CONTROLS and r["verdict"] == BROKEN]
+    texts = [f"{counted(errors, 'check')} ended in an error, shown above"] if errors else []
+    about_audit = [r for r in records if kind_of(r).about == AUDIT]
+    texts += [r["reason"] for r in about_audit if r["verdict"] == BROKEN]
     texts += filter(None, [looks_note(records)])
     texts += [EXPLANATION] if any(is_bent(record) for record in records) else []
     inadmissible = {
@@ -204,19 +97,13 @@ def notes(records: Sequence[Record], errors: int = 0) -> list[str]:
     texts += unpaired_notes(records)
     texts += [note for record in records for note in record.get("notes", [])]
     texts += _not_applicable(records)
-    texts += [
-        r["reason"] for r in records if r["kind"] == ADMISSIBLE_COUNT and r["verdict"] != KEPT
-    ]
-    texts += dict.fromkeys(
-        r["reason"] for r in records if r["verdict"] == INCONCLUSIVE and not _has_note(r)
-    )
+    inconclusive = [r for r in records if r["verdict"] == INCONCLUSIVE]
+    texts += [r["reason"] for r in about_audit if r["verdict"] == INCONCLUSIVE]
+    texts += [r["reason"] for r in inconclusive if r["applicable"] and not r["evidence"]]
     open_records = [
         r
-        for r in records
-        if r["verdict"] == INCONCLUSIVE
-        and r["applicable"]
-        and r["evidence"]
-        and r["kind"] not in INVARIANCE_KINDS
+        for r in inconclusive
+        if r["applicable"] and r["evidence"] and kind_of(r).rests_on != PAIRS
     ]
     needs = [r["seeds_needed"] for r in open_records]
     known = [need for need in needs if need is not None]
@@ -227,7 +114,7 @@ def notes(records: Sequence[Record], errors: int = 0) -> list[str]:
         )
     elif open_records:
         texts.append(f"{len(open_records)} inconclusive: no number of seeds up to 200 decides")
-    texts += [controls_note(r) for r in records if r["kind"] == CONTROLS and r["verdict"] == KEPT]
+    texts += filter(None, (kind_of(r).note(r) for r in records if r["verdict"] == KEPT))
     return list(dict.fromkeys(texts))
 
 
@@ -246,15 +133,3 @@ def _not_applicable(records: Sequence[Record]) -> list[str]:
         if not record["applicable"] and record["admissibility"] != INADMISSIBLE:
             checks.setdefault(record["reason"], []).append(record["check"])
     return [f"does not apply: {', '.join(names)} ({why})" for why, names in checks.items()]
-
-
-def _has_note(record: Record) -> bool:
-    """Return whether an inconclusive record is explained by its numbers or by another note."""
-    is_explained = not record["applicable"] or record["kind"] == ADMISSIBLE_COUNT
-    return bool(record["evidence"]) or is_explained
-
-
-def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
-    )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_fragility._util.text import one_line
+from pytest_fragility.checks.wording import counted
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ def unjudged_note(unjudged: Sequence[Unjudged]) -> str:
     """Return how many tests reached no verdict, and of which audits; empty where all did."""
     if not unjudged:
         return ""
-    plural = "test" if len(unjudged) == 1 else "tests"
     counts = Counter(each.audit for each in unjudged)
     named = ", ".join(f"{one_line(audit)} ({count})" for audit, count in counts.items())
-    return f"{len(unjudged)} {plural} reached no verdict: {named}"
+    return f"{counted(len(unjudged), 'test')} reached no verdict: {named}"

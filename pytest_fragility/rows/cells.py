@@ -1,18 +1,15 @@
-"""What the cells of a row hold: numbers, names and flags, read or refused."""
+"""What a cell may hold: a number, a name or a flag, read or refused."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from pytest_fragility._util.text import shown
 from pytest_fragility._util.validation import is_number, is_whole, require_name
 from pytest_fragility.rows.json_files import DECODER
 from pytest_fragility.rows.numerals import number_of, whole_of
-from pytest_fragility.rows.reading import Problems, Row
 
-Value = TypeVar("Value")
 MOST = 2**63 - 1
 _RECIPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_=-]*")
 # a column of flags of which one is missing is one of 1.0 and 0.0
@@ -20,43 +17,6 @@ _FLAGS = {"true": True, "1": True, "1.0": True, "yes": True}
 
 
 _FLAGS |= {"false": False, "0": False, "0.0": False, "no": False}
-
-
-class Cells:
-    """The cells of one row, each read as what its column holds; what cannot be is noted.
-
-    Parameters
-    ----------
-    row
-        The row.
-    problems
-        Where what is wrong is noted.
-    """
-
-    def __init__(self, row: Row, problems: Problems) -> None:
-        self._row = row
-        self._problems = problems
-
-    def has(self, column: str) -> bool:
-        """Return whether there is something in a column."""
-        return column in self._row.cells
-
-    def read(self, column: str, read: Callable[[Any], Value], default: Value) -> Value:
-        """Return what a cell holds; the default where it is empty, or wrong, which is noted."""
-        if column not in self._row.cells:
-            return default
-        value = self._row.cells[column]
-        try:
-            return read(value)
-        except ValueError as error:
-            self._problems.add(self._row.where, f"{column}={shown(value, 60)}: {error}")
-            return default
-
-    def need(self, column: str, read: Callable[[Any], Value], default: Value) -> Value:
-        """Return the same of a cell that must not be empty."""
-        if column not in self._row.cells:
-            self._problems.add(self._row.where, f"{column} is empty")
-        return self.read(column, read, default)
 
 
 def whole(least: int) -> Callable[[Any], int]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_fragility.rows.cells import Cells, bits, share, whole
+from pytest_fragility.rows.cells import bits, share, whole
 from pytest_fragility.rows.columns import ERROR_COLUMN, MISTAKEN, TEST_SIZE
-from pytest_fragility.rows.reading import Problems
+from pytest_fragility.rows.rows import Row
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,16 +30,9 @@ UNBOUNDED = (
 
 @dataclass(frozen=True)
 class CountedError:
-    """A test error with what is known of how it was counted.
+    """A test error, as a share, with what is known of how it was counted.
 
-    Parameters
-    ----------
-    error
-        The share of test samples that were mistaken.
-    size
-        Test samples; zero where that is not known.
-    mistaken
-        Which ones, eight to a byte, first sample first; None where that is not known.
+    The size is zero where it is not known; which samples were mistaken stand eight to a byte.
     """
 
     error: float
@@ -66,69 +59,28 @@ class CountedError:
         return unpacked[: self.size].astype(np.bool_)
 
 
-def read_error(cells: Cells, where: str, problems: Problems) -> CountedError | None:
+def read_error(row: Row) -> CountedError | None:
     """Return the test error of a row, or None where there is none; what is wrong is noted."""
-    if not cells.has(ERROR_COLUMN):
+    if ERROR_COLUMN not in row.cells:
         return None
-    error = cells.read(ERROR_COLUMN, share, 0.5)
-    size = cells.read(TEST_SIZE, whole(1), 0)
-    mistaken = cells.read(MISTAKEN, bits, None)
+    error = row.read(ERROR_COLUMN, share, 0.5)
+    size = row.read(TEST_SIZE, whole(1), 0)
+    mistaken = row.read(MISTAKEN, bits, None)
     found = CountedError(error, size, mistaken)
     if error == 0 and not size:
-        problems.add(
-            where,
+        row.note(
             "test_error=0, which has no logarithm; add a column test_size, from which it gets a "
-            "continuity correction",
+            "continuity correction"
         )
-    if mistaken is not None:
-        _require_consistent(found, where, problems)
+    if mistaken is None:
+        return found
+    if not size:
+        row.note("mistaken needs test_size, the number of test samples")
+    elif len(mistaken) != -(-size // 8):
+        row.note(f"mistaken has {len(mistaken)} bytes; test_size={size} takes {-(-size // 8)}")
+    elif found.mask is not None and (count := int(found.mask.sum())) != found.mistakes:
+        row.note(f"mistaken has {count} samples, test_error x test_size is {found.mistakes:g}")
     return found
-
-
-def _require_consistent(found: CountedError, where: str, problems: Problems) -> None:
-    assert found.mistaken is not None and found.mask is not None
-    if not found.size:
-        problems.add(where, "mistaken needs test_size, the number of test samples")
-    elif len(found.mistaken) != -(-found.size // 8):
-        problems.add(
-            where,
-            f"mistaken has {len(found.mistaken)} bytes; test_size={found.size} takes "
-            f"{-(-found.size // 8)}",
-        )
-    elif int(found.mask.sum()) != found.mistakes:
-        problems.add(
-            where,
-            f"mistaken has {int(found.mask.sum())} samples, test_error x test_size is "
-            f"{found.mistakes:g}",
-        )
-
-
-class Counted(Protocol):
-    """A row with its test error."""
-
-    @property
-    def where(self) -> str:
-        """What messages call it."""
-        ...
-
-    @property
-    def counted(self) -> CountedError | None:
-        """Its test error."""
-        ...
-
-
-def require_one_test_set(task: str, rows: Sequence[Counted], problems: Problems) -> None:
-    """Note where the rows of a task were tested on numbers of samples that differ."""
-    known = [(row.where, row.counted.size) for row in rows if row.counted is not None]
-    first = known[0] if known else ("", 0)
-    for where, size in known:
-        if size != first[1]:
-            problems.add(
-                where,
-                f"test_size={size or 'nothing'}, and {first[1] or 'nothing'} in {first[0]}; "
-                f"expected one test set for task {task}",
-            )
-            return
 
 
 def masks_of(grid: Sequence[Sequence[CountedError]]) -> npt.NDArray[Any] | None:

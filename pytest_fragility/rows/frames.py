@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pytest_fragility._util.text import error_text, one_line, shown
@@ -30,7 +31,8 @@ def columns_of_frame(source: Any) -> Columns | None:
             return None
         if isinstance(frame, narwhals.LazyFrame):
             frame = frame.collect()
-        return [*_of_index(frame), *((each.name, _cells(each)) for each in frame.iter_columns())]
+        columns = [(each.name, _cells(each, each.is_null())) for each in frame.iter_columns()]
+        return [*_of_index(frame), *columns]
     # a frame of somebody else's, and what computes it, may raise anything
     except Exception as error:
         raise TableError(f"the data frame cannot be read: {one_line(error_text(error))}") from error
@@ -40,23 +42,13 @@ def _of_index(frame: Any) -> Columns:
     import narwhals
 
     index = narwhals.maybe_get_index(frame)
-    if index is None:
-        return []
-    return [
-        (name, _without_missing(index.get_level_values(place)))
-        for place, name in enumerate(index.names)
-        if name is not None
-    ]
+    levels = [] if index is None else map(index.get_level_values, range(index.nlevels))
+    return [(each.name, _cells(each, each.isna())) for each in levels if each.name is not None]
 
 
-def _without_missing(level: Any) -> list[Any]:
-    missing = level.isna().tolist()
-    return [None if gone else cell for cell, gone in zip(level.tolist(), missing, strict=True)]
-
-
-def _cells(column: Any) -> list[Any]:
-    missing = column.is_null().to_list()
-    return [None if gone else cell for cell, gone in zip(column.to_list(), missing, strict=True)]
+def _cells(column: Any, missing: Iterable[bool]) -> list[Any]:
+    cells = column.to_list()
+    return [None if gone else cell for cell, gone in zip(cells, missing, strict=True)]
 
 
 def columns_of_mapping(source: Any, name: str) -> Columns:

@@ -27,23 +27,9 @@ def nameless(place: int) -> str:
 
 
 def is_index(name: str, cells: Iterable[Any], table: str, place: int) -> bool:
-    """Return whether a column counts or names the rows, and is left out.
+    """Return whether a column, by its name, cells and place from 1, counts or names the rows.
 
-    Parameters
-    ----------
-    name
-        The column's.
-    cells
-        Its values; None where one is empty.
-    table
-        The file's name, for messages.
-    place
-        Which column it is, from 1.
-
-    Raises
-    ------
-    TableError
-        If a column without a name holds numbers that do not count rows.
+    Such a column is left out. A TableError says that one without a name holds other numbers.
     """
     if not _NAMELESS.fullmatch(name):
         return bool(_INDEX.fullmatch(name)) and counts_rows(list(cells))

@@ -15,17 +15,8 @@ STARTS = ("[", "{")
 def records_of_json(text: str, name: str) -> list[tuple[str, Any]] | dict[str, Any]:
     """Return what JSON says: records with their places, or a dict of columns.
 
-    Parameters
-    ----------
-    text
-        A list of objects, an object on each line, or one object.
-    name
-        The file's, for messages.
-
-    Raises
-    ------
-    TableError
-        If it is something else.
+    The text is a list of objects, an object on each line, or one object; a TableError says where it
+    is something else.
     """
     start = text.lstrip()
     try:

@@ -6,14 +6,13 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from pytest_fragility._util.files import read_plain
 from pytest_fragility._util.packed_files import found_instead, kind_of, unpacked
-from pytest_fragility._util.text import nearest, one_line, shown
+from pytest_fragility._util.text import one_line, shown
 from pytest_fragility.errors import TableError
 from pytest_fragility.rows.csv_files import lines_of_csv
 from pytest_fragility.rows.frames import columns_of_frame, columns_of_mapping
@@ -21,106 +20,13 @@ from pytest_fragility.rows.index_columns import is_index, nameless
 from pytest_fragility.rows.json_files import STARTS as JSON_STARTS
 from pytest_fragility.rows.json_files import records_of_json
 from pytest_fragility.rows.numerals import says_nothing
+from pytest_fragility.rows.rows import Problems, Row, Rows
 
 # what begins so is a comment
 COMMENT = "_"
 # columns of names, in which NA may be one
 NAMES = ("task", "recipe", "description")
-MOST_SHOWN = 12
 MOST_COLUMNS = 10_000
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row.
-
-    Parameters
-    ----------
-    where
-        What messages call it, such as ``line 17``.
-    cells
-        By column; those that are empty are left out.
-    """
-
-    where: str
-    cells: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """All rows of a file.
-
-    Parameters
-    ----------
-    name
-        What messages call the file: ``values.csv``.
-    folder
-        What relative paths in it start from.
-    columns
-        Names in their order, without comments.
-    rows
-        The rows, without those that are empty.
-    """
-
-    name: str
-    folder: Path
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-    @property
-    def stem(self) -> str:
-        """The file's name without endings, which its task is called by where no column says."""
-        return Path(self.name.removesuffix(".gz")).stem
-
-    def require_columns(self, needed: Iterable[str]) -> None:
-        """Raise a TableError that names the column which is probably meant, where one lacks."""
-        lacking = [name for name in needed if name not in self.columns]
-        if lacking:
-            has = ", ".join(map(one_line, self.columns)) or "none"
-            texts = [f"no column {name!r}{nearest(name, self.columns)}" for name in lacking]
-            raise TableError(f"{self.name}: {'; '.join(texts)}. Its columns are {has}")
-
-
-@dataclass
-class Problems:
-    """What is wrong with a file, gathered so that it is said together.
-
-    Parameters
-    ----------
-    name
-        The file's.
-    """
-
-    name: str
-    texts: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def add(self, where: str, text: str, subject: str = "") -> None:
-        """Note what is wrong, and where; with what, if the same may be wrong with others."""
-        self.texts.append((where, text, subject))
-
-    def _lines(self) -> list[str]:
-        """Return what is wrong, one text of each kind with the places that it is said of."""
-        places: dict[str, list[tuple[str, str]]] = {}
-        for where, text, subject in self.texts:
-            places.setdefault(text, []).append((where, subject))
-        return [
-            f"{found[0][0]}{f' and {len(found) - 1} more' if found[1:] else ''}: "
-            f"{found[0][1]}{' ' if found[0][1] else ''}{text}"
-            for text, found in places.items()
-        ]
-
-    def raise_if_any(self) -> None:
-        """Raise a TableError with all that was noted."""
-        if not self.texts:
-            return
-        lines = self._lines()
-        if len(lines) == 1:
-            raise TableError(f"{self.name}, {lines[0]}")
-        shown_texts = lines[:MOST_SHOWN]
-        if len(lines) > MOST_SHOWN:
-            shown_texts.append(f"and {len(lines) - MOST_SHOWN} more like these")
-        listed = "\n".join(f"  {text}" for text in shown_texts)
-        raise TableError(f"{self.name}: {len(self.texts)} things are wrong\n{listed}")
 
 
 def read_rows(source: Any, option: str) -> Rows:
@@ -252,22 +158,19 @@ def _rows(
         if not column.startswith(COMMENT)
         and not is_index(column, (cells.get(column) for _, cells in known), name, place)
     ]
-    own = tuple(
-        Row(where, {column: cells[column] for column in kept if column in cells})
+    if len(kept) > MOST_COLUMNS:
+        raise TableError(
+            f"{name}: it has {len(kept):,} columns; expected at most {MOST_COLUMNS:,}, and one row "
+            "for each network"
+        )
+    if not known:
+        raise TableError(f"{name}: it has no rows; expected one for each network")
+    problems = Problems(name)
+    own = (
+        Row(where, {column: cells[column] for column in kept if column in cells}, problems)
         for where, cells in known
     )
-    return _checked(Rows(name, folder, tuple(kept), own))
-
-
-def _checked(rows: Rows) -> Rows:
-    if len(rows.columns) > MOST_COLUMNS:
-        raise TableError(
-            f"{rows.name}: it has {len(rows.columns):,} columns; expected at most "
-            f"{MOST_COLUMNS:,}, and one row for each network"
-        )
-    if not rows.rows:
-        raise TableError(f"{rows.name}: it has no rows; expected one for each network")
-    return rows
+    return Rows(name, folder, tuple(kept), tuple(own), problems)
 
 
 def _require_unique(name: str, columns: list[str]) -> None:

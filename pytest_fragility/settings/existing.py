@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.files import read_plain
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    EQUIVALENCE,
-    EXPONENT,
-    SPREAD,
-    STOPPING,
-    SYMMETRY,
-    TREND,
-)
+from pytest_fragility.checks.registry import ASKED_AS
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.families.measured_family import MeasuredFamily
-from pytest_fragility.families.selection import Asked, ladder_name
+from pytest_fragility.families.observations import Observed
+from pytest_fragility.families.selection import Asked
 from pytest_fragility.families.tables import read_table
-from pytest_fragility.settings.given import (
-    NEEDS_NETWORKS,
-    NEEDS_STOPPING_POINTS,
-    NEEDS_TASKS,
-    NEEDS_TRAINING,
-    Given,
-    file_content,
-)
-from pytest_fragility.settings.options import MANIFEST, SOURCES, TABLE
-from pytest_fragility.tasks import Task
+from pytest_fragility.settings.options import FAMILY, MANIFEST, SOURCES, TABLE
+
+if TYPE_CHECKING:
+    from pytest_fragility.families.checkpoints import Source
+    from pytest_fragility.families.family import Family
+    from pytest_fragility.families.manifests import GivenArchitectures
+    from pytest_fragility.families.measured_family import MeasuredFamily
+    from pytest_fragility.tasks import Task
 
 # what of a file is audited
 ASKED = ("task", "perturbations", "checkpoints", "sizes", "seeds", "ladder")
@@ -40,20 +32,12 @@ OF_TRAINING = ("recipe", "profile", "locate", "budget")
 OF_A_MANIFEST = ("architecture", "architectures")
 
 
-def given_by(options: Mapping[str, Any]) -> Given:
+def given_by(options: Mapping[str, Any]) -> Family | MeasuredFamily:
     """Return what the first of a layer's sources names, with what is asked of it.
 
-    Parameters
-    ----------
-    options
-        With exactly one of ``family``, ``manifest`` and ``table``, and any of the audit's others.
-
-    Raises
-    ------
-    SettingsError
-        If several are named, or an option says how networks are trained.
-    TableError
-        If a file cannot be used.
+    The options name exactly one of ``family``, ``manifest`` and ``table``, and any of the audit's
+    others. A SettingsError says that several are named, or one says how networks are trained; a
+    TableError, that a file cannot be used.
     """
     named = [name for name in SOURCES if options.get(name) is not None]
     if len(named) > 1:
@@ -61,57 +45,29 @@ def given_by(options: Mapping[str, Any]) -> Given:
             f"{named[0]}= and {named[1]}= are both given; an audit is of one of them"
         )
     (source,) = named
-    is_table = source == TABLE or isinstance(options[source], MeasuredFamily)
-    refused = [*OF_TRAINING, *(OF_A_MANIFEST if source != MANIFEST else [])]
-    for option in refused:
+    for option in [*OF_TRAINING, *(OF_A_MANIFEST if source != MANIFEST else [])]:
         if options.get(option) not in (None, False, {}):
             raise SettingsError(
                 f"{option}={shown(options[option])} says how networks are trained, and {source}= "
                 "names what exists already; leave one of them out"
             )
     asked = Asked(**{option: options.get(option) for option in ASKED})
-    if is_table:
-        family = options[source]
-        table = family if isinstance(family, MeasuredFamily) else known_table(family)
-        return _of_table(table.select(asked))
-    return _of_networks(source, options, asked)
+    value = options[source]
+    if source == MANIFEST:
+        return _family_of_manifest(value, options, asked)
+    if source == TABLE:
+        return known_table(value).audited(asked)
+    if not isinstance(value, Observed):
+        raise SettingsError(
+            f"{FAMILY}={shown(value)}: expected what Family.from_checkpoints or Family.from_table "
+            "returns, or a trained Family"
+        )
+    family: Any = value.audited(asked)
+    found: Family | MeasuredFamily = family
+    return found
 
 
-def _of_table(table: MeasuredFamily) -> Given:
-    chosen = table.selection
-
-    def load() -> Any:
-        raise SettingsError(f"{table.name} holds values, and no data of task {chosen.task}")
-
-    return Given(
-        family=table,
-        task=Task(chosen.task, load),
-        recipes=table.descriptions,
-        perturbations=chosen.perturbations,
-        checkpoints=chosen.checkpoints,
-        sizes=chosen.sizes,
-        seeds=chosen.seeds,
-        ladder=ladder_name(chosen.ladder) if chosen.ladder else None,
-        unavailable={
-            **NEEDS_TRAINING,
-            **NEEDS_NETWORKS,
-            **({} if chosen.checkpoints else NEEDS_STOPPING_POINTS),
-            **({} if chosen.ladder else NEEDS_TASKS),
-        },
-    )
-
-
-def _of_networks(source: str, options: Mapping[str, Any], asked: Asked) -> Given:
-
-    # networks need torch, and tables do not
-    from pytest_fragility.settings.existing_networks import given_networks
-
-    device = options.get("device", "auto")
-    said = {option: options.get(option) for option in OF_A_MANIFEST}
-    return given_networks(source, options[source], asked, device, **said)
-
-
-def possible_kinds(given: Given, scale: str, named: Sequence[str] | None) -> tuple[str, ...]:
+def possible_kinds(given: Observed, scale: str, named: Sequence[str] | None) -> tuple[str, ...]:
     """Return the kinds of checks that are made: all that can be, or those that are named.
 
     Raises
@@ -119,29 +75,77 @@ def possible_kinds(given: Given, scale: str, named: Sequence[str] | None) -> tup
     SettingsError
         If one is named that cannot be made.
     """
-    kinds = [
-        kind
-        for kind in (TREND, EXPONENT, SPREAD, STOPPING, COMPLEXITY, SYMMETRY, EQUIVALENCE)
-        if kind not in given.unavailable
+    lacking = {
+        name: next((kind.needs[each] for each in kind.needs if each not in given.offers), "")
+        for name, kind in ASKED_AS.items()
+    }
+    possible = [
+        name
+        for name, kind in ASKED_AS.items()
+        if not lacking[name] and (scale != "linear" or kind.on_linear)
     ]
-    if scale == "linear":
-        kinds = [kind for kind in kinds if kind in (TREND, SYMMETRY, EQUIVALENCE)]
-    for kind in named or ():
-        if kind in given.unavailable:
+    for name in named or ():
+        if lacking.get(name):
             raise SettingsError(
-                f"checks={shown(list(named or ()))}: {kind} cannot be made of "
-                f"{given.source or 'this family'}: {given.unavailable[kind]}. It serves for "
-                f"{', '.join(kinds)}"
+                f"checks={shown(list(named or ()))}: {name} cannot be made of "
+                f"{given.source or 'this family'}: {lacking[name]}. It serves for "
+                f"{', '.join(possible)}"
             )
-    return tuple(kinds if named is None else named)
+    return tuple(
+        [name for name in possible if ASKED_AS[name].is_default] if named is None else named
+    )
 
 
 def known_table(source: Any) -> MeasuredFamily:
     """Return a table, read once as long as its file holds the same."""
-    content = file_content(source)
+    content = _file_content(source)
     return _known_table(*content) if content else read_table(source, TABLE)
 
 
 @lru_cache(maxsize=16)
 def _known_table(path: Path, content: str) -> MeasuredFamily:
     return read_table(path, TABLE)
+
+
+def _file_content(source: Any) -> tuple[Path, str] | None:
+    """Return a file's path with a digest of what it holds; None for what is no file."""
+    if not isinstance(source, str | Path) or not str(source) or "\0" in str(source):
+        return None
+    path = Path(source).absolute()
+    try:
+        return path, hashlib.sha256(read_plain(path)).hexdigest()
+    except OSError:
+        return None
+
+
+def _family_of_manifest(value: Any, options: Mapping[str, Any], asked: Asked) -> Family:
+
+    # networks need torch, and tables do not
+    from pytest_fragility.families.checkpoints import named_tasks, read_source
+    from pytest_fragility.families.family import Family
+    from pytest_fragility.families.manifests import given_architectures
+
+    given = given_architectures(*(options.get(option) for option in OF_A_MANIFEST))
+    device = options.get("device", "auto")
+    content, tasks = _file_content(value), named_tasks(asked)
+    if content is None:
+        return read_source(value, given, Family, device=device, tasks=dict(tasks)).family(asked)
+    source = _known_source(content, given, device, tasks)
+    if not source.is_current:
+        _known_source.cache_clear()
+        source = _known_source(content, given, device, tasks)
+    return source.family(asked)
+
+
+@lru_cache(maxsize=8)
+def _known_source(
+    content: tuple[Path, str],
+    given: GivenArchitectures,
+    device: str,
+    tasks: tuple[tuple[str, Task], ...],
+) -> Source[Family]:
+    """Return what families are made of, once as long as the manifest holds the same."""
+    from pytest_fragility.families.checkpoints import read_source
+    from pytest_fragility.families.family import Family
+
+    return read_source(content[0], given, Family, device=device, tasks=dict(tasks))

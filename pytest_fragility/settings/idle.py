@@ -6,16 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    EQUIVALENCE,
-    EXPONENT,
-    KINDS,
-    SPREAD,
-    STOPPING,
-    SYMMETRY,
-    TREND,
-)
+from pytest_fragility.checks.registry import ASKED_AS
+from pytest_fragility.curves.resources import NETWORKS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings.audit_settings import AuditSettings
 from pytest_fragility.settings.options import NO_LADDER, SOURCES
@@ -23,12 +15,8 @@ from pytest_fragility.settings.options import NO_LADDER, SOURCES
 # which kinds of checks an option is for; trend and error_margin say what a measure is like and what
 # a small change is, whatever is checked
 SERVES = {
-    "ladder": (COMPLEXITY,),
-    "checkpoints": (STOPPING,),
-    "exponent_tolerance": (TREND, EXPONENT, STOPPING, COMPLEXITY),
-    "spread_tolerance": (SPREAD,),
-    "least_sensitivity": (COMPLEXITY,),
-    "invariance_tolerance": (SYMMETRY, EQUIVALENCE),
+    option: [name for name, kind in ASKED_AS.items() if option in kind.options]
+    for option in dict.fromkeys(each for kind in ASKED_AS.values() for each in kind.options)
 }
 # what leaves checks out
 CHOOSES_CHECKS = ("checks", "scale", "ladder", *SOURCES)
@@ -47,7 +35,7 @@ def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
         What came of it.
     """
     named = {name: value for name, value in asked.items() if value is not None}
-    made = settings.kinds if any(name in named for name in CHOOSES_CHECKS) else KINDS
+    made = settings.kinds if any(name in named for name in CHOOSES_CHECKS) else tuple(ASKED_AS)
     for option, kinds in SERVES.items():
         if asks(option, named.get(option)) and not set(kinds) & set(made):
             _refuse(
@@ -56,7 +44,7 @@ def require_use(asked: Mapping[str, Any], settings: AuditSettings) -> None:
                 f"it is for the checks {', '.join(kinds)}, and this audit makes only "
                 f"{', '.join(settings.kinds)}",
             )
-    if settings.given:
+    if settings.given is not None:
         _require_use_of_given(named, settings)
     elif named.get("architectures"):
         _refuse(
@@ -80,10 +68,10 @@ def asks(option: str, value: Any) -> bool:
 
 def _require_use_of_given(named: Mapping[str, Any], settings: AuditSettings) -> None:
     given = settings.given
-    assert given
+    assert given is not None
     if "cache_dir" in named:
         _refuse("cache_dir", named["cache_dir"], "nothing is trained that could be kept there")
-    if given.is_table:
+    if NETWORKS not in given.offers:
         for option in ("device", "measure_timeout", "executor_timeout"):
             if named.get(option, "auto") != "auto":
                 _refuse(option, named[option], "a table holds values, and no measure is called")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pytest_fragility._util.validation import require_name
+from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.settings import AuditSettings
-
-if TYPE_CHECKING:
-    pass
-    pass
 
 
 def name_in_audit(measure: Any, name: str | None, settings: AuditSettings) -> str:
@@ -30,9 +28,11 @@ def name_in_audit(measure: Any, name: str | None, settings: AuditSettings) -> st
     SettingsError
         If it is no measure, or the table has no such column.
     """
-    given = settings.given
-    if given and given.is_table:
-        return given.name_of(measure, name)
-    chosen = measure_name(measure, name)
-    as_measure(measure)
+    column = None if settings.given is None else settings.given.column(measure)
+    if column is None:
+        chosen = measure_name(measure, name)
+        as_measure(measure)
+        return chosen
+    chosen = column if name is None else name
+    require_name(chosen, "measure", SettingsError)
     return chosen

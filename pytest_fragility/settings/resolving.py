@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_fragility._util.text import shown
-from pytest_fragility.checks.check import COMPLEXITY
+from pytest_fragility.checks.kind import TASKS
+from pytest_fragility.checks.registry import any_rests_on
 from pytest_fragility.checks.tolerances import TRENDS, Tolerances
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import Perturbation
@@ -98,7 +99,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
         looks=looks,
         perturbations=perturbations,
         checkpoints=checkpoints,
-        ladder=ladder if COMPLEXITY in kinds else None,
+        ladder=ladder if any_rests_on(kinds, TASKS) else None,
         kinds=kinds,
         axes=checked_axes(chosen["locate"], recipe),
         **common,

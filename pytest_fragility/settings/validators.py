@@ -11,8 +11,9 @@ from typing import Any
 from pytest_fragility._util.imports import load
 from pytest_fragility._util.text import LONGEST_NAME, nearest, shown
 from pytest_fragility._util.validation import is_number, is_whole
-from pytest_fragility.checks.check import COMPLEXITY, KINDS, LINEAR_KINDS, STOPPING
-from pytest_fragility.checks.planning import plan_checks
+from pytest_fragility.checks.kind import TASKS
+from pytest_fragility.checks.registry import ASKED_AS, any_needs, kinds_asked
+from pytest_fragility.curves.resources import STOPPING_POINTS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import (
     AXES,
@@ -220,7 +221,7 @@ def checked_checkpoints(
     value: Any, profile: Profile, recipe: Recipe, kinds: Sequence[str]
 ) -> dict[str, Perturbation]:
     """Return checkpoints by name, if they are checked; the profile's where none are named."""
-    if STOPPING not in kinds:
+    if not any_needs(kinds, STOPPING_POINTS):
         return {}
     if value is None:
         return _those_that_change(recipe, profile.checkpoints)
@@ -235,7 +236,7 @@ def checked_checkpoints(
     if not chosen:
         raise SettingsError(
             f"checkpoints={shown(value)}: expected at least one, such as stop-accuracy or past-x2, "
-            f"or checks=... without {STOPPING!r}"
+            f"or checks=... without 'stopping'"
         )
     return chosen
 
@@ -256,24 +257,26 @@ def require_one_meaning(
 
 def checked_kinds(value: Any, scale: str, ladder: Ladder | None) -> tuple[str, ...]:
     """Return kinds of checks; all that are possible where none are named."""
-    possible = LINEAR_KINDS if scale == "linear" else KINDS
     named = [value] if isinstance(value, str) else value
-    default = tuple(kind for kind in possible if ladder or kind != COMPLEXITY)
-    kinds = default if value is None else tuple(listed("checks", named))
+    possible = [name for name, kind in ASKED_AS.items() if scale == "log" or kind.on_linear]
+    if value is None:
+        chosen = [(name, ASKED_AS[name]) for name in possible]
+        return tuple(n for n, k in chosen if k.is_default and (ladder or k.rests_on != TASKS))
+    kinds = tuple(listed("checks", named))
     if not kinds or len(set(map(shown, kinds))) != len(kinds):
         raise SettingsError(
-            f"checks={shown(value)}: expected some of {', '.join(KINDS)}, each once"
+            f"checks={shown(value)}: expected some of {', '.join(ASKED_AS)}, each once"
         )
-    plan_checks(kinds, [])
-    if COMPLEXITY in kinds and ladder is None:
-        raise SettingsError(
-            f"checks={shown(value)}: {COMPLEXITY} needs a ladder, and ladder='none'"
-        )
+    for kind in kinds_asked(kinds):
+        if kind.rests_on == TASKS and ladder is None:
+            raise SettingsError(
+                f"checks={shown(value)}: {kind.asked_as} needs a ladder, and ladder='none'"
+            )
     for kind in kinds:
         if kind not in possible:
             raise SettingsError(
                 f"checks={shown(value)}: {kind} needs scale='log'; on a linear scale only "
-                f"{', '.join(LINEAR_KINDS)} can be checked"
+                f"{', '.join(possible)} can be checked"
             )
     return kinds
 

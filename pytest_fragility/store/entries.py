@@ -16,8 +16,13 @@ from pytest_fragility.networks import NetworkState
 from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
 from pytest_fragility.store.validation import Expected, read_record, require_states
 
-WEIGHTS, INITIAL = "weights/", "initial/"
-BUFFERS, INITIAL_BUFFERS = "buffers/", "initial buffers/"
+# of which state, and which part of it: what stands in front of the names of its tensors
+PREFIXES = {
+    ("state", "weights"): "weights/",
+    ("initial_state", "weights"): "initial/",
+    ("state", "buffers"): "buffers/",
+    ("initial_state", "buffers"): "initial buffers/",
+}
 MISTAKEN = "mistaken test samples, eight to a byte"
 
 # of the header, which safetensors begins with its length
@@ -40,13 +45,8 @@ def encode(trained: TrainedRun) -> bytes:
     """
     tensors = {
         prefix + name: tensor
-        for prefix, part in (
-            (WEIGHTS, trained.state.weights),
-            (INITIAL, trained.initial_state.weights),
-            (BUFFERS, trained.state.buffers),
-            (INITIAL_BUFFERS, trained.initial_state.buffers),
-        )
-        for name, tensor in part.items()
+        for (state, part), prefix in PREFIXES.items()
+        for name, tensor in getattr(getattr(trained, state), part).items()
     }
     tensors[MISTAKEN] = torch.from_numpy(np.packbits(trained.mistaken.numpy()))
     metadata = {
@@ -75,8 +75,14 @@ def decode(data: bytes, run: Run, expected: Expected) -> TrainedRun:
     try:
         record = read_record(read_metadata(data), expected)
         tensors = load(data)
-        state = NetworkState(_strip(tensors, WEIGHTS), _strip(tensors, BUFFERS))
-        initial = NetworkState(_strip(tensors, INITIAL), _strip(tensors, INITIAL_BUFFERS))
+        parts = {
+            place: {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            for place, prefix in PREFIXES.items()
+        }
+        state, initial = (
+            NetworkState(parts[which, "weights"], parts[which, "buffers"])
+            for which in ("state", "initial_state")
+        )
         require_states(state, initial, expected, record.diverged)
         mistaken = _unpack(tensors[MISTAKEN], record)
     except (SafetensorError, KeyError, ValueError) as error:
@@ -86,7 +92,7 @@ def decode(data: bytes, run: Run, expected: Expected) -> TrainedRun:
 
 def require_checksum(data: bytes) -> None:
     """Raise a DamagedEntryError unless every byte is as it was written."""
-    header = data[: LENGTH_BYTES + _header_length(data)]
+    header = data[: header_bytes(data)]
     if not CHECKSUM.search(header):
         raise DamagedEntryError("it has no checksum")
     if seal(data) != data:
@@ -101,7 +107,7 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     DamagedEntryError
         If there are none.
     """
-    header = data[LENGTH_BYTES : LENGTH_BYTES + _header_length(data)]
+    header = data[LENGTH_BYTES : header_bytes(data)]
     try:
         metadata: dict[str, Any] = json.loads(header)["__metadata__"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -109,15 +115,10 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     return metadata
 
 
-def identity_of(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return everything that decided a stored run, but the device and the versions."""
+def run_of(metadata: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return what a stored run's task was called, and what decided it but for its environment."""
     described: dict[str, Any] = json.loads(metadata["run"])
-    return {name: value for name, value in described.items() if name != "task"}
-
-
-def task_name_of(metadata: dict[str, Any]) -> str:
-    """Return what a stored run's task was called."""
-    return str(json.loads(metadata["run"])["task"])
+    return str(described.pop("task")), described
 
 
 def header_bytes(start: bytes) -> int:
@@ -128,14 +129,10 @@ def header_bytes(start: bytes) -> int:
     DamagedEntryError
         If that is no length of a header.
     """
-    return LENGTH_BYTES + _header_length(start)
-
-
-def _header_length(data: bytes) -> int:
-    length = int.from_bytes(data[:LENGTH_BYTES], "little")
-    if len(data) < LENGTH_BYTES or length > LONGEST_HEADER:
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    if len(start) < LENGTH_BYTES or length > LONGEST_HEADER:
         raise DamagedEntryError("it is no safetensors file")
-    return length
+    return LENGTH_BYTES + length
 
 
 def _with_checksum(data: bytes, digest: str) -> bytes:
@@ -157,11 +154,3 @@ def _unpack(packed: torch.Tensor, record: TrainingRecord) -> torch.Tensor:
     if bits.sum() != record.test_mistakes or mistaken.sum() != record.test_mistakes:
         raise ValueError(f"its mistakes are not the {record.test_mistakes} of its record")
     return torch.from_numpy(mistaken)
-
-
-def _strip(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }

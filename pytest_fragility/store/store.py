@@ -16,7 +16,7 @@ from pytest_fragility.errors import FragilityWarning, StoreError, printable
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.parallel.cores import own_share
 from pytest_fragility.store.entries import decode, encode
-from pytest_fragility.store.validation import Expected, require_readable
+from pytest_fragility.store.validation import Expected, require_plain_file
 
 # of what stands in an entry: another version's entries stand in a folder of their own
 FORMAT = 2
@@ -123,7 +123,9 @@ class Store:
             yield
             return
         try:
-            self._remove_leftovers()
+            # what processes that were killed have left half written
+            for path in left_unfinished(self.folder):
+                path.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
@@ -147,7 +149,7 @@ class Store:
         expected = Expected.of(run)
         self._heal_shelf(path.parent)
         try:
-            require_readable(path, expected)
+            require_plain_file(path, expected.most_bytes)
             trained = decode(path.read_bytes(), run, expected)
         except FileNotFoundError:
             return None
@@ -242,11 +244,6 @@ class Store:
         if (kind, self.folder) not in _told:
             _told.add((kind, self.folder))
             warnings.warn(text, kind, stacklevel=4)
-
-    def _remove_leftovers(self) -> None:
-        """Remove what processes that were killed have left half written."""
-        for path in left_unfinished(self.folder):
-            path.unlink(missing_ok=True)
 
 
 def open_store(folder: Path | None) -> Store | None:

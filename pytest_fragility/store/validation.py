@@ -62,9 +62,16 @@ class Expected:
         identity = json.loads(json.dumps({**run.identity, "task": ""}))
         return cls(weights, buffers, len(data.test_labels), identity)
 
+    @property
+    def most_bytes(self) -> int:
+        """How large an entry can be."""
+        forms = [*self.weights.values(), *self.buffers.values()]
+        tensors = sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms)
+        return LARGEST_HEADER + 2 * tensors + self.test_size
 
-def require_readable(path: Path, expected: Expected) -> None:
-    """Raise where an entry is no plain file, or larger than one of this run can be.
+
+def require_plain_file(path: Path, most: int) -> None:
+    """Raise where an entry is no plain file, or larger than so many bytes.
 
     Raises
     ------
@@ -73,12 +80,6 @@ def require_readable(path: Path, expected: Expected) -> None:
     ValueError
         If it is something else: a folder, a link, a pipe, a file of another size.
     """
-    tensors = _size(expected.weights) + _size(expected.buffers)
-    require_plain_file(path, LARGEST_HEADER + 2 * tensors + expected.test_size)
-
-
-def require_plain_file(path: Path, most: int) -> None:
-    """Raise where an entry is no plain file, or larger than so many bytes; see above."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise ValueError("it is no plain file")
@@ -122,7 +123,7 @@ def require_states(
     """Raise a ValueError where the tensors are not those of the run's architecture."""
     for part, forms in (("weights", expected.weights), ("buffers", expected.buffers)):
         for tensors in (getattr(state, part), getattr(initial, part)):
-            found = {name: (tuple(each.shape), each.dtype) for name, each in tensors.items()}
+            found = _forms_in(tensors)
             if found.keys() != forms.keys():
                 raise ValueError(f"its {part} are missing, or those of another network")
             for name, form in forms.items():
@@ -158,7 +159,3 @@ def _forms_of(
 
 def _forms_in(tensors: dict[str, torch.Tensor]) -> Forms:
     return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
-
-
-def _size(forms: Forms) -> int:
-    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms.values())

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_fragility._util.files import opened, read_at_most
+from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks.labels import with_label_noise
 from pytest_fragility.tasks.splits import held_out
@@ -127,8 +128,6 @@ def digits(*, label_noise: float = 0.0) -> Task:
 
 def _load() -> TaskData:
     from sklearn.datasets import load_digits
-
-    from pytest_fragility._util.seeds import derive_generator
 
     images, labels = load_digits(return_X_y=True)
     order = derive_generator("digits test set").permutation(len(labels))

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ def is_installed(name: str) -> bool:
         If there is no such data set.
     """
     base, split = _base_and_split(name)
-    return any(not _missing(folder, _prefix(split)) for folder in _candidates(base))
+    return any(None not in _there(folder, _prefix(split)) for folder in _candidates(base))
 
 
 def _base_and_split(name: str) -> tuple[str, str]:
@@ -152,14 +153,11 @@ def _find(name: str) -> list[Path]:
     """Return the four files in the first folder that has them all."""
     base, split = _base_and_split(name)
     prefix = _prefix(split)
-    folders = _candidates(base)
-    for folder in folders:
-        if not _missing(folder, prefix):
-            return _files(folder, prefix)
     # where some of the files are, those that are not are worth naming
-    for folder in folders:
-        if len(_missing(folder, prefix)) < len(PARTS):
-            return _files(folder, prefix)
+    for enough in (all, any):
+        for folder in _candidates(base):
+            if enough(_there(folder, prefix)):
+                return _files(folder, prefix)
     arguments = f"'data', split='{split}', download=True" if split else "'data', download=True"
     ways = [f"run torchvision.datasets.{FOLDERS[base][0]}({arguments}) once"]
     if base == "fashion-mnist":
@@ -172,28 +170,29 @@ def _find(name: str) -> list[Path]:
     )
 
 
-def _missing(folder: Path, prefix: str) -> list[str]:
-    """Return the names of files that a folder lacks."""
-    return [
-        f"{prefix}{'t10k' if part == 'test' else part}-{kind}-{_IDX[kind]}-ubyte"
-        for part, kind in PARTS
-        if _file(folder, prefix, part, kind) is None
-    ]
+def _there(folder: Path, prefix: str) -> list[Path | None]:
+    """Return the file of each part; None where a folder lacks it."""
+    return [_file(folder, prefix, part, kind) for part, kind in PARTS]
 
 
 def _files(folder: Path, prefix: str) -> list[Path]:
     """Return train images, train labels, test images and test labels."""
-    missing = _missing(folder, prefix)
-    if missing:
+    found = _there(folder, prefix)
+    if None in found:
+        part, kind = PARTS[found.index(None)]
+        missing = _usual_name(prefix, "t10k" if part == "test" else part, kind)
         there = sorted(one_line(path.name, 60) for path in _listed(folder))
         more = f" and {len(there) - MOST_SHOWN} more" if len(there) > MOST_SHOWN else ""
         has = f"{', '.join(there[:MOST_SHOWN])}{more}" if there else "nothing"
         raise TaskError(
-            f"{folder}: no {missing[0]} there, gzipped or not, nor in raw below it; expected the "
+            f"{folder}: no {missing} there, gzipped or not, nor in raw below it; expected the "
             f"four files of MNIST's layout. It has {has}"
         )
-    found = [_file(folder, prefix, part, kind) for part, kind in PARTS]
     return [path for path in found if path is not None]
+
+
+def _usual_name(prefix: str, part: str, kind: str) -> str:
+    return f"{prefix}{part}-{kind}-{_IDX[kind]}-ubyte"
 
 
 def _file(folder: Path, prefix: str, part: str, kind: str) -> Path | None:
@@ -201,7 +200,7 @@ def _file(folder: Path, prefix: str, part: str, kind: str) -> Path | None:
     names = ("t10k", "test") if part == "test" else (part,)
     for place in (folder / "raw", folder):
         for name in names:
-            usual = f"{prefix}{name}-{kind}-{_IDX[kind]}-ubyte"
+            usual = _usual_name(prefix, name, kind)
             # unpacked by some tools, the first mark becomes a point
             pattern = re.compile(
                 rf"{re.escape(prefix)}{name}[-._ ]{kind}[-._ ]{_IDX[kind]}[-._ ]ubyte(\.gz)?", re.I
@@ -259,8 +258,6 @@ def _pixels(images: npt.NDArray[np.uint8]) -> Any:
 
 def _upright(data: TaskData) -> TaskData:
     """Return the data with rows and columns exchanged: EMNIST stores its images transposed."""
-    from dataclasses import replace
-
     return replace(
         data,
         train_inputs=data.train_inputs.swapaxes(2, 3),
@@ -272,13 +269,8 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     """Return the array in an IDX file of unsigned bytes, gzipped or not.
 
     The format: two zero bytes, the type (0x08), the number of dimensions, each dimension as a
-    big-endian 32-bit number, then the entries.
-
-    Raises
-    ------
-    TaskError
-        If the file cannot be read, is of another type, or has not as many entries as it says, or
-        more than 4 GB of them.
+    big-endian 32-bit number, then the entries. A TaskError says that it cannot be read, is of
+    another type, or has not as many entries as it says, or more than 4 GB of them.
     """
     import numpy as np
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility._util.text import shown
 from pytest_fragility._util.validation import is_number, is_whole
 from pytest_fragility.errors import TaskError
@@ -31,13 +33,9 @@ def with_permuted_pixels(task: Task) -> Task:
     """
 
     def change(data: TaskData) -> TaskData:
-        from pytest_fragility._util.seeds import derive_generator
-
         size = math.prod(data.input_shape)
         order = derive_generator("permuted pixels", size).permutation(size)
-        return _with_inputs(
-            data, _flat(data.train_inputs)[:, order], _flat(data.test_inputs)[:, order]
-        )
+        return _with_inputs(data, lambda inputs, _: _flat(inputs)[:, order])
 
     return task.changed("permuted-pixels", change, again=with_permuted_pixels)
 
@@ -55,21 +53,12 @@ def with_shuffled_pixels(task: Task, *, test: bool = False) -> Task:
     test
         Whether to shuffle the test inputs too; by default they stay clean.
     """
-
-    def change(data: TaskData) -> TaskData:
-        return _with_inputs(
-            data,
-            _shuffled(data.train_inputs, "train"),
-            _shuffled(data.test_inputs, "test") if test else data.test_inputs,
-        )
-
     name = "shuffled-pixels" + ("-test" if test else "")
+    change = partial(_with_inputs, change=_shuffled, test=test)
     return task.changed(name, change, again=partial(with_shuffled_pixels, test=test))
 
 
 def _shuffled(inputs: Floats, part: str) -> Floats:
-    from pytest_fragility._util.seeds import derive_generator
-
     shuffled: Floats = derive_generator("shuffled pixels", part, len(inputs)).permuted(
         _flat(inputs), axis=1
     )
@@ -103,28 +92,17 @@ def with_input_noise(task: Task, deviation: float, *, test: bool = False) -> Tas
     if deviation == 0:
         return task
     before = task.times_done(with_input_noise)
+    which = [before] if before else []
 
-    def change(data: TaskData) -> TaskData:
-        return _with_inputs(
-            data,
-            data.train_inputs + deviation * _normal(data.train_inputs, "train", before),
-            data.test_inputs + deviation * _normal(data.test_inputs, "test", before)
-            if test
-            else data.test_inputs,
-        )
+    def noisy(inputs: Floats, part: str) -> Any:
+        generator = derive_generator("input noise", part, list(inputs.shape), *which)
+        return inputs + deviation * generator.standard_normal(inputs.shape)
 
     name = f"input-noise-{number_in_name(deviation)}" + ("-test" if test else "")
+    change = partial(_with_inputs, change=noisy, test=test)
     return task.changed(
         name, change, again=partial(with_input_noise, deviation=deviation, test=test)
     )
-
-
-def _normal(inputs: Floats, part: str, before: int) -> Any:
-    from pytest_fragility._util.seeds import derive_generator
-
-    which = [before] if before else []
-    generator = derive_generator("input noise", part, list(inputs.shape), *which)
-    return generator.standard_normal(inputs.shape)
 
 
 def with_fewer_dimensions(task: Task, dimensions: int) -> Task:
@@ -148,8 +126,6 @@ def with_fewer_dimensions(task: Task, dimensions: int) -> Task:
         raise TaskError(f"dimensions {shown(dimensions)}: expected at least 1, a whole number")
 
     def change(data: TaskData) -> TaskData:
-        from pytest_fragility._util.seeds import derive_generator
-
         size = math.prod(data.input_shape)
         if dimensions > size:
             raise TaskError(
@@ -213,10 +189,13 @@ def _flat(inputs: Floats) -> Floats:
     return inputs.reshape(len(inputs), -1)
 
 
-def _with_inputs(data: TaskData, train: Any, test: Any) -> TaskData:
-    """Return the data with other inputs of the same shapes."""
-    return dataclasses.replace(
-        data,
-        train_inputs=train.reshape(data.train_inputs.shape),
-        test_inputs=test.reshape(data.test_inputs.shape),
-    )
+def _with_inputs(
+    data: TaskData, change: Callable[[Floats, str], Floats], *, test: bool = True
+) -> TaskData:
+    """Return the data with other inputs of the same shapes, in the test set too or not there."""
+    changed: dict[str, Any] = {
+        f"{part}_inputs": change(inputs, part).reshape(inputs.shape)
+        for part, inputs in (("train", data.train_inputs), ("test", data.test_inputs))
+        if part == "train" or test
+    }
+    return dataclasses.replace(data, **changed)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility._util.text import shown
 from pytest_fragility._util.validation import is_number, is_whole
 from pytest_fragility.errors import TaskError
@@ -167,12 +168,10 @@ def with_label_noise(task: Task, fraction: float) -> Task:
     if fraction == 0:
         return task
     before = task.times_done(with_label_noise)
+    # a second noise that chose the same samples would be no more than the larger of the two
+    which = [before] if before else []
 
     def change(data: TaskData) -> TaskData:
-        from pytest_fragility._util.seeds import derive_generator
-
-        # a second noise that chose the same samples would be no more than the larger of the two
-        which = [before] if before else []
         generator = derive_generator("label noise", len(data.train_labels), *which)
         order = generator.permutation(len(data.train_labels))
         random_labels = generator.integers(data.classes, size=len(data.train_labels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -101,10 +101,9 @@ def _base(base: str, name: str) -> Task:
         return TASKS[base]()
     if base in INSTALLED:
         return installed(base)
-    for pattern, build in NUMBERED.items():
-        match = re.fullmatch(pattern, base)
-        if match:
-            return build(*match.groups())
+    made = _first_match(NUMBERED, base)
+    if made:
+        return made
     known = [*TASKS, *INSTALLED, "teacher-linear", "teacher-relu-2", "parity-2"]
     raise TaskError(
         f"unknown task {name!r}: expected one of {', '.join(known)}, or one of them followed by "
@@ -113,15 +112,22 @@ def _base(base: str, name: str) -> Task:
 
 
 def _changed(task: Task, operation: str, name: str) -> Task:
-    for pattern, change in OPERATIONS.items():
-        match = re.fullmatch(pattern, operation)
-        if match:
-            return change(task, *match.groups())
+    made = _first_match(OPERATIONS, operation, task)
+    if made:
+        return made
     raise TaskError(
         f"unknown task {name!r}: no operation {operation!r}; expected label-noise-0.2, "
         "permuted-pixels, shuffled-pixels, input-noise-0.5, dimensions-16, classes-0-1, binary, "
         "binary-3-5, standardized or standardized-features"
     )
+
+
+def _first_match(makers: Mapping[str, Callable[..., Task]], text: str, *task: Task) -> Task | None:
+    for pattern, make in makers.items():
+        match = re.fullmatch(pattern, text)
+        if match:
+            return make(*task, *match.groups())
+    return None
 
 
 def _numbers(text: str) -> list[int]:

@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 class PartOfData(TaskData):
     """Data that hold no more than some runs need; as part of an identity, they are the whole.
 
-    Parameters
-    ----------
-    orders
-        By seed: the rows of this pool in the order in which subsets take them.
-    whole
-        The fingerprint of all the data.
+    `orders` are, by seed, the rows of this pool as subsets take them; `whole` is the fingerprint of
+    all the data.
     """
 
     orders: Mapping[int, npt.NDArray[np.int64]] = field(default_factory=dict)
@@ -67,14 +63,7 @@ def part_of_data(
 ) -> PartOfData:
     """Return the data without the samples of the pool that none of some subsets has.
 
-    Parameters
-    ----------
-    data
-        All of it.
-    largest
-        The size of the largest subset, by seed.
-    with_test_data
-        Whether the test set is kept; else one sample of it is.
+    `largest` is the size of the largest subset, by seed. Without its test data, one sample is kept.
     """
     orders = {seed: _pool_order(data, seed)[:n] for seed, n in largest.items()}
     rows = np.unique(np.concatenate(list(orders.values())))
@@ -134,16 +123,7 @@ class SampleOrder:
     """The endless sequence of samples that a run draws its batches from.
 
     Epoch after epoch, each a fresh permutation of the subset, cut into batches wherever they
-    fall. The sequence depends on n, the seed and the order's number, and not on the batch size.
-
-    Parameters
-    ----------
-    n
-        Training set size.
-    seed
-        The run's seed.
-    order
-        Which of a seed's orders.
+    fall. It depends on n, the seed and the number of the seed's order, and not on the batch size.
     """
 
     def __init__(self, n: int, seed: int, order: int = 0) -> None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks.task import TaskData, as_array
 
@@ -22,24 +23,8 @@ if TYPE_CHECKING:
 def held_out(name: str, inputs: Any, labels: Any, *, test_size: int, **rules: Any) -> TaskData:
     """Return the data of a task whose test set is drawn once from all samples.
 
-    Parameters
-    ----------
-    name
-        The task's; with the number of samples, it decides which are held out.
-    inputs
-        Shape (samples, *input shape).
-    labels
-        Shape (samples,).
-    test_size
-        How many samples to hold out; classes have the same shares in both parts, as nearly as
-        possible.
-    **rules
-        Further arguments of `TaskData`.
-
-    Raises
-    ------
-    TaskError
-        If `test_size` leaves nothing on one side, or the arrays cannot be used.
+    Its name and the number of samples decide which are held out; classes have the same shares in
+    both parts, as nearly as possible. `rules` are further arguments of `TaskData`.
     """
     inputs, labels = as_array(inputs, "inputs"), as_array(labels, "labels")
     if inputs.ndim == 0:
@@ -64,8 +49,6 @@ def held_out(name: str, inputs: Any, labels: Any, *, test_size: int, **rules: An
 
 def _shuffled_evenly(name: str, labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     import numpy as np
-
-    from pytest_fragility._util.seeds import derive_generator
 
     order = derive_generator("test set", name, len(labels)).permutation(len(labels))
     return order[balanced_order(np.unique(labels, return_inverse=True)[1][order])]

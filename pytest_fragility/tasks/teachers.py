@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.seeds import derive_generator
 from pytest_fragility._util.text import shown
 from pytest_fragility._util.validation import is_whole
 from pytest_fragility.errors import TaskError
@@ -145,8 +146,6 @@ def _task_data(inputs: Floats, labels: Any) -> TaskData:
 
 
 def _generator(purpose: str, *identity: int) -> np.random.Generator:
-    from pytest_fragility._util.seeds import derive_generator
-
     return derive_generator("teacher task", purpose, *identity)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -78,6 +79,50 @@ def trainer_settings(device: torch.device) -> Iterator[int]:
             torch.set_num_threads(threads)
 
 
+class WhileUsed:
+    """A change of the whole process: made by the first thread that uses it, undone by the last.
+
+    Parameters
+    ----------
+    change
+        Returns a context manager that makes the change.
+    """
+
+    def __init__(self, change: Callable[[], AbstractContextManager[object]]) -> None:
+        self._change = change
+        self._lock = threading.Lock()
+        self._users = 0
+        self._made = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Have the change be there meanwhile."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._made.enter_context(self._change())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._made.close()
+
+
+@contextmanager
+def having(owner: Any, **values: object) -> Iterator[None]:
+    """Give an object's attributes other values, and put them back."""
+    before = {name: getattr(owner, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
+
+
 # where torch keeps the precision of float32 products, from 2.9 on
 PRECISIONS = (
     ("cuda", "matmul"),
@@ -93,33 +138,19 @@ PRECISIONS = (
 def _full_precision() -> Iterator[None]:
     """Compute float32 products in float32; TF32 and bfloat16 would be faster and not the same."""
     if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        with _full_precision_before_2_9():
-            yield
+        precision = torch.get_float32_matmul_precision()
+        with having(torch.backends.cudnn, allow_tf32=False):
+            torch.set_float32_matmul_precision("highest")
+            try:
+                yield
+            finally:
+                torch.set_float32_matmul_precision(precision)
         return
-    parts: list[Any] = [
-        getattr(getattr(torch.backends, backend), operation) for backend, operation in PRECISIONS
-    ]
-    before = [part.fp32_precision for part in parts]
-    for part in parts:
-        part.fp32_precision = "ieee"
-    try:
+    with ExitStack() as stack:
+        for backend, operation in PRECISIONS:
+            part = getattr(getattr(torch.backends, backend), operation)
+            stack.enter_context(having(part, fp32_precision="ieee"))
         yield
-    finally:
-        for part, precision in zip(parts, before, strict=True):
-            part.fp32_precision = precision
-
-
-@contextmanager
-def _full_precision_before_2_9() -> Iterator[None]:
-    cudnn: Any = torch.backends.cudnn
-    matmul, convolution = torch.get_float32_matmul_precision(), cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32 = convolution
-        torch.set_float32_matmul_precision(matmul)
 
 
 @contextmanager
@@ -131,22 +162,20 @@ def _deterministic(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    cudnn: Any = torch.backends.cudnn
-    deterministic: Any = torch.utils.deterministic
-    before = cudnn.deterministic, cudnn.benchmark, deterministic.fill_uninitialized_memory
     # use_deterministic_algorithms would import torch's compiler, which takes seconds
     mode = torch.get_deterministic_debug_mode()
     workspace = os.environ.get(CUBLAS_WORKSPACE)
-    cudnn.deterministic, cudnn.benchmark = True, False
-    # memory that is written before it is read need not be filled
-    deterministic.fill_uninitialized_memory = False
-    torch.set_deterministic_debug_mode("warn")
-    # without it, cuBLAS may choose another way of adding up each time
-    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
-    try:
-        yield
-    finally:
-        if workspace is None:
-            del os.environ[CUBLAS_WORKSPACE]
-        torch.set_deterministic_debug_mode(mode)
-        cudnn.deterministic, cudnn.benchmark, deterministic.fill_uninitialized_memory = before
+    with (
+        having(torch.backends.cudnn, deterministic=True, benchmark=False),
+        # memory that is written before it is read need not be filled
+        having(torch.utils.deterministic, fill_uninitialized_memory=False),
+    ):
+        torch.set_deterministic_debug_mode("warn")
+        # without it, cuBLAS may choose another way of adding up each time
+        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
+        try:
+            yield
+        finally:
+            if workspace is None:
+                del os.environ[CUBLAS_WORKSPACE]
+            torch.set_deterministic_debug_mode(mode)

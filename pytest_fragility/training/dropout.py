@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from pytest_fragility.training.devices import WhileUsed, having
+
 # as two's complement, since torch has no unsigned multiplication
 GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
@@ -64,9 +66,6 @@ class _Current(threading.local):
 
 
 _current = _Current()
-_lock = threading.Lock()
-_originals: dict[str, Any] = {}
-_users = 0
 
 
 @contextmanager
@@ -81,32 +80,12 @@ def seeded_dropout(seed: torch.Tensor, step: torch.Tensor) -> Iterator[None]:
         Steps taken: a scalar, int64.
     """
     before = _current.stream
-    _install()
-    _current.stream = _Stream(seed, step)
-    try:
-        yield
-    finally:
-        _current.stream = before
-        _uninstall()
-
-
-def _install() -> None:
-    global _users  # noqa: PLW0603
-    with _lock:
-        if _users == 0:
-            for name, make in _REPLACEMENTS.items():
-                _originals[name] = getattr(functional, name)
-                setattr(functional, name, make(_originals[name]))
-        _users += 1
-
-
-def _uninstall() -> None:
-    global _users  # noqa: PLW0603
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            for name, original in _originals.items():
-                setattr(functional, name, original)
+    with _replaced():
+        _current.stream = _Stream(seed, step)
+        try:
+            yield
+        finally:
+            _current.stream = before
 
 
 Function = Callable[..., torch.Tensor]
@@ -190,3 +169,9 @@ _REPLACEMENTS: dict[str, Callable[[Function], Function]] = {
     "feature_alpha_dropout": _dropping(_every_channel, alpha=True),
     "scaled_dot_product_attention": _attending,
 }
+_replaced = WhileUsed(
+    lambda: having(
+        functional,
+        **{name: make(getattr(functional, name)) for name, make in _REPLACEMENTS.items()},
+    )
+)

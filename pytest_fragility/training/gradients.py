@@ -68,33 +68,21 @@ def aligned_stack(values: Sequence[torch.Tensor], device: torch.device) -> torch
     network's aligned alike, a network's result does not depend on its place. A parameter whose
     size is a multiple of `ALIGNMENT` is contiguous, and products can be added to it.
     """
-    stacked = torch.stack(list(values)).to(device)
-    return _aligned(stacked.unsqueeze(1).flatten(1), stacked.shape)
+    stacked = torch.stack(list(values)).to(device).contiguous()
+    return like(stacked).copy_(stacked)
 
 
 def like(stacked: torch.Tensor, count: int | None = None) -> torch.Tensor:
-    """Return zeros for as many networks, or for `count` of them, aligned as `stacked` is."""
-    return _strided_like(stacked, count)
-
-
-def rows_of(stacked: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Return some of the networks: a copy, aligned as `stacked` is."""
-    return _strided_like(stacked, len(rows)).copy_(stacked.index_select(0, rows))
-
-
-def _aligned(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    size = rows.shape[1]
-    padded = rows.new_zeros(len(rows), -(-size // ALIGNMENT) * ALIGNMENT)
-    padded[:, :size] = rows
-    return padded[:, :size].view(shape)
-
-
-def _strided_like(stacked: torch.Tensor, count: int | None = None) -> torch.Tensor:
-    """Return new memory for `count` networks, each laid out as those of `stacked`."""
+    """Return zeros for as many networks, or for `count` of them, laid out and aligned alike."""
     count = len(stacked) if count is None else count
     size = -(-math.prod(stacked.shape[1:]) // ALIGNMENT) * ALIGNMENT
     whole = stacked.new_zeros(count * size)
     return whole.as_strided((count, *stacked.shape[1:]), (size, *stacked.stride()[1:]))
+
+
+def rows_of(stacked: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return some of the networks: a copy, aligned as `stacked` is."""
+    return like(stacked, len(rows)).copy_(stacked.index_select(0, rows))
 
 
 def inputs_first(stacked: torch.Tensor) -> torch.Tensor:

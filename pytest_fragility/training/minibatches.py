@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from pytest_fragility.networks.runs import Run
-from pytest_fragility.tasks.sampling import SampleOrder
 from pytest_fragility.tasks.task import Task
 
 
 class Pools:
-    """The data of all tasks of a shard, one behind the other on the device."""
+    """The data of all tasks of a shard, one behind the other on the device, each once."""
 
     def __init__(self, tasks: Sequence[Task], device: torch.device, dtype: torch.dtype) -> None:
-        self._tasks = list({id(task): task for task in tasks}.values())
+        parts = {task.data.fingerprint: task.data for task in tasks}
+        self._places = {fingerprint: place for place, fingerprint in enumerate(parts)}
         self._device = device
         self.dtype = dtype
-        data = [task.data for task in self._tasks]
+        data = list(parts.values())
         self.classes = max(part.classes for part in data)
         self.train_inputs = _concatenate([part.train_inputs for part in data], device).to(dtype)
         self.train_labels = _concatenate([part.train_labels for part in data], device)
@@ -29,8 +29,8 @@ class Pools:
         self._test_offsets = np.cumsum([0, *(len(part.test_labels) for part in data)])
 
     def place(self, task: Task) -> int:
-        """Return where a task stands among those of the stack."""
-        return next(i for i, known in enumerate(self._tasks) if known is task)
+        """Return where a task's data stand among those of the stack."""
+        return self._places[task.data.fingerprint]
 
     def rows(self, task: Task, subset: np.ndarray) -> np.ndarray:
         """Return where samples of a task's training pool stand among all."""
@@ -45,25 +45,6 @@ class Pools:
 
 def _concatenate(arrays: list[np.ndarray], device: torch.device) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(arrays)).to(device)
-
-
-class Orders:
-    """Sample orders, shared between the runs that they are the same for."""
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self._orders = {place: SampleOrder(*place) for place in map(order_of, runs)}
-        self._taken: tuple[int, int] = (-1, -1)
-        self._cache: dict[tuple[int, int, int], np.ndarray] = {}
-
-    def take(self, run: Run, start: int, count: int) -> np.ndarray:
-        """Return positions `start` to ``start + count`` of a run's order: values below its n."""
-        if self._taken != (start, count):
-            self._taken = (start, count)
-            self._cache = {}
-        key = order_of(run)
-        if key not in self._cache:
-            self._cache[key] = self._orders[key].take(start, count)
-        return self._cache[key]
 
 
 def order_of(run: Run) -> tuple[int, int, int]:

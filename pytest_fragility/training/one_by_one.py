@@ -13,32 +13,25 @@ from pytest_fragility.training.buffers import Carried
 from pytest_fragility.training.dropout import mix, seeded_dropout
 from pytest_fragility.training.gradients import Sink, Tensors
 from pytest_fragility.training.perceptron_stacks import Losses
-from pytest_fragility.training.vmapped import cross_entropies, mode, trained_names
+from pytest_fragility.training.vmapped import ByAutograd, cross_entropies, mode
 
 # seeds of torch's generators are not negative
 MASK = (1 << 63) - 1
 
 
-class OneAtATime:
+class OneAtATime(ByAutograd):
     """A stack of networks that are passed through alone, by torch's autograd.
 
     For what `torch.func.vmap` does not take. Randomness other than dropout comes from torch's
     global generator, which is seeded from the run and the step, and restored.
 
-    Parameters
-    ----------
-    network
-        Gives the structure.
-    label_smoothing
-        Share of the target that is spread evenly over all classes.
+    Parameters are those of `ByAutograd`.
     """
 
     def __init__(self, network: nn.Module, label_smoothing: float = 0.0) -> None:
-        self._network = network
-        self._names = trained_names(network)
+        super().__init__(network, label_smoothing)
         parameters = dict(network.named_parameters())
         self._parameters = [parameters[name] for name in self._names]
-        self._label_smoothing = label_smoothing
 
     def logits(self, weights: Tensors, carried: Carried, inputs: torch.Tensor) -> torch.Tensor:
         """See `StackedNetwork.logits`."""
@@ -76,9 +69,7 @@ class OneAtATime:
                     found[place] = loss.detach()
                     for gradient, leaf in zip(gradients, leaves, strict=True):
                         gradient[place] = 0 if leaf.grad is None else leaf.grad.to_dense()
-            for sink in sinks:
-                for index, gradient in enumerate(gradients):
-                    sink.add(index, gradient)
+            self._give(gradients, sinks)
             carried.steps.add_(1)
             return found
 

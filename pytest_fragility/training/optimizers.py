@@ -91,6 +91,7 @@ class StackedOptimizer:
         self._schedule = recipes[0].schedule
         self._largest_rate = torch.finfo(weights[0].dtype).max
         self._decays = first.weight_decay > 0
+        self._is_decoupled = isinstance(first, AdamW) or getattr(first, "decoupled", False)
         self._clips = recipes[0].gradient_clipping is not None
         self.is_plain = adds_alone(recipes[0])
         self._columns = {
@@ -158,6 +159,8 @@ class StackedOptimizer:
             return
         if self._clips:
             self._clip(self._gradients)
+        if self._decays:
+            self._decay(weights, factors)
         self._update(self, weights, self._gradients, factors)
 
     def _over(self, weights: Tensors, values: torch.Tensor) -> Tensors:
@@ -192,22 +195,18 @@ class StackedOptimizer:
         shrink = (self._columns["gradient_clipping"] / (norm + CLIPPING_EPSILON)).clamp_(max=1.0)
         torch._foreach_mul_(gradients, self._over(gradients, shrink))
 
-    def _add_weight_decay(self, weights: Tensors, gradients: Tensors) -> None:
-        if self._decays:
-            torch._foreach_addcmul_(gradients, weights, self._column(weights, "weight_decay"))
-
-    def _shrink(self, weights: Tensors, factors: Factors) -> None:
-        if self._decays:
+    def _decay(self, weights: Tensors, factors: Factors) -> None:
+        """Shrink the weights, or add to their gradients what would."""
+        if self._is_decoupled:
             rates = self._columns["lr"] * factors.rate
             kept = 1 - rates * self._columns["weight_decay"]
             torch._foreach_mul_(weights, self._over(weights, kept))
+        else:
+            decay = self._column(weights, "weight_decay")
+            torch._foreach_addcmul_(self._gradients, weights, decay)
 
     def _sgd(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
         assert isinstance(self._shared, SGD)
-        if self._shared.decoupled:
-            self._shrink(weights, factors)
-        else:
-            self._add_weight_decay(weights, gradients)
         if self.state:
             (velocity,), momentum = self.state, self._column(weights, "momentum")
             torch._foreach_mul_(velocity, momentum)
@@ -219,14 +218,6 @@ class StackedOptimizer:
         torch._foreach_addcmul_(weights, gradients, self._rates(weights, factors), value=-1)
 
     def _adam(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
-        self._add_weight_decay(weights, gradients)
-        self._adam_step(weights, gradients, factors)
-
-    def _adamw(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
-        self._shrink(weights, factors)
-        self._adam_step(weights, gradients, factors)
-
-    def _adam_step(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
         assert isinstance(self._shared, Adam)
         mean_beta, square_beta = self._shared.betas
         mean, square = self.state
@@ -242,7 +233,6 @@ class StackedOptimizer:
 
     def _rmsprop(self, weights: Tensors, gradients: Tensors, factors: Factors) -> None:
         assert isinstance(self._shared, RMSprop)
-        self._add_weight_decay(weights, gradients)
         (square,), alpha = self.state, self._shared.alpha
         torch._foreach_mul_(square, alpha)
         torch._foreach_addcmul_(square, gradients, gradients, value=1 - alpha)
@@ -300,6 +290,6 @@ def _state_size(optimizer: Optimizer) -> int:
 _UPDATES: dict[type, Callable[[StackedOptimizer, Tensors, Tensors, Factors], None]] = {
     SGD: StackedOptimizer._sgd,
     Adam: StackedOptimizer._adam,
-    AdamW: StackedOptimizer._adamw,
+    AdamW: StackedOptimizer._adam,
     RMSprop: StackedOptimizer._rmsprop,
 }

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import torch
 
@@ -114,13 +113,6 @@ class StackStep:
         ]
 
 
-class Steps(Protocol):
-    """Takes the steps of a stack."""
-
-    def take(self, places: torch.Tensor, start: int) -> None:
-        """Take steps on samples at `places`, shape (steps, K, batch); `start` were taken before."""
-
-
 class PlainSteps:
     """Every operation is called for every step, on batches that are fetched for some at a time."""
 
@@ -131,7 +123,7 @@ class PlainSteps:
         self._inputs = step.inputs.new_empty(0)
 
     def take(self, places: torch.Tensor, start: int) -> None:
-        """See `Steps.take`."""
+        """Take steps on samples at `places`, shape (steps, K, batch); `start` were taken before."""
         together = self._steps_together(places)
         for begin in range(0, len(places), together):
             self._take(places[begin : begin + together], start + begin)
@@ -185,7 +177,7 @@ class RecordedSteps:
         self._rows: list[list[float]] = []
 
     def take(self, places: torch.Tensor, start: int) -> None:
-        """See `Steps.take`."""
+        """See `PlainSteps.take`."""
         for begin in range(0, len(places), CAPACITY):
             part = places[begin : begin + CAPACITY]
             self._fill(part, start + begin)

@@ -17,7 +17,7 @@ from pytest_fragility.parallel.pickling import reason_not_to_dump
 from pytest_fragility.recipes import Factory, StoppingRule
 from pytest_fragility.training.cuda_streams import IN_FLIGHT
 from pytest_fragility.training.devices import trainer_settings
-from pytest_fragility.training.distribution import Crew, train_elsewhere
+from pytest_fragility.training.distribution import train_stacks
 from pytest_fragility.training.memory import largest_stack, training_bytes
 from pytest_fragility.training.optimizers import adds_alone, optimizer_group
 from pytest_fragility.training.stacked_forms import (
@@ -74,7 +74,9 @@ def train(
         Where a worker has ended early.
     """
     with trainer_settings(device) as cores:
-        _warn_of_slow_architectures(runs)
+        # one of each kind says what goes for all
+        kinds = list({_what_a_shard_shares(run): run for run in runs}.values())
+        _warn_of_slow_architectures(kinds)
         elsewhere = executors if executors and executors.open() else None
         can_be_sent = bool(elsewhere or device.type == "cpu") and _can_be_sent(runs)
         # one process after the other has a device to itself
@@ -82,16 +84,16 @@ def train(
         trajectories = find_trajectories(runs)
         if elsewhere and can_be_sent:
             shards = plan_shards(trajectories, device, processes=elsewhere.workers)
-            yield from train_elsewhere(shards, device, elsewhere, processes=processes)
+            yield from train_stacks(shards, device, executors=elsewhere, processes=processes)
         else:
-            in_flight = _in_flight(runs, device)
+            in_flight = _in_flight(kinds, device)
             shards = plan_shards(trajectories, device, processes=processes, in_flight=in_flight)
-            yield from Crew(shards, processes - 1, device, in_flight=in_flight).train()
+            yield from train_stacks(shards, device, processes=processes, in_flight=in_flight)
 
 
 def _warn_of_slow_architectures(runs: Sequence[Run]) -> None:
     """Say which networks are trained in a slower form than was tried first, and why."""
-    for run in {_what_a_shard_shares(run): run for run in runs}.values():
+    for run in runs:
         form = _form_of(run)
         if not form.reason:
             continue
@@ -124,9 +126,8 @@ def _in_flight(runs: Sequence[Run], device: torch.device) -> int:
     """Return how many stacks this process trains at once."""
     if device.type != "cuda":
         return 1
-    alike = {_what_a_shard_shares(run): run for run in runs}
     # what is passed through alone takes its random numbers from torch's global generators
-    is_alone = any(_form_of(run).kind == ONE_AT_A_TIME for run in alike.values())
+    is_alone = any(_form_of(run).kind == ONE_AT_A_TIME for run in runs)
     return 1 if is_alone else IN_FLIGHT
 
 
@@ -176,6 +177,14 @@ def plan_shards(
     for trajectory in trajectories:
         alike[_what_a_shard_shares(trajectory.first)].append(trajectory)
     shards = []
+    groups: dict[Hashable, int] = {}
+
+    def place_in_shard(trajectory: Trajectory) -> tuple[bool, int, int]:
+        recipe = trajectory.first.recipe
+        group = groups.setdefault(optimizer_group(recipe), len(groups))
+        # updates that read gradients stand together, where they share a sink
+        return adds_alone(recipe), group, -trajectory.first.n
+
     for members in alike.values():
         members.sort(key=lambda trajectory: -trajectory.first.n)
         most = limit or _largest_stack_of(members[0].first, device, in_flight)
@@ -183,7 +192,7 @@ def plan_shards(
             band = members[begin : begin + most * processes]
             parts = max(-(-len(band) // most), min(processes, -(-len(band) // FEW_NETWORKS)))
             for deal in range(parts):
-                shards.append(sorted(band[deal::parts], key=_place_in_shard))
+                shards.append(sorted(band[deal::parts], key=place_in_shard))
     shards.sort(key=lambda shard: -max(trajectory.first.n for trajectory in shard))
     return shards
 
@@ -212,12 +221,6 @@ def _what_a_shard_shares(run: Run) -> Hashable:
         # networks are tried on their own task
         _form_of(run).kind,
     )
-
-
-def _place_in_shard(trajectory: Trajectory) -> tuple[bool, str, int]:
-    recipe = trajectory.first.recipe
-    # updates that read gradients stand together, where they share a sink
-    return adds_alone(recipe), repr(optimizer_group(recipe)), -trajectory.first.n
 
 
 def training_environment(device: torch.device) -> dict[str, str]:

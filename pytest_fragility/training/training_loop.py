@@ -13,11 +13,11 @@ import torch
 from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility.networks import InitialStates, NetworkState, build_network
 from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
-from pytest_fragility.tasks.sampling import training_subset
+from pytest_fragility.tasks.sampling import SampleOrder, training_subset
 from pytest_fragility.training.buffers import Carried
 from pytest_fragility.training.cuda_streams import cuda_recording, sent
 from pytest_fragility.training.gradients import Tensors, aligned_stack, inputs_first, rows_of
-from pytest_fragility.training.minibatches import Orders, Pools, order_of
+from pytest_fragility.training.minibatches import Pools, order_of
 from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group, sinks_of
 from pytest_fragility.training.stacked_forms import (
     ONE_AT_A_TIME,
@@ -32,7 +32,6 @@ from pytest_fragility.training.steps import (
     RecordedSteps,
     Recording,
     StackStep,
-    Steps,
     stretches,
 )
 from pytest_fragility.training.trajectories import Trajectory, next_check
@@ -90,16 +89,16 @@ class Shard:
         self._carried = Carried.of_states(self._initial, self._trained_names, seeds, device)
         self._loss_sums = self._weights[0].new_zeros(len(runs))
         self._subsets = _subsets_of(runs, self._pools)
-        self._orders = Orders(runs)
+        self._orders = {order: SampleOrder(*order) for order in map(order_of, runs)}
         self._drawn_from = self._drawn_until = 0
         self._drawn = torch.empty(0, dtype=torch.int64, device=device)
         self._optimizers = [
             StackedOptimizer([run.recipe for run in runs[begin:end]], self._weights_of(begin, end))
-            for begin, end in stretches([optimizer_group(run.recipe) for run in runs])
+            for begin, end in self._stretches()
         ]
         self._recording = recording or _recording_for(device, self._form)
         self._steps_at_a_time = CAPACITY if self._recording else STEPS_AT_A_TIME
-        self._steps: Steps | None = None
+        self._steps: PlainSteps | RecordedSteps | None = None
 
     @property
     def _runs(self) -> list[Run]:
@@ -147,10 +146,9 @@ class Shard:
 
     def _bound_step(self) -> StackStep:
         scale = torch.ones_like(self._loss_sums)
-        keys = [optimizer_group(run.recipe) for run in self._runs]
         groups = [
             Group(optimizer, self._weights_of(begin, end), scale[begin:end])
-            for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True)
+            for optimizer, (begin, end) in zip(self._optimizers, self._stretches(), strict=True)
         ]
         sinks = sinks_of([(group.optimizer, group.weights) for group in groups])
         losses = self._stacked.bind(self._weights, sinks, scale, self._carried)
@@ -158,6 +156,10 @@ class Shard:
         return StackStep(
             losses, groups, pools.train_inputs, pools.train_labels, self._carried, self._loss_sums
         )
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield where networks begin and end that one optimizer updates."""
+        return stretches([optimizer_group(run.recipe) for run in self._runs])
 
     def _weights_of(self, begin: int, end: int) -> Tensors:
         return [weight[begin:end] for weight in self._weights]
@@ -174,11 +176,13 @@ class Shard:
         count, runs = (stop - start) * self._batch_size, self._runs
         seen = [(self._pools.place(run.task), *order_of(run)) for run in runs]
         members = dict(zip(seen, range(len(runs)), strict=True))
+        orders = {order_of(runs[index]) for index in members.values()}
+        begin = start * self._batch_size
+        positions = {order: self._orders[order].take(begin, count) for order in orders}
         rows = np.empty((len(members), count), dtype=np.int64)
         for row, index in zip(rows, members.values(), strict=True):
-            positions = self._orders.take(runs[index], start * self._batch_size, count)
             # NumPy fills a copy first where it has to raise
-            np.take(self._subsets[index], positions, out=row, mode="clip")
+            np.take(self._subsets[index], positions[order_of(runs[index])], out=row, mode="clip")
         drawn = sent(torch.from_numpy(rows), self._device)
         if len(members) < len(runs):
             places = {key: place for place, key in enumerate(members)}
@@ -190,11 +194,11 @@ class Shard:
     def _finished(self, step: int, recent_loss: list[float], *, is_check: bool) -> list[TrainedRun]:
         """Return the runs that end at this step, and take them off their trajectories."""
         looked_at = {
-            i: runs
+            i: pending
             for i, (trajectory, loss) in enumerate(
                 zip(self._trajectories, self._hints(recent_loss), strict=True)
             )
-            if (runs := trajectory.to_look_at(step, loss, is_check=is_check))
+            if (pending := trajectory.to_look_at(step, loss, is_check=is_check))
         }
         ended = {}
         for i, (loss, error) in self._evaluate_train(list(looked_at)).items():
@@ -316,7 +320,12 @@ class Shard:
         if not keep or gone == 0 or gone < least:
             return
         rows = torch.tensor(keep, dtype=torch.int64, device=self._device)
-        self._optimizers = self._compacted_optimizers(set(keep))
+        optimizers = []
+        for optimizer, (begin, end) in zip(self._optimizers, self._stretches(), strict=True):
+            if own := [i - begin for i in keep if begin <= i < end]:
+                optimizer.keep(torch.tensor(own, dtype=torch.int64, device=self._device))
+                optimizers.append(optimizer)
+        self._optimizers = optimizers
         self._weights = [rows_of(weight, rows) for weight in self._weights]
         self._carried = self._carried.rows(rows)
         self._loss_sums = self._loss_sums.index_select(0, rows)
@@ -325,17 +334,6 @@ class Shard:
         self._initial = [self._initial[i] for i in keep]
         self._subsets = [self._subsets[i] for i in keep]
         self._steps = None
-
-    def _compacted_optimizers(self, keep: set[int]) -> list[StackedOptimizer]:
-        """Return the optimizers of the networks that stay, without the others' state."""
-        compacted = []
-        keys = [optimizer_group(run.recipe) for run in self._runs]
-        for optimizer, (begin, end) in zip(self._optimizers, stretches(keys), strict=True):
-            rows = [i - begin for i in range(begin, end) if i in keep]
-            if rows:
-                optimizer.keep(torch.tensor(rows, dtype=torch.int64, device=self._device))
-                compacted.append(optimizer)
-        return compacted
 
 
 def _subsets_of(runs: Sequence[Run], pools: Pools) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_fragility.networks.runs import Run
@@ -54,6 +55,26 @@ class Ending(NamedTuple):
     reached_target: bool
 
 
+@dataclass(eq=False, slots=True)
+class _Pending:
+    """A run that has not ended: where it ends at the latest, and up to which loss it is looked at.
+
+    A run whose target is met is looked at no more, but for its limit.
+    """
+
+    run: Run
+    limit: int
+    gate: float
+    has_met: bool = False
+
+    @classmethod
+    def of(cls, run: Run) -> _Pending:
+        rule = run.recipe.stopping
+        # until a target is reached, the limit is the rule's own
+        limit = rule.last_step(0) if rule.kind == "steps" else rule.step_limit
+        return cls(run, limit, loss_gate(rule))
+
+
 class Trajectory:
     """The weights of a training over time, from which several runs are cut off.
 
@@ -72,22 +93,20 @@ class Trajectory:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.first = runs[0]
-        self._pending = list(runs)
-        self._limits = {id(run): _first_limit(run.recipe.stopping) for run in runs}
-        self._gates = {id(run): loss_gate(run.recipe.stopping) for run in runs}
+        self._pending = [_Pending.of(run) for run in runs]
         self._look_ahead()
 
     @property
     def pending(self) -> list[Run]:
         """The runs that have not ended."""
-        return list(self._pending)
+        return [each.run for each in self._pending]
 
     @property
     def is_done(self) -> bool:
         """Whether every run has ended."""
         return not self._pending
 
-    def to_look_at(self, step: int, recent_loss: float, *, is_check: bool) -> list[Run]:
+    def to_look_at(self, step: int, recent_loss: float, *, is_check: bool) -> list[_Pending]:
         """Return the runs that may end at this step, which takes a pass over the training samples.
 
         Parameters
@@ -105,23 +124,26 @@ class Trajectory:
         if step < self.next_limit and (is_above or not is_check):
             return []
         is_lost = is_check and not math.isfinite(recent_loss)
-        is_near = is_check and recent_loss <= self._highest_gate
         return [
-            run
-            for run in self._pending
-            if is_lost
-            or self._limits[id(run)] <= step
-            or (is_near and recent_loss <= self._gates.get(id(run), -math.inf))
+            each
+            for each in self._pending
+            if is_lost or each.limit <= step or (is_check and recent_loss <= each.gate)
         ]
 
     def ends(
-        self, runs: Sequence[Run], step: int, *, train_loss: float, train_error: float, lost: bool
+        self,
+        looked_at: Sequence[_Pending],
+        step: int,
+        *,
+        train_loss: float,
+        train_error: float,
+        lost: bool,
     ) -> list[Ending]:
         """Return which of the runs that are looked at end here, and take them off the trajectory.
 
         Parameters
         ----------
-        runs
+        looked_at
             From `to_look_at`.
         step
             Steps taken.
@@ -131,27 +153,20 @@ class Trajectory:
             Whether the training has diverged.
         """
         endings = []
-        for run in runs:
-            if id(run) in self._gates and is_met(
-                run.recipe.stopping, step=step, train_loss=train_loss, train_error=train_error
+        for each in looked_at:
+            rule = each.run.recipe.stopping
+            if not each.has_met and is_met(
+                rule, step=step, train_loss=train_loss, train_error=train_error
             ):
                 # met once, it is met
-                del self._gates[id(run)]
-                self._limits[id(run)] = run.recipe.stopping.last_step(step)
-            if lost or step >= self._limits[id(run)]:
-                endings.append(Ending(run, id(run) not in self._gates and not lost))
-        gone = {id(ending.run) for ending in endings}
-        self._pending = [run for run in self._pending if id(run) not in gone]
+                each.has_met, each.gate, each.limit = True, -math.inf, rule.last_step(step)
+            if lost or step >= each.limit:
+                endings.append(Ending(each.run, each.has_met and not lost))
+                self._pending.remove(each)
         self._look_ahead()
         return endings
 
     def _look_ahead(self) -> None:
         """Note what spares looking at runs one by one, which is done at every check."""
-        pending = [id(run) for run in self._pending]
-        self.next_limit = min((self._limits[each] for each in pending), default=0)
-        self._highest_gate = max((self._gates.get(each, -math.inf) for each in pending), default=0)
-
-
-def _first_limit(rule: StoppingRule) -> int:
-    """Return where a training ends that has not reached its target yet."""
-    return rule.last_step(0) if rule.kind == "steps" else rule.step_limit
+        self.next_limit = min((each.limit for each in self._pending), default=0)
+        self._highest_gate = max((each.gate for each in self._pending), default=0.0)

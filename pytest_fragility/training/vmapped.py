@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -13,13 +12,14 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pytest_fragility.training.buffers import Carried
+from pytest_fragility.training.devices import WhileUsed
 from pytest_fragility.training.dropout import seeded_dropout
 from pytest_fragility.training.gradients import Sink, Tensors
 from pytest_fragility.training.perceptron_stacks import Losses
 
 
-class MappedNetwork:
-    """A stack of networks of any structure that `torch.func.vmap` takes.
+class ByAutograd:
+    """A stack of networks of any structure, whose gradients are torch's.
 
     Parameters
     ----------
@@ -33,6 +33,18 @@ class MappedNetwork:
         self._network = network
         self._names = trained_names(network)
         self._label_smoothing = label_smoothing
+
+    def _give(self, gradients: Iterable[torch.Tensor], sinks: Sequence[Sink]) -> None:
+        for sink in sinks:
+            for index, gradient in enumerate(gradients):
+                sink.add(index, gradient)
+
+
+class MappedNetwork(ByAutograd):
+    """A stack of networks that `torch.func.vmap` takes; parameters as of `ByAutograd`."""
+
+    def __init__(self, network: nn.Module, label_smoothing: float = 0.0) -> None:
+        super().__init__(network, label_smoothing)
 
         def evaluate_one(tensors: dict[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = functional_call(network, tensors, (inputs,))
@@ -69,9 +81,7 @@ class MappedNetwork:
                 slopes = torch.autograd.grad(
                     (objective * scale).sum(), leaves, materialize_grads=True
                 )
-            for sink in sinks:
-                for index, slope in enumerate(slopes):
-                    sink.add(index, slope)
+            self._give(slopes, sinks)
             carried.steps.add_(1)
             return found.detach()
 
@@ -111,31 +121,6 @@ def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
         network.train()
 
 
-_lock = threading.Lock()
-_users = 0
-_attention = ExitStack()
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Compute attention by products: torch's faster forms are not known to vmap.
-
-    These are settings of the whole process: the last thread that leaves restores them.
-    """
-    global _users  # noqa: PLW0603
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _attention.enter_context(_products_alone())
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                _attention.close()
-
-
 @contextmanager
 def _products_alone() -> Iterator[None]:
     fast_path = torch.backends.mha.get_fastpath_enabled()
@@ -145,3 +130,7 @@ def _products_alone() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+# has attention be computed by products: torch's faster forms are not known to vmap
+plain_attention = WhileUsed(_products_alone)

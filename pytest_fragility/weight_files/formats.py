@@ -6,7 +6,6 @@ import pickle
 from pathlib import Path
 
 from pytest_fragility._util.packed_files import HEAD, found_instead, kind_of
-from pytest_fragility.weight_files.unusable import UnusableFileError
 
 ARCHIVE, LEGACY, SAFETENSORS, INDEX = "zip archive", "pickle", "safetensors", "index of shards"
 _EXPECTED = "expected safetensors, or a state dict of torch"
@@ -15,15 +14,19 @@ _TAR, _TAR_PLACE = b"ustar", 257
 _LENGTH = 8
 
 
+class UnusableFileError(ValueError):
+    """A file that cannot be used: words that follow its name, such as ``is empty``."""
+
+    def __init__(self, text: str, name: str = "") -> None:
+        super().__init__(f"{name} {text}" if name else text)
+        self.text = text
+        self.name = name
+
+
 def format_of(path: Path) -> str:
     """Return which of the four formats that are read a file has.
 
-    Raises
-    ------
-    UnusableFileError
-        If it has none of them, in words that say which one it has.
-    OSError
-        If it cannot be read.
+    An UnusableFileError says that it has none of them, and which one it has.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

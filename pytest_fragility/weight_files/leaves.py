@@ -17,15 +17,7 @@ class Leaf:
 
 
 def leaves(content: Any, deepest: int = 12) -> Iterator[Leaf]:
-    """Return what stands in nested dicts, lists and tuples.
-
-    Parameters
-    ----------
-    content
-        The outermost one; each container is looked into once.
-    deepest
-        Containers within containers; what lies deeper is left out.
-    """
+    """Return what stands in nested dicts, lists and tuples; each container is looked into once."""
     waiting: list[tuple[tuple[str, ...], Any]] = [((), content)]
     seen: dict[int, int] = {}
     while waiting:

@@ -10,11 +10,16 @@ from safetensors.torch import load_file
 from pytest_fragility._util.text import error_text, one_line
 from pytest_fragility.networks import NetworkState, state_of
 from pytest_fragility.weight_files.fitting_names import fitting_tensors
-from pytest_fragility.weight_files.formats import ARCHIVE, INDEX, LEGACY, format_of
+from pytest_fragility.weight_files.formats import (
+    ARCHIVE,
+    INDEX,
+    LEGACY,
+    UnusableFileError,
+    format_of,
+)
 from pytest_fragility.weight_files.leaves import Leaf
 from pytest_fragility.weight_files.shards import read_shards
 from pytest_fragility.weight_files.torch_files import read_archive, read_legacy
-from pytest_fragility.weight_files.unusable import UnusableFileError
 
 
 def read_state(path: Path, network: torch.nn.Module, dtype: torch.dtype) -> NetworkState:

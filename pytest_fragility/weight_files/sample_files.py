@@ -28,20 +28,10 @@ _NUMBER = re.compile("[+-]?[0-9]{1,18}")
 
 
 def read_samples(path: Path, n: int) -> npt.NDArray[np.int64]:
-    """Return the first n rows that a file lists.
+    """Return the first n rows that a file lists; what stands behind them is for larger sizes.
 
-    Parameters
-    ----------
-    path
-        NumPy's file of one array of whole numbers, or text with one number a line; whatever its
-        name ends in.
-    n
-        Training set size; what stands behind the first n is for larger ones.
-
-    Raises
-    ------
-    ValueError
-        In words, if it lists fewer, or something else than rows.
+    It is NumPy's file of one array of whole numbers, or text with one number a line, whatever its
+    name ends in. A ValueError says that it lists fewer, or something else than rows.
     """
     name = one_line(path.name)
     try:

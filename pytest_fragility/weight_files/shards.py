@@ -8,27 +8,18 @@ from pathlib import Path
 
 from pytest_fragility._util.files import read_plain
 from pytest_fragility._util.text import shown
+from pytest_fragility.weight_files.formats import UnusableFileError
 from pytest_fragility.weight_files.leaves import Leaf
-from pytest_fragility.weight_files.unusable import UnusableFileError
 
 WEIGHT_MAP = "weight_map"
 
 
 def read_shards(path: Path, read: Callable[[Path], list[Leaf]]) -> list[Leaf]:
-    """Return the tensors that an index names, from the files beside it.
+    """Return the tensors that an index names, from the files beside it, each of which `read` reads.
 
-    Parameters
-    ----------
-    path
-        The index: JSON, with ``weight_map`` from the names of tensors to those of files.
-    read
-        Reads one of these.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is no index, names a file of another folder or one that is not there, or a tensor
-        that is not in its file.
+    The index is JSON, with ``weight_map`` from the names of tensors to those of files. An
+    UnusableFileError says that it is none, names a file of another folder or one that is not there,
+    or a tensor that is not in its file.
     """
     where = _weight_map(path)
     shards: dict[str, dict[str, Leaf]] = {}

@@ -1,7 +1,8 @@
 """Pickles that `torch.save` writes: where their tensors lie, and nothing of theirs is ever called.
 
-`torch.load(..., weights_only=True)` runs no code either. But it makes what a file names, such as a
-`bytearray` of any size, and it stops at the first NumPy number beside the weights.
+`torch.load(..., weights_only=True)` runs no code either. But it reads no pickles of protocols 4 and
+5, stops at the first NumPy number beside the weights, does not say where what it refuses stands,
+makes a `bytearray` of any size that a file names, and compares no checksums.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import math
 import pickle
 import pickletools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from pytest_fragility._util.text import error_text, one_line
-from pytest_fragility.weight_files.unusable import UnusableFileError
+from pytest_fragility.weight_files.formats import UnusableFileError
 
 # opcodes that put an object into the table by a number, for which room is made up to it
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
@@ -46,7 +48,7 @@ _NUMBERS = frozenset(
 _MAPPINGS = frozenset({"collections.OrderedDict", "collections.Counter"})
 _PLAIN_TENSORS = frozenset({"torch.Tensor", "torch.nn.parameter.Parameter"})
 _STORAGE_MODULES = ("torch.", "torch.cuda.", "torch.storage.")
-_STORAGES: dict[str, torch.dtype | None] = {
+_STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
     "HalfStorage": torch.float16,
@@ -60,23 +62,23 @@ _STORAGES: dict[str, torch.dtype | None] = {
     "ComplexDoubleStorage": torch.complex128,
     "ComplexFloatStorage": torch.complex64,
     # of bytes, whose tensors say what they are
-    "UntypedStorage": None,
+    "UntypedStorage": torch.uint8,
 }
 
 
 class Inert:
-    """A value that a pickle cannot change, whatever it asks for."""
+    """An object that stands for another: it takes any arguments, and nothing changes it."""
 
     __slots__ = ()
 
-    def __setstate__(self, state: object = None) -> None:
-        """Take no state on."""
+    def __new__(cls, *_: object, **__: object) -> Inert:
+        """Take any arguments, and none of them on."""
+        return super().__new__(cls)
 
+    def _ignore(self, *_: object, **__: object) -> None:
+        """What fills lists, dicts and sets, and what gives attributes."""
 
-class Beside(Inert):
-    """A number, or a text, that is no tensor."""
-
-    __slots__ = ()
+    __setstate__ = append = extend = add = update = __setitem__ = _ignore
 
 
 class Foreign(Inert):
@@ -85,29 +87,19 @@ class Foreign(Inert):
     __slots__ = ()
     full_name = ""
 
-    def __new__(cls, *_: object, **__: object) -> Foreign:
-        """Take any arguments, and none of them on."""
-        return super().__new__(cls)
-
-    def _ignore(self, *_: object, **__: object) -> None:
-        """What fills lists, dicts and sets."""
-
-    append = extend = add = update = __setitem__ = _ignore
-
 
 class Named(dict[Any, Any]):
     """A dict that takes no attributes, such as a state dict's versions."""
 
     __slots__ = ()
-
-    def __setstate__(self, state: object = None) -> None:
-        """Take no state on."""
+    __setstate__ = Inert._ignore
 
 
-class _Call(Inert):
+class _Call:
     """What a pickle calls by the name of a function: one of those below."""
 
     __slots__ = ("_function",)
+    __setstate__ = Inert._ignore
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -116,41 +108,27 @@ class _Call(Inert):
         return self._function(*arguments)
 
 
-class _StorageType(Inert):
-    __slots__ = ("dtype",)
-
-    def __init__(self, dtype: torch.dtype | None) -> None:
-        self.dtype = dtype
-
-
 @dataclass(frozen=True)
 class _Storage:
     """Numbers of a file that tensors share."""
 
     key: str
-    dtype: torch.dtype | None
-    size: int
-    first: int = 0
+    dtype: torch.dtype
 
-    __setstate__ = Inert.__setstate__
-
-    @property
-    def width(self) -> int:
-        """Bytes of one number."""
-        return self.dtype.itemsize if self.dtype else 1
+    __setstate__ = Inert._ignore
 
 
 @dataclass(frozen=True)
 class Stored:
     """Where in a file a tensor's numbers lie."""
 
-    storage: _Storage
+    key: str
     dtype: torch.dtype
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    __setstate__ = Inert.__setstate__
+    __setstate__ = Inert._ignore
 
     def tensor(self, storage: torch.UntypedStorage) -> torch.Tensor:
         """Return the tensor, with its storage's bytes; a view of them.
@@ -160,9 +138,8 @@ class Stored:
         UnusableFileError
             If it reaches beyond them.
         """
-        last = self.offset + sum(
-            (size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)
-        )
+        steps = zip(self.shape, self.strides, strict=True)
+        last = self.offset + sum((size - 1) * stride for size, stride in steps)
         if math.prod(self.shape) and (last + 1) * self.dtype.itemsize > storage.nbytes():
             raise UnusableFileError("is damaged: a tensor reaches beyond its storage")
         empty = torch.empty(0, dtype=self.dtype, device="cpu")
@@ -177,41 +154,34 @@ class Stored:
 
 @dataclass(frozen=True)
 class Pickled:
-    """What a pickle holds.
+    """What a pickle holds, with a `Stored` in the place of each tensor, and where it ends.
 
-    Parameters
-    ----------
-    content
-        Dicts, lists, tuples, numbers and text, with a `Stored` in the place of each tensor.
-    foreign
-        The names of classes and functions that are not read, in their order.
-    storages
-        By key: bytes of one number, and how many there are; None where they are not known.
+    `foreign` names classes and functions that are not read, in their order; `storages` says by key
+    how many bytes one number has, and how many numbers there are.
     """
 
     content: Any
     foreign: tuple[str, ...]
     storages: dict[str, tuple[int, int]]
+    end: int
 
 
-def unpickled(data: bytes) -> Pickled:
+def unpickled(data: bytes, start: int = 0) -> Pickled:
     """Return what a pickle holds, without calling anything that it names.
 
     Raises
     ------
     UnusableFileError
-        If it is damaged.
+        If it is damaged, or asks for what no `torch.save` does.
     """
-    pickle_end(data, 0)
-    reader = _Unpickler(data)
+    end = pickle_end(data, start)
+    reader = _Unpickler(data[start:end])
     try:
         content = reader.load()
     # whatever it does to objects that are inert
     except Exception as error:
-        raise UnusableFileError(
-            f"is damaged: its pickle cannot be read ({_first_line(error)})"
-        ) from None
-    return Pickled(content, tuple(reader.foreign), reader.storages)
+        raise _damaged(error) from None
+    return Pickled(content, tuple(reader.foreign), reader.storages, end)
 
 
 def pickle_end(data: bytes, start: int) -> int:
@@ -235,10 +205,13 @@ def pickle_end(data: bytes, start: int) -> int:
                     raise ValueError(f"object number {argument}")
     # of text that is none
     except (ValueError, UnicodeError, OverflowError) as error:
-        raise UnusableFileError(
-            f"is damaged: its pickle cannot be read ({_first_line(error)})"
-        ) from None
+        raise _damaged(error) from None
     return file.tell()
+
+
+def _damaged(error: Exception) -> UnusableFileError:
+    reason = one_line(error_text(error).strip().split("\n")[0], 120)
+    return UnusableFileError(f"is damaged: its pickle cannot be read ({reason})")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -256,9 +229,8 @@ class _Unpickler(pickle.Unpickler):
         # as Python 2 calls it, and pickles that Python 2 can read
         module = "builtins" if module == "__builtin__" else module
         full_name = f"{module}.{name}"
-        function = _REBUILDING.get(full_name)
-        if function:
-            return _Call(function)
+        if full_name in _REBUILDING:
+            return _Call(_REBUILDING[full_name])
         if full_name in _MAPPINGS:
             return _Call(self._mapping)
         if full_name in _NUMBERS or module == "numpy.dtypes":
@@ -266,7 +238,7 @@ class _Unpickler(pickle.Unpickler):
         if full_name in _PLAIN_TENSORS:
             return _PLAIN
         if name in _STORAGES and full_name.removesuffix(name) in _STORAGE_MODULES:
-            return _StorageType(_STORAGES[name])
+            return _Storage("", _STORAGES[name])
         # not by getattr, which imports parts of torch by their names
         dtype = vars(torch).get(name) if module == "torch" else None
         if isinstance(dtype, torch.dtype):
@@ -280,19 +252,12 @@ class _Unpickler(pickle.Unpickler):
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
             # so old files say what the source of a module's class is
             is_class = isinstance(pid, tuple) and pid[:1] == ("module",) and len(pid) > 1
-            return pid[1] if is_class else Beside()
+            return pid[1] if is_class else Inert()
         kind, key, size = pid[1], str(pid[2]), pid[4]
-        if not isinstance(kind, _StorageType) or not _is_count(size):
+        if not isinstance(kind, _Storage) or not _are_counts([size]) or any(pid[5:]):
             raise ValueError("a storage of an unknown kind")
-        storage = _Storage(key, kind.dtype, size)
-        self.storages[key] = storage.width, size
-        view = pid[5] if len(pid) > 5 else None
-        if view is None:
-            return storage
-        _, first, size = view
-        if not _is_count(first) or not _is_count(size):
-            raise ValueError("a view of an unknown kind")
-        return _Storage(key, kind.dtype, size, first)
+        self.storages[key] = kind.dtype.itemsize, size
+        return _Storage(key, kind.dtype)
 
     def _mapping(self, *items: Any) -> Named:
         self._room -= sum(map(len, items))
@@ -301,46 +266,29 @@ class _Unpickler(pickle.Unpickler):
         return Named(*items)
 
 
-_PLAIN = Beside()
+_PLAIN = Inert()
 
 
-def _beside(*_: object) -> Beside:
-    return Beside()
+def _beside(*_: object) -> Inert:
+    return Inert()
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _are_counts(values: Iterable[object]) -> bool:
+    return all(type(each) is int and each >= 0 for each in values)
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Stored:
-    """Stand for `_rebuild_tensor` and `_rebuild_tensor_v2`."""
-    # requires_grad and hooks, then bits: of views that are conjugate, or negative
-    bits = rest[2] if len(rest) > 2 else None
-    return _stored(storage, offset, shape, strides, getattr(storage, "dtype", None), bits)
-
-
-def _tensor_of_bytes(
-    storage: Any,
-    offset: Any,
-    shape: Any,
-    strides: Any,
-    _: Any,
-    __: Any,
-    dtype: Any,
-    bits: Any = None,
+def _tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any, has_dtype: bool = False
 ) -> Stored:
-    """Stand for `_rebuild_tensor_v3`, whose storage has no dtype."""
-    return _stored(storage, offset, shape, strides, dtype, bits)
-
-
-def _stored(storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any, bits: Any) -> Stored:
+    """Stand for `_rebuild_tensor`, `_v2` of it, and `_v3`, whose storage has no dtype."""
+    # requires_grad and hooks, the dtype, then bits: of views that are conjugate, or negative
+    dtype, *bits = rest[2:] if has_dtype else (getattr(storage, "dtype", None), *rest[2:])
     is_plain = isinstance(storage, _Storage) and isinstance(dtype, torch.dtype)
-    numbers = (offset, *shape, *strides)
-    if not is_plain or len(shape) != len(strides) or not all(map(_is_count, numbers)):
+    if not is_plain or len(shape) != len(strides) or not _are_counts([offset, *shape, *strides]):
         raise ValueError("a tensor of an unknown kind")
-    if bits and any(bits.values()):
+    if bits and bits[0] and any(bits[0].values()):
         raise ValueError("a tensor that is a conjugate, or negative, view")
-    return Stored(storage, dtype, storage.first + offset, tuple(shape), tuple(strides))
+    return Stored(storage.key, dtype, offset, tuple(shape), tuple(strides))
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -349,20 +297,17 @@ def _parameter(data: Any, *_: Any) -> Any:
 
 def _of_type(function: Any, kind: Any, arguments: Any, _: Any = None) -> Any:
     """Stand for what a tensor with attributes of its own is saved as."""
-    return function(*arguments) if isinstance(function, _Call) and kind is _PLAIN else Beside()
+    is_plain = isinstance(function, _Call) and kind is _PLAIN
+    return function(*arguments) if is_plain else Inert()
 
 
 _REBUILDING: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _tensor_of_bytes,
+    "torch._utils._rebuild_tensor_v3": partial(_tensor, has_dtype=True),
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     # of devices whose memory is not saved: a tensor on the CPU, and what it was there
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _parameter,
     "torch._tensor._rebuild_from_type_v2": _of_type,
 }
-
-
-def _first_line(error: Exception) -> str:
-    return one_line(error_text(error).strip().split("\n")[0], 120)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,27 @@ def owner(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
     monkeypatch.syspath_prepend(str(root))
     importlib.import_module(name)
     return owner_of(name)
+
+
+def printed(*arguments: str, path: Sequence[Path | str] = (), **environment: str) -> str:
+    """Return what an interpreter prints that has nothing else installed."""
+    paths = {"PYTHONPATH": os.pathsep.join(map(str, [*path, OWN]))}
+    found = subprocess.run(
+        [BASE, *arguments],
+        env={**os.environ, **paths, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def user_folder(root: Path) -> Path:
+    """Return where an interpreter looks for a user's own packages, below a folder."""
+    home = root / Path(site.USER_SITE or "").relative_to(site.USER_BASE or "")
+    home.mkdir(parents=True)
+    return home
 
 
 def test_a_package_lies_wherever_its_metadata_lie(
@@ -165,72 +187,47 @@ def test_a_list_of_files_may_be_quoted(tmp_path: Path, monkeypatch: pytest.Monke
         assert owner(root, name, monkeypatch) == f"{name} 1.0"
 
 
-def test_code_counts_where_the_version_may_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_counts_where_the_version_may_stay(tmp_path: Path) -> None:
     """Of Python files alone, and of what comes from no index: both may be one's own."""
+    kinds: dict[str, dict[str, str]] = {
+        "pure": {"wheel": PURE},
+        "folder": {"direct_url.json": '{"url": "file:///src", "dir_info": {}}'},
+        "index": {},
+    }
     found = []
     for place, code in enumerate([CODE, CODE, CODE.replace("None", "1")]):
-        for kind, files in {
-            "pure": {"wheel": PURE},
-            "folder": {"direct_url.json": '{"url": "file:///src", "dir_info": {}}'},
-            "index": {},
-        }.items():
-            installed(tmp_path / str(place), f"lib_{kind}", code, **files)
-        found.append(
-            [
-                subprocess.run(
-                    [BASE, "-c", SHOW_OWNER, f"lib_{kind}"],
-                    env={
-                        **os.environ,
-                        "PYTHONPATH": os.pathsep.join([str(tmp_path / str(place)), str(OWN)]),
-                    },
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                ).stdout
-                for kind in ("pure", "folder", "index")
-            ]
-        )
+        root = tmp_path / str(place)
+        for kind, files in kinds.items():
+            installed(root, f"lib_{kind}", code, **files)
+        shown = printed("-c", SHOW_OWNER, *(f"lib_{kind}" for kind in kinds), path=[root])
+        found.append(shown.splitlines())
     assert found[0] == found[1]
-    assert [one == other for one, other in zip(found[0], found[2], strict=True)] == [
-        False,
-        False,
-        True,
-    ]
+    same = [one == other for one, other in zip(found[0], found[2], strict=True)]
+    assert same == [False, False, True]
 
 
 SHOW_OWNER = """
 import importlib, sys
 from pytest_fragility._util.installed import owner_of
-importlib.import_module(sys.argv[1])
-print(owner_of(sys.argv[1]))
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    print(owner_of(name))
 """
 
 
 @pytest.mark.parametrize("layout", ["PYTHONPATH", "user site", ".pth", "link"])
 def test_layouts_of_a_package(layout: str, tmp_path: Path) -> None:
     """Whatever Python found it by, with the interpreter that has nothing else installed."""
-    libraries = tmp_path / "libraries"
-    user = Path(site.USER_SITE or "").relative_to(site.USER_BASE or "")
-    environment = {**os.environ, "PYTHONPATH": str(OWN), "PYTHONUSERBASE": str(tmp_path / "user")}
-    home = tmp_path / "user" / user
-    home.mkdir(parents=True)
+    libraries, home = tmp_path / "libraries", user_folder(tmp_path / "user")
     installed(home if layout == "user site" else libraries, "lib_layout")
-    if layout == "PYTHONPATH":
-        environment["PYTHONPATH"] += os.pathsep + str(libraries)
     if layout == ".pth":
         (home / "libraries.pth").write_text(f"{libraries}\n")
     if layout == "link":
         (home / "lib_layout").symlink_to(libraries / "lib_layout")
-    found = subprocess.run(
-        [BASE, "-c", SHOW_OWNER, "lib_layout"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.stdout == "lib_layout 1.0\n", found.stderr
+    path = [libraries] if layout == "PYTHONPATH" else []
+    user = str(tmp_path / "user")
+    found = printed("-c", SHOW_OWNER, "lib_layout", path=path, PYTHONUSERBASE=user)
+    assert found == "lib_layout 1.0\n"
 
 
 def test_an_archive_may_be_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,14 +268,7 @@ def test_modules_of_python_are_its_own_wherever_they_stand(tmp_path: Path) -> No
         importlib.import_module(name)
         assert owner_of(name) == "Python", name
     written(tmp_path, **{"statistics.py": CODE})
-    shown = subprocess.run(
-        [BASE, "-c", SHOW_OWNER, "statistics"],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{OWN}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert shown == "None\n"
+    assert printed("-c", SHOW_OWNER, "statistics", path=[tmp_path]) == "None\n"
 
 
 def test_what_has_no_file_belongs_to_its_package() -> None:
@@ -317,7 +307,8 @@ from pytest_fragility import Recipe, Task, TaskData, fixed_steps
 from pytest_fragility.parallel.local_processes import Worker
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.training.distribution import train_by
+from pytest_fragility.networks.transport import pack_runs
+from pytest_fragility.training.distribution import train_order
 
 warnings.simplefilter("error")
 torch.set_num_threads(2)
@@ -329,7 +320,9 @@ recipe = Recipe(architecture=Net, stopping=fixed_steps(2))
 plan = FamilyPlan(task, {"baseline": recipe}, (8, 16), (0, 1))
 (family,) = train_families([plan], device=torch.device("cpu"))
 worker = Worker()
-((sent,),) = train_by(worker, [[plan.runs["baseline", 8, 0]]])
+run = plan.runs["baseline", 8, 0]
+((parcel,),) = worker.perform(train_order, "cpu", pack_runs([[run]]))
+sent = parcel.unpack(run)
 worker.kill()
 here = family.trained_run("baseline", 8, 0)
 same = all(torch.equal(here.weights[name], each) for name, each in sent.weights.items())
@@ -346,26 +339,15 @@ print(4, True, Factory(Net).fingerprint)
 def test_layouts_of_torch(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of one's own are known by one fingerprint, and train in other processes too."""
     written(tmp_path, **{"own_network_of_a_layout.py": NETWORK})
-    libraries = sysconfig.get_path("purelib")
-    path = [str(tmp_path), str(OWN)]
-    user = Path(site.USER_SITE or "").relative_to(site.USER_BASE or "")
-    home = tmp_path / "user" / user
-    home.mkdir(parents=True)
+    libraries, home = sysconfig.get_path("purelib"), user_folder(tmp_path)
+    path: list[Path | str] = [tmp_path]
     if layout == "PYTHONPATH":
         path.append(libraries)
+        code = ["-S", "-c", TRAIN]
     else:
         (home / "libraries.pth").write_text(f"{libraries}\n")
-    found = subprocess.run(
-        [BASE, "-c", SHOW_FINGERPRINT] if layout == ".pth" else [BASE, "-S", "-c", TRAIN],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path),
-            "PYTHONUSERBASE": str(tmp_path / "user"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        code = ["-c", SHOW_FINGERPRINT]
+    found = printed(*code, path=path, PYTHONUSERBASE=str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
     network = importlib.import_module("own_network_of_a_layout").Net
-    assert found.stdout.split() == ["4", "True", Factory(network).fingerprint], found.stderr
+    assert found.split() == ["4", "True", Factory(network).fingerprint]

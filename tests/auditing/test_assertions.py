@@ -6,7 +6,7 @@ import pytest
 
 from pytest_fragility.auditing.assertions import FragilityAsserts
 from pytest_fragility.auditing.finding import assert_kept, require_kept
-from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
 from pytest_fragility.curves import LearningCurves
@@ -33,7 +33,7 @@ def asserts(**options: float | str) -> FragilityAsserts:
 
 def test_what_is_kept_is_returned() -> None:
     """The verdict carries its evidence."""
-    verdict = assert_kept(Check(EXPONENT, "adam"), curves_of(STEADY.moved()), Tolerances())
+    verdict = assert_kept(Check("exponent", "adam"), curves_of(STEADY.moved()), Tolerances())
     assert (verdict.status, verdict.check.id) == (KEPT, "exponent-adam")
     assert verdict.evidence is not None
 
@@ -52,12 +52,12 @@ def test_what_is_not_kept_is_raised(
 ) -> None:
     """As an assertion that carries the verdict, and reads as the report's message does."""
     with pytest.raises(AssertionError) as error:
-        assert_kept(Check(TREND, "adam"), curves, Tolerances())
+        assert_kept(Check("trend", "adam"), curves, Tolerances())
     assert type(error.value) is failure
     assert isinstance(error.value, AuditFailure)
     verdict = error.value.verdict
     assert isinstance(verdict, Verdict)
-    assert (verdict.status, verdict.check) == (status, Check(TREND, "adam"))
+    assert (verdict.status, verdict.check) == (status, Check("trend", "adam"))
     assert str(error.value).startswith("ruler: trend ")
     with pytest.raises(failure, match=r"Rerun: pytest -k this$"):
         require_kept(verdict, curves, rerun="pytest -k this")
@@ -72,10 +72,10 @@ def test_failures_are_told_apart() -> None:
 def test_each_assert_makes_its_own_check() -> None:
     """Trend, exponent and spread."""
     curves, session = curves_of(STEADY.moved()), asserts()
-    assert session.assert_trend_kept(curves).check == Check(TREND)
-    assert session.assert_trend_kept(curves, "adam").check == Check(TREND, "adam")
-    assert session.assert_exponent_kept(curves, "adam").check == Check(EXPONENT, "adam")
-    assert session.assert_spread_kept(curves, "adam").check == Check(SPREAD, "adam")
+    assert session.assert_trend_kept(curves).check == Check("trend", BASELINE)
+    assert session.assert_trend_kept(curves, "adam").check == Check("trend", "adam")
+    assert session.assert_exponent_kept(curves, "adam").check == Check("exponent", "adam")
+    assert session.assert_spread_kept(curves, "adam").check == Check("spread", "adam")
 
 
 def test_asserts_use_the_sessions_tolerances() -> None:

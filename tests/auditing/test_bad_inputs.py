@@ -7,16 +7,11 @@ for it: its type and, as a regular expression, its text. What a terminal shows s
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import os
-import pickle
-import struct
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +23,6 @@ from safetensors.torch import load_file, save, save_file
 
 from pytest_fragility._util.text import error_text, shown
 from pytest_fragility.errors import (
-    LONGEST_TEXT,
     FragilityError,
     MeasureError,
     SettingsError,
@@ -43,17 +37,12 @@ from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.networks import build_network
-from pytest_fragility.perturbations import Perturbation, get_perturbation
+from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.recipes import (
     CNN,
     MLP,
-    SGD,
-    Adam,
     Factory,
     Recipe,
-    ViT,
-    cosine,
-    cross_entropy_below,
     fixed_steps,
 )
 from pytest_fragility.settings import resolve_settings
@@ -63,65 +52,17 @@ from pytest_fragility.store.store import RUNS
 from pytest_fragility.tasks import (
     Ladder,
     Task,
-    TaskData,
     digits,
     from_arrays,
-    from_dataset,
-    from_idx_folder,
-    get_task,
-    linear_teacher,
-    relu_teacher,
-    sparse_parity,
-    with_binary_split,
-    with_classes,
-    with_fewer_dimensions,
-    with_input_noise,
-    with_label_noise,
 )
-from pytest_fragility.tasks.idx import read_idx
+from tests.in_turn import in_turn
+from tests.tables import odd, raising, rows, sees
 
 CPU = torch.device("cpu")
 NAN, INF = math.nan, math.inf
 # more digits than Python writes, and more than a float holds
 HUGE = 10**5000
 LARGE = 10**400
-
-
-def odd(value: object) -> Any:
-    """Return a value whose type is another than the one that is expected."""
-    return value
-
-
-def rows(*table: tuple[Any, ...]) -> list[Any]:
-    """Return table rows as parameters, each under its first entry as id."""
-    return [pytest.param(*row[1:], id=row[0]) for row in table]
-
-
-def all_see(
-    error: type[Exception],
-    table: Sequence[tuple[str, Any, str]],
-    put_in: Callable[[Any], Any],
-) -> list[str]:
-    """Put in what each row of a table has; return the texts of the errors, or name what differs."""
-    texts, odd_rows = [], []
-    for name, value, message in table:
-        try:
-            texts.append(sees(error, message, partial(put_in, value)))
-        except (Exception, pytest.fail.Exception) as other:
-            odd_rows.append(f"{name}: {other}")
-    assert not odd_rows, "\n".join(odd_rows)
-    return texts
-
-
-def sees(error: type[Exception], message: str, put_in: Callable[[], Any]) -> str:
-    """Put something in; return the text of the error, which has to be of the project's own."""
-    with pytest.raises(error, match=message) as caught:
-        put_in()
-    assert isinstance(caught.value, FragilityError)
-    text = str(caught.value)
-    assert all(character.isprintable() or character in "\n\t" for character in text)
-    assert len(text) < LONGEST_TEXT + 100
-    return text
 
 
 # ---------------------------------------------------------------------------------- names
@@ -162,25 +103,25 @@ MAY_BE_LEFT_OUT = {
 }
 
 
-@pytest.mark.parametrize("what", NAMED)
-def test_names_that_cannot_be_shown_are_refused(what: str) -> None:
+@in_turn("name", BAD_NAMES)
+@in_turn("what", NAMED)
+def test_names_that_cannot_be_shown_are_refused(what: str, name: str) -> None:
     """Whatever has a name is refused when it is made, so that no report has to escape it."""
+    if (what, name) in MAY_BE_LEFT_OUT:
+        return
     error, make = NAMED[what]
-    names = [name for name in BAD_NAMES if (what, name) not in MAY_BE_LEFT_OUT]
-    table = [(name, BAD_NAMES[name], "name|axis|called") for name in names]
-    assert max(map(len, all_see(error, table, make))) < 500
+    text = sees(error, "name|axis|called", lambda: make(BAD_NAMES[name]))
+    assert len(text) < 500
 
 
-@pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "<script>", "a b", "naïve", "数字", "x" * 200]
-)
+@in_turn("name", ["../../etc/passwd", "<script>", "a b", "naïve", "数字", "x" * 200])
 def test_names_that_can_be_shown_are_names(name: str) -> None:
     """They lead nowhere: files are named by digests, and texts are never markup."""
     assert Task(name, lambda: odd(None)).name == name
     assert Factory(torch.nn.Identity, name=name).name == name
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("value", "expected"),
     rows(
         ("number with too many digits", HUGE, "<int that cannot be shown>"),
@@ -207,22 +148,15 @@ def test_any_text_can_be_printed() -> None:
 
 # ------------------------------------------------------------------------------- settings
 
-SETTINGS: list[tuple[str, Any, str]] = [
+SETTINGS = rows(
     ("sizes: zero", {"sizes": [0, 4]}, r"sizes=\[0, 4\]: expected a list of whole numbers"),
-    ("sizes: negative", {"sizes": [-1, 4]}, r"sizes=\[-1, 4\]: expected"),
-    ("sizes: floats", {"sizes": [4.0, 8]}, r"sizes=\[4\.0, 8\]: expected"),
     ("sizes: NaN", {"sizes": [NAN, 8]}, r"sizes=\[nan, 8\]: expected"),
-    ("sizes: text", {"sizes": "32,64"}, "sizes='32,64': expected"),
     ("sizes: a number", {"sizes": 32}, "sizes=32: expected a list"),
-    ("sizes: nested", {"sizes": [[4, 8]]}, r"sizes=\[\[4, 8\]\]: expected"),
     ("sizes: twice", {"sizes": [8, 8]}, r"sizes=\[8, 8\]: a value is given twice"),
-    ("sizes: one", {"sizes": [8]}, "needs at least two sizes"),
     ("sizes: too many digits", {"sizes": [4, HUGE]}, "sizes=<list that cannot be shown>: expected"),
     ("sizes: beyond 64 bits", {"sizes": [4, 2**63]}, "expected a list of whole numbers"),
     ("seeds: none", {"seeds": 0}, "seeds=0: expected at least two"),
-    ("seeds: bool", {"seeds": True}, "seeds=True: expected"),
     ("seeds: more than memory", {"seeds": 10**12}, "seeds=1000000000000: expected at most 10,000"),
-    ("seeds: negative", {"seeds": [-1, 0]}, r"seeds=\[-1, 0\]: expected"),
     (
         "seeds: auto with digits",
         {"seeds": "auto-" + "9" * 5000},
@@ -232,38 +166,23 @@ SETTINGS: list[tuple[str, Any, str]] = [
     ("seeds: other digits", {"seeds": "auto-٦"}, "seeds='auto-٦': expected"),
     ("seeds: newline", {"seeds": "auto\n"}, r"seeds='auto\\n': expected"),
     ("alpha: NaN", {"alpha": NAN}, "alpha=nan: expected a number between 0 and 1"),
-    ("alpha: infinite", {"alpha": INF}, "alpha=inf: expected"),
     ("alpha: too small", {"alpha": 1e-320}, "alpha=1e-320: expected .* at least 1e-09"),
     ("alpha: huge", {"alpha": HUGE}, "alpha=<int that cannot be shown>: expected"),
-    ("alpha: complex", {"alpha": 1j}, "alpha=1j: expected"),
-    ("tolerance: NaN", {"exponent_tolerance": NAN}, "exponent_tolerance=nan: expected"),
     ("tolerance: infinite", {"exponent_tolerance": INF}, "exponent_tolerance=inf: expected"),
     ("margin: infinite", {"error_margin": INF}, "error_margin=inf: expected .* not infinite"),
-    ("tolerance: negative", {"spread_tolerance": -1}, "spread_tolerance=-1: expected"),
     ("tolerance: huge", {"spread_tolerance": LARGE}, r"spread_tolerance=10+\.\.\.: expected"),
     ("sensitivity: zero", {"least_sensitivity": 0}, "least sensitivity 0.0: expected"),
-    ("budget: NaN", {"budget": NAN}, "budget=nan: expected a number of networks"),
     ("budget: huge", {"budget": HUGE}, "budget=<int that cannot be shown>: expected"),
-    ("device: misspelt", {"device": "gpu"}, "device='gpu': expected auto, cpu, cuda"),
     ("device: newline", {"device": "cpu\n"}, r"device='cpu\\n': expected"),
     ("device: too many digits", {"device": "cuda:" + "9" * 30}, "device='cuda:9+': expected"),
     ("device: other digits", {"device": "cuda:٣"}, "device='cuda:٣': expected"),
     ("cache: null", {"cache_dir": "a\0b"}, r"cache_dir='a\\x00b': expected the name of a folder"),
-    ("cache: empty", {"cache_dir": ""}, "cache_dir='': expected the name of a folder"),
     ("cache: bytes", {"cache_dir": b"x"}, "cache_dir=b'x': expected a path"),
     ("task: unknown", {"task": "\x1b[31mdigits"}, "task name|unknown task"),
-    ("task: a path", {"task": "../../etc/passwd"}, "unknown task '../../etc/passwd'"),
     ("task: a class", {"task": Task}, "task=<class .*>: expected a name"),
     ("task: number too long", {"task": f"teacher-relu-{'9' * 100}"}, "unknown task"),
-    ("task: NaN noise", {"task": "digits+label-noise-nan"}, "no operation 'label-noise-nan'"),
     ("task: huge noise", {"task": "digits+label-noise-1e999"}, "label noise inf: expected"),
     ("task: many operations", {"task": "digits" + "+binary" * 5000}, "task name .* of 35,006 char"),
-    ("ladder: empty", {"ladder": []}, "expected at least two tasks"),
-    ("ladder: twice", {"ladder": ["digits", "digits"]}, "two tasks are called 'digits'"),
-    ("ladder: a number", {"ladder": 5}, "ladder=5: expected a name"),
-    ("ladder: misspelt", {"ladder": "label-nois"}, "did you mean 'label-noise'"),
-    ("perturbation: misspelt", {"perturbations": ["adm"]}, "did you mean 'adam'"),
-    ("perturbation: zero", {"perturbations": ["lr-x0"]}, "unknown perturbation 'lr-x0'"),
     ("perturbation: infinite", {"perturbations": ["lr-x1e999"]}, "SGD.lr=inf: expected"),
     ("perturbation: layer too wide", {"perturbations": ["width-x1e30"]}, "MLP.hidden=.*: expected"),
     (
@@ -272,106 +191,25 @@ SETTINGS: list[tuple[str, Any, str]] = [
         "Recipe.batch_size",
     ),
     ("perturbation: endless training", {"perturbations": ["past-x1e300"]}, "StoppingRule.overtime"),
-    ("perturbation: none", {"perturbations": [None]}, "perturbation None: expected a name"),
     ("perturbation: many", {"perturbations": ["adam" + "+lr-x3" * 3000]}, "of 18,004 characters"),
-    ("perturbation: lambda", {"perturbations": [lambda r: r]}, "perturbation name '<lambda>'"),
-    ("perturbation: raises", {"perturbations": [int]}, "perturbation 'int': .* raised TypeError"),
-    ("perturbation: returns none", {"perturbations": [print]}, "'print' returned NoneType"),
     ("architecture: a module", {"architecture": torch.nn.Linear(2, 2)}, "is one network"),
     ("architecture: a place", {"architecture": "os:system"}, "the function needs 'command'"),
     ("architecture: no function", {"architecture": "math:pi"}, "architecture=3.14.*: expected"),
     ("architecture: a path", {"architecture": "../x:y"}, "expected MODULE:FUNCTION"),
-    ("checks: misspelt", {"checks": ["trnd"]}, "did you mean 'trend'"),
     ("checks: huge", {"checks": [HUGE]}, "unknown check <int that cannot be shown>"),
     ("locate: misspelt", {"locate": ["rl"]}, "locate=.*: expected True, or some of"),
     ("scale: control", {"scale": "\x1b[31m"}, r"scale='\\x1b\[31m': expected log, linear"),
     ("profile: huge", {"profile": HUGE}, "profile=<int that cannot be shown>: expected quick"),
-    ("recipe: a name", {"recipe": "mlp"}, "recipe='mlp': expected a pytest_fragility.Recipe"),
+    ("ladder: a number", {"ladder": 5}, "ladder=5: expected a name"),
     ("option: misspelt", {"siezs": [1]}, r"'siezs' \(did you mean 'sizes'\?\)"),
     ("option: very long", {"x" * 100_000: 1}, r"unknown argument 'x+\.\.\.; expected task"),
-]
+)
 
 
-def test_settings() -> None:
+@in_turn(("options", "message"), SETTINGS)
+def test_settings(options: dict[str, Any], message: str) -> None:
     """An option's value, or name, that cannot be used is named with what was expected."""
-    all_see(FragilityError, SETTINGS, resolve_settings)
-
-
-# -------------------------------------------------------------------------------- recipes
-
-RECIPES: list[tuple[str, Any, str]] = [
-    ("lr: NaN", lambda: SGD(lr=NAN), "SGD.lr=nan: expected a positive number"),
-    ("lr: zero", lambda: SGD(lr=0), "SGD.lr=0: expected a positive number"),
-    ("lr: negative", lambda: SGD(lr=-1), "SGD.lr=-1: expected"),
-    ("lr: no float", lambda: SGD(lr=LARGE), r"SGD.lr=10+\.\.\.: expected"),
-    ("lr: too many digits", lambda: SGD(lr=HUGE), "SGD.lr=<int that cannot be shown>: expected"),
-    ("lr: text", lambda: SGD(lr=odd("0.1")), "SGD.lr='0.1': expected"),
-    ("lr: bool", lambda: SGD(lr=True), "SGD.lr=True: expected"),
-    ("momentum: one", lambda: SGD(momentum=1), r"SGD.momentum=1: expected a number in \[0, 1\)"),
-    ("betas: list", lambda: Adam(betas=odd([0.9, 0.99])), "Adam.betas=.*: expected two numbers"),
-    ("betas: NaN", lambda: Adam(betas=(0.9, NAN)), "Adam.betas=.*: expected two numbers"),
-    (
-        "batch: float",
-        lambda: Recipe(batch_size=odd(1.5)),
-        "Recipe.batch_size=1.5: expected",
-    ),
-    ("batch: huge", lambda: Recipe(batch_size=HUGE), "Recipe.batch_size=<int that cannot"),
-    ("clipping: NaN", lambda: Recipe(gradient_clipping=NAN), "Recipe.gradient_clipping=nan"),
-    ("smoothing: one", lambda: Recipe(label_smoothing=1), "Recipe.label_smoothing=1: expected"),
-    ("scale: huge", lambda: Recipe(initialization_scale=LARGE), "Recipe.initialization_scale="),
-    (
-        "optimizer: a name",
-        lambda: Recipe(optimizer=odd("adam")),
-        "Recipe.optimizer='adam'",
-    ),
-    ("precision: half", lambda: Recipe(precision="float16"), "Recipe.precision='float16'"),
-    (
-        "architecture: none",
-        lambda: Recipe(architecture=odd(None)),
-        "Recipe.architecture=None",
-    ),
-    ("steps: zero", lambda: fixed_steps(0), "StoppingRule.step_limit=0: expected"),
-    ("steps: huge", lambda: fixed_steps(LARGE), r"StoppingRule.step_limit=10+\.\.\.: expected"),
-    ("target: NaN", lambda: cross_entropy_below(NAN), "StoppingRule.target=nan: expected"),
-    ("overtime: huge", lambda: fixed_steps(5).with_overtime(LARGE), "StoppingRule.overtime=10+"),
-    ("schedule: negative", lambda: cosine(-1), "Schedule.steps=-1: expected"),
-    ("widths: list", lambda: MLP(hidden=odd([64])), r"MLP.hidden=\[64\]: expected a tuple"),
-    ("widths: too large", lambda: MLP(hidden=(10**30,)), "MLP.hidden=.*: expected a tuple"),
-    ("no channels", lambda: CNN(channels=()), r"CNN.channels=\(\): expected"),
-    ("heads: not a divisor", lambda: ViT(heads=3), "ViT.width=32: expected a multiple"),
-    (
-        "layer larger than memory",
-        lambda: build_network(MLP(hidden=(10**6, 10**6)), (6,), 3),
-        "a layer of 1000000 x 1000000 weights: expected at most 1,000,000,000",
-    ),
-    (
-        "images expected",
-        lambda: build_network(CNN(), (5,), 3),
-        r"inputs of shape \(5,\) are no images",
-    ),
-    ("version: no text", lambda: Factory(torch.nn.Identity, version=odd(5)), "version=5, expected"),
-    (
-        "change: no function",
-        lambda: Perturbation("x", odd(5)),
-        "'x': change=5, expected",
-    ),
-    (
-        "step: NaN",
-        lambda: Perturbation("x", lambda recipe: recipe, size=NAN),
-        "size=nan, expected a positive number",
-    ),
-    (
-        "step: text",
-        lambda: Perturbation("x", lambda recipe: recipe, size=odd("a")),
-        "size='a', expected a positive number",
-    ),
-    ("name: a number", lambda: get_perturbation(odd(5)), "perturbation name 5: expected"),
-]
-
-
-def test_recipes() -> None:
-    """A recipe, or one of its parts, that cannot be trained is refused when it is made."""
-    all_see(SettingsError, RECIPES, lambda make: make())
+    sees(FragilityError, message, lambda: resolve_settings(options))
 
 
 # ---------------------------------------------------------------------------- own networks
@@ -388,15 +226,6 @@ class Says(torch.nn.Module):
     def forward(self, inputs: torch.Tensor) -> Any:
         """Return anything."""
         return self.change(self.layer(inputs))
-
-
-def raising(error: BaseException) -> Callable[..., Any]:
-    """Return a function that raises this."""
-
-    def function(*_: Any) -> Any:
-        raise error
-
-    return function
 
 
 ONE_MODULE = torch.nn.Linear(6, 3)
@@ -472,6 +301,13 @@ def test_networks_of_ones_own(
     assert text.startswith(f"architecture {name}: ")
 
 
+def test_networks_that_cannot_be_built_are_refused() -> None:
+    """A layer that is larger than memory, of which nothing is allocated; inputs without sides."""
+    sees(SettingsError, r"\(5,\) are no images", lambda: build_network(CNN(), (5,), 3))
+    expected = "a layer of 1000000 x 1000000 weights: expected at most 1,000,000,000"
+    sees(SettingsError, expected, lambda: build_network(MLP(hidden=(10**6, 10**6)), (6,), 3))
+
+
 def test_networks_of_nan_diverge(blobs: Task) -> None:
     """Weights that are no numbers are trained, and their record says how that went."""
 
@@ -518,7 +354,7 @@ class Unshowable:
         raise ValueError("no repr")
 
 
-MEASURES: list[tuple[str, Any, str]] = [
+MEASURES = rows(
     ("none", lambda network: None, r"returned NoneType \(None\)"),
     ("text", lambda network: "1", r"returned str \('1'\)"),
     ("complex", lambda network: 1j, r"returned complex \(1j\)"),
@@ -545,18 +381,16 @@ MEASURES: list[tuple[str, Any, str]] = [
     ("has no memory", raising(MemoryError()), "raised MemoryError"),
     ("changes weights", change_weights, r"changed the network it was handed \(model's"),
     ("sets a field", lambda network: setattr(network, "n", 5), "raised FrozenInstanceError"),
-]
+)
 
 
-def test_measures(small_family: Family) -> None:
+@in_turn(("measure", "message"), MEASURES)
+def test_measures(small_family: Family, measure: Any, message: str) -> None:
     """What is no usable number names the measure and the run."""
-
-    def ask(measure: Any) -> Any:
-        return learning_curves(measure, small_family, name="mine").measure["baseline"]
-
-    for text in all_see(MeasureError, MEASURES, ask):
-        assert text.startswith("measure mine on task blobs, recipe baseline (mlp 8,")
-        assert "n=16, seed 0" in text
+    curves = learning_curves(measure, small_family, name="mine")
+    text = sees(MeasureError, message, lambda: curves.measure["baseline"])
+    assert text.startswith("measure mine on task blobs, recipe baseline (mlp 8,")
+    assert "n=16, seed 0" in text
 
 
 def test_an_interruption_ends_the_program(small_family: Family) -> None:
@@ -566,7 +400,7 @@ def test_an_interruption_ends_the_program(small_family: Family) -> None:
         _ = curves.measure["baseline"]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "message"),
     rows(
         ("no argument", lambda: 1, "has no required argument"),
@@ -586,9 +420,7 @@ def test_functions_that_are_no_measures(small_family: Family, measure: Any, mess
     sees(SettingsError, message, ask)
 
 
-@pytest.mark.parametrize(
-    "value", [Fraction(1, 2), np.float32(0.5), torch.tensor(0.5, requires_grad=True), 5e-324]
-)
+@in_turn("value", [Fraction(1, 2), np.float32(0.5), torch.tensor(0.5, requires_grad=True), 5e-324])
 def test_odd_numbers_are_numbers(small_family: Family, value: Any) -> None:
     """Whatever is one real number will do."""
     curve = learning_curves(lambda network: value, small_family, name="mine").measure["baseline"]
@@ -596,141 +428,7 @@ def test_odd_numbers_are_numbers(small_family: Family, value: Any) -> None:
     assert np.all(curve.values == expected)
 
 
-# ---------------------------------------------------------------------------------- tasks
-
-X, Y = [[0.0, 1.0], [1.0, 0.0], [0.0, 2.0], [2.0, 0.0]], [0, 1, 0, 1]
-
-
-def data(inputs: Any = X, labels: Any = Y, **rules: Any) -> Callable[[], Any]:
-    """Return a function that makes a task's data of this training pool."""
-    return lambda: TaskData(inputs, labels, odd(X), odd(Y), **rules)
-
-
-class Endless:
-    """A data set that says it has more items than anything could hold."""
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, place: int) -> tuple[Any, int]:
-        return np.zeros(1000, dtype=np.float32), place % 2
-
-
-DATA: list[tuple[str, Any, str]] = [
-    ("inputs: NaN", data([[NAN, 1.0]] * 4), "train_inputs: 4 samples are not finite"),
-    ("inputs: too large", data([[1e300, 1.0]] * 4), "train_inputs: 4 samples are not finite"),
-    ("inputs: empty", data([], []), "at least one, got inputs of shape"),
-    ("inputs: no features", data(np.zeros((4, 0))), "expected shape"),
-    ("inputs: one axis", data([1.0, 2.0, 3.0, 4.0]), "expected shape"),
-    ("inputs: ragged", data([[1.0, 2.0], [1.0]] * 2), "inputs of two shapes"),
-    ("inputs: objects", data(np.array(X, dtype=object)), "got values of type object"),
-    ("inputs: text", data([["a", "b"]] * 4), "expected numbers"),
-    ("inputs: complex", data([[1j, 1]] * 4), "got values of type complex128"),
-    ("inputs: masked", data(np.ma.masked_less(X, 1)), "a masked array"),
-    ("inputs: sparse", data(torch.tensor(X).to_sparse()), "expected dense values"),
-    ("inputs: no values", data(torch.empty(4, 2, device="meta")), "expected dense values"),
-    (
-        "inputs: larger than memory",
-        data(np.broadcast_to(np.float32(1), (10**6, 10**6))),
-        "train_inputs: 1,000,000,000,000 numbers take 4,000 GB",
-    ),
-    ("labels: negative", data(labels=[0, 1, -1, 1]), "expected classes counted from 0, got -1"),
-    ("labels: fractions", data(labels=[0, 1, 0.5, 1]), "with fractions or NaN"),
-    ("labels: NaN", data(labels=[0, 1, NAN, 1]), "with fractions or NaN"),
-    ("labels: bool", data(labels=[True, False] * 2), "expected class numbers"),
-    ("labels: words", data(labels=["a", "b"] * 2), "expected class numbers"),
-    ("labels: too large", data(labels=[0, 1, 10**9, 1]), "label 1000000000, expected classes"),
-    ("labels: beyond 64 bits", data(labels=[0, 1, 2**64, 1]), "expected class numbers"),
-    ("labels: too few", data(labels=[0, 1]), "as many inputs as labels"),
-    ("labels: none", data(labels=None), "expected class numbers"),
-    ("labels: one-hot", data(labels=[[0, 1]] * 4), "as many inputs as labels"),
-    ("classes: text", data(classes="x"), "classes='x': expected a whole number"),
-    ("classes: NaN", data(classes=NAN), "classes=nan: expected a whole number"),
-    ("classes: negative", data(classes=-1), "classes=-1: expected a whole number"),
-    ("classes: too many", data(classes=10**9), "classes=1000000000: expected a whole number"),
-    ("classes: fewer than labels", data(classes=1), "label 1 is out of range"),
-    ("subsets: unknown", data(subsets="odd"), "subsets='odd': expected one of"),
-    ("strata: too few", data(strata=[0]), "expected one for each of the 4"),
-    ("load: no function", lambda: Task("mine", odd(5)), "load=5, expected a function"),
-    (
-        "load: none",
-        lambda: Task("mine", lambda: odd(None)).data,
-        "returned NoneType, expected",
-    ),
-    (
-        "load: raises",
-        lambda: Task("mine", raising(OSError("\x1b[31m"))).data,
-        r"task 'mine': load\(\) raised OSError: \\x1b\[31m",
-    ),
-    (
-        "held out: all",
-        lambda: from_arrays("mine", X, Y, test_size=4).data,
-        "test_size=4, expected a whole number between 1 and 3",
-    ),
-    (
-        "items: more than memory",
-        lambda: from_dataset("mine", Endless(10**12), test_size=1).data,
-        "numbers take 4,000,000 GB",
-    ),
-    (
-        "items: more than Python counts",
-        lambda: from_dataset("mine", Endless(10**30), test_size=1).data,
-        "the data set's length",
-    ),
-    (
-        "items: fewer than none",
-        lambda: from_dataset("mine", Endless(-1), test_size=1).data,
-        "the data set's length",
-    ),
-    ("ladder: a number", lambda: Ladder("mine", odd(5)), "expected at least two tasks, got 5"),
-    ("name: a number", lambda: get_task(odd(5)), "task name 5: expected"),
-    ("noise: NaN", lambda: with_label_noise(digits(), NAN), "label noise nan: expected"),
-    ("noise: text", lambda: with_label_noise(digits(), odd("a")), "label noise 'a': expected"),
-    ("input noise: huge", lambda: with_input_noise(digits(), LARGE), "input noise 10+"),
-    (
-        "dimensions: NaN",
-        lambda: with_fewer_dimensions(digits(), odd(NAN)),
-        "dimensions nan:",
-    ),
-    ("dimensions: text", lambda: linear_teacher(dimensions=odd("a")), "dimensions 'a': expected"),
-    ("dimensions: huge", lambda: linear_teacher(dimensions=10**9), "at most 100,000"),
-    ("depth: bool", lambda: relu_teacher(True), "depth True: expected"),
-    ("depth: huge", lambda: relu_teacher(10**9), "depth 1000000000: expected"),
-    ("parity: of none", lambda: sparse_parity(0), "parity of 0 entries: expected between"),
-    ("parity: without inputs", lambda: sparse_parity(1, dimensions=0), "dimensions 0: expected"),
-    ("classes kept: text", lambda: with_classes(digits(), odd(["a", 1])), "class 'a': expected"),
-    (
-        "classes kept: nested",
-        lambda: with_classes(digits(), odd([[1], 2])),
-        r"class \[1\]:",
-    ),
-    ("split: NaN", lambda: with_binary_split(digits(), odd([NAN])), "class nan: expected"),
-    ("folder: null", lambda: from_idx_folder("a\0b"), r"folder 'a\\x00b': a path cannot hold"),
-]
-
-
-def test_tasks() -> None:
-    """Data that cannot be learned from are named with what is wrong, and where."""
-    all_see(TaskError, DATA, lambda make: make())
-
-
-# ----------------------------------------------------------------------------- data files
-
-
-def idx(shape: Sequence[int], content: bytes = b"", kind: int = 8) -> bytes:
-    """Return an IDX file that says it has this shape."""
-    return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + content
-
-
-def archive() -> bytes:
-    """Return a zip file, as NumPy's ``.npz`` is one."""
-    path = Path("archive.npz")
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("x.npy", b"0" * 100)
-    return path.read_bytes()
+# ---------------------------------------------------------------------------------- store
 
 
 class Bomb:
@@ -739,69 +437,6 @@ class Bomb:
     def __reduce__(self) -> Any:
         return Path.touch, (Path("exploded"),)
 
-
-FILES = rows(
-    ("empty", "x", lambda: b"", "not an IDX file"),
-    ("a header cut short", "x", lambda: idx((4, 4))[:9], "says it has shape"),
-    ("a page", "x", lambda: b"<html>not found</html>", "not an IDX file"),
-    ("a zip", "x", archive, "not an IDX file"),
-    ("a pickle", "x", lambda: pickle.dumps(Bomb()), "not an IDX file"),
-    ("doubles", "x", lambda: idx((1,), b"\0" * 8, kind=14), "not an IDX file of unsigned bytes"),
-    ("no dimensions", "x", lambda: idx((), b"x"), "says it has 0 dimensions; expected 1 to 4"),
-    ("255 dimensions", "x", lambda: idx((1,) * 255, b"x"), "says it has 255 dimensions"),
-    ("16 EB", "x", lambda: idx((2**32 - 1,) * 2), "expected at most 4 GB"),
-    (
-        "4 GB that are not there",
-        "x",
-        lambda: idx((2**31,)),
-        r"\(2147483648,\), .* only 8;",
-    ),
-    ("too few", "x", lambda: idx((4,), b"123"), r"\(4,\) and has 3 entries"),
-    ("too many", "x", lambda: idx((4,), b"12345"), r"\(4,\) and has more than 4 entries"),
-    ("a page, gzipped", "x", lambda: gzip.compress(b"<html>not found</html>"), "not an IDX file"),
-    ("gzip cut short", "x.gz", lambda: gzip.compress(idx((4,), b"1234"))[:-4], "cannot be read"),
-    (
-        "gzip bomb",
-        "x.gz",
-        lambda: gzip.compress(idx((4,)) + b"\0" * (1 << 24)),
-        r"\(4,\) and has more than 4 entries",
-    ),
-    (
-        "4 GB that a gzip has not",
-        "x.gz",
-        lambda: gzip.compress(idx((2**31,), b"\0")),
-        r"\(2147483648,\), which takes .* only 27;",
-    ),
-)
-
-
-@pytest.mark.parametrize(("name", "content", "message"), FILES)
-def test_data_files(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    content: Callable[[], bytes],
-    message: str,
-) -> None:
-    """They are compared with their header, read no further than it says, and never unpickled."""
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / name
-    path.write_bytes(content())
-    text = sees(TaskError, message, lambda: read_idx(path))
-    assert text.startswith(str(path))
-    assert not Path("exploded").exists()
-
-
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
-def test_data_files_that_are_none(tmp_path: Path, make: Callable[[Path], Any]) -> None:
-    """A folder, a pipe and a link to itself are no files; reading does not wait for a writer."""
-    path = tmp_path / "train-images-idx3-ubyte"
-    make(path)
-    sees(TaskError, "cannot be read", lambda: read_idx(path))
-    sees(TaskError, "no train-images-idx3-ubyte there", lambda: from_idx_folder(tmp_path).data)
-
-
-# ---------------------------------------------------------------------------------- store
 
 SMALL = Recipe(architecture=MLP(hidden=(4,)), batch_size=8, stopping=fixed_steps(5))
 
@@ -888,16 +523,10 @@ ENTRIES = rows(
     ("a folder", replaced_by(Path.mkdir), "it is no plain file"),
     ("a pipe", replaced_by(os.mkfifo), "it is no plain file"),
     ("a link to a device", replaced_by(lambda path: path.symlink_to("/dev/zero")), "no plain file"),
-    ("a link to itself", replaced_by(lambda path: path.symlink_to(path)), "it is no plain file"),
     ("100 GB", grow, r"it has 107,374,182,400 bytes, where at most [\d,]+ are needed"),
     (
         "a pickle",
         replaced_by(lambda path: torch.save({"record": Bomb()}, path)),
-        "it is no safetensors file",
-    ),
-    (
-        "a plain pickle",
-        replaced_by(lambda path: path.write_bytes(pickle.dumps(Bomb()))),
         "it is no safetensors file",
     ),
     ("a page", replaced_by(lambda path: path.write_text("<html>")), "it is no safetensors file"),
@@ -915,22 +544,15 @@ ENTRIES = rows(
     ("a record without end", metadata_with("record", "[" * 200_000), "no JSON that can be read"),
     ("a record with a field more", record_with(mood=1), "its record has other fields"),
     ("steps: text", record_with(steps="5"), "its record's steps cannot be '5'"),
-    ("steps: negative", record_with(steps=-1), "its record's steps cannot be -1"),
-    ("steps: bool", record_with(steps=True), "its record's steps cannot be True"),
-    ("steps: a list", record_with(steps=[5]), r"its record's steps cannot be \[5\]"),
     ("steps: huge", record_with(steps=LARGE), "its record's steps cannot be 10+"),
-    ("diverged: a number", record_with(diverged=0), "its record's diverged cannot be 0"),
     ("loss: text", record_with(train_loss="low"), "its record's train_loss cannot be 'low'"),
-    ("loss: negative", record_with(train_loss=-1.0), "its record's train_loss cannot be -1.0"),
     ("loss: huge", record_with(train_loss=LARGE), "its record's train_loss cannot be 10+"),
     ("loss: NaN, not diverged", record_with(train_loss=NAN), "contradict each other"),
-    ("error: above one", record_with(train_error=1.5), "its record's train_error cannot be 1.5"),
     ("error: NaN", record_with(train_error=NAN), "its record's train_error cannot be nan"),
     ("mistakes: negative", record_with(test_mistakes=-1), "test_mistakes cannot be -1"),
     ("mistakes: others", record_with(test_mistakes=60), "its mistakes are not the 60"),
     ("test size: another", record_with(test_size=61), "it was tested on 61 samples"),
     ("of another run", metadata_with("run", '{"task": "blobs", "n": 8}'), "it is of another run"),
-    ("of no run", metadata_with("run", "5"), "it is of another run"),
     (
         "weights of another shape",
         tensor_with("weights/1.weight", lambda weight: weight[:2]),
@@ -973,7 +595,7 @@ ENTRIES = rows(
 )
 
 
-@pytest.mark.parametrize(("damage", "reason"), ENTRIES)
+@in_turn(("damage", "reason"), ENTRIES)
 def test_stored_entries(
     blobs: Task,
     tmp_path: Path,
@@ -1034,7 +656,7 @@ STORES = rows(
 )
 
 
-@pytest.mark.parametrize(("make", "message"), STORES)
+@in_turn(("make", "message"), STORES)
 def test_stores(blobs: Task, tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:
     """A store that cannot be one is refused, and nothing outside of it is written."""
     make(tmp_path / "kept")

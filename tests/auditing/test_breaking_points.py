@@ -14,7 +14,7 @@ from pytest_fragility.auditing.breaking_points import locate
 from pytest_fragility.auditing.growing_families import GrowingFamily
 from pytest_fragility.auditing.search import FIRST_FRESH_SEED, Search
 from pytest_fragility.checks.breaking_points import BreakingPoint, BreakingPointEvidence
-from pytest_fragility.checks.check import LOCATE, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.verdicts import KEPT
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.measure import Measure
@@ -70,7 +70,7 @@ class Ruler:
 
 def points(search: Search, axis: str = "lr") -> list[BreakingPoint]:
     """Return what a walk along an axis finds, one point for each direction."""
-    verdict = locate(Check(LOCATE, change=axis), search)
+    verdict = locate(Check("locate", change=axis), search)
     assert verdict.status == KEPT
     assert isinstance(verdict.evidence, BreakingPointEvidence)
     return list(verdict.evidence.points)
@@ -134,7 +134,7 @@ def test_nothing_beyond_the_admissible_range_is_blamed(make_search: MakeSearch) 
 def test_an_unknown_axis_is_refused(make_search: MakeSearch) -> None:
     """The error lists those there are, here as in the settings."""
     with pytest.raises(SettingsError, match="unknown axis 'rate': expected some of lr, batch"):
-        locate(Check(LOCATE, change="rate"), make_search(Ruler(2)))
+        locate(Check("locate", change="rate"), make_search(Ruler(2)))
     with pytest.raises(SettingsError, match=r"locate=\['rate'\]: expected True, or some of lr"):
         resolve_settings({"locate": ["rate"]})
 

@@ -14,7 +14,6 @@ from scipy import stats
 
 from pytest_fragility.auditing.growing_families import GrowingFamily
 from pytest_fragility.auditing.search import FIRST_FRESH_SEED, SEARCHED_KINDS, Search
-from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LearningCurve, LearningCurves
 from pytest_fragility.errors import BudgetError, SettingsError
@@ -179,11 +178,11 @@ def test_a_linear_scale_has_a_trend_alone(make_family: MakeFamily) -> None:
 
     search = Search(signed, make_family(scale="linear"))
     finding = search.trial(LR_X4)
-    assert [verdict.check.kind for verdict in finding.verdicts] == [TREND]
+    assert [verdict.check.kind for verdict in finding.verdicts] == ["trend"]
     assert finding.status == BROKEN and search.trial(LR_X2).status == KEPT
 
 
-@pytest.mark.parametrize("kinds", [[EXPONENT], [TREND, SPREAD]])
+@pytest.mark.parametrize("kinds", [["exponent"], ["trend", "spread"]])
 def test_a_check_that_the_scale_has_not_is_refused(
     make_family: MakeFamily, kinds: list[str]
 ) -> None:
@@ -353,7 +352,7 @@ def fooled(mean: float, deviation: float, kinds: tuple[str, ...]) -> tuple[float
 
 @pytest.mark.parametrize(
     ("mean", "kinds"),
-    [(-0.5, (EXPONENT,)), (0.0, SEARCHED_KINDS)],
+    [(-0.5, ("exponent",)), (0.0, SEARCHED_KINDS)],
     ids=["exponent", "all"],
 )
 def test_a_search_is_seldom_fooled(mean: float, kinds: tuple[str, ...]) -> None:
@@ -373,5 +372,5 @@ def test_a_search_still_finds_what_breaks() -> None:
         plain = noise_of(0, 0.05, -0.5)(name, seeds)
         return plain if name == BASELINE else Lines(plain.slopes + 0.5, plain.levels)
 
-    search = Search(unused, simulated(draw), kinds=(EXPONENT,))
+    search = Search(unused, simulated(draw), kinds=("exponent",))
     assert all(search.breaks(each) for each in changes(8))

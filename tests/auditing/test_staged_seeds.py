@@ -12,7 +12,7 @@ import pytest
 
 from pytest_fragility import AuditResult, audit
 from pytest_fragility.auditing.staged_seeds import StagedAudit
-from pytest_fragility.checks.check import EXPONENT, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LearningCurve, LearningCurves
@@ -147,7 +147,7 @@ def test_decided_checks_say_so_and_open_ones_how_many_seeds_they_need(
 def test_hopeless_checks_are_given_up() -> None:
     """At the tolerance itself no number of seeds decides: half of the looks are saved."""
     truth = Truth(slope_change=0.1)
-    found = staged_rates(EXPONENT, truth, Scatter(deviation=0.01), audits=40)
+    found = staged_rates("exponent", truth, Scatter(deviation=0.01), audits=40)
     assert found["seeds"] < 18
     assert found["acquitted"] + found["convicted"] < 0.2
 
@@ -169,7 +169,7 @@ def without_seeds_from(end: int, curves: LearningCurves) -> LearningCurves:
 def test_a_far_change_is_decided_at_the_first_look() -> None:
     """Five seeds at a quarter of alpha decide what three would not."""
     curves = next(simulate(Truth(slope_change=0.5), Scatter(), audits=1, seeds=5, alpha=0.0125))
-    check = Check(EXPONENT, PERTURBATION)
+    check = Check("exponent", PERTURBATION)
     assert judge(check, without_seeds_from(3, curves), STAGED.tolerances).status == INCONCLUSIVE
     audit_in_looks = StagedAudit(path_norm, "ruler", STAGED, [check])
     assert audit_in_looks.is_open

@@ -15,7 +15,7 @@ from scipy import stats
 
 from pytest_fragility import measures
 from pytest_fragility.auditing.from_settings import train_family
-from pytest_fragility.checks.check import EXPONENT, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.evaluation.learning_curves import learning_curves
@@ -94,7 +94,7 @@ def test_power(shift: float, scatter: str) -> None:
     alone.
     """
     truth = Truth(slope_change=shift)
-    rate = rates(EXPONENT, truth, SCATTERS[scatter], audits=AUDITS)[CONVICTED]
+    rate = rates("exponent", truth, SCATTERS[scatter], audits=AUDITS)[CONVICTED]
     print(f"\nshift {shift}, {scatter}: convicted in {100 * rate:.2f} %")
     if (shift, scatter) != (0.2, heavy_tailed.__name__):
         assert rate >= 0.95
@@ -126,7 +126,7 @@ def test_power_under_the_familys_own_scatter() -> None:
 def test_power_where_seeds_scatter_more(deviation: float) -> None:
     """Printed alone: the smallest of the shifts, under more noise than most changes bring."""
     scatter = Scatter(deviation=deviation)
-    found = rates(EXPONENT, Truth(slope_change=0.2), scatter, audits=AUDITS)
+    found = rates("exponent", Truth(slope_change=0.2), scatter, audits=AUDITS)
     print(f"\nshift 0.2, deviation {deviation}: convicted in {100 * found[CONVICTED]:.2f} %")
 
 
@@ -184,7 +184,7 @@ def default_family_heights() -> list[list[Floats]]:
 
 def power(audits: list[list[Floats]]) -> float:
     """Return the share of audits, each of four curves' heights, that convict the exponent."""
-    check = Check(EXPONENT, PERTURBATION)
+    check = Check("exponent", PERTURBATION)
     convicted = [
         outcome(judge(check, curves_of(heights), Tolerances())) == CONVICTED for heights in audits
     ]

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from examples.test_weightwatcher import alpha, alpha_norm, spectral_norm, stable_rank
-from pytest_fragility.checks.check import EQUIVALENCE, KINDS
+from pytest_fragility.checks.registry import ASKED_AS
 from tests.benchmarks.reference_audits import print_table
 
 AUDITED = {each.__name__: each for each in (alpha, alpha_norm, spectral_norm, stable_rank)}
 # equivalences are those of networks with normalization layers that have no parameters
-CHECKS = [kind for kind in KINDS if kind != EQUIVALENCE]
+CHECKS = [kind for kind in ASKED_AS if kind != "equivalence"]
 
 
 def main() -> None:

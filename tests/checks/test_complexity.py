@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytest_fragility.checks.check import COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL, Check
-from pytest_fragility.checks.complexity import LadderEvidence, judge_complexity
+from pytest_fragility.checks.check import Check
+from pytest_fragility.checks.complexity import EXPONENTS, LEVELS, LadderEvidence
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
@@ -29,7 +29,7 @@ ERROR_LEVELS = np.array([-1.0, -0.6, -0.2])
 SEEDS = 5
 NOISE = 0.01
 
-both_kinds = pytest.mark.parametrize("kind", [COMPLEXITY_EXPONENT, COMPLEXITY_LEVEL])
+both_kinds = pytest.mark.parametrize("kind", ["complexity-exponent", "complexity-level"])
 
 
 def scattered(means: Floats, start: int, noise: float = NOISE, seeds: int = SEEDS) -> Floats:
@@ -68,9 +68,15 @@ def scaled(exponent: float, level: float, *, noise: float = NOISE) -> LadderCurv
     )
 
 
+def judge_ladder(kind: str, ladder: LadderCurves | None, tolerances: Tolerances) -> Verdict:
+    """Return the verdict of a kind on a ladder."""
+    (asked,) = (each for each in (EXPONENTS, LEVELS) if each.id == kind)
+    return asked.judge_ladder(Check(kind), ladder, tolerances)
+
+
 def verdict_of(kind: str, ladder: LadderCurves, least: float = 0.25) -> Verdict:
     """Return the verdict on a ladder."""
-    return judge_complexity(Check(kind), ladder, Tolerances(sensitivity=least))
+    return judge_ladder(kind, ladder, Tolerances(sensitivity=least))
 
 
 def evidence_of(verdict: Verdict) -> LadderEvidence:
@@ -141,7 +147,7 @@ def test_exponents_and_levels_are_judged_separately(
 ) -> None:
     """One may follow while the other is blind."""
     ladder = scaled(exponent, level)
-    found = (verdict_of(COMPLEXITY_EXPONENT, ladder), verdict_of(COMPLEXITY_LEVEL, ladder))
+    found = (verdict_of("complexity-exponent", ladder), verdict_of("complexity-level", ladder))
     assert tuple(verdict.status for verdict in found) == statuses
 
 
@@ -151,7 +157,7 @@ def test_the_evidence_has_both_columns(kind: str) -> None:
     ladder = scaled(0.7, 0.7)
     found = evidence_of(verdict_of(kind, ladder))
     assert [rung.task for rung in found.rungs] == list(TASKS)
-    is_exponent = kind == COMPLEXITY_EXPONENT
+    is_exponent = kind == "complexity-exponent"
     measure, error = ladder.exponents if is_exponent else ladder.levels
     sign = -1 if is_exponent else 1
     for row, rung in enumerate(found.rungs):
@@ -179,14 +185,14 @@ def test_the_most_sensitivity_is_the_inverse_of_the_least(kind: str) -> None:
 
 def straddling(kind: str) -> tuple[Floats, Floats]:
     """Return values of two tasks that five seeds do not decide: the measure's, test error's."""
-    means = np.array([0.6, 0.1]) if kind == COMPLEXITY_EXPONENT else np.array([-1.0, -0.4])
+    means = np.array([0.6, 0.1]) if kind == "complexity-exponent" else np.array([-1.0, -0.4])
     return scattered(0.35 * means, 1, 0.06), scattered(means, 9, 0.03)
 
 
 def two_tasks(kind: str, values: tuple[Floats, Floats]) -> LadderCurves:
     """Return a ladder of two tasks with these exponents or levels, and any of the other."""
     other = (values[1], values[1])
-    places = (values, other) if kind == COMPLEXITY_EXPONENT else (other, values)
+    places = (values, other) if kind == "complexity-exponent" else (other, values)
     return ladder_of(*places, names=TASKS[:2])
 
 
@@ -226,7 +232,7 @@ def test_a_ladder_on_which_test_error_is_the_same_convicts_nobody(kind: str) -> 
     flat = scattered(np.full(3, 0.3), 5, 0.05)
     for measure in (np.full((3, SEEDS), 0.3), flat, -flat, scattered(ERROR_EXPONENTS, 6)):
         verdict = verdict_of(kind, ladder_of((measure, flat), (measure, flat)))
-        what = "exponents" if kind == COMPLEXITY_EXPONENT else "levels"
+        what = "exponents" if kind == "complexity-exponent" else "levels"
         assert verdict.status == INCONCLUSIVE
         assert f"test error's {what} do not differ with certainty" in verdict.reason
         assert evidence_of(verdict).rungs
@@ -261,7 +267,7 @@ def test_an_unfinished_task_decides_nothing(kind: str) -> None:
 def test_without_a_ladder_there_is_nothing_to_judge(kind: str) -> None:
     """The error says what to ask for."""
     with pytest.raises(SettingsError, match="ladder="):
-        judge_complexity(Check(kind), None, Tolerances())
+        judge_ladder(kind, None, Tolerances())
     with pytest.raises(SettingsError, match=kind):
         judge(Check(kind), make_curves({BASELINE: lines(-0.2)}), Tolerances())
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from pytest_fragility.checks import complexity
-from pytest_fragility.checks.check import COMPLEXITY_EXPONENT, Check
-from pytest_fragility.checks.complexity import judge_complexity
+from pytest_fragility.checks.check import Check
+from pytest_fragility.checks.complexity import EXPONENTS
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.curves import LadderCurves
@@ -40,7 +40,7 @@ correlations = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def no_count_of_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip what takes long and decides no verdict: how many seeds would decide."""
-    monkeypatch.setattr(complexity, "seeds_needed", lambda *_: None)
+    monkeypatch.setattr(complexity.statistics, "seeds_needed", lambda *_: None)
 
 
 def rates(
@@ -62,7 +62,7 @@ def rates(
         error = truth + NOISE * shared
         mixed = correlation * shared + (1 - correlation**2) ** 0.5 * own
         ladder = exponents_only(0.2 + sensitivity * truth + NOISE * mixed, error)
-        counts[judge_complexity(Check(COMPLEXITY_EXPONENT), ladder, TOLERANCES).status] += 1
+        counts[EXPONENTS.judge_ladder(Check(EXPONENTS.id), ladder, TOLERANCES).status] += 1
     return Counter({status: count / audits for status, count in counts.items()})
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pytest_fragility.auditing.finding import require_kept
-from pytest_fragility.checks.check import CONTROLS, Check
-from pytest_fragility.checks.controls import ControlsEvidence, judge_controls
+from pytest_fragility.checks.check import Check
+from pytest_fragility.checks.controls import KIND, ControlsEvidence
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Verdict
@@ -29,7 +29,7 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.terminal import audit_table
 from tests.simulated_audits import PERTURBATION, Scatter, Truth, simulate
 
-CHECK = Check(CONTROLS, among=(PERTURBATION,))
+CHECK = Check("controls", among=(PERTURBATION,))
 Values = Callable[[str], np.ndarray]
 
 
@@ -57,7 +57,7 @@ def sound_curves(truth: Truth | None = None, *, seeds: int = 5) -> LearningCurve
 
 def judged(curves: LearningCurves, tolerances: Tolerances | None = None) -> Verdict:
     """Return the verdict on the controls."""
-    return judge_controls(CHECK, curves, tolerances or Tolerances())
+    return KIND.judge_curves(CHECK, curves, tolerances or Tolerances())
 
 
 def misbehaving(verdict: Verdict) -> dict[str, str]:
@@ -87,7 +87,7 @@ def test_controls_are_read_off_the_family(small_family: Family) -> None:
 def test_controls_behave_in_a_real_audit(small_family: Family) -> None:
     """Whatever is audited."""
     curves = learning_curves(path_norm, small_family)
-    verdict = judge_controls(Check(CONTROLS, among=("adam",)), curves, Tolerances(margin=50.0))
+    verdict = KIND.judge_curves(Check("controls", among=("adam",)), curves, Tolerances(margin=50.0))
     assert (verdict.status, misbehaving(verdict)) == (KEPT, {})
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND
 from pytest_fragility.curves import bent_parts
 from tests.simulated_audits import (
     ACQUITTED,
@@ -68,7 +67,7 @@ def test_the_bound_can_fail() -> None:
     assert found[ACQUITTED] > bound(AUDITS)
 
 
-@pytest.mark.parametrize("kind", [EXPONENT, SPREAD, TREND])
+@pytest.mark.parametrize("kind", ["exponent", "spread", "trend"])
 def test_the_rates_are_not_held_by_deciding_nothing(kind: str) -> None:
     """Well inside of the tolerance measures are acquitted, well outside convicted."""
     outside = Truth(slope_change=0.4, level_change=0.4)
@@ -79,14 +78,14 @@ def test_the_rates_are_not_held_by_deciding_nothing(kind: str) -> None:
 @pytest.mark.parametrize("shift", [0.2, 0.5, 0.9])
 def test_five_seeds_convict_a_shift_of_the_exponent(shift: float) -> None:
     """In 95 % of audits, at the effects that were published."""
-    found = rates(EXPONENT, Truth(slope_change=shift), Scatter(), audits=AUDITS)
+    found = rates("exponent", Truth(slope_change=shift), Scatter(), audits=AUDITS)
     assert found[CONVICTED] >= 0.95
 
 
 def test_looks_stop_early() -> None:
     """Where a measure stays put, or moves far, about five seeds of 21 decide."""
     for truth, right in ((Truth(), ACQUITTED), (Truth(slope_change=0.4), CONVICTED)):
-        found = staged_rates(EXPONENT, truth, Scatter(), audits=STAGED_AUDITS)
+        found = staged_rates("exponent", truth, Scatter(), audits=STAGED_AUDITS)
         assert found[right] >= 0.95
         assert found["seeds"] <= 8
 
@@ -96,8 +95,8 @@ def test_robust_fits_withstand_a_run_gone_astray(fit: str) -> None:
     """One run of thirty, ten times off, leaves least squares without a verdict, these seldom."""
     astray = Scatter(diverged=True)
     shifted = Truth(slope_change=0.4)
-    assert rates(EXPONENT, shifted, astray, audits=AUDITS)[CONVICTED] < 0.05
-    assert rates(EXPONENT, shifted, astray, audits=AUDITS, fit=fit)[CONVICTED] > 0.6
+    assert rates("exponent", shifted, astray, audits=AUDITS)[CONVICTED] < 0.05
+    assert rates("exponent", shifted, astray, audits=AUDITS, fit=fit)[CONVICTED] > 0.6
 
 
 # power laws
@@ -131,7 +130,7 @@ def test_broken_lines_are_recognized(bend: float) -> None:
 def test_a_change_that_averages_out_is_seen() -> None:
     """Faster at small n, slower at large: the exponent over all n stays, and is no exponent."""
     truth = Truth(bend_change=0.8)
-    found = rates(EXPONENT, truth, Scatter(), audits=AUDITS)
+    found = rates("exponent", truth, Scatter(), audits=AUDITS)
     assert found[ACQUITTED] <= 0.02
     assert found[CONVICTED] >= 0.5
 

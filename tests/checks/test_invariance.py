@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from pytest_fragility.checks.check import EQUIVALENCE, SYMMETRY, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.invariance import InvarianceEvidence, judge_invariance
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
@@ -26,7 +26,7 @@ from tests.checks.test_judging import lines, make_curves
 
 Floats = npt.NDArray[np.float64]
 
-SPLIT = Check(SYMMETRY, change="split-neurons")
+SPLIT = Check("symmetry", change="split-neurons")
 DRAWS = 16
 ALPHA = 0.05
 TRIALS = 400
@@ -251,7 +251,7 @@ def test_evidence_is_plain_json() -> None:
 
 def test_curves_hold_the_values_by_check() -> None:
     """Where curves have none, the error says how to get them."""
-    equivalence = Check(EQUIVALENCE, change="exponential-rate")
+    equivalence = Check("equivalence", change="exponential-rate")
     plain = make_curves({BASELINE: lines(-0.2)})
     for check in (SPLIT, equivalence):
         with pytest.raises(SettingsError, match=f"{check.id}: .* ask for checks='{check.kind}'"):

@@ -12,15 +12,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_fragility.checks.check import ADMISSIBLE_COUNT, EXPONENT, SPREAD, STOPPING, TREND, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.stopping import StoppingEvidence
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,
     INCONCLUSIVE,
     KEPT,
     UNDECIDED,
-    StoppingEvidence,
     Verdict,
 )
 from pytest_fragility.curves import LearningCurve, LearningCurves
@@ -33,11 +33,11 @@ SEEDS = 5
 TIGHT, WIDE = 0.01, 1.0
 # of a mean over five seeds: half the width of its 95 % interval, over their standard deviation
 HALF = float(stats.t.ppf(0.975, SEEDS - 1)) / SEEDS**0.5
-TREND_OF_BASELINE = Check(TREND)
-EVERY_KIND = (TREND, EXPONENT, SPREAD)
+TREND_OF_BASELINE = Check("trend", BASELINE)
+EVERY_KIND = ("trend", "exponent", "spread")
 
 unhurried = settings(deadline=None)
-kinds_of_change = pytest.mark.parametrize("kind", [EXPONENT, SPREAD])
+kinds_of_change = pytest.mark.parametrize("kind", ["exponent", "spread"])
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def make_curves(
 
 def changed(kind: str, by: float, deviation: float = TIGHT) -> Lines:
     """Return a falling measure, moved in what a kind of check looks at."""
-    slope, level = (by, 0.0) if kind == EXPONENT else (0.0, by)
+    slope, level = (by, 0.0) if kind == "exponent" else (0.0, by)
     return lines(-0.2).moved(slope=slope, level=level, deviation=deviation)
 
 
@@ -123,14 +123,16 @@ def baseline_verdict(measure: Lines, error: Lines = ERROR, trend: str = "error")
 
 def trend_verdict(before: Lines, after: Lines) -> Verdict:
     """Return the verdict on a perturbation's trend."""
-    return judge(Check(TREND, "adam"), make_curves({BASELINE: before, "adam": after}), Tolerances())
+    return judge(
+        Check("trend", "adam"), make_curves({BASELINE: before, "adam": after}), Tolerances()
+    )
 
 
 def stopping_verdict(before: Lines, after: Lines, error: Lines | None = None) -> Verdict:
     """Return the verdict on a checkpoint."""
     errors = {BASELINE: ERROR, "past-x2": ERROR.moved() if error is None else error}
     curves = make_curves({BASELINE: before, "past-x2": after}, errors)
-    return judge(Check(STOPPING, "past-x2"), curves, Tolerances())
+    return judge(Check("stopping", "past-x2"), curves, Tolerances())
 
 
 class NeverAsked(Mapping[str, LearningCurve]):
@@ -273,7 +275,7 @@ def test_the_whole_interval_must_lie_inside_or_outside(kind: str) -> None:
 def test_each_kind_has_its_own_tolerance(kind: str) -> None:
     """A tolerance of the other kind changes nothing."""
     exponent, spread = Tolerances(exponent=0.5), Tolerances(spread=0.5)
-    own, other = (exponent, spread) if kind == EXPONENT else (spread, exponent)
+    own, other = (exponent, spread) if kind == "exponent" else (spread, exponent)
     assert judge_change(kind, 0.3, tolerances=own).status == KEPT
     assert judge_change(kind, 0.3, tolerances=other).status == BROKEN
 
@@ -287,13 +289,13 @@ def test_a_tolerance_of_zero_is_never_kept_by_chance(kind: str) -> None:
 def test_exponent_and_spread_look_at_different_things() -> None:
     """A measure that is multiplied keeps its exponent; one that tilts keeps its middle."""
     multiplied, tilted = lines(-0.2).moved(level=1.0), lines(-0.2).moved(slope=1.0)
-    for after, broken in ((multiplied, SPREAD), (tilted, EXPONENT)):
+    for after, broken in ((multiplied, "spread"), (tilted, "exponent")):
         curves = make_curves({BASELINE: lines(-0.2), "adam": after})
         statuses = {
             kind: judge(Check(kind, "adam"), curves, Tolerances()).status
-            for kind in (EXPONENT, SPREAD)
+            for kind in ("exponent", "spread")
         }
-        assert statuses == {EXPONENT: KEPT, SPREAD: KEPT} | {broken: BROKEN}
+        assert statuses == {"exponent": KEPT, "spread": KEPT} | {broken: BROKEN}
 
 
 @kinds_of_change
@@ -335,7 +337,7 @@ def test_test_error_itself_is_always_kept(
     both = {BASELINE: ERROR, "adam": moved}
     curves = make_curves(both, both)
     tolerances = Tolerances(exponent=margin + more, spread=margin + more, margin=margin)
-    verdicts = [judge(Check(kind, "adam"), curves, tolerances) for kind in (EXPONENT, SPREAD)]
+    verdicts = [judge(Check(kind, "adam"), curves, tolerances) for kind in ("exponent", "spread")]
     statuses = {one.admissibility.status for one in verdicts if one.admissibility}
     assume(statuses == {"admissible"})
     assert [one.status for one in verdicts] == [KEPT, KEPT]
@@ -368,7 +370,7 @@ def test_kept_and_broken_agree_with_intervals_of_scipy(
     change, drift = by + scatter, moved + 0.1 * error_scatter
     error = Lines(ERROR.slopes + drift, ERROR.levels + drift)
     still = lines(-0.2)
-    slope, level = (change, 0 * change) if kind == EXPONENT else (0 * change, change)
+    slope, level = (change, 0 * change) if kind == "exponent" else (0 * change, change)
     curves = make_curves(
         {BASELINE: still, "adam": Lines(still.slopes + slope, still.levels + level)},
         {"adam": error},
@@ -440,11 +442,11 @@ def test_one_admissible_change_is_enough_to_audit() -> None:
     error = {"adam": ERROR.moved(), "lr-x3": ERROR.moved(slope=0.5), "past-x2": ERROR.moved()}
     measure = {name: lines(-0.2) for name in (BASELINE, *error)}
     curves = make_curves(measure, error)
-    check = Check(ADMISSIBLE_COUNT, among=("adam", "lr-x3"))
+    check = Check("perturbations-admissible", among=("adam", "lr-x3"))
     verdict = judge(check, curves, Tolerances())
     assert verdict.status == KEPT
     assert "1 of 2" in verdict.reason
-    alone = judge(Check(ADMISSIBLE_COUNT, among=("lr-x3",)), curves, Tolerances())
+    alone = judge(Check("perturbations-admissible", among=("lr-x3",)), curves, Tolerances())
     assert alone.status == INCONCLUSIVE and "past-x2" not in alone.reason
 
 
@@ -458,7 +460,7 @@ def test_an_audit_without_an_admissible_change_is_inconclusive() -> None:
     curves = make_curves(
         {name: lines(-0.2) for name in (BASELINE, *error)}, error, unfinished={"sgd": "diverged"}
     )
-    verdict = judge(Check(ADMISSIBLE_COUNT, among=tuple(error)), curves, Tolerances())
+    verdict = judge(Check("perturbations-admissible", among=tuple(error)), curves, Tolerances())
     assert verdict.status == INCONCLUSIVE
     for part in ("adam is undecided", "lr-x3 is inadmissible", "sgd is inadmissible"):
         assert part in verdict.reason
@@ -473,7 +475,7 @@ def test_a_measure_is_not_evaluated_where_it_cannot_be_convicted(
     error = {"adam": ERROR.moved(slope=0.0 if unfinished else 0.5)}
     curves = make_curves({BASELINE: lines(-0.2), "adam": lines(-0.2)}, error, unfinished)
     guarded = replace(curves, measure=NeverAsked(curves.measure, "adam"))
-    count = Check(ADMISSIBLE_COUNT, among=("adam",))
+    count = Check("perturbations-admissible", among=("adam",))
     for check in (Check(kind, "adam"), count, TREND_OF_BASELINE):
         judge(check, guarded, Tolerances())
 
@@ -483,7 +485,7 @@ def test_a_measure_is_evaluated_where_it_can_be_convicted() -> None:
     curves = make_curves({BASELINE: lines(-0.2), "adam": lines(-0.2)})
     guarded = replace(curves, measure=NeverAsked(curves.measure, "adam"))
     with pytest.raises(AssertionError, match="evaluated under adam"):
-        judge(Check(TREND, "adam"), guarded, Tolerances())
+        judge(Check("trend", "adam"), guarded, Tolerances())
 
 
 @kinds_of_change
@@ -579,8 +581,10 @@ def test_the_verdict_on_a_checkpoint_is_made_of_the_two_checks() -> None:
     """Of those that a perturbation of the same curves would get."""
     for after in (lines(-0.2), lines(-0.5), lines(0.3), lines(-0.2, deviation=WIDE), lines(-0.3)):
         curves = make_curves({BASELINE: lines(-0.2), "adam": after})
-        trend, exponent = (judge(Check(k, "adam"), curves, Tolerances()) for k in (TREND, EXPONENT))
-        stopping = judge(Check(STOPPING, "adam"), curves, Tolerances())
+        trend, exponent = (
+            judge(Check(k, "adam"), curves, Tolerances()) for k in ("trend", "exponent")
+        )
+        stopping = judge(Check("stopping", "adam"), curves, Tolerances())
         statuses = {trend.status, exponent.status}
         worst = next(one for one in (BROKEN, INCONCLUSIVE, KEPT) if one in statuses)
         assert stopping.status == worst
@@ -595,7 +599,9 @@ def test_a_checkpoint_needs_the_seeds_of_what_is_open() -> None:
     both = lines(-0.2, deviation=0.2), lines(-0.2, deviation=0.4)
     verdict = stopping_verdict(*both, still)
     curves = make_curves(dict(zip((BASELINE, "adam"), both, strict=True)), {"adam": still})
-    needs = [judge(Check(k, "adam"), curves, Tolerances()).seeds_needed for k in (TREND, EXPONENT)]
+    needs = [
+        judge(Check(k, "adam"), curves, Tolerances()).seeds_needed for k in ("trend", "exponent")
+    ]
     assert None not in needs
     assert verdict.seeds_needed == max(need for need in needs if need is not None)
     hopeless = stopping_verdict(lines(-0.2), lines(-0.2).moved(slope=0.1, deviation=0.3), still)

@@ -8,15 +8,13 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from pytest_fragility.checks.check import EXPONENT, SPREAD, TREND
-from pytest_fragility.checks.planning import plan_checks
 from pytest_fragility.checks.records import check_record
-from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.registry import judge, plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT, Record
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.terminal import overall_verdict
+from pytest_fragility.report.conclusion import overall_verdict
 from tests.simulated_audits import (
     ALPHA,
     INSIDE,
@@ -55,7 +53,7 @@ def audits_of(truths: dict[str, Truth]) -> Iterator[LearningCurves]:
 def records_of(curves: LearningCurves) -> list[Record]:
     """Return the records of all checks, but for what stands beside the verdicts."""
     names = [name for name in curves.recipes if name != BASELINE]
-    planned = plan_checks((TREND, EXPONENT, SPREAD), names)[:-2]
+    planned = plan_checks(("trend", "exponent", "spread"), names)[:-2]
     return [check_record(curves, judge(check, curves, Tolerances())) for check in planned]
 
 
@@ -80,7 +78,7 @@ def test_convictions_are_not_corrected() -> None:
     truths = dict.fromkeys(NAMES, Truth(slope_change=0.16 + INSIDE, error_slope_change=0.06))
     broken = []
     for curves in audits_of(truths):
-        exponents = [record for record in records_of(curves) if record["kind"] == EXPONENT]
+        exponents = [record for record in records_of(curves) if record["kind"] == "exponent"]
         broken.append(sum(record["verdict"] == BROKEN for record in exponents))
     mean = float(np.mean(broken))
     assert 0 < mean <= len(NAMES) * ALPHA + 3 * float(np.std(broken)) / AUDITS**0.5

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_fragility.checks.check import EXPONENT, STOPPING, TREND, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.stopping import StoppingEvidence
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import (
     BROKEN,
     INCONCLUSIVE,
     KEPT,
     SlopeEvidence,
-    StoppingEvidence,
     Verdict,
 )
 from pytest_fragility.curves import LearningCurves
@@ -31,7 +31,7 @@ def curves_of(truth: Truth) -> LearningCurves:
     return next(simulate(truth, QUIET, audits=1))
 
 
-def judged(truth: Truth, kind: str = EXPONENT) -> Verdict:
+def judged(truth: Truth, kind: str = "exponent") -> Verdict:
     """Return the verdict on the perturbation."""
     return judge(Check(kind, PERTURBATION), curves_of(truth), Tolerances())
 
@@ -71,7 +71,7 @@ def test_the_verdict_says_which_curve_is_bent(
 def test_parts_have_their_own_slopes() -> None:
     """Those that NumPy fits there, with the change beyond test error's."""
     curves = curves_of(Truth(bend=0.5, slope_change=0.05))
-    evidence = evidence_of(judge(Check(EXPONENT, PERTURBATION), curves, Tolerances()))
+    evidence = evidence_of(judge(Check("exponent", PERTURBATION), curves, Tolerances()))
     assert [part.sizes for part in evidence.parts] == [(32, 256), (128, 1024)]
     for part, places in zip(evidence.parts, (slice(0, 4), slice(2, 6)), strict=True):
         x = np.log(SIZES)[places]
@@ -91,7 +91,7 @@ def test_parts_have_their_own_slopes() -> None:
 
 def test_a_checkpoint_is_judged_by_parts_too() -> None:
     """Its exponent is."""
-    verdict = judged(Truth(bend_change=0.5), STOPPING)
+    verdict = judged(Truth(bend_change=0.5), "stopping")
     assert isinstance(verdict.evidence, StoppingEvidence)
     assert (verdict.status, verdict.evidence.trend, verdict.evidence.exponent) == (
         BROKEN,
@@ -104,7 +104,7 @@ def test_a_checkpoint_is_judged_by_parts_too() -> None:
 def test_the_baseline_says_so_too() -> None:
     """Its trend is that of the average, and is marked."""
     curves = curves_of(Truth(bend=0.5))
-    verdict = judge(Check(TREND), curves, Tolerances())
+    verdict = judge(Check("trend", BASELINE), curves, Tolerances())
     assert (verdict.status, evidence_of(verdict).bent) == (KEPT, ("baseline",))
     text = audit_table([check_record(curves, verdict)])
     (row,) = [line for line in text.splitlines() if line.startswith("  baseline ")]
@@ -115,7 +115,7 @@ def test_the_baseline_says_so_too() -> None:
 def test_a_table_of_power_laws_explains_no_mark() -> None:
     """There is none."""
     curves = curves_of(Truth())
-    checks = [Check(TREND), Check(EXPONENT, PERTURBATION)]
+    checks = [Check("trend", BASELINE), Check("exponent", PERTURBATION)]
     text = audit_table([check_record(curves, judge(each, curves, Tolerances())) for each in checks])
     assert "~ no power law" not in text
     assert "]~" not in text
@@ -124,7 +124,7 @@ def test_a_table_of_power_laws_explains_no_mark() -> None:
 def test_the_message_shows_slopes_over_parts() -> None:
     """With what each moved, beyond test error too; within 80 columns."""
     curves = curves_of(Truth(bend=0.5, bend_change=0.6))
-    verdict = judge(Check(EXPONENT, PERTURBATION), curves, Tolerances())
+    verdict = judge(Check("exponent", PERTURBATION), curves, Tolerances())
     text = failure_message(check_record(curves, verdict))
     assert max(map(len, text.splitlines())) <= 80
     flat = " ".join(text.split())
@@ -142,4 +142,4 @@ def test_a_linear_scale_has_no_power_laws() -> None:
         for name, curve in curves.measure.items()
     }
     plain = type(curves)(**{**vars(curves), "measure": linear, "scale": "linear"})
-    assert evidence_of(judge(Check(TREND), plain, Tolerances())).bent == ()
+    assert evidence_of(judge(Check("trend", BASELINE), plain, Tolerances())).bent == ()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_fragility.curves import LearningCurve, bent_parts
-from pytest_fragility.curves.power_law import parts
+from pytest_fragility.curves.power_law import cut_into_parts
+from tests.in_turn import in_turn
 
 SIZES = (32, 64, 128, 256, 512, 1024)
 X = np.log(SIZES) - np.mean(np.log(SIZES))
@@ -27,7 +27,7 @@ def curve(heights: np.ndarray, sizes: tuple[int, ...] = SIZES) -> LearningCurve:
 @given(sizes=st.integers(3, 30), number=st.sampled_from([2, 3]))
 def test_parts_cover_the_curve(sizes: int, number: int) -> None:
     """From the first place to the last, each beginning where or before the one before ended."""
-    found = parts(sizes, number)
+    found = cut_into_parts(sizes, number)
     assert len(found) == number
     assert (found[0][0], found[-1][1]) == (0, sizes - 1)
     for (_, end), (begin, _) in pairwise(found):
@@ -38,10 +38,10 @@ def test_parts_cover_the_curve(sizes: int, number: int) -> None:
 
 def test_six_sizes() -> None:
     """Halves meet around the middle, thirds too."""
-    assert parts(6, 2) == [(0, 3), (2, 5)]
-    assert parts(6, 3) == [(0, 2), (1, 4), (3, 5)]
-    assert parts(5, 2) == [(0, 2), (2, 4)]
-    assert parts(7, 3) == [(0, 2), (2, 4), (4, 6)]
+    assert cut_into_parts(6, 2) == [(0, 3), (2, 5)]
+    assert cut_into_parts(6, 3) == [(0, 2), (1, 4), (3, 5)]
+    assert cut_into_parts(5, 2) == [(0, 2), (2, 4)]
+    assert cut_into_parts(7, 3) == [(0, 2), (2, 4), (4, 6)]
 
 
 SHAPES = {
@@ -52,13 +52,13 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@in_turn("shape", SHAPES)
 def test_what_is_no_power_law_is_recognized(shape: str) -> None:
     """With hardly any noise, each of the shapes that learning curves take."""
     assert bent_parts(curve(SHAPES[shape]), tolerance=0.1, alpha=0.05)
 
 
-@pytest.mark.parametrize("slope", [-2.0, -0.3, 0.0, 0.7])
+@in_turn("slope", [-2.0, -0.3, 0.0, 0.7])
 def test_a_power_law_is_not_bent(slope: float) -> None:
     """Whatever its slope."""
     assert not bent_parts(curve(slope * X), tolerance=0.1, alpha=0.05)

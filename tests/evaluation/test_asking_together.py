@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.evaluation import asking as module
-from pytest_fragility.evaluation.asking import Row, can_be_asked_together, together
-from pytest_fragility.evaluation.calling import Failures
-from pytest_fragility.evaluation.evaluate import Asking, evaluate, evaluate_size
+from pytest_fragility.evaluation import together as module
+from pytest_fragility.evaluation.asking import evaluate
+from pytest_fragility.evaluation.evaluate import Asking, Failures, evaluate_size
+from pytest_fragility.evaluation.together import Row, can_be_asked_together, together
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families

@@ -16,8 +16,8 @@ import pytest
 
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.evaluation import calling
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.calling import MeasuredHereWarning
-from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import stacked

@@ -10,7 +10,7 @@ import torch
 
 from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, ScaleInvariantMLP, fixed_steps
-from pytest_fragility.recipes.invariances import (
+from pytest_fragility.recipes.equivalences import (
     EQUIVALENCES,
     INITIALIZATION_FACTOR,
     LEARNING_RATE,

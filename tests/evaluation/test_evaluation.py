@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families

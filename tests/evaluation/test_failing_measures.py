@@ -17,7 +17,7 @@ from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import MeasureError, MeasureTimedOut, SettingsError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.evaluation.time_limit import time_limit
 from pytest_fragility.families.family import Family
@@ -135,7 +135,7 @@ def judged(measure: Any, family: Family, check: Check) -> str:
 
 def test_the_other_seeds_are_judged(small_family: Family) -> None:
     """It is an error all the same, and says what they find."""
-    message = judged(fails_on((BASELINE, 16, 1)), small_family, Check("trend"))
+    message = judged(fails_on((BASELINE, 16, 1)), small_family, Check("trend", BASELINE))
     assert message.endswith(
         "raised ZeroDivisionError: singular. Over the 2 other seeds, trend-baseline is kept"
     )
@@ -151,13 +151,13 @@ def test_the_other_seeds_are_judged(small_family: Family) -> None:
 def test_one_seed_is_no_rest(small_family: Family) -> None:
     """It has no interval."""
     measure = fails_on((BASELINE, 16, 1), (BASELINE, 32, 2))
-    assert "other seeds" not in judged(measure, small_family, Check("trend"))
+    assert "other seeds" not in judged(measure, small_family, Check("trend", BASELINE))
 
 
 def test_a_failure_elsewhere_leaves_a_check_alone(small_family: Family) -> None:
     """Checks that need no network on which the measure fails have their verdicts."""
     curves = learning_curves(fails_on(("adam", 16, 1)), small_family)
-    assert_kept(Check("trend"), curves, FALLING)
+    assert_kept(Check("trend", BASELINE), curves, FALLING)
     for _ in range(2):
         with pytest.raises(MeasureError, match=r"recipe adam .*, n=16, seed 1: raised"):
             assert_kept(Check("exponent", "adam"), curves, FALLING)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.checks.check import EXPONENT, SPREAD, SYMMETRY, TREND, Check
+from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.curves import LearningCurve, OwnNoise
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import pac_bayes_origin, parameter_count, path_norm
+from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.failure_message import failure_message
 from pytest_fragility.report.terminal import audit_table
 
@@ -46,7 +47,7 @@ def record_of(measure: Any, family: Family, check: Check) -> dict[str, Any]:
 def test_a_measure_without_random_numbers_has_none(measure: Any, small_family: Family) -> None:
     """One of stacks, one that looks at no network, one that draws and uses nothing of it."""
     assert learning_curves(measure, small_family).own_noise is None
-    assert record_of(measure, small_family, Check(TREND))["own_noise"] is None
+    assert record_of(measure, small_family, Check("trend", BASELINE))["own_noise"] is None
 
 
 def test_the_noise_is_that_of_the_draws() -> None:
@@ -109,7 +110,7 @@ def test_only_what_is_asked_is_evaluated(small_family: Family) -> None:
 
 def test_dominating_noise_is_said(small_family: Family) -> None:
     """In the failure's message and above the table."""
-    for check in (Check(TREND), Check(EXPONENT, "adam"), Check(SPREAD, "adam")):
+    for check in (Check("trend", BASELINE), Check("exponent", "adam"), Check("spread", "adam")):
         record = record_of(scattered(3.0), small_family, check)
         assert record["verdict"] == "inconclusive"
         record = {**record, "own_noise": {**record["own_noise"], "share": 0.83}}
@@ -122,7 +123,7 @@ def test_dominating_noise_is_said(small_family: Family) -> None:
 
 def test_all_the_scatter_may_be_the_measures_own(small_family: Family) -> None:
     """A measure of n and of random numbers alone has no other; three seeds say so roughly."""
-    record = record_of(scattered(0.5), small_family, Check(EXPONENT, "adam"))
+    record = record_of(scattered(0.5), small_family, Check("exponent", "adam"))
     noise = record["own_noise"]
     expected = 0.5 * np.sqrt(WEIGHTS @ WEIGHTS)
     assert expected / 4 < noise["slope"] < 3 * expected
@@ -137,7 +138,7 @@ def test_small_noise_is_reported_and_not_complained_about(small_family: Family) 
         jitter = torch.exp(1e-4 * torch.randn((), generator=network.rng))
         return float(path_norm(network) * jitter)
 
-    record = record_of(hardly_random, small_family, Check(EXPONENT, "adam"))
+    record = record_of(hardly_random, small_family, Check("exponent", "adam"))
     assert 0 < record["own_noise"]["share"] < 0.01
     assert "random numbers" not in failure_message(record)
     assert "0 % of their variance over seeds" in audit_table([record])
@@ -152,7 +153,7 @@ def test_checks_without_learning_curves_ask_nothing(small_family: Family) -> Non
         return 1.0 / network.n
 
     curves = replace(learning_curves(watched, small_family), invariances={})
-    check = Check(SYMMETRY, change="permutation")
+    check = Check("symmetry", change="permutation")
     values = learning_curves(watched, small_family).invariances
     verdict = judge(check, replace(curves, invariances=values), ANYTHING)
     count = len(asked)

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_fragility.checks.check import INVARIANCE_KINDS, SYMMETRY
-from pytest_fragility.checks.planning import plan_checks
-from pytest_fragility.checks.registry import judge
+from pytest_fragility.checks.registry import judge, plan_checks
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.curves import Invariance
@@ -29,7 +27,7 @@ from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import Recipe, fixed_steps
-from pytest_fragility.recipes.invariances import (
+from pytest_fragility.recipes.equivalences import (
     EQUIVALENCES,
     INITIALIZATION_FACTOR,
     LEARNING_RATE,
@@ -43,6 +41,9 @@ CPU = torch.device("cpu")
 ALPHA = 0.05
 MIDDLE = 32
 RESCALINGS = ("layer-rescaling", "neuron-rescaling", "permutation")
+
+
+SAME_FUNCTION = ("symmetry", "equivalence")
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +311,7 @@ def test_noise_is_told_from_a_change(family: Family) -> None:
         return ruler
 
     tolerances = Tolerances(invariance=0.05)
-    check = next(each for each in plan_checks(INVARIANCE_KINDS, []) if "dead" in each.id)
+    check = next(each for each in plan_checks(SAME_FUNCTION, []) if "dead" in each.id)
     for measure, status in ((squared_norm, BROKEN), (mean_confidence, KEPT)):
         curves = learning_curves(noisy(measure, 0.02), family, name="ruler")
         verdict = judge(check, curves, tolerances)
@@ -450,7 +451,7 @@ def test_curves_have_the_values_of_every_check_on_demand(family: Family) -> None
         return 1.0
 
     curves = learning_curves(ruler, family)
-    assert list(curves.invariances) == [check.id for check in plan_checks(INVARIANCE_KINDS, [])]
+    assert list(curves.invariances) == [check.id for check in plan_checks(SAME_FUNCTION, [])]
     assert not asked
     for _ in range(2):
         assert moved(curves.invariances["symmetry-split-neurons"]) == [0, 0]
@@ -460,7 +461,7 @@ def test_curves_have_the_values_of_every_check_on_demand(family: Family) -> None
     assert len(asked) == 5 + 2
     runs = {place: family.trained_run(*place) for place in family.plan.runs}
     alone = learning_curves(ruler, Family(family.plan, runs, CPU))
-    assert list(alone.invariances) == [check.id for check in plan_checks([SYMMETRY], [])]
+    assert list(alone.invariances) == [check.id for check in plan_checks(["symmetry"], [])]
 
 
 def test_parts_of_a_plan_are_trained_together(blobs: Task, small_recipe: Recipe) -> None:

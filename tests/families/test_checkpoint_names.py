@@ -54,45 +54,39 @@ def prefixed(prefix: str) -> Change:
     return lambda state: {f"{prefix}{name}": value for name, value in state.items()}
 
 
+PREFIXES = (
+    "_orig_mod.module.",
+    "module._orig_mod.",
+    "model._orig_mod.",
+    "_orig_mod.model.module.",
+    "net.",
+    "state_dict.model.encoder.",
+    "1.0.",
+)
+
+
 @pytest.mark.parametrize("make", [small, normalized, Parts, Within])
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        "_orig_mod.module.",
-        "module._orig_mod.",
-        "model._orig_mod.",
-        "_orig_mod.model.module.",
-        "net.",
-        "state_dict.model.encoder.",
-        "1.0.",
-    ],
-)
-def test_prefixes_of_any_order_and_depth(
-    prefix: str, make: Callable[[], nn.Module], tmp_path: Path
-) -> None:
+def test_prefixes_of_any_order_and_depth(make: Callable[[], nn.Module], tmp_path: Path) -> None:
     """Whatever the network's own children are called."""
-    assert_read(tmp_path, saving(prefixed(prefix)), make)
+    for prefix in PREFIXES:
+        assert_read(tmp_path, saving(prefixed(prefix)), make)
 
 
-@pytest.mark.parametrize(
-    "wrapped", ["features._orig_mod.", "features.module.", "features._fsdp_wrapped_module.module."]
-)
-def test_wrapped_parts(wrapped: str, tmp_path: Path) -> None:
+def test_wrapped_parts(tmp_path: Path) -> None:
     """A part of a network may be compiled, or spread, by itself."""
+    for wrapper in ("_orig_mod.", "module.", "_fsdp_wrapped_module.module."):
 
-    def change(state: dict[str, Any]) -> Any:
-        return {name.replace("features.", wrapped): value for name, value in state.items()}
+        def change(state: dict[str, Any], wrapped: str = f"features.{wrapper}") -> Any:
+            return {name.replace("features.", wrapped): value for name, value in state.items()}
 
-    assert_read(tmp_path, saving(change), Parts)
+        assert_read(tmp_path, saving(change), Parts)
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, AveragedModel])
-@pytest.mark.parametrize("make", [small, Parts])
-def test_wrappers_of_torch(
-    wrap: Callable[[nn.Module], nn.Module], make: Callable[[], nn.Module], tmp_path: Path
-) -> None:
+def test_wrappers_of_torch(wrap: Callable[[nn.Module], nn.Module], tmp_path: Path) -> None:
     """One of them counts what it averages."""
-    assert_read(tmp_path, lambda net, path: torch.save(wrap(net).state_dict(), path), make)
+    for make in (small, Parts):
+        assert_read(tmp_path, lambda net, path: torch.save(wrap(net).state_dict(), path), make)
 
 
 def test_the_network_may_have_the_prefix_and_the_file_not(tmp_path: Path) -> None:
@@ -290,18 +284,20 @@ def test_a_shared_parameter_has_one_value(tmp_path: Path) -> None:
         states(rows, Tied)
 
 
-@pytest.mark.parametrize(
-    "dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
-)
-def test_other_precisions_are_read_as_the_recipe_has_them(
-    dtype: torch.dtype, tmp_path: Path
-) -> None:
+DTYPES = (torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+def test_other_precisions_are_read_as_the_recipe_has_them(tmp_path: Path) -> None:
     """With the values that they have in the file."""
-    change: Change = lambda state: {k: v.to(dtype) for k, v in state.items()}  # noqa: E731
-    networks, rows = saved(tmp_path, saving(change))
-    for network, found in zip(networks, states(rows), strict=True):
-        for name, value in network.state_dict().items():
-            assert torch.equal(found[name], value.to(dtype).to(torch.float32))
+    for dtype in DTYPES:
+
+        def change(state: dict[str, Any], dtype: torch.dtype = dtype) -> Any:
+            return {name: value.to(dtype) for name, value in state.items()}
+
+        networks, rows = saved(tmp_path, saving(change))
+        for network, found in zip(networks, states(rows), strict=True):
+            for name, value in network.state_dict().items():
+                assert torch.equal(found[name], value.to(dtype).to(torch.float32))
 
 
 def test_views_of_shared_and_turned_memory(tmp_path: Path) -> None:

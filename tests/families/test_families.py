@@ -12,7 +12,7 @@ from pytest_fragility.errors import TaskError
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks import InitialStates, build_network
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe, fixed_steps
@@ -126,7 +126,7 @@ def test_initial_models_are_those_of_the_seed(small_family: Family) -> None:
     data = small_family.task.data
     for network in small_family:
         template = build_network(network.recipe.architecture, data.input_shape, data.classes)
-        expected = initial_weights(template, network.recipe, network.seed)
+        expected = InitialStates(template).draw(network.recipe, network.seed).weights
         torch.testing.assert_close(weights_of(network.initial_model), expected, rtol=0, atol=0)
 
 

@@ -181,6 +181,19 @@ def test_paths_names_and_errors_are_enough(foreign: Path) -> None:
     assert same["trend-adam"].evidence == result["trend-adam"].evidence
 
 
+def test_a_family_without_intervals_is_a_family_all_the_same(foreign: Path) -> None:
+    """With one seed of each network no check is decided, and nothing is trained."""
+    lines = foreign.read_text(encoding="utf-8").splitlines()
+    alone = foreign.with_name("alone.csv")
+    alone.write_text("\n".join([lines[0], *lines[1::3]]), encoding="utf-8")
+    family = Family.from_checkpoints(alone, architecture=Net)
+    assert len(family) == 0
+    for option in ({"family": family}, {"manifest": alone, "architecture": Net}):
+        result = audit(weight_norm, **option, **LENIENT)
+        assert {verdict.status for verdict in result.verdicts} == {"inconclusive"}
+        assert "seed 0 alone has a value at each of n" in result["trend-baseline"].reason
+
+
 @pytest.mark.parametrize(
     ("part", "advice"),
     [

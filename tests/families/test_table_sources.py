@@ -26,7 +26,7 @@ COLUMNS = {name: [row[name] for row in ROWS] for name in ROWS[0]}
 def content(table: MeasuredFamily) -> Any:
     """Return all that a table holds, but where it stands."""
     return table.measures, [
-        (each.place, each.numbers, each.counted, each.description, each.unfinished)
+        (each.place, each.cells, each.counted, each.description, each.unfinished)
         for each in table.networks
     ]
 
@@ -74,17 +74,14 @@ FILES: dict[str, str] = {
 }
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
 @pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("ending", [".csv", ".json", ".txt"])
-def test_files_are_told_by_their_content(
-    kind: str, packed: bool, ending: str, tmp_path: Path
-) -> None:
-    """Whatever they are called."""
-    path = tmp_path / f"values{ending}"
+def test_files_are_told_by_their_content(kind: str, tmp_path: Path) -> None:
+    """Whatever they are called, gzipped or not."""
     text = FILES[kind].encode()
-    path.write_bytes(gzip.compress(text) if packed else text)
-    assert content(Family.from_table(path)) == EXPECTED
+    for ending, packed in ((".csv", False), (".json", True), (".txt", False), (".csv.gz", True)):
+        path = tmp_path / f"values{ending}"
+        path.write_bytes(gzip.compress(text) if packed else text)
+        assert content(Family.from_table(path)) == EXPECTED
 
 
 def test_a_table_without_tasks_is_called_by_its_file(tmp_path: Path) -> None:
@@ -95,6 +92,8 @@ def test_a_table_without_tasks_is_called_by_its_file(tmp_path: Path) -> None:
     assert {each.task for each in Family.from_table(path).networks} == {"values"}
 
 
+HEADER = b"recipe,n,seed,test_error,m\n"
+MANY = b"".join(b",tst_size%d" % place for place in range(100_000))
 BROKEN: list[tuple[str, bytes, str]] = [
     ("a cut line", lines_of(ROWS)[:-9].encode(), "values.csv, line 30: it is no JSON"),
     ("a name twice", b'[{"n": 1, "n": 2}]', "two values are called 'n'"),
@@ -110,7 +109,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
         "values.csv: it is a Git LFS pointer, not the file that it stands for; run git lfs pull",
     ),
     ("a web page", b"\n<!DOCTYPE html>\n<title>404</title>", "it is a web page; download the file"),
-    ("UTF-16", "recipe,n\n".encode("utf-16"), "but text in UTF-16"),
+    ("UTF-16", "recipe,n\n".encode("utf-16"), "it is no text in UTF-8 (byte 0) but text in UTF-16"),
     (
         "a comma of two meanings",
         b"recipe;n;seed;test_error;m\nbaseline;32;0;0.5;1,234\n",
@@ -125,6 +124,37 @@ BROKEN: list[tuple[str, bytes, str]] = [
         "numbers without a name",
         b"recipe,n,seed,test_error,m,\n" + b"baseline,32,0,.1,2,2.37\n" * 3,
         "column 6 has no name, and its numbers do not count the rows ('2.37', '2.37', ",
+    ),
+    ("nulls", HEADER.decode().encode("utf-16-le"), "values.csv"),
+    (
+        "a long field",
+        HEADER + b"baseline,1,0,.1," + b"1" * 200_000,
+        "line 2: field larger",
+    ),
+    ("many columns", HEADER.strip() + MANY + b"\na,1,0,.1,1\n", "it has 100,005 columns"),
+    ("digits", HEADER + b"baseline," + b"9" * 5000 + b",0,.1,1\n", "n='999"),
+    ("empty", b"", "it has no rows; expected one for each network"),
+    (
+        "semicolons",
+        b"recipe;n;seed\na;1;2\n",
+        "no column 'test_error'. Its columns are recipe, n, seed",
+    ),
+    ("one name twice", b"recipe,n,n\n", "two columns are called 'n'"),
+    (
+        "too many values",
+        HEADER + b"baseline,1,0,0.1,2,3\n",
+        "line 2: 6 values, where",
+    ),
+    ("open quotes", HEADER + b'"baseline,1,0,0.1,2\n', "line 2: unexpected end of data"),
+    (
+        "misspelt",
+        b"recipe,n,sede,test_error,m\na,1,0,1,1\n",
+        "no column 'seed' (did you mean 'sede'?)",
+    ),
+    (
+        "lines",
+        HEADER + b"baseline,32,0,.1,1\n\nbaseline,64,0,x,1\n",
+        "line 4: test_error",
     ),
 ]
 
@@ -210,22 +240,19 @@ def test_data_frames_of_any_kind_are_read(kind: str) -> None:
     assert content(found)[1] == EXPECTED[1]
 
 
-@pytest.mark.parametrize("missing", [None, "nan", "NA", "null", "-"])
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_nothing_in_a_frame_is_nothing(library: str, missing: str | None) -> None:
-    """What pandas has for it, and what was read as text."""
-    rows = [{**row, "fragile": str(row["fragile"])} for row in ROWS]
+def test_nothing_in_a_frame_is_nothing(library: str) -> None:
+    """What pandas has for it, and what was read as text; polars tells NaN from nothing."""
     frames = pytest.importorskip(library, reason=f"needs {library}")
-    if missing == "nan":
-        if library == "polars":
-            pytest.skip("it tells NaN from nothing")
-        rows = [{**row} for row in ROWS]
-        rows[3]["fragile"] = float("nan")
-    else:
+    for missing in (None, "NA", "null", "-", *([float("nan")] if library == "pandas" else [])):
+        is_text = isinstance(missing, str)
+        rows = [
+            {**row, "fragile": str(row["fragile"]) if is_text else row["fragile"]} for row in ROWS
+        ]
         rows[3]["fragile"] = missing
-    found = Family.from_table(frames.DataFrame(rows))
-    assert "fragile" not in found.networks[3].values
-    assert content(found)[1][4:] == EXPECTED[1][4:]
+        found = Family.from_table(frames.DataFrame(rows))
+        assert "fragile" not in found.networks[3].values
+        assert content(found)[1][4:] == EXPECTED[1][4:]
 
 
 def test_a_measure_without_values_where_nothing_has_ended_is_one() -> None:
@@ -280,10 +307,9 @@ def test_files_are_read_without_the_library_of_frames(
         assert content(Family.from_table(source)) == EXPECTED
 
 
-@pytest.mark.parametrize("name", ["Unnamed: 0", "Unnamed: 0.1", "index", "level_0", "X", "row", ""])
 @pytest.mark.parametrize("cells", ["whole", "floats", "texts", "sorted", "again"])
-def test_columns_that_count_the_rows_are_left_out(name: str, cells: str) -> None:
-    """However they are written, and whichever rows were kept."""
+def test_columns_that_count_the_rows_are_left_out(cells: str) -> None:
+    """However they are called and written, and whichever rows were kept."""
     count = len(ROWS)
     values: dict[str, list[Any]] = {
         "whole": list(range(count)),
@@ -292,8 +318,9 @@ def test_columns_that_count_the_rows_are_left_out(name: str, cells: str) -> None
         "sorted": [7 * place % 31 for place in range(count)],
         "again": [*range(count // 2), *range(count // 2)],
     }
-    table = [{name: v, **row} for v, row in zip(values[cells], ROWS, strict=True)]
-    assert content(Family.from_table(table)) == EXPECTED
+    for name in ("Unnamed: 0", "Unnamed: 0.1", "index", "level_0", "X", "row", ""):
+        table = [{name: v, **row} for v, row in zip(values[cells], ROWS, strict=True)]
+        assert content(Family.from_table(table)) == EXPECTED
 
 
 def test_an_index_of_measured_values_is_a_measure() -> None:
@@ -321,97 +348,61 @@ def test_columns_that_are_no_measures_are_named_with_what_to_do() -> None:
     assert content(Family.from_table(renamed)) == EXPECTED
 
 
-@pytest.mark.parametrize(
-    ("cell", "value"),
-    [
-        *((text, None) for text in ("", " ", "NA", "N/A", "n/a", "null", "NULL", "None", "-")),
-        *(
-            (f" {text} ", 0.319)
-            for text in ("0.319", ".319", "3.19e-1", "31.9%", "31.9 %", "+.319")
-        ),
-        ("1e3", 1000.0),
-        ("5.", 5.0),
-    ],
-)
-def test_cells(cell: str, value: float | None) -> None:
+def with_cell(column: str, cell: Any) -> list[Row]:
+    """Return rows of which the fourth has another cell."""
+    return [{**row, column: cell} if place == 3 else row for place, row in enumerate(ROWS)]
+
+
+def test_cells() -> None:
     """One meaning each."""
-    rows = [{**row} for row in ROWS]
-    rows[3]["fragile"] = cell
-    assert Family.from_table(rows).networks[3].values.get("fragile") == value
+    nothing = dict.fromkeys(("", " ", "NA", "N/A", "n/a", "null", "NULL", "None", "-"))
+    share = dict.fromkeys((" 0.319 ", " .319", "3.19e-1 ", "31.9%", " 31.9 % ", "+.319"), 0.319)
+    for cell, value in {**nothing, **share, "1e3": 1000.0, "5.": 5.0}.items():
+        found = Family.from_table(with_cell("fragile", cell)).networks[3].values
+        assert found.get("fragile") == value, cell
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "1,234.5",
-        "0,5",
-        "1 234",
-        "1_000",
-        "1'000",
-        "0x1p3",
-        "\u0661\u0662",
-        "\uff11\uff12",
-        "big",
-        "1e",
-        ".",
-        "%",
-    ],
-)
-def test_cells_that_are_no_numbers(cell: str) -> None:
-    """Or that could be two."""
-    rows = [{**row} for row in ROWS]
-    rows[3]["fragile"] = cell
-    with pytest.raises(TableError, match=r"row 3: fragile=.*: expected a number"):
-        Family.from_table(rows)
-
-
-@pytest.mark.parametrize("cell", ["nan", "-inf", "Infinity", "1e999", float("inf")])
-def test_values_that_are_not_finite_are_no_gaps(cell: Any) -> None:
-    """A measure that gave none is told of."""
-    rows = [{**row} for row in ROWS]
-    rows[3]["fragile"] = cell
-    with pytest.raises(TableError, match=r"fragile=.*: expected a finite number; leave the cell"):
-        Family.from_table(rows)
-
-
-@pytest.mark.parametrize(
-    ("column", "cell"),
-    [
-        *(
-            (column, cell)
-            for column in ("n", "seed")
-            for cell in (
-                "3_2",
-                "\uff13\uff12",
-                "\u0663\u0662",
-                "32.5",
-                "0x20",
-                "3 2",
-                "3,2",
-                "3e999999999",
-                "5%",
-                True,
-            )
+REFUSED: list[tuple[str, str, tuple[Any, ...]]] = [
+    (
+        "fragile",
+        "expected a number",
+        (
+            *("1,234.5", "0,5", "1 234", "1_000", "1'000", "0x1p3", "big", "1e", ".", "%"),
+            *("\u0661\u0662", "\uff11\uff12"),
         ),
-        ("n", "1e-3"),
-    ],
-)
-def test_sizes_and_seeds_that_are_no_whole_numbers(column: str, cell: Any) -> None:
-    """Python's int() takes some of them."""
-    rows = [{**row} for row in ROWS]
-    rows[3][column] = cell
-    with pytest.raises(TableError, match=f"row 3: {column}=.*: expected a whole number"):
-        Family.from_table(rows)
+    ),
+    (
+        "fragile",
+        "expected a finite number; leave the cell",
+        ("nan", "-inf", "Infinity", "1e999", float("inf")),
+    ),
+    *(
+        (
+            column,
+            "expected a whole number",
+            (
+                *("3_2", "32.5", "0x20", "3 2", "3,2", "3e999999999", "5%", True),
+                *("\uff13\uff12", "\u0663\u0662", "1e-3"),
+            ),
+        )
+        for column in ("n", "seed")
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    "cell", ["32", "32.0", " 32 ", "3.2e1", 32.0, np.int32(32), Decimal("32.00")]
-)
-def test_sizes(cell: Any) -> None:
+@pytest.mark.parametrize(("column", "message", "cells"), REFUSED)
+def test_cells_that_are_refused(column: str, message: str, cells: tuple[Any, ...]) -> None:
+    """What could be two numbers, is none, or what Python's int() takes."""
+    for cell in cells:
+        with pytest.raises(TableError) as raised:
+            Family.from_table(with_cell(column, cell))
+        assert str(raised.value).startswith(f"the list, row 3: {column}={cell!r}: {message}")
+
+
+def test_sizes() -> None:
     """As spreadsheets and frames have them."""
-    rows = [{**row} for row in ROWS]
-    rows[0]["n"] = cell
-    assert content(Family.from_table(rows)) == EXPECTED
+    for cell in ("32", "32.0", " 32 ", "3.2e1", 32.0, np.int32(32), Decimal("32.00")):
+        assert content(Family.from_table(with_cell("n", cell))) == EXPECTED
 
 
 def test_percentages_are_shares() -> None:

@@ -16,13 +16,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import Measure, adapt, measure_name, oracle, path_norm
 from pytest_fragility.measures.adapters import SOURCES, SYNONYMS, as_measure, call_form
 from pytest_fragility.measures.measure import is_oracle
 from pytest_fragility.networks.trained_network import OracleNetwork, TrainedNetwork
-from pytest_fragility.perturbations import BASELINE
+from tests.in_turn import in_turn
 from tests.plugin.conftest import ALL_CHECKS, CHECKS, Project
 from tests.sample_networks import perceptron, randomize, sample_network
 
@@ -60,105 +60,49 @@ def call(measure: Measure, network: TrainedNetwork = NETWORK) -> dict[str, Any]:
     return dict(seen)
 
 
-# functions of one argument
+# which arguments get what
 
 
-def of_model(model: Any) -> float:
-    """See what is called model."""
-    return note(model=model)
+def of(signature: str, **annotations: Any) -> Measure:
+    """Return a function of this signature, which notes its arguments."""
+    names = [part.strip(" *").partition("=")[0] for part in signature.split(",")]
+    noted = ", ".join(f"{name}={name}" for name in names if name not in ("", "/"))
+    measure: Measure = eval(f"lambda {signature}: note({noted})", {"note": note})
+    measure.__annotations__ = annotations
+    return measure
 
 
-def of_module(model: nn.Module) -> float:
-    """See what is called model, and said to be a module."""
-    return note(model=model)
+MODEL, INITIAL = NETWORK.model, NETWORK.initial_model
+NEITHER = {"args": (), "kwargs": {}}
+SIGNATURES: list[tuple[Measure, dict[str, Any]]] = [
+    (of("model"), {"model": MODEL}),
+    (of("model", model=nn.Module), {"model": MODEL}),
+    (of("model", model="NeuralNetwork"), {"model": MODEL}),
+    (of("*, model"), {"model": MODEL}),
+    (of("model, /"), {"model": MODEL}),
+    (of("model", model=TrainedNetwork), {"model": NETWORK}),
+    (of("model", model="TrainedNetwork"), {"model": NETWORK}),
+    (of("model", model="networks.OracleNetwork"), {"model": NETWORK}),
+    *((of(name), {name: NETWORK}) for name in ("network", "net", "x", "inputs", "init_model")),
+    (of("*, network"), {"network": NETWORK}),
+    (of("scale=1.0, *, net"), {"scale": 1.0, "net": NETWORK}),
+    (of("network, **kwargs"), {"network": NETWORK, "kwargs": {}}),
+    (of("*args, **kwargs"), {**NEITHER, "args": (NETWORK,)}),
+    (of("model, n, /"), {"model": MODEL, "n": NETWORK.n}),
+    (of("model, seed, *args"), {"model": MODEL, "seed": 0, "args": ()}),
+    (of("model, init_model, **kw"), {"model": MODEL, "init_model": INITIAL, "kw": {}}),
+    # an argument with a default keeps it, though its name is known
+    (of("model, dataloader=None, *, n=-1"), {"model": MODEL, "dataloader": None, "n": -1}),
+]
 
 
-def of_network_called_model(model: TrainedNetwork) -> float:
-    """See what is called model, and said to be a network."""
-    return note(model=model)
-
-
-def of_oracle_network_called_model(model: OracleNetwork) -> float:
-    """See what is called model, and said to be an oracle's network."""
-    return note(model=model)
-
-
-class NeuralNetwork(nn.Module):
-    """An author's own module class."""
-
-
-def of_own_module(model: NeuralNetwork) -> float:
-    """See what is called model, and said to be an author's own module."""
-    return note(model=model)
-
-
-@pytest.mark.parametrize("measure", [of_model, of_module, of_own_module])
-def test_a_function_of_a_model_gets_the_module(measure: Measure) -> None:
-    """Unless the annotation says that it is a trained network."""
-    assert call(measure) == {"model": NETWORK.model}
-
-
-@pytest.mark.parametrize("measure", [of_network_called_model, of_oracle_network_called_model])
-def test_an_annotated_model_can_be_the_network(measure: Measure) -> None:
-    """The annotation has the last word; then the function is a measure as it is."""
-    assert call(measure) == {"model": NETWORK}
-    assert as_measure(measure) is measure
-
-
-def test_an_annotation_may_be_a_class_and_no_string() -> None:
-    """Where annotations are not postponed."""
-
-    def measure(model: Any) -> float:
-        return note(model=model)
-
-    measure.__annotations__["model"] = TrainedNetwork
-    assert call(measure) == {"model": NETWORK}
-    measure.__annotations__["model"] = nn.Module
-    assert call(measure) == {"model": NETWORK.model}
-
-
-@pytest.mark.parametrize(
-    "measure",
-    [
-        lambda network: note(x=network),
-        lambda net: note(x=net),
-        lambda trained: note(x=trained),
-        lambda x: note(x=x),
-        lambda inputs: note(x=inputs),
-        lambda dataloader: note(x=dataloader),
-        lambda init_model: note(x=init_model),
-    ],
-)
-def test_a_single_argument_of_any_other_name_gets_the_network(measure: Measure) -> None:
-    """A function of one argument is a measure of one network."""
-    assert call(measure) == {"x": NETWORK}
-    assert as_measure(measure) is measure
-    assert call_form(measure) == ""
-
-
-def keyword_only_network(*, network: TrainedNetwork) -> float:
-    """See a network that goes by its name."""
-    return note(x=network)
-
-
-def keyword_only_after_default(scale: float = 1.0, *, net: TrainedNetwork) -> float:
-    """See a network that goes by its name, behind a default."""
-    return note(x=net, scale=scale)
-
-
-@pytest.mark.parametrize("measure", [keyword_only_network, keyword_only_after_default])
-def test_a_single_keyword_only_argument_gets_the_network_too(measure: Measure) -> None:
-    """It cannot be passed by its place."""
-    assert call(measure)["x"] is NETWORK
-
-
-def test_a_keyword_only_model_gets_the_module() -> None:
-    """As ``f(model)`` does."""
-
-    def measure(*, model: nn.Module) -> float:
-        return note(model=model)
-
-    assert call(measure) == {"model": NETWORK.model}
+def test_arguments_get_what_their_names_say() -> None:
+    """A single one gets the network, but for one called model, unless annotated otherwise."""
+    for measure, expected in SIGNATURES:
+        got = call(measure)
+        assert got == expected, (got, expected)
+    for plain in (of("net"), of("model", model=TrainedNetwork)):
+        assert as_measure(plain) is plain and call_form(plain) == ""
 
 
 # functions of several arguments
@@ -210,31 +154,23 @@ EXPECTED: dict[str, Callable[[TrainedNetwork], Any]] = {
 LOADERS = ["dataloader", "data_loader", "train_loader", "trainloader", "loader"]
 
 
-def function_of(*names: str) -> Measure:
-    """Return a function with these arguments, which it notes."""
-    listed = ", ".join(names)
-    noted = ", ".join(f"{name}={name}" for name in names)
-    measure: Measure = eval(f"lambda {listed}: note({noted})", {"note": note})
-    return measure
-
-
-@pytest.mark.parametrize("name", [name for name in EXPECTED if name != "model"])
+@in_turn("name", [name for name in EXPECTED if name != "model"])
 def test_every_known_name_is_filled(name: str) -> None:
     """Next to a model, in either order."""
     for names in (("model", name), (name, "model")):
-        got = call(function_of(*names))
+        got = call(of(", ".join(names)))
         assert list(got) == list(names)
         assert got["model"] is NETWORK.model
         expected = EXPECTED[name](NETWORK)
         assert got[name] is expected or got[name] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", LOADERS)
+@in_turn("name", LOADERS)
 def test_every_name_of_a_loader_is_filled(name: str) -> None:
     """A torch DataLoader over the training samples."""
-    loader = call(function_of("model", name))[name]
+    loader = call(of(f"model, {name}"))[name]
     assert isinstance(loader, DataLoader)
-    assert len(call(function_of("model", name))[name].dataset) == NETWORK.n
+    assert len(call(of(f"model, {name}"))[name].dataset) == NETWORK.n
 
 
 def test_these_are_all_names_that_are_known() -> None:
@@ -243,72 +179,14 @@ def test_these_are_all_names_that_are_known() -> None:
     assert set(SYNONYMS.values()) <= set(SOURCES)
 
 
-def test_defaults_are_kept() -> None:
-    """An argument with a default keeps it, though its name is known."""
-
-    def measure(model: Any, dataloader: Any = None, *, seed: int = 7, n: int = -1) -> float:
-        return note(model=model, dataloader=dataloader, seed=seed, n=n)
-
-    assert call(measure) == {"model": NETWORK.model, "dataloader": None, "seed": 7, "n": -1}
-
-
-def test_further_keyword_arguments_stay_empty() -> None:
-    """``**kwargs`` asks for nothing."""
-
-    def measure(model: Any, init_model: Any, **kwargs: Any) -> float:
-        return note(model=model, init_model=init_model, kwargs=kwargs)
-
-    got = call(measure)
-    assert got == {"model": NETWORK.model, "init_model": NETWORK.initial_model, "kwargs": {}}
-
-    def of_one(network: Any, **kwargs: Any) -> float:
-        return note(network=network, kwargs=kwargs)
-
-    assert call(of_one) == {"network": NETWORK, "kwargs": {}}
-
-
-def test_any_number_of_arguments_by_place_means_the_network() -> None:
-    """``*args`` says nothing: the network is passed, as a decorator would pass it on."""
-
-    def measure(*args: Any, **kwargs: Any) -> float:
-        return note(args=args, kwargs=kwargs)
-
-    assert call(measure) == {"args": (NETWORK,), "kwargs": {}}
-
-
-def test_named_arguments_before_any_number_are_filled() -> None:
-    """``f(model, dataloader, *args)`` names what it needs."""
-
-    def measure(model: Any, dataloader: Any, *args: Any) -> float:
-        return note(model=model, dataloader=dataloader, args=args)
-
-    got = call(measure)
-    assert got["model"] is NETWORK.model and got["args"] == ()
-    assert len(got["dataloader"].dataset) == NETWORK.n
-
-
-def test_arguments_by_place_alone_are_filled() -> None:
-    """``f(model, dataloader, /)`` names what it needs."""
-
-    def of_one(model: Any, /) -> float:
-        return note(model=model)
-
-    def of_two(model: Any, n: int, /) -> float:
-        return note(model=model, n=n)
-
-    assert call(of_one) == {"model": NETWORK.model}
-    assert call(of_two) == {"model": NETWORK.model, "n": NETWORK.n}
-
-
 def test_a_decorated_function_is_filled_by_its_own_names() -> None:
     """`functools.wraps` keeps them."""
-
-    def measure(model: Any, seed: int) -> float:
-        return note(model=model, seed=seed)
+    measure = of("model, seed")
 
     @functools.wraps(measure)
     def decorated(*args: Any, **kwargs: Any) -> float:
-        return measure(*args, **kwargs)
+        value: float = measure(*args, **kwargs)
+        return value
 
     assert call(decorated) == {"model": NETWORK.model, "seed": 0}
 
@@ -342,7 +220,7 @@ def scale_first(scale: float, network: Any) -> float:
     return note(network=network, scale=scale)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "expected"),
     [
         (Callable2(2.0), {"model": NETWORK.model, "seed": 0, "scale": 2.0}),
@@ -353,7 +231,7 @@ def scale_first(scale: float, network: Any) -> float:
             {"model": NETWORK.model, "init_model": NETWORK.initial_model, "scale": 3.0},
         ),
         (functools.partial(scale_first, 4.0), {"network": NETWORK, "scale": 4.0}),
-        (functools.partial(of_model), {"model": NETWORK.model}),
+        (functools.partial(of("model")), {"model": NETWORK.model}),
         (lambda model, n: note(model=model, n=n), {"model": NETWORK.model, "n": 5}),
     ],
     ids=["object", "method", "method of two", "partial", "partial by place", "plain", "lambda"],
@@ -412,7 +290,7 @@ def test_an_unknown_name_lists_what_is_known() -> None:
     assert all(name in text for name in (*SOURCES, *SYNONYMS))
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "measure", [lambda: 1.0, lambda model=None: 1.0, lambda **kwargs: 1.0], ids=["()", "=", "**"]
 )
 def test_a_function_that_needs_nothing_is_refused(measure: Measure) -> None:
@@ -448,7 +326,7 @@ def test_adapt_fills_what_it_is_told() -> None:
     assert call_form(adapt(measure, x="inputs", net="model")) == "net=model, x=inputs, seed=seed"
 
 
-@pytest.mark.parametrize("source", sorted(SOURCES))
+@in_turn("source", sorted(SOURCES))
 def test_adapt_knows_every_source(source: str) -> None:
     """The same as by their names."""
     got = call(adapt(lambda x: note(x=x), x=source))["x"]
@@ -459,70 +337,52 @@ def test_adapt_knows_every_source(source: str) -> None:
         assert got is expected or got == expected
 
 
-def test_adapt_overrules_names() -> None:
-    """What it is told goes before what a name says."""
-
-    def measure(model: Any, dataloader: Any) -> float:
-        return note(model=model, dataloader=dataloader)
-
-    got = call(adapt(measure, model="network", dataloader="inputs"))
+def test_adapt_overrules_names_and_keeps_that_of_the_function() -> None:
+    """What it is told goes before what a name says; any name may be told where any is taken."""
+    got = call(adapt(of("model, dataloader"), model="network", dataloader="inputs"))
     assert got["model"] is NETWORK and got["dataloader"] is NETWORK.inputs
-
-
-def test_adapt_fills_further_keyword_arguments() -> None:
-    """A function that takes any name takes this one."""
 
     def measure(model: Any, **kwargs: Any) -> float:
         return note(model=model, **kwargs)
 
     assert call(adapt(measure, extra="n")) == {"model": NETWORK.model, "extra": 5}
-
-
-def test_adapt_keeps_the_name() -> None:
-    """Reports call the measure what its author calls it."""
     assert measure_name(adapt(published)) == "published"
 
 
-@pytest.mark.parametrize("measure", [Callable2(1.0), functools.partial(of_model)])
+@in_turn("measure", [Callable2(1.0), functools.partial(of("model"))])
 def test_adapt_gives_no_name_to_what_has_none(measure: Measure) -> None:
     """An object or a partial function still needs ``name='...'``."""
     with pytest.raises(SettingsError, match="give it one with name"):
         measure_name(adapt(measure, model="model"))
 
 
-def test_adapt_refuses_an_unknown_source() -> None:
-    """It lists those that there are."""
+@in_turn(
+    ("measure", "arguments", "text"),
+    [
+        (of("model"), {"model": "weights"}, f"adapt: 'weights' is none of {', '.join(SOURCES)}"),
+        (published, {"net": "model"}, "published takes no argument 'net'; it takes model, init_"),
+        (lambda x, y: 1.0, {"x": "inputs"}, "cannot tell what to pass for 'y'"),
+        # an error of the package's own, and not Python's
+        (torch.sum, {"input": "inputs"}, "adapt: sum does not say which arguments it takes"),
+    ],
+)
+def test_adapt_refuses_what_it_cannot_fill(
+    measure: Measure, arguments: dict[str, str], text: str
+) -> None:
+    """It lists what there is."""
     with pytest.raises(SettingsError) as error:
-        adapt(of_model, model="weights")
-    assert str(error.value) == f"adapt: 'weights' is none of {', '.join(SOURCES)}"
-
-
-def test_adapt_refuses_an_unknown_argument() -> None:
-    """It lists those that the function takes."""
-    with pytest.raises(SettingsError, match=r"of_model takes no argument 'net'; it takes model$"):
-        adapt(of_model, net="model")
-
-
-def test_adapt_refuses_what_it_is_not_told() -> None:
-    """Names that say nothing must all be given."""
-    with pytest.raises(SettingsError, match="cannot tell what to pass for 'y'"):
-        adapt(lambda x, y: 1.0, x="inputs")
-
-
-def test_adapt_refuses_a_builtin_whose_arguments_cannot_be_told() -> None:
-    """With the package's own error, which says what to do, and not Python's."""
-    with pytest.raises(SettingsError, match="sum"):
-        adapt(torch.sum, input="inputs")
+        adapt(measure, **arguments)
+    assert text in str(error.value)
 
 
 # the loader
 
 
-@pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
+@in_turn("n", [1, 255, 256, 257, 600])
 def test_the_loader_gives_every_training_sample_in_order(n: int) -> None:
     """In batches of at most 256, the same each time it is gone through."""
     network = network_of(n)
-    loader = call(function_of("model", "dataloader"), network)["dataloader"]
+    loader = call(of("model, dataloader"), network)["dataloader"]
     for _ in range(2):
         batches = list(loader)
         assert [len(labels) for _, labels in batches] == [256] * (n // 256) + [n % 256] * (
@@ -537,15 +397,15 @@ def test_the_loader_does_not_touch_global_randomness() -> None:
     """Nor the network's own `rng`, and what it says of randomness is the network's."""
     network = network_of(300)
     around = (torch.random.get_rng_state(), random.getstate(), network.rng.get_state())
-    loader = call(function_of("model", "dataloader"), network)["dataloader"]
+    loader = call(of("model, dataloader"), network)["dataloader"]
     for _ in range(3):
         for _ in loader:
             pass
     assert torch.equal(torch.random.get_rng_state(), around[0])
     assert random.getstate() == around[1]
     assert torch.equal(network.rng.get_state(), around[2])
-    again = call(function_of("model", "dataloader"), network)["dataloader"]
-    other = call(function_of("model", "dataloader"), network_of(300, seed=1))["dataloader"]
+    again = call(of("model, dataloader"), network)["dataloader"]
+    other = call(of("model, dataloader"), network_of(300, seed=1))["dataloader"]
     seeds = [each.generator.initial_seed() for each in (loader, again, other)]
     assert seeds[0] == seeds[1] != seeds[2]
 
@@ -554,7 +414,7 @@ def test_what_a_measure_does_to_a_batch_harms_nobody() -> None:
     """Batches are copies of the samples."""
     network = network_of(4)
     before = network.inputs.clone()
-    for inputs, labels in call(function_of("model", "loader"), network)["loader"]:
+    for inputs, labels in call(of("model, loader"), network)["loader"]:
         inputs.zero_()
         labels.zero_()
     assert torch.equal(network.inputs, before)
@@ -580,26 +440,6 @@ def test_functions_of_other_arguments_are_evaluated(small_family: Family) -> Non
         for n in (16, 32, 64)
     ]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("measure", "attribute"),
-    [
-        (lambda model, n: n, "n"),
-        (lambda model, seed: seed + 1, "seed"),
-        (adapt(lambda size: size, size="n"), "n"),
-    ],
-)
-def test_values_belong_to_their_runs(
-    measure: Measure, attribute: str, small_family: Family
-) -> None:
-    """Rows are sizes, columns seeds."""
-    rows = {
-        "n": [[16] * 3, [32] * 3, [64] * 3],
-        "seed": [[1, 2, 3]] * 3,
-    }
-    values = evaluate(measure, "ruler", small_family, BASELINE)
-    np.testing.assert_array_equal(values, rows[attribute])
 
 
 def test_errors_say_how_the_measure_was_called(small_family: Family) -> None:
@@ -628,13 +468,6 @@ def test_errors_say_how_the_measure_was_called(small_family: Family) -> None:
             evaluate(measure, "ruler", small_family, "adam")
         assert f"n=16, seed 0, called with {form}: {text}" in str(error.value)
         assert "measure ruler on task blobs, recipe adam (" in str(error.value)
-
-
-def test_a_plain_measures_error_says_nothing_of_a_call(small_family: Family) -> None:
-    """It was called with the network, as all are."""
-    with pytest.raises(MeasureError) as error:
-        evaluate(lambda network: 0.0, "ruler", small_family, "adam")
-    assert "called with" not in str(error.value)
 
 
 def test_a_filled_oracle_sees_test_data(small_family: Family) -> None:
@@ -675,19 +508,6 @@ def test_a_published_measure_is_audited(project: Project) -> None:
     result.assert_outcomes(passed=len(ALL_CHECKS))
     result.stdout.fnmatch_lines([f"test_audit.py::test_audit[[]{c}[]] PASSED*" for c in CHECKS])
     result.stdout.fnmatch_lines(["get_measure on blobs: kept"])
-
-
-def test_a_published_measure_that_fails_says_how_it_was_called(project: Project) -> None:
-    """The run and the arguments."""
-    project.write(
-        PUBLISHED.replace("FORMULA", "0.0")
-        + "@pytest.mark.fragility(get_measure, **SMALL)\ndef test_audit(check):\n    check()\n"
-    )
-    result = project.run("--fragility", "-k", "trend-baseline")
-    result.assert_outcomes(failed=1, deselected=len(ALL_CHECKS) - 1)
-    text = result.stdout.str()
-    assert "called with model=model, init_model=initial_model, dataloader=dataloader" in text
-    assert "acc=accuracy, seed=seed: returned 0, which has no logarithm" in text
 
 
 def test_a_marked_function_whose_arguments_say_nothing_ends_collection(project: Project) -> None:

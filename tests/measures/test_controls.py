@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import pytest_fragility.measures as package
-from pytest_fragility.errors import SettingsError, UndefinedMeasureError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.errors import SettingsError
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     Measure,
@@ -40,6 +40,7 @@ from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, randomize, sample_network
 
 CONTROLS: dict[str, Measure] = {
@@ -62,7 +63,7 @@ def network_of(model: nn.Module, shape: tuple[int, ...]) -> TrainedNetwork:
 # counting parameters
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "shape", "count"),
     [
         (perceptron([3, 2]), (3,), 3 * 2 + 2),
@@ -81,13 +82,6 @@ def network_of(model: nn.Module, shape: tuple[int, ...]) -> TrainedNetwork:
 def test_parameters_are_counted(model: nn.Module, shape: tuple[int, ...], count: int) -> None:
     """Weights, biases and normalization of every layer; running statistics are not trained."""
     assert parameter_count(network_of(model, shape)) == count
-
-
-def test_the_number_of_parameters_is_the_same_everywhere(small_family: Family) -> None:
-    """Under every recipe with the same architecture."""
-    for recipe in small_family.recipes:
-        values = evaluate(parameter_count, "count", small_family, recipe)
-        np.testing.assert_array_equal(values, np.full((3, 3), 6 * 8 + 8 + 8 * 3 + 3))
 
 
 # the train loss
@@ -152,7 +146,7 @@ def test_noise_differs_with_everything_that_identifies_a_run(small_family: Famil
     assert [noise(network) for network in small_family] == first
 
 
-@pytest.mark.parametrize("measure", [noise, oracle_test_error], ids=["noise", "oracle"])
+@in_turn("measure", [noise, oracle_test_error], ids=["noise", "oracle"])
 def test_plain_controls_only_read(measure: Measure, small_family: Family) -> None:
     """No change of the network, its mode or its gradients."""
     network = small_family.oracle_network("adam", 32, 1)
@@ -190,17 +184,6 @@ def test_the_path_norm_at_initialization_is_that_of_the_initial_model(
                 assert values[row, column] == pytest.approx(expected, rel=1e-12)
                 assert path_norm_at_initialization(network) == pytest.approx(expected, rel=1e-12)
         assert np.all(np.abs(values / trained - 1) > 1e-4)
-
-
-def test_the_path_norm_at_initialization_can_be_done_by_hand() -> None:
-    """(2 * 3)^2 + (5 * 3)^2 + 7^2 before training, whatever came after."""
-    model, start = perceptron([1, 1, 1]), perceptron([1, 1, 1])
-    randomize(model, 0)
-    with torch.no_grad():
-        for parameter, value in zip(start.parameters(), (-2, 5, 3, -7), strict=True):
-            parameter.fill_(value)
-    network = sample_network(model, torch.zeros(2, 1), torch.zeros(2).long(), initial_model=start)
-    assert path_norm_at_initialization(network) == pytest.approx(36 + 225 + 49, rel=1e-12)
 
 
 def test_running_statistics_are_those_of_initialization_too() -> None:
@@ -310,21 +293,6 @@ def test_the_bound_form_at_initialization_is_the_bound_form_of_the_initial_weigh
     )
 
 
-def test_a_measure_too_large_at_initialization_recommends_what_there_is() -> None:
-    """Its own forms, which then give a number."""
-
-    def huge(stack: NetworkStack) -> list[float]:
-        return [800.0] * len(stack)
-
-    start = at_initialization(StackMeasure(huge, is_logarithm=True))
-    assert isinstance(start, StackMeasure)
-    network = network_of(perceptron([3, 2]), (3,))
-    with pytest.raises(UndefinedMeasureError, match=r"audit huge_at_initialization\.bound_form"):
-        start(network)
-    assert start.logarithm(network) == 800.0
-    assert start.bound_form(network) == pytest.approx(math.exp(400) / math.sqrt(3), rel=1e-9)
-
-
 # what is a control
 
 
@@ -334,13 +302,6 @@ def test_exactly_the_controls_are_marked() -> None:
     measures |= reference_measures()
     assert {name for name, measure in measures.items() if is_control(measure)} == set(CONTROLS)
     assert all(getattr(package, name) is measure for name, measure in CONTROLS.items())
-
-
-@pytest.mark.parametrize("measure", CONTROLS.values(), ids=CONTROLS)
-def test_every_control_says_that_it_is_one(measure: Measure) -> None:
-    """In its docstring; only one is an oracle."""
-    assert "control" in (measure.__doc__ or "").lower()
-    assert is_oracle(measure) == (measure is oracle_test_error)
 
 
 def test_a_measure_of_ones_own_can_be_marked() -> None:
@@ -353,14 +314,6 @@ def test_a_measure_of_ones_own_can_be_marked() -> None:
     assert is_control(seven) and not is_oracle(seven)
     assert not is_control(first_weight) and not is_control(stacked(lambda stack: [1.0]))
     assert seven(network_of(perceptron([3, 2]), (3,))) == 7.0
-
-
-def test_every_public_name_exists() -> None:
-    """Those that are imported late included; others are an ordinary error."""
-    assert package.__all__ == sorted(package.__all__, key=lambda name: (name.islower(), name))
-    assert all(getattr(package, name) is not None for name in package.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'over_sqrt_n'"):
-        _ = package.over_sqrt_n
 
 
 # names
@@ -382,7 +335,7 @@ def test_a_measure_is_called_by_its_name_or_the_one_given() -> None:
     assert measure_name(lambda network: 1.0, "one") == "one"
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "name", "text"),
     [
         (lambda network: 1.0, None, "'<lambda>'"),
@@ -401,8 +354,8 @@ def test_a_measure_needs_a_usable_name(measure: Measure, name: str | None, text:
     assert "give it one with name='...'" in str(error.value)
 
 
-@pytest.mark.parametrize("measure", [None, 3.0, "path_norm"])
-@pytest.mark.parametrize("name", [None, "path_norm"])
+@in_turn("measure", [None, 3.0, "path_norm"])
+@in_turn("name", [None, "path_norm"])
 def test_a_measure_must_be_callable(measure: object, name: str | None) -> None:
     """A name does not help what cannot be called."""
     with pytest.raises(SettingsError, match="expected a function of one TrainedNetwork") as error:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
@@ -33,9 +33,9 @@ from pytest_fragility.measures import (
     stacked,
 )
 from pytest_fragility.measures.measure import BOUND_FORM, RAW, is_oracle, measure_form
-from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, sample_network
 
 unhurried = settings(deadline=None)
@@ -67,12 +67,7 @@ def test_the_bound_form_is_the_root_of_value_over_n(value: float, n: int) -> Non
     assert over_stacks(network) == pytest.approx(expected, rel=1e-12, abs=1e-150)
 
 
-def test_the_bound_form_of_25_samples_can_be_done_by_hand() -> None:
-    """Root of 4 over 25."""
-    assert bound_form(returning(4.0))(network_of(25)) == pytest.approx(2 / 5, rel=1e-15)
-
-
-@pytest.mark.parametrize(
+@in_turn(
     "value",
     [
         100,
@@ -96,9 +91,7 @@ def test_the_bound_form_takes_every_kind_of_number(value: Any, small_family: Fam
     np.testing.assert_allclose(values, 10 / np.sqrt([[16] * 3, [32] * 3, [64] * 3]), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "value", [-2.5, np.float64(-2.5), torch.tensor(-2.5), Fraction(-5, 2)], ids=repr
-)
+@in_turn("value", [-2.5, np.float64(-2.5), torch.tensor(-2.5), Fraction(-5, 2)], ids=repr)
 def test_a_negative_value_has_no_root(value: Any, small_family: Family) -> None:
     """The error names measure and value, and in an audit the run."""
     with pytest.raises(ValueError, match=r"ruler is -2.5: the root of value / n needs value >= 0"):
@@ -107,7 +100,7 @@ def test_a_negative_value_has_no_root(value: Any, small_family: Family) -> None:
         evaluate(bound_form(returning(value)), "ruler", small_family, "adam")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@in_turn("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_so(value: float, small_family: Family) -> None:
     """The audit then says what came back."""
     found = bound_form(returning(value))(network_of(4))
@@ -156,14 +149,6 @@ def test_an_oracle_stays_an_oracle() -> None:
         assert not is_oracle(bound_form(measure)) and not is_control(bound_form(measure))
 
 
-def test_an_oracle_is_audited_in_its_bound_form(small_family: Family) -> None:
-    """It is handed the test record as before."""
-    error = evaluate(oracle_test_error, "oracle", small_family, "adam")
-    bound = evaluate(bound_form(oracle_test_error), "oracle", small_family, "adam")
-    sizes = np.array([[16.0], [32.0], [64.0]])
-    np.testing.assert_allclose(bound, np.sqrt(error / sizes), rtol=1e-12)
-
-
 def layers(model: nn.Module) -> float:
     """Return how many modules there are."""
     assert isinstance(model, nn.Module)
@@ -176,7 +161,7 @@ def batches(net: nn.Module, loader: Any, dataloader: Any, acc: float) -> float:
     return float(sum(len(labels) for _, labels in dataloader)) * (0 <= acc <= 1)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "expected"),
     [(layers, math.sqrt(4 / 9)), (adapt(batches, net="model"), 1.0)],
     ids=["model", "dataloader"],
@@ -193,16 +178,6 @@ def test_functions_of_other_arguments_have_a_bound_form(
     np.testing.assert_allclose(values, np.sqrt(raw / sizes), rtol=1e-12)
 
 
-def test_errors_of_an_adapted_bound_form_say_how_it_was_called(small_family: Family) -> None:
-    """As they do for the measure itself."""
-
-    def broken(model: nn.Module, dataloader: Any) -> float:
-        raise OSError("no disk")
-
-    with pytest.raises(MeasureError, match="called with model=model, dataloader=dataloader: raise"):
-        evaluate(bound_form(broken), "broken", small_family, BASELINE)
-
-
 def test_a_function_whose_arguments_say_nothing_has_no_bound_form() -> None:
     """It is refused when the form is asked for, not when it is audited."""
 
@@ -213,7 +188,7 @@ def test_a_function_whose_arguments_say_nothing_has_no_bound_form() -> None:
         bound_form(unclear)
 
 
-@pytest.mark.parametrize("make", [bound_form, lambda measure: measure.bound_form])
+@in_turn("make", [bound_form, lambda measure: measure.bound_form])
 def test_what_does_not_depend_on_n_has_slope_minus_one_half(
     make: Callable[[StackMeasure], Measure], small_family: Family
 ) -> None:
@@ -226,26 +201,3 @@ def test_what_does_not_depend_on_n_has_slope_minus_one_half(
         assert curve.exponent == pytest.approx(0.5, abs=1e-12)
         # 6 * 8 + 8 + 8 * 3 + 3 parameters
         np.testing.assert_allclose(curve.values[:, 0] ** 2 * [16, 32, 64], 83, rtol=1e-12)
-
-
-def test_a_plain_constant_has_slope_minus_one_half_too(small_family: Family) -> None:
-    """A measure of one's own, which returns 3 for every network."""
-    curves = learning_curves(bound_form(returning(3)), small_family)
-    assert curves.measure_name == "ruler.bound_form"
-    np.testing.assert_allclose(curves.measure[BASELINE].slopes, -0.5, atol=1e-12)
-
-
-def test_measures_of_stacks_and_of_networks_agree(small_family: Family) -> None:
-    """The same quantity, written both ways."""
-
-    def first_weight(network: TrainedNetwork) -> float:
-        return float(network.model.state_dict()["1.weight"].double().square().sum())
-
-    def over_stack(stack: NetworkStack) -> torch.Tensor:
-        return stack.weights["1.weight"].double().square().sum(dim=(1, 2))
-
-    np.testing.assert_allclose(
-        evaluate(bound_form(stacked(over_stack)), "stacked", small_family, "adam"),
-        evaluate(bound_form(first_weight), "plain", small_family, "adam"),
-        rtol=1e-12,
-    )

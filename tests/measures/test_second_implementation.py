@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import reference_measures
 from tests.benchmarks.published_way import margin_of, norm_values, path_values
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by
 
 
-@pytest.mark.parametrize("recipe", ["baseline", "adam"])
+@in_turn("recipe", ["baseline", "adam"])
 def test_norms_and_paths_are_those_of_plain_code(small_family: Family, recipe: str) -> None:
     """Trained networks, float32 against float64: equal to five digits."""
     measures = reference_measures()

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import MeasureError, SettingsError, UndefinedMeasureError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
@@ -47,6 +47,7 @@ from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import MLP, SGD, Adam, AdamW, Recipe, RMSprop, fixed_steps
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task, TaskData
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 Outcome = float | str
@@ -64,8 +65,8 @@ SLOW = {
 }
 FAST = {name: measure for name, measure in REFERENCE.items() if name not in SLOW}
 
-every_measure = pytest.mark.parametrize("measure", REFERENCE.values(), ids=REFERENCE)
-every_fast_measure = pytest.mark.parametrize("measure", FAST.values(), ids=FAST)
+every_measure = in_turn("measure", REFERENCE.values(), ids=REFERENCE)
+every_fast_measure = in_turn("measure", FAST.values(), ids=FAST)
 
 
 def load_separable() -> TaskData:
@@ -141,7 +142,7 @@ def test_a_stack_gives_what_each_network_gives(measure: StackMeasure, learned: F
     assert len(set(alone)) == (1 if measure is parameter_count else len(seeds))
 
 
-@pytest.mark.parametrize("name", [n for n, each in FAST.items() if "trained weights" in each.reads])
+@in_turn("name", [n for n, each in FAST.items() if "trained weights" in each.reads])
 def test_what_is_undefined_alone_is_undefined_in_a_stack(name: str, small_family: Family) -> None:
     """Networks that mislabel samples: the same values, and the same error for the same network."""
     recipe, n, order = ("adam", 32, SEEDS) if "pac_bayes" in name else (BASELINE, 64, (1, 0, 2))
@@ -157,16 +158,6 @@ def test_the_first_undefined_network_is_named(small_family: Family) -> None:
         inverse_margin.over_stack(stack)
     assert error.value.place == 1
     assert "margin" in str(error.value)
-
-
-@every_fast_measure
-@pytest.mark.parametrize("order", [(2, 0, 1), (1, 0)])
-def test_neighbours_in_a_stack_do_not_matter(
-    measure: StackMeasure, order: tuple[int, ...], learned: Family
-) -> None:
-    """Any order, any part: each network keeps its value, noise searches included."""
-    stack = stack_of(learned, BASELINE, 12, order)
-    require_stack_as_single_networks(measure, learned, BASELINE, 12, stack)
 
 
 optimizers = st.sampled_from(
@@ -306,40 +297,20 @@ def said(measure: StackMeasure) -> str:
     return " ".join((measure.__doc__ or "").split())
 
 
-def test_reference_measures_are_in_alphabetical_order_under_their_names() -> None:
-    """Over 45 of them, and the key is what reports call each."""
-    assert list(REFERENCE) == sorted(REFERENCE) and len(REFERENCE) > 45
-    assert all(isinstance(measure, StackMeasure) for measure in REFERENCE.values())
-    assert all(measure_name(measure) == name for name, measure in REFERENCE.items())
-
-
-@every_measure
-def test_every_reference_measure_documents_itself(measure: StackMeasure) -> None:
-    """Formula, source, and what it reads, at more length than a line."""
-    assert said(measure).startswith("Return ")
-    assert len(said(measure)) > 100
-    assert measure.source and measure.reads
-    if not is_control(measure):
-        assert "Reads " in said(measure)
-        assert len(said(measure)) > 200
-
-
-@every_measure
-def test_every_reference_measure_says_what_its_value_is(measure: StackMeasure) -> None:
-    """A raw value or a bound, in the attribute and in words."""
-    assert measure.form in (RAW, BOUND)
-    assert measure_form(measure) == measure.form
-    if not is_control(measure):
-        words = "raw value" if measure.form == RAW else "bound on the error"
-        assert words in said(measure).lower()
-
-
-@every_measure
-def test_every_reference_measure_reads_known_things(measure: StackMeasure) -> None:
-    """The words are few, so that tools can group by them."""
+def test_every_reference_measure_documents_itself() -> None:
+    """Formula, source, what it reads, and what its value is, in words and in attributes."""
+    assert len(REFERENCE) > 45
     known = {"architecture", "trained weights", "initial weights"}
     known |= {"inputs", "labels", "randomness"}
-    assert set(measure.reads) <= known and len(set(measure.reads)) == len(measure.reads)
+    for name, measure in REFERENCE.items():
+        assert said(measure).startswith("Return ") and len(said(measure)) > 100, name
+        assert measure.source and set(measure.reads) <= known, name
+        assert len(set(measure.reads)) == len(measure.reads) > 0, name
+        assert measure.form == measure_form(measure) and measure.form in (RAW, BOUND), name
+        if not is_control(measure):
+            words = "raw value" if measure.form == RAW else "bound on the error"
+            assert "Reads " in said(measure) and words in said(measure).lower(), name
+            assert len(said(measure)) > 200, name
 
 
 # names and forms of derived measures
@@ -391,7 +362,7 @@ def test_a_measure_may_have_a_bound_of_its_own(learned: Family) -> None:
     assert np.all((bound > 0) & (bound < 1))
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("measure", "text"),
     [
         (path_norm_bound, "path_norm_bound has no further bound's form: it is already a bound on"),
@@ -422,7 +393,7 @@ def by_seed(values: Callable[[NetworkStack], Any]) -> StackMeasure:
     return stacked(ruler)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "convert",
     [
         list,
@@ -446,14 +417,6 @@ def test_a_stacked_measure_returns_numbers_of_any_kind(
     assert values.dtype == np.float64
     np.testing.assert_array_equal(values, [1, 2, 3])
     np.testing.assert_array_equal(evaluate(measure, "m", small_family, "adam"), [[1, 2, 3]] * 3)
-
-
-def test_numbers_with_gradients_may_come_in_a_list(small_family: Family) -> None:
-    """As ``[loss_of(weights) for each network]`` gives them."""
-    measure = by_seed(
-        lambda stack: [torch.tensor(2.0, requires_grad=True) * 1 for _ in stack.seeds]
-    )
-    np.testing.assert_array_equal(measure.over_stack(small_family.stack("adam", 32)), [2, 2, 2])
 
 
 def test_a_stacked_measure_is_called_once_per_size(small_family: Family) -> None:
@@ -515,7 +478,7 @@ def test_samples_of_a_stack_are_made_anew_at_each_use(small_family: Family) -> N
     assert torch.equal(stack.inputs, expected) and bool(stack.labels.any())
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("result", "shape"),
     [
         (1.0, "()"),
@@ -540,7 +503,7 @@ def test_a_stacked_measure_of_the_wrong_shape_is_refused(
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize(
+@in_turn(
     "value",
     [1 + 2j, np.complex128(1 + 2j), torch.tensor(1 + 2j), "0.5", True, torch.tensor(True), None],
     ids=repr,
@@ -604,7 +567,7 @@ def test_a_bound_form_too_large_for_a_float_recommends_no_further_one(
     assert "bound_form.bound_form" not in str(error.value)
 
 
-@pytest.mark.parametrize("form", ["bound_form", "logarithm"])
+@in_turn("form", ["bound_form", "logarithm"])
 def test_a_negative_value_has_neither_root_nor_logarithm(form: str, small_family: Family) -> None:
     """The error names the measure, the value and the network."""
     measure = by_seed(lambda stack: [1.0, 2.0, -3.5])
@@ -665,15 +628,6 @@ def test_every_network_and_purpose_has_a_stream_of_its_own(small_family: Family)
     assert len(seen) == 2 * 3 * 3 * 3
     own = [torch.rand(4, generator=network.rng).tolist() for network in small_family]
     assert not seen & {tuple(values) for values in own}
-
-
-def test_a_measures_draws_leave_the_networks_rng_alone(small_family: Family) -> None:
-    """A measure over a stack has streams of its own; calling it twice gives the same."""
-    network = small_family["blobs", "adam", 32, 0]
-    before = network.rng.get_state()
-    measure = by_seed(lambda stack: [sum(draws(stack, 0, "noise"))])
-    assert measure(network) == measure(network)
-    assert torch.equal(network.rng.get_state(), before)
 
 
 def test_what_is_asked_for_once_is_computed_once(small_family: Family) -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from pytest_fragility.errors import TrainingError
-from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks import build_network
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from pytest_fragility.recipes import MLP, Factory, Recipe
+from pytest_fragility.recipes import MLP, Factory, Recipe, ScaleInvariantMLP
+from tests.reference_training import initial_weights
 from tests.training.test_own_networks import CPU, trained
 
 
@@ -21,24 +22,21 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize(
-    ("hidden", "input_shape", "widths"),
-    [
+def test_layers() -> None:
+    """Flatten, then linear layers with ReLU between them and none behind the last."""
+    for hidden, input_shape, widths in [
         ((), (5,), (5, 3)),
         ((8,), (5,), (5, 8, 3)),
         ((8, 6, 4), (2, 3), (6, 8, 6, 4, 3)),
-    ],
-)
-def test_layers(hidden: tuple[int, ...], input_shape: tuple[int, ...], widths: list[int]) -> None:
-    """Flatten, then linear layers with ReLU between them and none behind the last."""
-    network = build_network(MLP(hidden=hidden), input_shape, 3)
-    kinds = [nn.Flatten, nn.Linear, *[nn.ReLU, nn.Linear] * len(hidden)]
-    assert [type(module) for module in network] == kinds
-    linear = [module for module in network if isinstance(module, nn.Linear)]
-    found = [(layer.in_features, layer.out_features) for layer in linear]
-    assert found == list(itertools.pairwise(widths))
-    assert all(layer.bias is not None for layer in linear)
-    assert network(torch.ones(4, *input_shape)).shape == (4, 3)
+    ]:
+        network = build_network(MLP(hidden=hidden), input_shape, 3)
+        kinds = [nn.Flatten, nn.Linear, *[nn.ReLU, nn.Linear] * len(hidden)]
+        assert [type(module) for module in network] == kinds
+        linear = [module for module in network if isinstance(module, nn.Linear)]
+        found = [(layer.in_features, layer.out_features) for layer in linear]
+        assert found == list(itertools.pairwise(widths))
+        assert all(layer.bias is not None for layer in linear)
+        assert network(torch.ones(4, *input_shape)).shape == (4, 3)
 
 
 def test_networks_are_independent() -> None:
@@ -64,8 +62,9 @@ def test_networks_are_independent() -> None:
 def test_building_draws_nothing_from_the_global_generator() -> None:
     """Torch's generator is as before, at the first building of an architecture too."""
     before = torch.get_rng_state()
-    network = build_network(MLP(hidden=(11, 13)), (5,), 3)
-    initial_weights(network, Recipe(initialization_scale=1.0), 0)
+    for architecture in (MLP(hidden=(11, 13)), ScaleInvariantMLP(hidden=(9, 17))):
+        network = build_network(architecture, (5,), 3)
+        initial_weights(network, Recipe(initialization_scale=1.0), 0)
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.networks import build_network, initial_weights
+from pytest_fragility.networks import build_network
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import (
@@ -22,32 +19,13 @@ from pytest_fragility.recipes import (
     exponential,
     fixed_steps,
 )
-from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.training.buffers import Carried
-from pytest_fragility.training.gradients import Sink
-from pytest_fragility.training.stacked_forms import stacked_form
-from pytest_fragility.training.trainer import train
-from tests.reference_training import train_alone
+from pytest_fragility.tasks import Task
+from tests.reference_training import CPU, initial_weights, train_all
 
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 LAYERS = ScaleInvariantMLP(hidden=(16, 8))
 RECIPE = Recipe(architecture=LAYERS, optimizer=SGD(lr=0.05), batch_size=8, precision="float64")
 CLASSIFIER = "7.weight"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads inside an operation only slow such small networks down."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def train_all(runs: Sequence[Run]) -> list[TrainedRun]:
-    """Return the trained runs in the order of `runs`."""
-    found = {id(one.run): one for batch in train(runs, CPU) for one in batch}
-    return [found[id(run)] for run in runs]
 
 
 def log_probabilities(trained: TrainedRun) -> torch.Tensor:
@@ -63,12 +41,6 @@ def trained_norm(trained: TrainedRun) -> float:
     return float(torch.cat(parts).norm())
 
 
-def random_inputs(count: int, width: int) -> torch.Tensor:
-    """Return normal inputs in float64."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, width, generator=generator, dtype=torch.float64)
-
-
 def test_the_network_is_what_its_docstring_says() -> None:
     """Linear without bias, minus the mean, over the standard deviation, ReLU; then the classifier.
 
@@ -79,7 +51,7 @@ def test_the_network_is_what_its_docstring_says() -> None:
     network.load_state_dict(weights)
     matrices = list(weights.values())
     assert [tuple(matrix.shape) for matrix in matrices] == [(16, 6), (8, 16), (4, 8)]
-    inputs = random_inputs(9, 6)
+    inputs = torch.randn(9, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     hidden = inputs
     for matrix in matrices[:-1]:
         units = hidden @ matrix.mT
@@ -91,17 +63,17 @@ def test_the_network_is_what_its_docstring_says() -> None:
     )
 
 
-@pytest.mark.parametrize("factors", [(2.0, 0.25), (1e-9, 1.0), (3.7, 1e6)], ids=str)
-def test_the_function_stays_when_weights_are_scaled(factors: tuple[float, float]) -> None:
+def test_the_function_stays_when_weights_are_scaled() -> None:
     """Each trained layer may be multiplied by a positive number, however small."""
-    network = build_network(LAYERS, (6,), 4).double()
-    network.load_state_dict(initial_weights(network, RECIPE, 0))
-    inputs = random_inputs(9, 6)
-    with torch.no_grad():
-        expected = network(inputs)
-        for name, factor in zip(("1.weight", "4.weight"), factors, strict=True):
-            network.get_parameter(name).mul_(factor)
-        torch.testing.assert_close(network(inputs), expected, rtol=1e-12, atol=1e-12)
+    for factors in [(2.0, 0.25), (1e-9, 1.0), (3.7, 1e6)]:
+        network = build_network(LAYERS, (6,), 4).double()
+        network.load_state_dict(initial_weights(network, RECIPE, 0))
+        inputs = torch.randn(9, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        with torch.no_grad():
+            expected = network(inputs)
+            for name, factor in zip(("1.weight", "4.weight"), factors, strict=True):
+                network.get_parameter(name).mul_(factor)
+            torch.testing.assert_close(network(inputs), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_are_orthogonal_to_the_weights(blobs: Task) -> None:
@@ -114,109 +86,50 @@ def test_gradients_are_orthogonal_to_the_weights(blobs: Task) -> None:
         assert name == CLASSIFIER or moved.norm() > 1e-4
 
 
-@pytest.mark.parametrize(("width", "classes"), [(8, 4), (4, 8), (6, 6), (3, 10)])
-def test_the_classifier_is_orthonormal(width: int, classes: int) -> None:
+def test_the_classifier_is_orthonormal() -> None:
     """Rows, or columns where they are fewer, are orthonormal; only they need no gradient."""
-    network = build_network(ScaleInvariantMLP(hidden=(5, width)), (3,), classes)
-    matrix = network.get_parameter(CLASSIFIER).detach()
-    assert tuple(matrix.shape) == (classes, width)
-    short = matrix if classes <= width else matrix.mT
-    torch.testing.assert_close(short @ short.mT, torch.eye(len(short)), rtol=0, atol=1e-6)
-    frozen = [name for name, each in network.named_parameters() if not each.requires_grad]
-    assert frozen == [CLASSIFIER]
+    for width, classes in [(8, 4), (4, 8), (6, 6), (3, 10)]:
+        network = build_network(ScaleInvariantMLP(hidden=(5, width)), (3,), classes)
+        matrix = network.get_parameter(CLASSIFIER).detach()
+        assert tuple(matrix.shape) == (classes, width)
+        short = matrix if classes <= width else matrix.mT
+        torch.testing.assert_close(short @ short.mT, torch.eye(len(short)), rtol=0, atol=1e-6)
+        frozen = [name for name, each in network.named_parameters() if not each.requires_grad]
+        assert frozen == [CLASSIFIER]
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        SGD(lr=0.1, momentum=0.9, weight_decay=0.1),
-        SGD(lr=0.1, weight_decay=0.1, decoupled=True),
-        Adam(lr=0.01, weight_decay=0.1),
-        AdamW(lr=0.01, weight_decay=0.5),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_the_classifier_is_not_trained(blobs: Task, optimizer: SGD | Adam, precision: str) -> None:
+def test_the_classifier_is_not_trained(blobs: Task) -> None:
     """It is the same for all seeds and recipes, and neither gradients nor decay touch it."""
-    recipe = RECIPE.replace(
-        optimizer=optimizer,
-        precision=precision,
-        initialization_scale=3.0,
-        gradient_clipping=1.0,
-        stopping=fixed_steps(15),
-    )
-    fixed = build_network(LAYERS, (6,), 3).get_parameter(CLASSIFIER).detach()
-    for trained in train_all([Run(blobs, 24, recipe, seed) for seed in (0, 1)]):
-        assert (
-            list(trained.weights)
-            == list(trained.initial_weights)
-            == [
-                "1.weight",
-                "4.weight",
-                CLASSIFIER,
-            ]
-        )
-        for weights in (trained.weights, trained.initial_weights):
-            assert torch.equal(weights[CLASSIFIER], fixed.to(weights[CLASSIFIER].dtype))
-        assert not torch.equal(trained.weights["1.weight"], trained.initial_weights["1.weight"])
-
-
-def test_it_is_trained_through_autograd_with_its_trained_parameters_alone() -> None:
-    """The stacked form takes the two trained matrices, and equals autograd network by network."""
-    network = build_network(LAYERS, (6,), 4).double()
-    samples = np.random.default_rng(0).normal(size=(20, 6)), np.arange(20) % 4
-    form = stacked_form(RECIPE, TaskData(*samples, *samples))
-    assert (form.kind, form.is_same_in_training) == ("mapped", True)
-    stacked = form.stack(network, label_smoothing=0.2)
-    fixed = torch.stack([network.get_parameter(CLASSIFIER).detach()] * 3)
-    carried = Carried({CLASSIFIER: fixed}, torch.arange(3), torch.zeros((), dtype=torch.int64))
-    generator = torch.Generator().manual_seed(0)
-    weights = [
-        torch.randn(3, *shape, generator=generator, dtype=torch.float64)
-        for shape in ((16, 6), (8, 16))
-    ]
-    inputs = torch.randn(3, 9, 6, generator=generator, dtype=torch.float64)
-    labels = torch.randint(4, (3, 9), generator=generator)
-    gradients = [torch.full_like(weight, torch.nan) for weight in weights]
-    losses = stacked.bind(
-        weights,
-        [Sink(0, len(inputs), gradients, keep=0)],
-        torch.ones(len(inputs), dtype=inputs.dtype),
-        carried,
-    )(inputs, labels)
-    trained = [network.get_parameter(name) for name in ("1.weight", "4.weight")]
-    for place in range(3):
-        with torch.no_grad():
-            for parameter, weight in zip(trained, weights, strict=True):
-                parameter.copy_(weight[place])
-        logits = network(inputs[place])
-        smooth = functional.cross_entropy(logits, labels[place], label_smoothing=0.2)
-        expected = torch.autograd.grad(smooth, trained)
-        plain = functional.cross_entropy(logits, labels[place])
-        assert losses[place].item() == pytest.approx(plain.item(), rel=1e-12)
-        for gradient, value in zip(gradients, expected, strict=True):
-            torch.testing.assert_close(gradient[place], value, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_training_equals_a_plain_loop(blobs: Task, precision: str) -> None:
-    """Several optimizers in one stack, whose members leave at different steps."""
-    recipes = [
-        RECIPE.replace(optimizer=optimizer, precision=precision, stopping=fixed_steps(steps))
-        for optimizer, steps in (
-            (SGD(lr=0.05), 40),
-            (SGD(lr=0.02, momentum=0.9, weight_decay=0.01), 25),
-            (AdamW(lr=0.005), 30),
-        )
-    ]
-    rtol, atol = {"float32": (1e-3, 1e-4), "float64": (1e-10, 1e-10)}[precision]
-    runs = [Run(blobs, 24, recipe, seed) for recipe in recipes for seed in (0, 1)]
-    for trained in train_all(runs):
-        network, steps = train_alone(trained.run)
-        assert steps == trained.record.steps
-        expected = dict(network.state_dict())
-        torch.testing.assert_close(trained.weights, expected, rtol=rtol, atol=atol)
+    for precision in ["float32", "float64"]:
+        for optimizer in [
+            SGD(lr=0.1, momentum=0.9, weight_decay=0.1),
+            SGD(lr=0.1, weight_decay=0.1, decoupled=True),
+            Adam(lr=0.01, weight_decay=0.1),
+            AdamW(lr=0.01, weight_decay=0.5),
+        ]:
+            recipe = RECIPE.replace(
+                optimizer=optimizer,
+                precision=precision,
+                initialization_scale=3.0,
+                gradient_clipping=1.0,
+                stopping=fixed_steps(15),
+            )
+            fixed = build_network(LAYERS, (6,), 3).get_parameter(CLASSIFIER).detach()
+            for trained in train_all([Run(blobs, 24, recipe, seed) for seed in (0, 1)]):
+                assert (
+                    list(trained.weights)
+                    == list(trained.initial_weights)
+                    == [
+                        "1.weight",
+                        "4.weight",
+                        CLASSIFIER,
+                    ]
+                )
+                for weights in (trained.weights, trained.initial_weights):
+                    assert torch.equal(weights[CLASSIFIER], fixed.to(weights[CLASSIFIER].dtype))
+                assert not torch.equal(
+                    trained.weights["1.weight"], trained.initial_weights["1.weight"]
+                )
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
@@ -254,32 +167,20 @@ def test_weight_decay_is_a_rate_that_grows(blobs: Task, decay: float, decoupled:
     assert (log_probabilities(plain) - log_probabilities(found[4])).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_weights_x4_with_rate_x16_are_the_same_function(blobs: Task, precision: str) -> None:
+def test_weights_x4_with_rate_x16_are_the_same_function(blobs: Task) -> None:
     """Powers of two round nothing, so that the pair agrees bit by bit."""
-    plain = RECIPE.replace(precision=precision, stopping=fixed_steps(100))
-    scaled = plain.replace(initialization_scale=4.0, optimizer=SGD(lr=16 * 0.05))
-    for seed in (0, 1):
-        one, other = train_all([Run(blobs, 24, recipe, seed) for recipe in (plain, scaled)])
-        assert torch.equal(log_probabilities(one), log_probabilities(other))
-        assert one.record == other.record
-        for name, weight in one.weights.items():
-            factor = 1 if name == CLASSIFIER else 4
-            assert torch.equal(other.weights[name], factor * weight)
-        moved = one.weights["1.weight"] - one.initial_weights["1.weight"]
-        assert moved.norm() > 0.01 * one.weights["1.weight"].norm()
-
-
-def test_neighbours_change_no_bit(blobs: Task) -> None:
-    """A run is the same alone and with neighbours, though they share the classifier."""
-    recipe = Recipe(architecture=ScaleInvariantMLP(), stopping=fixed_steps(15))
-    runs = [Run(blobs, 32, recipe, seed) for seed in range(7)]
-    together = train_all(runs)
-    for place in (0, 3, 6):
-        (alone,) = train_all([runs[place]])
-        assert alone.record == together[place].record
-        for name, weight in alone.weights.items():
-            assert torch.equal(weight, together[place].weights[name])
+    for precision in ["float32", "float64"]:
+        plain = RECIPE.replace(precision=precision, stopping=fixed_steps(100))
+        scaled = plain.replace(initialization_scale=4.0, optimizer=SGD(lr=16 * 0.05))
+        for seed in (0, 1):
+            one, other = train_all([Run(blobs, 24, recipe, seed) for recipe in (plain, scaled)])
+            assert torch.equal(log_probabilities(one), log_probabilities(other))
+            assert one.record == other.record
+            for name, weight in one.weights.items():
+                factor = 1 if name == CLASSIFIER else 4
+                assert torch.equal(other.weights[name], factor * weight)
+            moved = one.weights["1.weight"] - one.initial_weights["1.weight"]
+            assert moved.norm() > 0.01 * one.weights["1.weight"].norm()
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -296,16 +197,9 @@ def test_training_works_where_gradients_are_off(blobs: Task, mode: type[torch.no
         assert not inside.weights[name].requires_grad and not inside.weights[name].is_inference()
 
 
-def test_building_draws_nothing_from_the_global_generator() -> None:
-    """Torch's generator is as before, and does not decide the classifier."""
-    before = torch.get_rng_state()
-    build_network(ScaleInvariantMLP(hidden=(9, 17)), (5,), 3)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
+def test_layers_that_cannot_be_normalized_are_refused() -> None:
+    """A layer normalization needs three units to say anything, and the invariance a layer."""
+    for build, message in [
         (lambda: ScaleInvariantMLP(hidden=()), r"ScaleInvariantMLP\.hidden=\(\): expected one la"),
         (
             lambda: ScaleInvariantMLP(hidden=(8, 1)),
@@ -317,14 +211,9 @@ def test_building_draws_nothing_from_the_global_generator() -> None:
         ),
         (lambda: ScaleInvariantMLP(hidden=(8, 0)), r"\.hidden=\(8, 0\): expected a tuple of posi"),
         (lambda: ScaleInvariantMLP(hidden=[8]), r"\.hidden=\[8\]"),  # type: ignore[arg-type]
-    ],
-)
-def test_layers_that_cannot_be_normalized_are_refused(
-    build: Callable[[], object], message: str
-) -> None:
-    """A layer normalization needs three units to say anything, and the invariance a layer."""
-    with pytest.raises(SettingsError, match=message):
-        build()
+    ]:
+        with pytest.raises(SettingsError, match=message):
+            build()
 
 
 def test_description() -> None:

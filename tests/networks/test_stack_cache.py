@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pytest_fragility.auditing.growing_families import GrowingFamily
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.measures import stacked
+from pytest_fragility.networks.stack_cache import StacksOfRuns
 from pytest_fragility.networks.stacks import NetworkStack, _pool
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.recipes import Recipe, fixed_steps
 from pytest_fragility.settings import resolve_settings
+from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task
 from pytest_fragility.tasks.ladders import Ladder
 
@@ -133,6 +139,56 @@ def test_what_is_worked_out_for_runs_is_worked_out_once(blobs: Task, small_recip
     found = [once(0, key="a"), once(0, key="a"), once(0, key="b"), once(0, 1, key="a")]
     assert found == [1, 1, 2, 3]
     assert once(1, key="a") == 4
+
+
+def test_runs_are_told_by_what_they_are(blobs: Task, small_recipe: Recipe, tmp_path: Path) -> None:
+    """Trained twice or read from a store they are one; tasks of one name and other data are two."""
+    data = blobs.data
+    negated = Task(blobs.name, lambda: replace(data, train_inputs=-data.train_inputs))
+    store, found = Store(tmp_path), []
+    for task, kept in ((blobs, None), (blobs, store), (blobs, store), (negated, store)):
+        plan = plan_of(task, small_recipe, BASELINE)
+        (family,) = train_families([plan], device=CPU, store=kept)
+        found.append(family.trained_run(BASELINE, 8, 0))
+    stacks = StacksOfRuns(CPU)
+    first, *same, other = [stacks.of([run]) for run in found]
+    assert len({run.state for run in found}) == 4
+    assert [stack is first for stack in same] == [True, True]
+    assert not torch.equal(first.inputs, other.inputs)
+    with pytest.raises(AssertionError, match="without a key"):
+        stacks.of([replace(found[0], key="")])
+
+
+def test_checkpoints_are_told_by_all_that_is_read_of_them(
+    blobs: Task, small_recipe: Recipe, tmp_path: Path
+) -> None:
+    """Copies elsewhere are the same runs; other weights, losses or parts that are known are not."""
+    (family,) = train_families([plan_of(blobs, small_recipe, BASELINE)], device=CPU)
+
+    def keys(folder: str, **changes: str) -> dict[tuple[int, int], str]:
+        with (tmp_path / folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+            rows = [{**row, **changes} for row in csv.DictReader(file)]
+        for row in rows:
+            for column in ("checkpoint", "initial_checkpoint", "samples"):
+                row[column] = row[column] and str(tmp_path / folder / row[column])
+        read = Family.from_checkpoints(
+            [{name: value for name, value in row.items() if value} for row in rows],
+            tasks={blobs.name: blobs},
+        )
+        return {place[1:]: read.trained_run(*place).key for place in read.plan.runs}
+
+    for folder in ("one", "other"):
+        family.export(tmp_path / folder)
+    found = keys("one")
+    assert keys("other") == found and len(set(found.values())) == 4
+    for changes in ({"train_loss": "0.125"}, {"initial_checkpoint": ""}, {"samples": ""}):
+        assert not set(keys("one", **changes).values()) & set(found.values())
+    with (tmp_path / "other" / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        weights = tmp_path / "other" / next(csv.DictReader(file))["checkpoint"]
+    tensors = load_file(weights)
+    next(iter(tensors.values())).view(-1)[0] += 1
+    save_file(tensors, weights)
+    assert sum(key != found[place] for place, key in keys("other").items()) == 1
 
 
 def test_a_device_keeps_each_pool_once(blobs: Task) -> None:

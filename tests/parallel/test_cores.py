@@ -9,7 +9,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.same_function import SameFunctionValues
 from pytest_fragility.families.family import Family
 from pytest_fragility.networks.trained_network import TrainedNetwork

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_fragility.recipes.invariances import EQUIVALENCES, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 from tests.plugin.conftest import ALL_CHECKS, STANDARD_CHECKS, Project, node_ids
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytest_fragility.recipes.invariances import EQUIVALENCES, STEPS, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, STEPS, SYMMETRY_NAMES
 from tests.plugin.conftest import BASELINE_RUNS, STANDARD_CHECKS, Project
 from tests.plugin.test_reports import require_plain
 from tests.plugin.test_summary import summary

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fragility.checks.check import COMPLEXITY, PERTURBED_KINDS
-from pytest_fragility.settings import validators as chosen
+from pytest_fragility.checks.kind import PAIRS
+from pytest_fragility.checks.registry import KINDS
 from tests.plugin.conftest import ALL_CHECKS, BASELINE_RUNS, CHECKS, STANDARD_CHECKS, Project
 from tests.plugin.test_summary import summary
 
@@ -146,7 +146,9 @@ def test_the_ladder_can_be_switched_off(
 ) -> None:
     """On the command line or in the configuration file, where the marker is silent."""
     # what a marker does not name are all kinds; the others need no ladder, and take longer
-    monkeypatch.setattr(chosen, "KINDS", (*PERTURBED_KINDS, COMPLEXITY))
+    for kind in KINDS.values():
+        if kind.rests_on == PAIRS or kind.asked_as == "stopping":
+            monkeypatch.setattr(type(kind), "is_default", False)
     write_audit(project, "falling", SILENT)
     assert check_ids(project, "-k", "complexity") == IDS
     if by == "ini":

@@ -5,21 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from typing import Any
 
-import pytest
+from torch import nn
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.recipes import (
+    CNN,
     MLP,
+    OWN,
     SGD,
     Adam,
     AdamW,
+    Factory,
     Optimizer,
     Recipe,
     RMSprop,
     ScaleInvariantMLP,
     Schedule,
     StoppingRule,
+    ViT,
     cosine,
     cross_entropy_below,
     describe_optimizer,
@@ -28,6 +33,14 @@ from pytest_fragility.recipes import (
     full_train_accuracy,
     step_decay,
 )
+from tests.in_turn import in_turn
+from tests.tables import sees
+
+
+def changed(kind: type) -> Any:
+    """Return a class of one's own, which does something else."""
+    return type("Changed", (kind,), {"multiplier": lambda self, step: 0.0})
+
 
 DIFFERENT: list[Recipe] = [
     Recipe(),
@@ -68,69 +81,94 @@ DIFFERENT: list[Recipe] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: SGD(lr=0), r"SGD\.lr=0: expected a positive number"),
-        (lambda: SGD(lr=float("nan")), r"SGD\.lr=nan: expected a positive number"),
-        (lambda: SGD(lr=float("inf")), r"SGD\.lr=inf: expected a positive number"),
-        (lambda: SGD(momentum=1.0), r"SGD\.momentum=1\.0: expected a number in \[0, 1\)"),
-        (lambda: SGD(momentum=-0.1), r"SGD\.momentum=-0\.1"),
-        (lambda: SGD(weight_decay=-1), r"SGD\.weight_decay=-1: expected zero or more"),
-        (lambda: SGD(nesterov=True), r"SGD\.nesterov=True needs momentum > 0"),
-        (lambda: SGD(nesterov=1, momentum=0.9), r"SGD\.nesterov=1: expected True or False"),  # type: ignore[arg-type]
-        (lambda: SGD(decoupled=True), r"SGD\.decoupled=True needs weight_decay > 0"),
-        (lambda: Adam(lr=-0.5), r"Adam\.lr=-0\.5"),
-        (lambda: Adam(eps=0), r"Adam\.eps=0: expected a positive number"),
-        (lambda: Adam(betas=(0.9, 1.0)), r"Adam\.betas=\(0\.9, 1\.0\): expected two numbers"),
-        (lambda: Adam(betas=(0.9,)), r"Adam\.betas=\(0\.9,\)"),  # type: ignore[arg-type]
-        (lambda: Adam(weight_decay=-1), r"Adam\.weight_decay=-1"),
-        (lambda: AdamW(lr=0), r"AdamW\.lr=0"),
-        (lambda: AdamW(weight_decay=-1), r"AdamW\.weight_decay=-1"),
-        (lambda: RMSprop(lr=0), r"RMSprop\.lr=0"),
-        (lambda: RMSprop(alpha=1), r"RMSprop\.alpha=1"),
-        (lambda: RMSprop(eps=-1), r"RMSprop\.eps=-1"),
-        (lambda: RMSprop(weight_decay=-1), r"RMSprop\.weight_decay=-1"),
-        (lambda: StoppingRule(kind="mood"), r"StoppingRule\.kind='mood': expected one of"),
-        (lambda: StoppingRule(kind="accuracy", target=1.1), r"target=1\.1: expected an accuracy"),
-        (
-            lambda: StoppingRule(kind="steps", target=0.5),
-            r"target=0\.5: fixed steps have no target",
-        ),
-        (lambda: cross_entropy_below(0), r"StoppingRule\.target=0: expected a positive number"),
-        (lambda: fixed_steps(0), r"StoppingRule\.step_limit=0: expected a whole number"),
-        (lambda: MLP(hidden=(8, 0)), r"MLP\.hidden=\(8, 0\): expected a tuple of positive"),
-        (lambda: MLP(hidden=(8.5,)), r"MLP\.hidden=\(8\.5,\)"),  # type: ignore[arg-type]
-        (lambda: Recipe(batch_size=0), r"Recipe\.batch_size=0: expected a whole number"),
-        (lambda: Recipe(initialization_scale=0), r"Recipe\.initialization_scale=0"),
-        (lambda: Recipe().replace(batch_size=-4), r"Recipe\.batch_size=-4"),
-        (lambda: Recipe(initialization="warm"), r"\.initialization='warm': expected one of he-nor"),
-        (lambda: Recipe(label_smoothing=1.0), r"Recipe\.label_smoothing=1\.0: expected a number"),
-        (lambda: Recipe(label_smoothing=-0.1), r"Recipe\.label_smoothing=-0\.1"),
-        (lambda: Recipe(gradient_clipping=0), r"\.gradient_clipping=0: expected None or positive"),
-        (lambda: Recipe(gradient_clipping=float("inf")), r"Recipe\.gradient_clipping=inf"),
-        (
-            lambda: Recipe(sample_order=-1),
-            r"Recipe\.sample_order=-1: expected a whole number, zero",
-        ),
-        (lambda: Recipe(sample_order=0.5), r"\.sample_order=0\.5"),  # type: ignore[arg-type]
-        (lambda: Recipe(precision="float16"), r"Recipe\.precision='float16': expected one of flo"),
-        (lambda: Recipe(schedule=0.9), r"\.schedule=0\.9: expected Sch"),  # type: ignore[arg-type]
-        (lambda: Recipe(optimizer="sgd"), r"Recipe\.optimizer='sgd'"),  # type: ignore[arg-type]
-        (lambda: Recipe(architecture=8), r"\.architecture=8: expected an arch"),  # type: ignore[arg-type]
-        (lambda: Recipe(stopping=100), r"Recipe\.stopping=100: expected"),  # type: ignore[arg-type]
-        (
-            lambda: StoppingRule(overtime=0.5),
-            r"StoppingRule\.overtime=0\.5: expected a number from 1 to 10,000",
-        ),
-        (lambda: fixed_steps(5).with_overtime(0), r"StoppingRule\.overtime=0"),
-        (lambda: fixed_steps(5).with_overtime(float("inf")), r"StoppingRule\.overtime=inf"),
-    ],
-)
-def test_values_out_of_range_are_named(build: Callable[[], object], message: str) -> None:
-    """The error names the setting, the value and what was expected."""
-    with pytest.raises(SettingsError, match=message):
-        build()
+NAN, INF = float("nan"), float("inf")
+HUGE, LARGE = 10**5000, 10**400
+# a part of a recipe, what it is given, and what its error says behind the part's name
+OUT_OF_RANGE: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+    (SGD, {"lr": 0}, r"lr=0: expected a positive number"),
+    (SGD, {"lr": NAN}, r"lr=nan: expected a positive number"),
+    (SGD, {"lr": INF}, r"lr=inf: expected a positive number"),
+    (SGD, {"lr": LARGE}, r"lr=10+\.\.\.: expected"),
+    (SGD, {"lr": HUGE}, r"lr=<int that cannot be shown>: expected"),
+    (SGD, {"lr": "0.1"}, r"lr='0.1': expected"),
+    (SGD, {"lr": True}, r"lr=True: expected"),
+    (SGD, {"momentum": 1.0}, r"momentum=1\.0: expected a number in \[0, 1\)"),
+    (SGD, {"weight_decay": -1}, r"weight_decay=-1: expected zero or more"),
+    (SGD, {"nesterov": True}, r"nesterov=True needs momentum > 0"),
+    (SGD, {"nesterov": 1, "momentum": 0.9}, r"nesterov=1: expected True or False"),
+    (SGD, {"decoupled": True}, r"decoupled=True needs weight_decay > 0"),
+    (Adam, {"lr": -0.5}, r"lr=-0\.5"),
+    (Adam, {"eps": 0}, r"eps=0: expected a positive number"),
+    (Adam, {"betas": (0.9, 1.0)}, r"betas=\(0\.9, 1\.0\): expected two numbers"),
+    (Adam, {"betas": (0.9, NAN)}, r"betas=.*: expected two numbers"),
+    (Adam, {"betas": (0.9,)}, r"betas=\(0\.9,\)"),
+    (Adam, {"betas": [0.9, 0.99]}, r"betas=.*: expected two numbers"),
+    (Adam, {"weight_decay": -1}, r"weight_decay=-1"),
+    (AdamW, {"weight_decay": -1}, r"weight_decay=-1"),
+    (RMSprop, {"lr": 0}, r"lr=0"),
+    (RMSprop, {"alpha": 1}, r"alpha=1"),
+    (RMSprop, {"eps": -1}, r"eps=-1"),
+    (RMSprop, {"weight_decay": -1}, r"weight_decay=-1"),
+    (StoppingRule, {"kind": "mood"}, r"kind='mood': expected one of"),
+    (StoppingRule, {"kind": "accuracy", "target": 1.1}, r"target=1\.1: expected an accuracy"),
+    (StoppingRule, {"kind": "steps", "target": 0.5}, r"target=0\.5: fixed steps have no target"),
+    (StoppingRule, {"target": NAN}, r"target=nan: expected"),
+    (StoppingRule, {"step_limit": 0}, r"step_limit=0: expected a whole number"),
+    (StoppingRule, {"step_limit": LARGE}, r"step_limit=10+\.\.\.: expected"),
+    (StoppingRule, {"overtime": 0.5}, r"overtime=0\.5: expected a number from 1 to 10,000"),
+    (StoppingRule, {"overtime": INF}, r"overtime=inf"),
+    (fixed_steps(5).with_overtime, {"times": LARGE}, r"overtime=10+"),
+    (Schedule, {"kind": "cosine", "steps": -1}, r"steps=-1: expected"),
+    (Schedule, {"kind": "step", "factor": 1}, r"expected a factor other than 1"),
+    (Schedule, {"factor": 2.0}, r"neither steps nor factor for a constant one"),
+    (MLP, {"hidden": (8, 0)}, r"hidden=\(8, 0\): expected a tuple of positive"),
+    (MLP, {"hidden": (8.5,)}, r"hidden=\(8\.5,\)"),
+    (MLP, {"hidden": [64]}, r"hidden=\[64\]: expected a tuple"),
+    (MLP, {"hidden": (10**30,)}, r"hidden=.*: expected a tuple"),
+    (ScaleInvariantMLP, {"hidden": (2,)}, r"hidden=\(2,\): expected one layer or more"),
+    (CNN, {"channels": ()}, r"channels=\(\): expected"),
+    (CNN, {"kernel_size": 2}, r"kernel_size=2: expected an odd number"),
+    (ViT, {"heads": 3}, r"width=32: expected a multiple of heads=3"),
+    (Recipe, {"batch_size": 0}, r"batch_size=0: expected a whole number"),
+    (Recipe, {"batch_size": 1.5}, r"batch_size=1.5: expected"),
+    (Recipe, {"batch_size": HUGE}, r"batch_size=<int that cannot"),
+    (Recipe().replace, {"batch_size": -4}, r"batch_size=-4"),
+    (Recipe, {"initialization_scale": 0}, r"initialization_scale=0"),
+    (Recipe, {"initialization": "warm"}, r"initialization='warm': expected one of he-nor"),
+    (Recipe, {"initialization": OWN}, r"initialization='own': expected one of he-normal"),
+    (Recipe, {"label_smoothing": 1.0}, r"label_smoothing=1\.0: expected a number"),
+    (Recipe, {"gradient_clipping": 0}, r"gradient_clipping=0: expected None or positive"),
+    (Recipe, {"gradient_clipping": NAN}, r"gradient_clipping=nan"),
+    (Recipe, {"sample_order": -1}, r"sample_order=-1: expected a whole number, zero"),
+    (Recipe, {"sample_order": 0.5}, r"sample_order=0\.5"),
+    (Recipe, {"precision": "float16"}, r"precision='float16': expected one of flo"),
+    (Recipe, {"schedule": 0.9}, r"schedule=0\.9: expected Sch"),
+    (Recipe, {"optimizer": "sgd"}, r"optimizer='sgd'"),
+    (Recipe, {"architecture": None}, r"architecture=None: expected an arch"),
+    (Recipe, {"architecture": "rnn"}, r"'rnn': .* mlp, cnn, resnet, vit, scale_invariant"),
+    (Recipe, {"stopping": 100}, r"stopping=100: expected"),
+    # what their methods do would not be part of a run's identity
+    (Recipe, {"optimizer": changed(SGD)()}, r"optimizer=Changed"),
+    (Recipe, {"schedule": changed(Schedule)()}, r"schedule=Changed"),
+    (Recipe, {"stopping": changed(StoppingRule)()}, r"stopping=Changed"),
+    (Recipe, {"architecture": changed(MLP)()}, r"architecture=Changed"),
+    (Recipe, {"architecture": changed(Factory)(nn.Identity)}, r"architecture=Factory\(Identity\)"),
+    (Factory, {"build": nn.Linear(2, 3)}, r"a Linear is one network, .* returns a new one"),
+    (Factory, {"build": 3}, r"build=3: expected a function"),
+    (Factory, {"build": lambda width: None}, r"needs 'width'; .* input_shape and classes"),
+    (Factory, {"build": lambda classes, /: None}, r"needs 'classes'; .* by name"),
+    (Factory, {"build": nn.Identity, "version": 5}, r"version=5, expected a text"),
+]
+
+
+@in_turn(("kind", "fields", "message"), OUT_OF_RANGE)
+def test_values_out_of_range_are_named(
+    kind: Callable[..., Any], fields: dict[str, Any], message: str
+) -> None:
+    """The error names the part, the setting, the value and what was expected."""
+    text = sees(SettingsError, message, lambda: kind(**fields))
+    if isinstance(kind, type) and kind is not Factory:
+        assert text.startswith(kind.__name__)
 
 
 def test_defaults_are_torchs_own() -> None:
@@ -150,7 +188,7 @@ def test_defaults_are_torchs_own() -> None:
     }
 
 
-@pytest.mark.parametrize("recipe", DIFFERENT, ids=str)
+@in_turn("recipe", DIFFERENT)
 def test_dicts_are_plain_json(recipe: Recipe) -> None:
     """A recipe survives a way through JSON, and a recipe built again has the same dict."""
     found = recipe.to_dict()
@@ -182,7 +220,7 @@ def test_replace_returns_another_recipe() -> None:
     assert recipe.to_dict() == before == Recipe().to_dict()
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("recipe", "text"),
     [
         (Recipe(), "mlp 64-64, sgd lr=0.05, batch 16, stop at train cross-entropy < 0.1"),
@@ -197,8 +235,14 @@ def test_replace_returns_another_recipe() -> None:
             "stop at 30 steps",
         ),
         (
-            Recipe(optimizer=AdamW(), batch_size=4, stopping=full_train_accuracy()),
-            "mlp 64-64, adamw lr=0.001 weight_decay=0.01, batch 4, stop at 100 % train accuracy",
+            Recipe(
+                architecture=CNN(kernel_size=5, hidden=(9,)).with_width(0.5),
+                optimizer=AdamW(),
+                batch_size=4,
+                stopping=full_train_accuracy(),
+            ),
+            "cnn 4-8 (5 x 5) mlp 4, adamw lr=0.001 weight_decay=0.01, batch 4, "
+            "stop at 100 % train accuracy",
         ),
         (
             Recipe(
@@ -225,7 +269,7 @@ def test_descriptions(recipe: Recipe, text: str) -> None:
     assert str(recipe) == text
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("optimizer", "text"),
     [
         (SGD(lr=0.5, momentum=0.9, nesterov=True), "sgd lr=0.5 nesterov=0.9"),

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from pytest_fragility.checks.check import CONTROLS
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.next_step import next_step
@@ -94,6 +93,6 @@ def test_errors_and_controls_come_first() -> None:
     """Before they are put right, nothing else is worth a look."""
     records = as_tests(records_of(make_curves(REVERSING)))
     assert next_step(records, errors=1) == ""
-    controls = {**records[0], "kind": CONTROLS, "verdict": BROKEN}
+    controls = {**records[0], "kind": "controls", "verdict": BROKEN}
     assert next_step([*records, controls]) == ""
     assert next_step([*records, {**controls, "verdict": KEPT}])

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.checks.check import INVARIANCE_KINDS, KINDS
+from pytest_fragility.checks.kind import PAIRS
+from pytest_fragility.checks.registry import ASKED_AS, any_rests_on
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import SettingsError, TaskError
 from pytest_fragility.perturbations import BASELINE, CATALOGUE, Perturbation, get_perturbation
 from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, fixed_steps, full_train_accuracy
-from pytest_fragility.recipes.invariances import EQUIVALENCES, SYMMETRY_NAMES
+from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options, resolve_settings
 from pytest_fragility.tasks import Task
+from tests.in_turn import in_turn
 
 CHECKS_PER_PERTURBATION = 3
 BESIDE = ["controls", "agreement"]
@@ -75,7 +77,7 @@ def test_the_readme_lists_every_setting() -> None:
     assert sorted(named) == sorted(DEFAULTS)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("profile", "sizes", "seeds", "perturbations", "checkpoints"),
     [
         ("quick", (32, 64, 128, 256, 512), 4, 3, 2),
@@ -115,7 +117,7 @@ def test_the_first_source_wins() -> None:
     assert (found.tolerances.exponent, found.scale) == (0.5, "log")
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("option", "field"),
     [
         ("exponent_tolerance", "exponent"),
@@ -125,7 +127,9 @@ def test_the_first_source_wins() -> None:
     ],
 )
 def test_zero_is_a_value(option: str, field: str) -> None:
-    """It is not mistaken for nothing."""
+    """It is not mistaken for nothing; and a double of NumPy is a float."""
+    assert resolve_settings({"budget": 0}, {"budget": 7}).budget == 0
+    assert getattr(resolve_settings({option: np.float64(0.25)}).tolerances, field) == 0.25
     found = resolve_settings({option: 0}, {option: 0.7})
     assert getattr(found.tolerances, field) == 0.0
 
@@ -211,62 +215,19 @@ def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
     assert "'stop-later'" in refusal(recipe=steps, perturbations=["stop-later"])
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("option", "value"),
     [
-        ("profile", "fast"),
-        ("scale", "logarithmic"),
-        ("scale", ""),
-        ("trend", "up"),
-        ("recipe", "sgd"),
-        ("recipe", SGD()),
-        ("task", 3),
-        ("sizes", [32]),
-        ("sizes", 32),
-        ("sizes", [32, 32]),
-        ("sizes", [0, 32]),
-        ("sizes", [32, 64.0]),
-        ("sizes", [True, 32]),
-        ("sizes", ["32", "64"]),
-        ("seeds", [1]),
-        ("seeds", [1, 1]),
-        ("seeds", [-1, 1]),
-        ("seeds", []),
-        ("seeds", 1),
-        ("seeds", 0),
-        ("seeds", -3),
-        ("seeds", True),
-        ("seeds", 2.5),
-        ("seeds", "5"),
-        ("device", "gpu"),
-        ("device", "cuda:x"),
-        ("device", 0),
-        ("exponent_tolerance", -0.1),
-        ("exponent_tolerance", "0.1"),
-        ("exponent_tolerance", True),
-        ("spread_tolerance", float("nan")),
-        ("spread_tolerance", [0.1]),
-        ("error_margin", -1),
-        ("least_sensitivity", "0.1"),
-        ("least_sensitivity", -0.1),
-        ("invariance_tolerance", -0.02),
-        ("invariance_tolerance", "tight"),
-        ("budget", -1),
-        ("budget", 2.5),
-        ("budget", True),
-        ("budget", "many"),
-        ("checkpoints", 3),
-        ("checkpoints", []),
-        ("ladder", 3),
-        ("alpha", 0),
-        ("alpha", 1),
-        ("alpha", 5),
-        ("alpha", -0.05),
-        ("alpha", float("nan")),
-        ("alpha", "0.05"),
-        ("alpha", True),
+        *(("profile", "fast"), ("profile", ["quick"]), ("scale", ""), ("trend", "up"), ("task", 3)),
+        *(("recipe", SGD()), ("ladder", 3), ("cache_dir", 5), ("device", "cuda:x"), ("device", 0)),
+        *(("sizes", []), ("sizes", 0), ("sizes", [32]), ("sizes", [True, 32]), ("sizes", ["32"])),
+        *(("seeds", [1]), ("seeds", [1, 1]), ("seeds", []), ("seeds", 1), ("seeds", "5")),
+        *(("exponent_tolerance", "0.1"), ("exponent_tolerance", True), ("error_margin", -1)),
+        *(("spread_tolerance", [0.1]), ("least_sensitivity", "0.1"), ("least_sensitivity", -0.1)),
+        *(("invariance_tolerance", -0.02), ("budget", -1), ("budget", 2.5), ("budget", True)),
+        *(("checkpoints", 3), ("checkpoints", []), ("checks", 5), ("checks", ["spread", "spread"])),
+        *(("alpha", 0), ("alpha", 1), ("alpha", -0.05), ("alpha", "0.05"), ("alpha", True)),
     ],
-    ids=repr,
 )
 def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
     """The error shows the option, the value, and what was expected."""
@@ -275,7 +236,7 @@ def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
     assert "expected" in text or "at least two" in text or "given twice" in text
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("option", "value", "suggestion"),
     [
         ("profile", "standart", "standard"),
@@ -292,7 +253,7 @@ def test_a_typo_is_answered_with_the_nearest_name(option: str, value: Any, sugge
     assert f"did you mean {suggestion!r}?" in refusal(**{option: value})
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("option", "suggestion"),
     [("exponent_tolerence", "exponent_tolerance"), ("size", "sizes"), ("seed", "seeds")],
 )
@@ -352,7 +313,7 @@ def test_checkpoints_are_those_asked_for() -> None:
         assert list(resolve_settings({"checkpoints": alone}).checkpoints) == ["past-x2"]
 
 
-@pytest.mark.parametrize("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
+@in_turn("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
 def test_a_checkpoint_changes_nothing_but_the_stop(name: str) -> None:
     """All are recorded in one training, which is another one otherwise."""
     text = refusal(checkpoints=["past-x2", name])
@@ -377,17 +338,12 @@ def test_without_the_check_of_stopping_no_checkpoint_is_trained() -> None:
 
 def test_only_checks_of_the_same_function_need_equivalents(blobs: Task) -> None:
     """Pairs of trainings are planned with the check of symmetry or equivalence, and only then."""
-    for kind in KINDS:
+    for kind in ASKED_AS:
         found = resolve_settings(
             {"task": blobs, "checks": [kind], "recipe": Recipe(architecture=MLP(hidden=(8,)))}
         )
-        assert found.plan().with_equivalents is (kind in INVARIANCE_KINDS)
+        assert found.plan().with_equivalents is any_rests_on([kind], PAIRS)
         assert not found.plan(with_equivalents=False).with_equivalents
-
-
-def test_a_budget_may_be_nothing() -> None:
-    """Then only what a store has is there."""
-    assert resolve_settings({"budget": 0}, {"budget": 7}).budget == 0
 
 
 def test_one_name_does_not_stand_for_two_recipes() -> None:
@@ -403,36 +359,10 @@ def test_an_unknown_task_is_refused() -> None:
         resolve_settings({"task": "cifar"})
 
 
-@pytest.mark.parametrize("kind", ["exponent", "spread", "stopping", "complexity"])
+@in_turn("kind", ["exponent", "spread", "stopping", "complexity"])
 def test_a_linear_scale_has_no_exponents(kind: str) -> None:
     """By default the trend is checked, and the same function; asking for more is refused."""
-    assert resolve_settings({"scale": "linear"}).kinds == ("trend", *INVARIANCE_KINDS)
+    assert resolve_settings({"scale": "linear"}).kinds == ("trend", "symmetry", "equivalence")
     for checks in (kind, ["trend", kind]):
         text = refusal(scale="linear", checks=checks)
         assert f"checks={checks!r}: {kind} needs scale='log'" in text
-
-
-def test_numbers_of_numpy_will_do_for_tolerances() -> None:
-    """A double is a float."""
-    assert resolve_settings({"exponent_tolerance": np.float64(0.25)}).tolerances.exponent == 0.25
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"sizes": []},
-        {"sizes": 0},
-        {"profile": ["quick"]},
-        {"checks": 5},
-        {"checks": []},
-        {"checks": ["spread", "spread"]},
-        {"perturbations": 5},
-        {"cache_dir": 5},
-        {"device": "gpu"},
-    ],
-    ids=repr,
-)
-def test_values_of_the_wrong_kind_are_settings_errors(options: dict[str, Any]) -> None:
-    """Each names its option."""
-    with pytest.raises(SettingsError, match=next(iter(options))):
-        resolve_settings(options)

@@ -106,29 +106,23 @@ def test_an_interruption_sets_nothing_aside(blobs: Task, tmp_path: Path) -> None
     assert len(entries(store)) == 4
 
 
-def a_file(shelf: Path, elsewhere: Path) -> None:
-    """Write a file."""
-    shelf.write_text("no folder")
-
-
-def a_link_to_nowhere(shelf: Path, elsewhere: Path) -> None:
-    """Make a link to what is not there."""
-    shelf.symlink_to(elsewhere / "nowhere")
-
-
-def a_loop(shelf: Path, elsewhere: Path) -> None:
-    """Make a link to itself."""
-    shelf.symlink_to(shelf)
-
-
-def a_link_to_a_file(shelf: Path, elsewhere: Path) -> None:
+def a_link_to_a_file(place: Path, elsewhere: Path) -> None:
     """Make a link to a file, which stays."""
     (elsewhere / "file").write_text("of somebody else")
-    shelf.symlink_to(elsewhere / "file")
+    place.symlink_to(elsewhere / "file")
+
+
+# what may stand where something else should be
+IN_THE_WAY: dict[str, Callable[[Path, Path], object]] = {
+    "file": lambda place, elsewhere: place.write_text("no folder"),
+    "link to nowhere": lambda place, elsewhere: place.symlink_to(elsewhere / "nowhere"),
+    "loop": lambda place, elsewhere: place.symlink_to(place),
+    "link to a file": a_link_to_a_file,
+}
 
 
 @needs_links
-@pytest.mark.parametrize("spoil", [a_file, a_link_to_nowhere, a_loop, a_link_to_a_file])
+@pytest.mark.parametrize("spoil", IN_THE_WAY.values(), ids=IN_THE_WAY)
 def test_what_stands_in_the_place_of_a_shelf_is_set_aside(
     blobs: Task, tmp_path: Path, spoil: Callable[[Path, Path], None]
 ) -> None:
@@ -156,7 +150,7 @@ def test_what_stands_in_the_place_of_a_shelf_is_set_aside(
 
 
 @needs_links
-@pytest.mark.parametrize("spoil", [a_file, a_loop])
+@pytest.mark.parametrize("spoil", [IN_THE_WAY["file"], IN_THE_WAY["loop"]])
 def test_verifying_sets_it_aside_too(
     blobs: Task, tmp_path: Path, spoil: Callable[[Path, Path], None]
 ) -> None:
@@ -172,20 +166,20 @@ def test_verifying_sets_it_aside_too(
 
 
 @needs_links
-@pytest.mark.parametrize("spoil", [a_link_to_nowhere, a_loop, a_link_to_a_file, Path.mkdir])
+@pytest.mark.parametrize("kind", [*list(IN_THE_WAY)[1:], "folder"])
 def test_what_stands_in_the_place_of_an_entry_is_set_aside(
-    blobs: Task, tmp_path: Path, spoil: Any
+    blobs: Task, tmp_path: Path, kind: str
 ) -> None:
     """A folder too, with what is in it."""
     store = Store(tmp_path / "kept")
     train_in(store, blobs)
     path = entries(store)[0]
     path.unlink()
-    if spoil is Path.mkdir:
+    if kind == "folder":
         path.mkdir()
         (path / "file").write_text("something")
     else:
-        spoil(path, tmp_path)
+        IN_THE_WAY[kind](path, tmp_path)
     with pytest.warns(DamagedEntryWarning, match="it is no plain file.*set aside"):
         train_in(store, blobs)
     assert all(path.is_file() and not path.is_symlink() for path in entries(store))

@@ -100,9 +100,9 @@ def test_a_table_has_a_line_per_task() -> None:
     assert len(table.splitlines()) == 3 + len(names)
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
+def test_sizes_have_three_digits() -> None:
+    """In powers of 1000."""
+    for size, text in [
         (0, "0 bytes"),
         (999, "999 bytes"),
         (1000, "1.0 kB"),
@@ -112,11 +112,8 @@ def test_a_table_has_a_line_per_task() -> None:
         (999_500, "1.0 MB"),
         (2.5e9, "2.5 GB"),
         (3e15, "3000 TB"),
-    ],
-)
-def test_sizes_have_three_digits(size: float, text: str) -> None:
-    """In powers of 1000."""
-    assert size_text(int(size)) == text
+    ]:
+        assert size_text(int(size)) == text
 
 
 def test_pruning_by_age(store: Store) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +38,9 @@ from pytest_fragility.store import store as store_module
 from pytest_fragility.store.entries import MISTAKEN, encode, seal
 from pytest_fragility.tasks import Task, TaskData
 from pytest_fragility.training import trainer
+from tests import killed_training
+from tests.killed_training import SIZES, train_and_tell
+from tests.reference_training import assert_same
 
 CPU = torch.device("cpu")
 QUICK = Recipe(architecture=MLP(hidden=(4,)), batch_size=8, stopping=fixed_steps(5))
@@ -84,11 +86,7 @@ def entries(store: Store) -> list[Path]:
 def assert_same_runs(one: Family, other: Family) -> None:
     """Compare two families bit by bit."""
     for place in one.plan.runs:
-        first, second = one.trained_run(*place), other.trained_run(*place)
-        assert first.record == second.record
-        torch.testing.assert_close(first.weights, second.weights, rtol=0, atol=0)
-        torch.testing.assert_close(first.initial_weights, second.initial_weights, rtol=0, atol=0)
-        torch.testing.assert_close(first.mistaken, second.mistaken, rtol=0, atol=0)
+        assert_same(one.trained_run(*place), other.trained_run(*place))
 
 
 class OddNetwork(torch.nn.Module):
@@ -157,14 +155,31 @@ def test_an_unknown_key_is_no_error(blobs: Task, store: Store) -> None:
     assert store.load(Run(blobs, 16, QUICK, 0), "cd" * 32) is None
 
 
+def test_a_run_has_the_name_that_other_versions_gave_it() -> None:
+    """Or all stored runs would be lost, and the random numbers of all measures others."""
+    inputs = np.arange(6, dtype=float).reshape(3, 2)
+    data = TaskData(inputs, [0, 1, 0], -inputs, [1, 0, 1])
+    assert data.fingerprint == "70cedc046fdb1a953bf113f04d436fe80ef44a3a31aa7c241cabad7112fc1b3e"
+    run = Run(Task("any", lambda: data), 2, QUICK, 0)
+    key = run.key({"device": "cpu", "torch": "2", "trainer": "1"})
+    assert key == "aef5bd9df59ac3bbed2a0f9974df8ff8899a7944444d4d452b5138b363b2884f"
+
+
 def test_a_second_family_is_not_trained(
     blobs: Task, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All runs come from the store, as they were."""
-    first = train_two(blobs, store)
+    """All runs come from the store, as they were: also those that are trained in float64."""
+    recipes = QUICK, QUICK.replace(precision="float64")
+    first = [train_two(blobs, store, recipe) for recipe in recipes]
     monkeypatch.setattr(trainer, "train", None)
-    again = train_two(Task("same data", lambda: blobs.data), Store(store.folder))
-    assert_same_runs(first, again)
+    same = Task("same data", lambda: blobs.data)
+    for family, recipe in zip(first, recipes, strict=True):
+        assert_same_runs(family, train_two(same, Store(store.folder), recipe))
+        dtype = getattr(torch, recipe.precision)
+        for network in family:
+            oracle = family.oracle_network("baseline", network.n, network.seed)
+            held = (network.inputs, oracle.test_inputs, *network.model.parameters())
+            assert {each.dtype for each in held} == {dtype}, str(network)
 
 
 def test_only_what_is_missing_is_trained(blobs: Task, store: Store, trained: list[Run]) -> None:
@@ -227,21 +242,6 @@ def test_the_environment_names_device_torch_and_trainer(monkeypatch: pytest.Monk
     assert trainer.training_environment(CPU) == environment | {"trainer": "next"}
 
 
-def cut_in_half(path: Path) -> None:
-    """Leave the first half of a file."""
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def fill_with_garbage(path: Path) -> None:
-    """Replace a file's bytes."""
-    path.write_bytes(b"\xff\x00garbage" * 50)
-
-
-def empty(path: Path) -> None:
-    """Leave no byte."""
-    path.write_bytes(b"")
-
-
 def flip_a_bit(path: Path, where: float) -> None:
     """Change one bit of a file, at that share of its length."""
     data = bytearray(path.read_bytes())
@@ -253,11 +253,6 @@ def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Return an entry's tensors and metadata."""
     with safe_open(path, framework="pt") as entry:
         return load_file(path), entry.metadata()
-
-
-def drop_metadata(path: Path) -> None:
-    """Leave the tensors alone."""
-    path.write_bytes(save(contents(path)[0]))
 
 
 def drop_checksum(path: Path) -> None:
@@ -273,22 +268,7 @@ def change_metadata(path: Path, **changes: str) -> None:
     path.write_bytes(seal(save(tensors, metadata | changes)))
 
 
-def spoil_record(path: Path) -> None:
-    """Leave a record that is no JSON."""
-    change_metadata(path, record="{steps")
-
-
-def widen_record(path: Path) -> None:
-    """Leave a record with a field that there is not."""
-    change_metadata(path, record=json.dumps({"mood": 1}))
-
-
-def move_another_run_here(path: Path) -> None:
-    """Leave what is right in itself, and not what the name says."""
-    change_metadata(path, run=json.dumps({"task": "blobs", "n": 3, "seed": 99}))
-
-
-def change_tensors(path: Path, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
+def change_mistakes(path: Path, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
     """Change which test samples an entry says were mistaken; None leaves them out."""
     tensors, metadata = contents(path)
     mistaken = change(tensors.pop(MISTAKEN))
@@ -297,44 +277,32 @@ def change_tensors(path: Path, change: Callable[[torch.Tensor], torch.Tensor | N
     path.write_bytes(seal(save(tensors, metadata)))
 
 
-def drop_mistakes(path: Path) -> None:
-    """Leave an entry as versions wrote it that did not keep which samples were mistaken."""
-    change_tensors(path, lambda mistaken: None)
+OTHER_RUN = json.dumps({"task": "blobs", "n": 3, "seed": 99})
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "garbage": lambda path: path.write_bytes(b"\xff\x00garbage" * 50),
+    "empty": lambda path: path.write_bytes(b""),
+    **{
+        f"bit at {where}": partial(flip_a_bit, where=where)
+        for where in (0.0, 0.02, 0.1, 0.3, 0.6, 0.9, 1.0)
+    },
+    "no metadata": lambda path: path.write_bytes(save(contents(path)[0])),
+    "no checksum": drop_checksum,
+    "no JSON": lambda path: change_metadata(path, record="{steps"),
+    "other fields": lambda path: change_metadata(path, record=json.dumps({"mood": 1})),
+    # right in itself, and not what the name says
+    "another run": lambda path: change_metadata(path, run=OTHER_RUN),
+    # as versions wrote it that did not keep which samples were mistaken
+    "no mistakes": lambda path: change_mistakes(path, lambda mistaken: None),
+    "one more or less": lambda path: change_mistakes(
+        path, lambda mistaken: torch.cat([mistaken[:1] ^ 1, mistaken[1:]])
+    ),
+    "fewer samples": lambda path: change_mistakes(path, lambda mistaken: mistaken[:-1]),
+    "another type": lambda path: change_mistakes(path, lambda each: each.to(torch.int64)),
+}
 
 
-def flip_a_mistake(path: Path) -> None:
-    """Leave one mistake more or less than the record counts."""
-    change_tensors(path, lambda mistaken: torch.cat([mistaken[:1] ^ 1, mistaken[1:]]))
-
-
-def cut_mistakes(path: Path) -> None:
-    """Leave fewer test samples than the record has."""
-    change_tensors(path, lambda mistaken: mistaken[:-1])
-
-
-def widen_mistakes(path: Path) -> None:
-    """Leave numbers of another kind."""
-    change_tensors(path, lambda mistaken: mistaken.to(torch.int64))
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        cut_in_half,
-        fill_with_garbage,
-        empty,
-        *(partial(flip_a_bit, where=where) for where in (0.0, 0.02, 0.1, 0.3, 0.6, 0.9, 1.0)),
-        drop_metadata,
-        drop_checksum,
-        spoil_record,
-        widen_record,
-        move_another_run_here,
-        drop_mistakes,
-        flip_a_mistake,
-        cut_mistakes,
-        widen_mistakes,
-    ],
-)
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_entry_is_set_aside_and_trained_again(
     blobs: Task, store: Store, trained: list[Run], damage: Any
 ) -> None:
@@ -530,59 +498,19 @@ def test_an_entry_says_what_it_is(blobs: Task, store: Store) -> None:
     assert sorted(found) == [0, 1]
 
 
-PROCESS = """
-    import sys, time
-    from pathlib import Path
-
-    import numpy as np
-    import torch
-
-    from pytest_fragility.families.plan import FamilyPlan
-    from pytest_fragility.families.train import train_families
-    from pytest_fragility.recipes import MLP, Recipe, fixed_steps
-    from pytest_fragility.store import Store
-    from pytest_fragility.tasks import Task, TaskData
-    from pytest_fragility.training import trainer
-
-    folder, mine, other = map(Path, sys.argv[1:])
-    plain_train = trainer.train
-    given = []
-
-
-    def train(runs, device, executors):
-        given.extend(runs)
-        time.sleep(0.3)
-        return plain_train(runs, device)
-
-
-    trainer.train = train
-    generator = np.random.default_rng(0)
-    labels = np.arange(40) % 2
-    data = TaskData(generator.normal(size=(40, 3)), labels, generator.normal(size=(40, 3)), labels)
-    recipe = Recipe(architecture=MLP(hidden=(4,)), stopping=fixed_steps(5))
-    plan = FamilyPlan(Task("noise", lambda: data), {"baseline": recipe}, (16, 32), (0, 1))
-    mine.touch()
-    while not other.exists():
-        time.sleep(0.01)
-    family = train_families([plan], device=torch.device("cpu"), store=Store(folder))[0]
-    print(len(given), sum(float(net.model[1].weight.double().sum()) for net in family))
-"""
-
-
 def test_two_processes_train_each_run_once(tmp_path: Path) -> None:
     """The second waits for the first, and reads what that has trained."""
-    program = [sys.executable, "-c", textwrap.dedent(PROCESS), str(tmp_path / "kept")]
-    flags = [str(tmp_path / "one"), str(tmp_path / "other")]
-    processes = [
-        subprocess.Popen([*program, *order], stdout=subprocess.PIPE, text=True)
-        for order in (flags, flags[::-1])
-    ]
-    try:
-        outputs = [process.communicate(timeout=100)[0].split() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert sorted(int(count) for count, _ in outputs) == [0, 4]
-    assert outputs[0][1] == outputs[1][1]
-    assert len(list((tmp_path / "kept").rglob("*.safetensors"))) == 4
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([killed_training.__name__])
+    replies, both = context.SimpleQueue(), context.Barrier(2)
+    asked = tmp_path / "kept", 1, replies, both
+    processes = [context.Process(target=train_and_tell, args=asked) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(100)
+        assert process.exitcode == 0
+    (one, first), (other, second) = replies.get(), replies.get()
+    assert sorted((one, other)) == [0, len(SIZES)]
+    assert first == second
+    assert len(list((tmp_path / "kept").rglob("*.safetensors"))) == len(SIZES)

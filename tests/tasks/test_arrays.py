@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from scipy.sparse import csr_matrix
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.utils import Bunch
 
-from pytest_fragility.errors import TaskError
-from pytest_fragility.tasks import Task, TaskData, from_arrays, from_sklearn
+from pytest_fragility.tasks import TaskData, from_arrays, from_sklearn
+from tests.in_turn import in_turn
 
 SIZES = (60, 30, 10)
 
@@ -48,7 +47,7 @@ def test_a_given_test_set_is_kept_as_it_is() -> None:
     np.testing.assert_array_equal(task.data.test_labels, labels[70:], strict=True)
 
 
-@pytest.mark.parametrize("test_size", [1, 7, 10, 33, 50, 94])
+@in_turn("test_size", [1, 7, 10, 33, 50, 94])
 def test_every_sample_stands_once_in_pool_or_test_set(test_size: int) -> None:
     """With `test_size`, no sample is lost, doubled, or parted from its label."""
     inputs, labels = samples()
@@ -57,7 +56,7 @@ def test_every_sample_stands_once_in_pool_or_test_set(test_size: int) -> None:
     assert both_parts(data) == pairs((inputs, labels))
 
 
-@pytest.mark.parametrize("test_size", [10, 20, 37, 50, 80])
+@in_turn("test_size", [10, 20, 37, 50, 80])
 def test_both_parts_have_the_classes_shares(test_size: int) -> None:
     """Each class is held out as often as its share says, within one sample."""
     inputs, labels = samples()
@@ -81,7 +80,7 @@ def test_the_split_is_the_same_every_time_and_no_class_is_cut_in_order() -> None
     assert 0 < held_out[:30].sum() < 24 and 0 < held_out[30:].sum() < 24
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "convert",
     [
         lambda values: values.tolist(),
@@ -89,7 +88,6 @@ def test_the_split_is_the_same_every_time_and_no_class_is_cut_in_order() -> None
         lambda values: torch.tensor(values).float().requires_grad_(),
         lambda values: values[::-1][::-1],
     ],
-    ids=["lists", "tensors", "tensors with gradient", "strided"],
 )
 def test_tensors_and_lists_are_taken_like_arrays(convert: Callable[[Any], Any]) -> None:
     """The data are the same, with a test set or with `test_size`."""
@@ -122,92 +120,13 @@ def test_how_subsets_are_drawn_is_handed_on() -> None:
     assert from_arrays("mine", inputs, labels, test_size=20).data.subsets == "stratified"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {},
-        {"test_inputs": [[1.0]], "test_labels": [0], "test_size": 1},
-        {"test_inputs": [[1.0]]},
-        {"test_labels": [0]},
-        {"test_inputs": [[1.0]], "test_size": 1},
-        {"test_labels": [0], "test_size": 1},
-    ],
-    ids=["neither", "both", "inputs only", "labels only", "inputs and size", "labels and size"],
-)
-def test_a_test_set_or_its_size_is_needed(arguments: dict[str, Any]) -> None:
-    """Both, neither or half a test set are refused at once, with the two ways."""
-    with pytest.raises(TaskError, match=r"'mine': expected test_inputs and test_labels, or test_s"):
-        from_arrays("mine", [[1.0], [2.0]], [0, 1], **arguments)
-
-
-@pytest.mark.parametrize("test_size", [0, -1, 100, 101])
-def test_a_test_size_must_leave_samples_on_both_sides(test_size: int) -> None:
-    """The error names the size, the bounds and the number of samples."""
-    task = from_arrays("mine", *samples(), test_size=test_size)
-    expected = rf"'mine': test_size={test_size}, expected .* 1 and 99, .* 100 samples"
-    with pytest.raises(TaskError, match=expected):
-        _ = task.data
-
-
-def test_a_test_set_with_all_of_a_class_is_refused() -> None:
-    """The error says which class the pool has lost."""
-    task = from_arrays("mine", *samples(), test_size=99)
-    with pytest.raises(TaskError, match="class 1 never occurs among the training pool's labels"):
-        _ = task.data
-
-
-@pytest.mark.parametrize("test_size", [0.2, 20.0, "20"])
-def test_a_test_size_is_a_whole_number(test_size: Any) -> None:
-    """A share of the samples, as other libraries take, is refused with the size named."""
-    with pytest.raises(TaskError, match=rf"test_size={test_size!r}"):
-        _ = from_arrays("mine", *samples(), test_size=test_size).data
-
-
-@pytest.mark.parametrize("arguments", [{"test_size": 10}, {"test_inputs": 0, "test_labels": 0}])
-def test_as_many_inputs_as_labels_are_needed(arguments: dict[str, Any]) -> None:
-    """The error shows both shapes."""
-    inputs, labels = samples()
-    if "test_inputs" in arguments:
-        arguments = {"test_inputs": inputs, "test_labels": labels}
-    with pytest.raises(TaskError, match=r"as many inputs as labels.*\(100, 3\).*\(99,\)"):
-        _ = from_arrays("mine", inputs, labels[:99], **arguments).data
-
-
-def test_labels_are_one_number_per_sample() -> None:
-    """One row of probabilities for each sample is refused with its shape."""
-    inputs, labels = samples()
-    with pytest.raises(TaskError, match=r"labels of shape \(100, 3\)"):
-        _ = from_arrays("mine", inputs, np.eye(3)[labels], test_size=10).data
-
-
-def test_sparse_inputs_are_refused() -> None:
-    """What some loaders return is no array; the error is the package's own."""
-    inputs, labels = samples()
-    bunch = Bunch(data=csr_matrix(inputs), target=labels)
-    for task in (
-        from_arrays("mine", bunch.data, labels, test_size=10),
-        from_arrays("mine", bunch.data, labels, inputs, labels),
-        from_sklearn(bunch, test_size=10, name="mine"),
-    ):
-        with pytest.raises(TaskError, match="inputs"):
-            _ = task.data
-
-
-def test_rows_of_two_lengths_are_named() -> None:
-    """The error shows the first row that differs and both shapes."""
-    task = from_arrays("mine", [[1.0, 2.0], [3.0, 4.0], [5.0]], [0, 1, 0], test_size=1)
-    with pytest.raises(TaskError, match=r"inputs of two shapes: \(2,\) at row 0, \(1,\) at row 2"):
-        _ = task.data
-
-
-@pytest.mark.parametrize(
+@in_turn(
     ("loader", "name", "shape", "classes"),
     [
         (load_wine, "wine", (178, 13), 3),
         (load_iris, "iris", (150, 4), 3),
         (load_breast_cancer, "breast_cancer", (569, 30), 2),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_loaders_of_scikit_learn_are_split(
     loader: Callable[[], Any], name: str, shape: tuple[int, int], classes: int
@@ -253,16 +172,7 @@ def test_a_bunch_is_taken_with_a_name() -> None:
     assert task.data.fingerprint == from_sklearn(load_wine, test_size=50).data.fingerprint
 
 
-@pytest.mark.parametrize(
-    "nameless", [load_wine(), partial(load_wine, as_frame=False)], ids=["bunch", "partial"]
-)
-def test_what_has_no_name_needs_one(nameless: Any) -> None:
-    """The error says how to give one."""
-    with pytest.raises(TaskError, match=r"has no name of its own: say name='\.\.\.'"):
-        from_sklearn(nameless, test_size=50)
-
-
-@pytest.mark.parametrize("kind", [str, object, bytes], ids=["strings", "objects", "bytes"])
+@in_turn("kind", [str, object, bytes])
 def test_words_as_targets_are_numbered_in_alphabetical_order(kind: type) -> None:
     """Each label is the place of its word among the sorted words."""
     words = np.array(["pear", "apple", "fig", "apple", "pear", "fig"] * 5)
@@ -272,29 +182,6 @@ def test_words_as_targets_are_numbered_in_alphabetical_order(kind: type) -> None
     assert data.classes == 3
     numbers = {"apple": 0, "fig": 1, "pear": 2}
     assert both_parts(data) == pairs((inputs, [numbers[word] for word in words]))
-
-
-def test_pairs_in_place_of_a_bunch_are_refused_with_the_reason() -> None:
-    """The error says which argument to leave out."""
-    task = from_sklearn(partial(load_wine, return_X_y=True), test_size=50, name="wine")
-    with pytest.raises(TaskError, match=r"'wine': .* tuple, expected a Bunch .*leave out return_X"):
-        _ = task.data
-
-
-def regression() -> list[Task]:
-    """Return tasks whose targets are measurements: whole numbers, and numbers with fractions."""
-    fractions = Bunch(data=np.ones((40, 2)), target=np.linspace(0, 1, 40))
-    return [
-        from_sklearn(load_diabetes, test_size=100),
-        from_sklearn(fractions, test_size=10, name="line"),
-    ]
-
-
-@pytest.mark.parametrize("task", regression(), ids=lambda task: task.name)
-def test_targets_of_regression_are_refused(task: Task) -> None:
-    """The error speaks of classes."""
-    with pytest.raises(TaskError, match="class"):
-        _ = task.data
 
 
 def test_frames_are_taken_like_arrays() -> None:
@@ -309,7 +196,7 @@ def test_frames_are_taken_like_arrays() -> None:
     assert both_parts(given) == pairs((arrays.data, arrays.target))
 
 
-@pytest.mark.parametrize("kind", ["category", "str"])
+@in_turn("kind", ["category", "str"])
 def test_words_in_frames_are_numbered_too(kind: str) -> None:
     """A column of words or categories gives places in alphabetical order."""
     pandas = pytest.importorskip("pandas", reason="install pandas")

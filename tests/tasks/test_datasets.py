@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import TaskData, from_dataset
+from tests.in_turn import in_turn
 
 
 class Listed(Dataset[Any]):
@@ -62,7 +62,7 @@ def test_tensor_data_sets_are_read_whole() -> None:
     np.testing.assert_array_equal(data.test_labels, labels[8:].numpy(), strict=True)
 
 
-@pytest.mark.parametrize("shape", [(6, 5, 4), (6, 5, 4, 3)], ids=["greyscale", "colour"])
+@in_turn("shape", [(6, 5, 4), (6, 5, 4, 3)])
 def test_images_get_their_channel_first_and_lie_between_0_and_1(shape: tuple[int, ...]) -> None:
     """Pixel (c, i, j) of an input is what the image has in row i, column j, over 255."""
     images = pytest.importorskip("PIL.Image", reason="install pillow")
@@ -86,7 +86,7 @@ def test_images_of_two_modes_are_refused() -> None:
         pool_of(items)
 
 
-@pytest.mark.parametrize("as_tensors", [True, False], ids=["tensors", "arrays"])
+@in_turn("as_tensors", [True, False])
 def test_bytes_are_divided_by_255_and_keep_their_axes(as_tensors: bool) -> None:
     """Tensors and arrays of bytes are scaled, and no axis is moved."""
     pixels = bytes_of(6, 5, 4, 3)
@@ -96,9 +96,7 @@ def test_bytes_are_divided_by_255_and_keep_their_axes(as_tensors: bool) -> None:
     np.testing.assert_allclose(data.train_inputs, pixels / 255, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64]
-)
+@in_turn("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64])
 def test_other_numbers_are_left_unscaled(kind: torch.dtype) -> None:
     """Floats and wider whole numbers have the values the data set gives."""
     inputs = torch.tensor([[0, 255], [3, 100]]).to(kind)
@@ -113,7 +111,7 @@ def test_tensors_with_a_gradient_are_read() -> None:
     assert pool_of(items).train_inputs[:, 0].tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "labels",
     [
         [0, 1, 0],
@@ -122,7 +120,6 @@ def test_tensors_with_a_gradient_are_read() -> None:
         list(torch.tensor([[0], [1], [0]])),
         [np.array([0]), np.array([1]), np.array([0])],
     ],
-    ids=["ints", "numpy", "tensors", "tensors of one", "arrays of one"],
 )
 def test_labels_are_single_numbers_of_any_kind(labels: list[Any]) -> None:
     """Whatever holds one whole number is a label."""
@@ -130,14 +127,7 @@ def test_labels_are_single_numbers_of_any_kind(labels: list[Any]) -> None:
     np.testing.assert_array_equal(data.train_labels, np.array([0, 1, 0]), strict=True)
 
 
-@pytest.mark.parametrize("label", [np.eye(3)[0], torch.eye(3)[0], "cat", None, 0.5])
-def test_what_is_no_class_number_is_refused(label: Any) -> None:
-    """Rows of probabilities, words, fractions and nothing at all are no labels."""
-    with pytest.raises(TaskError, match="label"):
-        pool_of([([1.0], label)] * 4)
-
-
-@pytest.mark.parametrize(
+@in_turn(
     ("input_key", "label_key"),
     [("image", "label"), ("img", "fine_label"), ("pixel_values", "labels"), ("x", "y")],
 )
@@ -149,13 +139,6 @@ def test_dicts_are_read_under_the_usual_keys(input_key: str, label_key: str) -> 
     assert data.train_labels.tolist() == [y for _, y in DATA]
 
 
-@pytest.mark.parametrize("keys", [{"input_key": "x"}, {"label_key": "y"}])
-def test_keys_of_pairs_are_refused(keys: dict[str, str]) -> None:
-    """A pair has no keys, and what was asked for by one would not be what is taken."""
-    with pytest.raises(TaskError, match="item 0 is a pair of input and label, which has no keys"):
-        pool_of(DATA, **keys)
-
-
 def test_dicts_are_read_under_the_keys_that_are_said() -> None:
     """`input_key` and `label_key` win over the usual names, in pool and test set."""
     items = [{"image": 0, "label": 9, "features": x, "species": y} for x, y in DATA]
@@ -164,108 +147,6 @@ def test_dicts_are_read_under_the_keys_that_are_said() -> None:
     assert data.train_inputs.tolist() == [x.tolist() for x, _ in DATA[:4]]
     assert data.test_inputs.tolist() == [x.tolist() for x, _ in DATA[4:]]
     assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 1, 0, 1], [0, 1])
-
-
-@pytest.mark.parametrize(
-    ("item", "keys", "match"),
-    [
-        ({"image": [1.0], "x": [1.0], "label": 0}, {}, r"image, x, label; .* input_key='\.\.\.'"),
-        ({"image": [1.0], "label": 0, "y": 0}, {}, r"image, label, y; .* label_key='\.\.\.'"),
-        ({"text": [1.0], "label": 0}, {}, r"text, label; .* input_key="),
-        ({"image": [1.0], "species": 0}, {}, r"image, species; .* label_key="),
-        ({"image": [1.0], "label": 0}, {"input_key": "img"}, r"image, label; .* input_key="),
-        ({"image": [1.0], "label": 0}, {"label_key": "y"}, r"image, label; .* label_key="),
-    ],
-)
-def test_keys_that_are_missing_or_ambiguous_are_refused(
-    item: dict[str, Any], keys: dict[str, str], match: str
-) -> None:
-    """The error names the keys there are and the argument that chooses."""
-    with pytest.raises(TaskError, match=f"'mine': items have the keys {match}"):
-        pool_of([item] * 4, **keys)
-
-
-@pytest.mark.parametrize(
-    ("item", "match"),
-    [
-        (([1.0], 0, "third"), "item 1 is a tuple of 3"),
-        ([[1.0]], "item 1 is a list of 1"),
-        (np.ones(2), "item 1 is a ndarray"),
-    ],
-)
-def test_items_that_are_no_pairs_are_named(item: Any, match: str) -> None:
-    """The error says which item it is, what it is and what is expected."""
-    with pytest.raises(TaskError, match=f"'mine': {match}, expected a pair of input and label"):
-        pool_of([([1.0], 0), item])
-
-
-def test_inputs_of_two_shapes_are_named() -> None:
-    """The error shows the first item that differs and what to do."""
-    items = [(np.ones((2, 3)), 0), (np.ones((2, 3)), 1), (np.ones((3, 2)), 0)]
-    with pytest.raises(TaskError, match=r"\(2, 3\) at item 0, \(3, 2\) at item 2; resize"):
-        pool_of(items)
-
-
-def test_an_input_of_uneven_rows_is_refused() -> None:
-    """The error is the package's own and names the task."""
-    with pytest.raises(TaskError, match="mine"):
-        pool_of([([[1.0, 2.0], [3.0]], 0)] * 4)
-
-
-def test_labels_of_two_lengths_are_refused() -> None:
-    """The error is the package's own and speaks of labels."""
-    with pytest.raises(TaskError, match="label"):
-        pool_of([([1.0], [0]), ([2.0], [0, 1])])
-
-
-def test_a_dict_of_data_sets_is_refused() -> None:
-    """What holds the parts by name is no data set; the error says how to take one out."""
-    with pytest.raises(TaskError, match=r"several data sets \(train, test\); .*dataset\['train'\]"):
-        _ = from_dataset("mine", {"train": DATA, "test": DATA}, test_size=1).data
-
-
-def test_an_empty_data_set_is_refused() -> None:
-    """The error says that it has no items, in the pool or in the test set."""
-    for train, test in ((Listed([]), DATA), (DATA, Listed([]))):
-        with pytest.raises(TaskError, match="'mine': the data set has no items"):
-            _ = from_dataset("mine", train, test).data
-
-
-class Stream(IterableDataset[Any]):
-    """An iterable data set."""
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(DATA)
-
-
-class MeasuredStream(Stream):
-    """An iterable data set that knows its length, as PyTorch allows."""
-
-    def __len__(self) -> int:
-        return len(DATA)
-
-
-@pytest.mark.parametrize("stream", [Stream(), MeasuredStream(), iter(DATA), set()])
-def test_iterable_data_sets_are_refused_at_once(stream: Any) -> None:
-    """The error names the type and the way out, for pool and test set."""
-    match = f"'mine': a {type(stream).__name__} has no length or no items by number.*list"
-    with pytest.raises(TaskError, match=match):
-        from_dataset("mine", stream, test_size=1)
-    with pytest.raises(TaskError, match=match):
-        from_dataset("mine", DATA, stream)
-
-
-@pytest.mark.parametrize("arguments", [{}, {"test_dataset": DATA, "test_size": 1}])
-def test_a_test_set_or_its_size_is_needed(arguments: dict[str, Any]) -> None:
-    """Both and neither are refused at once."""
-    with pytest.raises(TaskError, match="'mine': expected test_dataset, or test_size="):
-        from_dataset("mine", DATA, **arguments)
-
-
-def test_an_empty_test_set_counts_as_given() -> None:
-    """It is not mistaken for none when a size is said too."""
-    with pytest.raises(TaskError, match="expected test_dataset, or test_size="):
-        from_dataset("mine", DATA, [], test_size=1)
 
 
 def test_items_are_read_when_the_data_are_needed_and_once() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import (
     Task,
     TaskData,
@@ -22,6 +21,7 @@ from pytest_fragility.tasks import (
     with_permuted_pixels,
     with_shuffled_pixels,
 )
+from tests.in_turn import in_turn
 from tests.tasks.sample_tasks import POOL_SIZE, TEST_SIZE, flat, sample_data, sample_task
 
 Floats = npt.NDArray[Any]
@@ -38,8 +38,8 @@ CHANGES: dict[str, Callable[[Task], Task]] = {
     "standardized": standardized,
     "standardized-features": lambda task: standardized(task, each_feature=True),
 }
-each_shape = pytest.mark.parametrize("shape", SHAPES)
-each_change = pytest.mark.parametrize("name", CHANGES)
+each_shape = in_turn("shape", SHAPES)
+each_change = in_turn("name", CHANGES)
 
 
 def places(changed: Floats, inputs: Floats) -> Floats:
@@ -55,16 +55,6 @@ def only_row(rows: Floats) -> list[int]:
     """Return the row that all rows are."""
     assert len({tuple(row) for row in rows.tolist()}) == 1
     return [int(entry) for entry in rows[0]]
-
-
-@each_change
-def test_names_say_what_was_changed(name: str) -> None:
-    """The operation's name follows the task's, and the data are not read for it."""
-
-    def load() -> TaskData:
-        raise AssertionError("read")
-
-    assert CHANGES[name](Task("mine", load)).name == f"mine+{name}"
 
 
 @each_shape
@@ -129,7 +119,7 @@ def test_permuted_pixels_are_the_same_for_inputs_of_one_size() -> None:
 
 
 @each_shape
-@pytest.mark.parametrize("test", [False, True])
+@in_turn("test", [False, True])
 def test_shuffled_pixels_are_a_permutation_of_each_input(
     shape: tuple[int, ...], test: bool
 ) -> None:
@@ -159,7 +149,7 @@ def many_zeros() -> Task:
     return Task("zeros", lambda: data)
 
 
-@pytest.mark.parametrize("deviation", [0.01, 1.0, 30])
+@in_turn("deviation", [0.01, 1.0, 30])
 def test_input_noise_has_its_deviation(deviation: float) -> None:
     """It is independent, of mean zero, and of the deviation asked, in both parts where asked."""
     data = with_input_noise(many_zeros(), deviation, test=True).data
@@ -212,13 +202,6 @@ def test_no_input_noise_is_the_task_itself() -> None:
     assert with_input_noise(task, 0, test=True) is task
 
 
-@pytest.mark.parametrize("deviation", [-0.5, float("nan"), float("inf")])
-def test_input_noise_must_be_a_deviation(deviation: float) -> None:
-    """The error names the value, before any data are read."""
-    with pytest.raises(TaskError, match=f"input noise {deviation!r}: expected a standard"):
-        with_input_noise(sample_task(16), deviation)
-
-
 @each_shape
 def test_fewer_dimensions_are_nested(shape: tuple[int, ...]) -> None:
     """Every number of entries keeps what a smaller one keeps, the same in both parts."""
@@ -240,22 +223,8 @@ def test_fewer_dimensions_are_not_the_first_ones() -> None:
     assert max(columns) >= 16 and min(columns) < 48
 
 
-def test_more_dimensions_than_there_are_are_refused() -> None:
-    """The error names the number asked, the task and what it has."""
-    task = with_fewer_dimensions(sample_task(1, 4, 4), 17)
-    with pytest.raises(TaskError, match=r"dimensions 17: .* task 'sample' have only 16"):
-        _ = task.data
-
-
-@pytest.mark.parametrize("dimensions", [0, -3])
-def test_no_dimensions_are_refused(dimensions: int) -> None:
-    """The error names the number, before any data are read."""
-    with pytest.raises(TaskError, match=f"dimensions {dimensions}: expected at least 1"):
-        with_fewer_dimensions(sample_task(16), dimensions)
-
-
 @each_shape
-@pytest.mark.parametrize("each_feature", [False, True])
+@in_turn("each_feature", [False, True])
 def test_standardized_pools_have_mean_zero_and_deviation_one(
     shape: tuple[int, ...], each_feature: bool
 ) -> None:
@@ -287,15 +256,6 @@ def test_entries_that_never_change_become_zero() -> None:
     np.testing.assert_array_equal(changed.train_inputs[:, 0], 0)
     np.testing.assert_allclose(changed.train_inputs[:, 1], (np.arange(7) - 3) / 2)
     np.testing.assert_allclose(changed.test_inputs[:, 0], 1, rtol=1e-6)
-
-
-@pytest.mark.parametrize("each_feature", [False, True])
-def test_inputs_that_are_all_the_same_are_refused(each_feature: bool) -> None:
-    """The error names the task."""
-    data = TaskData(np.full((7, 3), 0.1), np.arange(7) % 2, np.arange(6.0).reshape(2, 3), [0, 1])
-    task = standardized(Task("flat", lambda: data), each_feature=each_feature)
-    with pytest.raises(TaskError, match="task 'flat': all training inputs are the same"):
-        _ = task.data
 
 
 def test_equal_inputs_that_vary_within_are_standardized_together() -> None:

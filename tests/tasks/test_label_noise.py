@@ -6,15 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import (
     Task,
     TaskData,
     digits,
-    get_task,
     standardized,
     with_label_noise,
 )
+from tests.in_turn import in_turn
 from tests.tasks.sample_tasks import sample_task
 
 MANY_CLASSES = 1_000_000
@@ -40,7 +39,7 @@ def redrawn(task: Task) -> npt.NDArray[np.intp]:
     return np.flatnonzero(task.data.train_labels)
 
 
-@pytest.mark.parametrize(("fraction", "count"), [(0.1, 20), (0.25, 50), (0.333, 67), (1.0, 200)])
+@in_turn(("fraction", "count"), [(0.1, 20), (0.25, 50), (0.333, 67), (1.0, 200)])
 def test_label_noise_redraws_its_fraction(plain_zeros: Task, fraction: float, count: int) -> None:
     """Exactly the fraction of training labels is drawn anew, over all classes."""
     noisy = with_label_noise(plain_zeros, fraction)
@@ -60,7 +59,7 @@ def test_more_label_noise_redraws_a_superset(plain_zeros: Task) -> None:
     )
 
 
-@pytest.mark.parametrize("fractions", [(0.2, 0.5), (0.5, 0.2), (0.3, 0.3)])
+@in_turn("fractions", [(0.2, 0.5), (0.5, 0.2), (0.3, 0.3)])
 def test_a_second_noise_comes_on_top(plain_zeros: Task, fractions: tuple[float, float]) -> None:
     """Neither is left out: both redraw their share, independently of one another."""
     first, second = fractions
@@ -86,7 +85,7 @@ def test_label_noise_touches_nothing_else() -> None:
     assert changed.sum() == pytest.approx(0.9 * 389, abs=30)
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.5, 1.0])
+@in_turn("fraction", [0.01, 0.5, 1.0])
 def test_strata_are_the_labels_before_the_noise(fraction: float) -> None:
     """Subsets stay balanced by the clean labels, however many are redrawn, and however often."""
     clean = sample_task(4)
@@ -105,62 +104,13 @@ def test_classes_that_noise_leaves_out_remain() -> None:
     assert noisy.data.train_labels.max() < 40
 
 
-def test_no_label_noise_is_the_task_itself() -> None:
-    """A fraction of zero changes nothing, not even the object."""
-    task = digits()
-    assert with_label_noise(task, 0) is task
-    assert digits(label_noise=0.0).name == "digits"
-    assert digits().clean is None
-
-
 def test_a_noisy_task_knows_the_clean_one() -> None:
-    """It is the task that the noise was first added to, the same object."""
+    """The same object; after another operation, one with the same inputs and clean labels."""
     clean = sample_task(4)
     once = with_label_noise(clean, 0.2)
-    assert once.clean is clean
-    assert with_label_noise(once, 0.5).clean is clean
-
-
-def test_a_changed_noisy_task_knows_the_changed_clean_one() -> None:
-    """An operation after the noise leaves a clean task with the same inputs and clean labels."""
-    clean = sample_task(4)
+    assert once.clean is clean and with_label_noise(once, 0.5).clean is clean
+    assert with_label_noise(clean, 0) is clean and clean.clean is None
     changed = standardized(with_label_noise(clean, 0.5))
     assert changed.clean is not None
     assert changed.clean.name == "sample+standardized"
     assert changed.clean.data.fingerprint == standardized(clean).data.fingerprint
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 1.5, float("nan"), float("inf")])
-def test_label_noise_must_be_a_fraction(fraction: float) -> None:
-    """The error names the value."""
-    with pytest.raises(TaskError, match=f"label noise {fraction!r}: expected a fraction in"):
-        digits(label_noise=fraction)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("digits", "digits"),
-        ("digits+label-noise-0.2", "digits+label-noise-0.2"),
-        ("digits+label-noise-0.20", "digits+label-noise-0.2"),
-        ("digits+label-noise-1", "digits+label-noise-1"),
-        ("digits+label-noise-1.0", "digits+label-noise-1"),
-        ("digits+label-noise-0", "digits"),
-    ],
-)
-def test_tasks_by_name(name: str, expected: str) -> None:
-    """A name gives the task that calls itself so."""
-    assert get_task(name).name == expected
-
-
-def test_noise_in_a_name_is_the_noise_of_the_task() -> None:
-    """A named noisy task has the data of the one built by hand."""
-    named, built = get_task("digits+label-noise-0.2"), digits(label_noise=0.2)
-    assert named.data.fingerprint == built.data.fingerprint
-    assert named.data.fingerprint != digits().data.fingerprint
-
-
-def test_noise_outside_its_range_in_a_name_is_refused() -> None:
-    """A number that is no fraction is an error of its own."""
-    with pytest.raises(TaskError, match=r"label noise 2\.0: expected a fraction"):
-        get_task("digits+label-noise-2")

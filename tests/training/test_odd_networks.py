@@ -21,16 +21,15 @@ from pytest_fragility.measures.common import outputs
 from pytest_fragility.networks.attachments import attached_to_forward
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from pytest_fragility.recipes import SGD, Factory, Recipe
+from pytest_fragility.recipes import Factory, Recipe
 from pytest_fragility.symmetries import SYMMETRIES, in_double
 from pytest_fragility.training.perceptron_stacks import as_perceptron
 from pytest_fragility.training.stacked_forms import stacked_form
-from tests.attached_networks import perceptron
-from tests.reference_training import train_alone
+from tests.attached_networks import perceptron, with_hook
+from tests.reference_training import CPU
 from tests.training.test_architectures import IMAGES
-from tests.training.test_own_networks import trained
+from tests.training.test_own_networks import assert_trained_alike, trained
 
-CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore:.*(weight_norm|torch.jit.script). is deprecated")
 
 
@@ -47,84 +46,96 @@ class Hidden(nn.Module):
         return outputs
 
 
-class Temperature(Hidden):
-    """Has a parameter that is a single number."""
+Change = Callable[[Any, torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
 
-    def __init__(self) -> None:
+
+class Odd(Hidden):
+    """A perceptron with more parts, which does something more in its forward pass.
+
+    The change is called with the module, its inputs and the perceptron's own forward pass.
+    """
+
+    def __init__(self, change: Change = lambda own, inputs, plain: plain(inputs), **parts: Any):
         super().__init__()
-        self.temperature = nn.Parameter(torch.tensor(1.5))
+        self.change = change
+        for name, part in parts.items():
+            setattr(self, name, part)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map inputs to outputs."""
-        return super().forward(inputs) / self.temperature
+        return self.change(self, inputs, super().forward)
 
 
-class Slope(Hidden):
-    """Takes a derivative in its forward pass."""
+def slope(own: Any, inputs: torch.Tensor, plain: Any) -> torch.Tensor:
+    """Take a derivative in the forward pass."""
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs to outputs."""
+    def energy(sample: torch.Tensor) -> torch.Tensor:
+        return own.first(sample).tanh().sum()
 
-        def energy(sample: torch.Tensor) -> torch.Tensor:
-            return self.first(sample).tanh().sum()
-
-        return super().forward(torch.func.vmap(torch.func.grad(energy))(inputs.flatten(1)))
+    outputs: torch.Tensor = plain(torch.func.vmap(torch.func.grad(energy))(inputs.flatten(1)))
+    return outputs
 
 
-class Recomputed(Hidden):
-    """Runs its backward pass inside of another one."""
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs to outputs."""
-        asking = inputs.detach().requires_grad_()
-        outputs: torch.Tensor = checkpoint(super().forward, asking, use_reentrant=True)
-        return outputs
+def recomputed(own: Any, inputs: torch.Tensor, plain: Any) -> torch.Tensor:
+    """Run the backward pass inside of another one."""
+    asking = inputs.detach().requires_grad_()
+    outputs: torch.Tensor = checkpoint(plain, asking, use_reentrant=True)
+    return outputs
 
 
-class Words(nn.Module):
-    """Embeds rounded pixels, with sparse gradients."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words, self.last = nn.Embedding(10, 3, sparse=True), nn.Linear(48, 4)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs to outputs."""
-        words = (3 * inputs.flatten(1)).round().long().clamp(-4, 5) + 4
-        outputs: torch.Tensor = self.last(self.words(words).flatten(1))
-        return outputs
+def counted(own: Any, inputs: torch.Tensor, plain: Any) -> torch.Tensor:
+    """Count passes in training, which changes the ones that follow."""
+    own.passes += own.training
+    outputs: torch.Tensor = plain(inputs) * (1 + 0.01 * own.passes)
+    return outputs
 
 
-class Unused(Hidden):
-    """Has a parameter that nothing reads."""
+def late(own: Any, inputs: torch.Tensor, plain: Any) -> torch.Tensor:
+    """Make a buffer in the first pass."""
+    if "scale" not in own._buffers:
+        own.register_buffer("scale", inputs.new_ones(4))
+    outputs: torch.Tensor = plain(inputs) * own.scale
+    return outputs
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.extra = nn.Parameter(torch.ones(3))
+
+def with_temperature() -> nn.Module:
+    """Return a network with a parameter that is a single number."""
+    return Odd(
+        lambda own, inputs, plain: plain(inputs) / own.temperature,
+        temperature=nn.Parameter(torch.tensor(1.5)),
+    )
 
 
-class Factor(Hidden):
-    """Has a parameter that is a whole number, in front of all others."""
+def with_unused() -> nn.Module:
+    """Return a network with a parameter that nothing reads."""
+    return Odd(extra=nn.Parameter(torch.ones(3)))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.tensor(2), requires_grad=False)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs to outputs."""
-        return self.factor * super().forward(inputs)
+def with_factor() -> nn.Module:
+    """Return a network with a parameter that is a whole number, in front of all others."""
+    return Odd(
+        lambda own, inputs, plain: own.factor * plain(inputs),
+        factor=nn.Parameter(torch.tensor(2), requires_grad=False),
+    )
+
+
+def with_tensor(name: str) -> nn.Module:
+    """Return a network that reads a buffer of some name; one called plain is no buffer."""
+    network = Odd(lambda own, inputs, plain: plain(inputs) * getattr(own, name).to(inputs.dtype))
+    if name == "plain":
+        network.plain = torch.ones(4)
+    else:
+        network.register_buffer(name, torch.ones(4))
+    return network
 
 
 def with_pre_hook(change: Callable[[Any], None], *, training: bool) -> nn.Module:
     """Return a perceptron whose first layer is changed in front of a pass."""
-    network = perceptron()
-
-    def hook(layer: Any, _: Any) -> None:
-        if layer.training or not training:
-            change(layer)
-
-    network[1].register_forward_pre_hook(hook)
-    return network
+    return with_hook(
+        "register_forward_pre_hook",
+        lambda layer, _: change(layer) if layer.training or not training else None,
+        1,
+    )
 
 
 def replace(layer: Any) -> None:
@@ -141,22 +152,32 @@ def clamp(layer: Any) -> None:
 def halved() -> nn.Module:
     """Return a perceptron one of whose gradients is halved once it is there."""
     network = perceptron()
-
-    def halve(parameter: torch.Tensor) -> None:
-        assert parameter.grad is not None
-        parameter.grad.mul_(0.5)
-
+    halve = lambda own: setattr(own, "grad", own.grad / 2)  # noqa: E731
     network[1].weight.register_post_accumulate_grad_hook(halve)
     return network
 
 
+class Words(nn.Module):
+    """Embeds rounded pixels, with sparse gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.last = nn.Embedding(10, 3, sparse=True), nn.Linear(48, 4)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map inputs to outputs."""
+        words = (3 * inputs.flatten(1)).round().long().clamp(-4, 5) + 4
+        outputs: torch.Tensor = self.last(self.words(words).flatten(1))
+        return outputs
+
+
 TRAINED: dict[str, Callable[[], nn.Module]] = {
-    "temperature": Temperature,
-    "slope": Slope,
-    "recomputed": Recomputed,
+    "temperature": with_temperature,
+    "slope": lambda: Odd(slope),
+    "recomputed": lambda: Odd(recomputed),
     "sparse": Words,
-    "unused": Unused,
-    "factor": Factor,
+    "unused": with_unused,
+    "factor": with_factor,
     "replaced weight": lambda: with_pre_hook(replace, training=True),
     "clamped weight": lambda: with_pre_hook(clamp, training=True),
     "halved gradient": halved,
@@ -166,28 +187,7 @@ TRAINED: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("name", TRAINED)
 def test_it_is_trained_as_a_loop_over_torch_optim_trains_it(name: str) -> None:
     """In float64 to 1e-10, and its training loss is the module's own."""
-    factory = Factory(TRAINED[name], name=name.replace(" ", "_"))
-    for one in trained(factory, optimizer=SGD(lr=0.05, momentum=0.9), precision="float64"):
-        network, _ = train_alone(one.run, steps=25)
-        expected = {key: each.detach() for key, each in network.named_parameters()}
-        torch.testing.assert_close(one.state.weights, expected, rtol=1e-10, atol=1e-10)
-        seen = TrainedNetwork.build(one, "baseline", CPU)
-        assert seen.dtype == torch.float64
-        loss = functional.cross_entropy(network.eval()(seen.inputs), seen.labels)
-        assert one.record.train_loss == pytest.approx(loss.item(), rel=1e-9)
-
-
-class Counting(Hidden):
-    """Counts its passes in training, which changes the ones that follow."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.passes = 0
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs to outputs."""
-        self.passes += self.training
-        return super().forward(inputs) * (1 + 0.01 * self.passes)
+    assert_trained_alike(Factory(TRAINED[name], name=name.replace(" ", "_")))
 
 
 class AlwaysDropping(nn.Sequential):
@@ -201,36 +201,22 @@ class AlwaysDropping(nn.Sequential):
         return self
 
 
-class LateBuffer(Hidden):
-    """Makes a buffer when it is first called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("scale", None)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs to outputs."""
-        if self.scale is None:
-            self.scale = inputs.new_ones(4)
-        return super().forward(inputs) * self.scale
-
-
-@pytest.mark.parametrize(
-    ("build", "reason"),
-    [
-        (Counting, "once trained, its network does something else than a new one .* Register such"),
+def test_a_refusal_to_train_says_why() -> None:
+    """What is not in its parameters and buffers would be lost, and what it writes to is shared."""
+    for build, reason in [
+        (
+            lambda: Odd(counted, passes=0),
+            "once trained, its network does something else than a new one .* Register such",
+        ),
         (AlwaysDropping, "once trained, its network does something else than a new one"),
-        (LateBuffer, r"its forward pass adds or removes parameters or buffers \(scale\)"),
+        (lambda: Odd(late), r"its forward pass adds or removes parameters or buffers \(scale\)"),
         (
             lambda: nn.Sequential(nn.Dropout(0.2, inplace=True), *perceptron()),
             "it writes to its inputs, .* inplace=False",
         ),
-    ],
-)
-def test_a_refusal_to_train_says_why(build: Callable[[], nn.Module], reason: str) -> None:
-    """What is not in its parameters and buffers would be lost, and what it writes to is shared."""
-    with pytest.raises(TrainingError, match=reason):
-        trained(Factory(build, name="odd"))
+    ]:
+        with pytest.raises(TrainingError, match=reason):
+            trained(Factory(build, name="odd"))
 
 
 def one_of(build: Callable[[], nn.Module]) -> TrainedNetwork:
@@ -262,26 +248,22 @@ def hessian_of(network: TrainedNetwork) -> torch.Tensor:
     return torch.stack(columns)
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        Unused,
-        Temperature,
+def test_second_derivatives_are_the_loss_s_or_refused() -> None:
+    """Some of torch's own are wrong, which shows in that they are not symmetric."""
+    for build in [
+        with_unused,
+        with_temperature,
         lambda: nn.Sequential(nn.Flatten(), weight_norm(nn.Linear(16, 4))),
         lambda: nn.Sequential(nn.Flatten(), parametrizations.weight_norm(nn.Linear(16, 4))),
-    ],
-    ids=["unused", "temperature", "weight norm", "parametrized"],
-)
-def test_second_derivatives_are_the_loss_s_or_refused(build: Callable[[], nn.Module]) -> None:
-    """Some of torch's own are wrong, which shows in that they are not symmetric."""
-    network = one_of(build)
-    try:
-        found = float(measures.hessian_largest_eigenvalue(network))
-    except UndefinedMeasureError as error:
-        assert "second derivatives of Sequential are not symmetric" in str(error)  # noqa: PT017
-    else:
-        expected = torch.linalg.eigvalsh(hessian_of(network)).max().item()
-        assert found == pytest.approx(expected, rel=1e-4)
+    ]:
+        network = one_of(build)
+        try:
+            found = float(measures.hessian_largest_eigenvalue(network))
+        except UndefinedMeasureError as error:
+            assert "second derivatives of Sequential are not symmetric" in str(error)  # noqa: PT017
+        else:
+            expected = torch.linalg.eigvalsh(hessian_of(network)).max().item()
+            assert found == pytest.approx(expected, rel=1e-4)
 
 
 class Bags(nn.Module):
@@ -298,61 +280,38 @@ class Bags(nn.Module):
         return outputs
 
 
-class Constant(Hidden):
-    """Says the same whatever it has learned."""
+def constant() -> nn.Module:
+    """Return a network that says the same whatever it has learned."""
+    return Odd(
+        lambda own, inputs, plain: plain(inputs) if own.training else inputs.flatten(1)[:, :4]
+    )
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs to outputs."""
-        return super().forward(inputs) if self.training else inputs.flatten(1)[:, :4]
 
-
-@pytest.mark.parametrize(
-    ("build", "measure", "reason"),
-    [
+def test_derivatives_that_are_not_there_are_refused() -> None:
+    """Never with an error of torch's."""
+    for build, measure, reason in [
         (Bags, "hessian_trace", "second derivatives of Bags cannot be taken: the derivative for"),
         (Bags, "fisher_rao_norm", "second derivatives of Bags cannot be taken: the derivative for"),
         (Words, "gradient_norm", "gradients of Words cannot be taken: Could not run"),
-        (Constant, "gradient_norm", "gradients of Constant .* depend on none of its parameters"),
+        (constant, "gradient_norm", "gradients of Odd .* depend on none of its parameters"),
         (
             lambda: with_pre_hook(clamp, training=False),
             "gradient_norm",
             "gradients of Sequential .* writes to its parameters",
         ),
-    ],
-)
-def test_derivatives_that_are_not_there_are_refused(
-    build: Callable[[], nn.Module], measure: str, reason: str
-) -> None:
-    """Never with an error of torch's."""
-    network = one_of(build)
-    with pytest.raises(UndefinedMeasureError, match=reason):
-        getattr(measures, measure)(network)
-    assert math.isfinite(float(measures.train_loss(network)))
+    ]:
+        network = one_of(build)
+        with pytest.raises(UndefinedMeasureError, match=reason):
+            getattr(measures, measure)(network)
+        assert math.isfinite(float(measures.train_loss(network)))
 
 
-class NamedTensors(Hidden):
-    """Holds tensors with the names of methods, and one that is no buffer."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-        if name == "plain":
-            self.plain = torch.ones(4)
-        else:
-            self.register_buffer(name, torch.ones(4))
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Map inputs to outputs."""
-        tensor: torch.Tensor = getattr(self, self.name)
-        return super().forward(inputs) * tensor.to(inputs.dtype)
-
-
-@pytest.mark.parametrize("name", ["mean", "relu", "size", "plain"])
-def test_paths_do_not_go_through_tensors_that_are_no_layers(name: str) -> None:
+def test_paths_do_not_go_through_tensors_that_are_no_layers() -> None:
     """Whatever these are called."""
-    network = one_of(functools.partial(NamedTensors, name))
-    with pytest.raises(UndefinedMeasureError, match=rf"a tensor that is no layer's \({name}\)"):
-        measures.path_norm(network)
+    for name in ["mean", "relu", "size", "plain"]:
+        network = one_of(functools.partial(with_tensor, name))
+        with pytest.raises(UndefinedMeasureError, match=rf"a tensor that is no layer's \({name}\)"):
+            measures.path_norm(network)
 
 
 def test_a_scripted_network_has_no_symmetries_that_are_known() -> None:
@@ -364,6 +323,8 @@ def test_a_scripted_network_has_no_symmetries_that_are_known() -> None:
 def test_a_method_put_into_torch_s_class_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it says that it is."""
     network = one_of(perceptron)
+    layers = nn.Linear(2, 2), nn.Conv2d(1, 1, 1), nn.BatchNorm1d(2), nn.SyncBatchNorm(2), nn.ReLU()
+    assert not any(map(attached_to_forward, layers))
     before = nn.Linear.forward
 
     @functools.wraps(before)
@@ -377,12 +338,6 @@ def test_a_method_put_into_torch_s_class_is_seen(monkeypatch: pytest.MonkeyPatch
         measures.path_norm(network)
     logits = outputs.train_logits(NetworkStack.of_network(network))[0]
     torch.testing.assert_close(logits, network.model(network.inputs).detach())
-
-
-def test_none_of_torch_s_layers_has_such_a_method() -> None:
-    """Nor does any of them seem to."""
-    layers = nn.Linear(2, 2), nn.Conv2d(1, 1, 1), nn.BatchNorm1d(2), nn.SyncBatchNorm(2), nn.ReLU()
-    assert not any(map(attached_to_forward, layers))
 
 
 def test_an_even_kernel_keeps_no_size() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
@@ -40,10 +39,9 @@ from pytest_fragility.training.stacked_forms import (
 from pytest_fragility.training.trainer import train
 from pytest_fragility.training.vmapped import MappedNetwork
 from tests.attached_networks import ATTACHED, FORWARD, convolutional, perceptron
-from tests.reference_training import train_alone
+from tests.reference_training import CPU, assert_like_alone, train_all, train_alone
 from tests.training.test_architectures import IMAGES
 
-CPU = torch.device("cpu")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated"),
     pytest.mark.filterwarnings("ignore:Full backward hook is firing"),
@@ -55,14 +53,7 @@ def trained(architecture: Any, seeds: int = 2, **fields: Any) -> list[TrainedRun
     recipe = Recipe(
         **{"architecture": architecture, "batch_size": 8, "stopping": fixed_steps(25), **fields}
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OneAtATimeWarning)
-        found = [
-            one
-            for batch in train([Run(IMAGES, 20, recipe, seed) for seed in range(seeds)], CPU)
-            for one in batch
-        ]
-    return sorted(found, key=lambda one: one.run.seed)
+    return train_all([Run(IMAGES, 20, recipe, seed) for seed in range(seeds)])
 
 
 @cache
@@ -71,23 +62,20 @@ def attached(name: str) -> list[TrainedRun]:
     return trained(ATTACHED[name], optimizer=Adam(lr=0.01))
 
 
-@pytest.mark.parametrize("name", ATTACHED)
-def test_it_is_trained_as_a_loop_over_torch_optim_trains_it(name: str) -> None:
-    """In float64 to 1e-10: weights, buffers, and what is said of the training loss."""
-    for one in trained(ATTACHED[name], optimizer=SGD(lr=0.05, momentum=0.9), precision="float64"):
-        network, _ = train_alone(one.run, steps=25)
-        found = {**one.state.weights, **one.state.buffers}
-        held = (*network.named_parameters(), *network.named_buffers())
-        expected = {key: tensor.detach() for key, tensor in held}
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+def assert_trained_alike(architecture: Any) -> None:
+    """Compare with a loop over torch.optim: weights, buffers and what is said of the loss."""
+    for one in trained(architecture, optimizer=SGD(lr=0.05, momentum=0.9), precision="float64"):
+        network = assert_like_alone(one)
         seen = TrainedNetwork.build(one, "baseline", CPU)
+        assert seen.dtype == torch.float64
         loss = functional.cross_entropy(network.eval()(seen.inputs), seen.labels)
         assert one.record.train_loss == pytest.approx(loss.item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ATTACHED)
-def test_it_is_measured_as_the_module_computes(name: str) -> None:
-    """Losses, margins and gradients over stacks are those of each module alone."""
+def test_it_is_trained_and_measured_as_the_module_computes(name: str) -> None:
+    """To 1e-10 of a plain loop; losses, margins and gradients are those of each module alone."""
+    assert_trained_alike(ATTACHED[name])
     runs = attached(name)
     stack = NetworkStack.of_runs(runs, CPU, {})
     logits = outputs.train_logits(stack)
@@ -101,24 +89,24 @@ def test_it_is_measured_as_the_module_computes(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", FORWARD)
-def test_measures_of_its_layers_are_its_own_or_say_why_not(name: str) -> None:
+def test_measures_of_its_layers_are_its_own_or_say_why_not() -> None:
     """A measure that reads layers has a value for this very function, or is not defined."""
-    network = TrainedNetwork.build(attached(name)[0], "baseline", CPU)
-    of_layers = ("parameter_norm", "path_norm", "path_norm_bound", "product_of_spectral_norms")
-    of_functions = ("train_loss", "hessian_trace", "gradient_norm")
-    for measure in (*of_layers, *of_functions):
-        try:
-            value = float(getattr(measures, measure)(network))
-        except UndefinedMeasureError as error:
-            assert measure in of_layers or "second derivatives" in str(error)  # noqa: PT017
-        else:
-            assert math.isfinite(value)
+    for name in FORWARD:
+        network = TrainedNetwork.build(attached(name)[0], "baseline", CPU)
+        of_layers = ("parameter_norm", "path_norm", "path_norm_bound", "product_of_spectral_norms")
+        of_functions = ("train_loss", "hessian_trace", "gradient_norm")
+        for measure in (*of_layers, *of_functions):
+            try:
+                value = float(getattr(measures, measure)(network))
+            except UndefinedMeasureError as error:
+                assert measure in of_layers or "second derivatives" in str(error)  # noqa: PT017
+            else:
+                assert math.isfinite(value)
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
+def test_a_refusal_says_what_is_attached() -> None:
+    """By the module's place and type."""
+    for name, reason in [
         ("pruned", r"layer 1 \(Linear\) has a forward pre-hook \(RandomUnstructured\)"),
         ("spectral norm", r"layer 1 \(Linear\) has a forward pre-hook \(SpectralNorm\)"),
         ("weight norm", r"layer 1 \(Linear\) has a forward pre-hook \(WeightNorm\)"),
@@ -131,21 +119,18 @@ def test_measures_of_its_layers_are_its_own_or_say_why_not(name: str) -> None:
         ("own forward of a layer", r"layer 1 \(Linear\) has a method forward of its own"),
         ("own forward of a relu", r"layer 2 \(ReLU\), which has a method forward of its own"),
         ("own forward", "Sequential has a method forward of its own"),
-    ],
-)
-def test_a_refusal_says_what_is_attached(name: str, reason: str) -> None:
-    """By the module's place and type."""
-    network = TrainedNetwork.build(attached(name)[0], "baseline", CPU)
-    with pytest.raises(UndefinedMeasureError, match=reason):
-        measures.path_norm(network)
+    ]:
+        network = TrainedNetwork.build(attached(name)[0], "baseline", CPU)
+        with pytest.raises(UndefinedMeasureError, match=reason):
+            measures.path_norm(network)
 
 
-@pytest.mark.parametrize("name", [each for each in ATTACHED if "own forward" not in each])
-def test_symmetries_leave_its_function_as_it_is(name: str) -> None:
+def test_symmetries_leave_its_function_as_it_is() -> None:
     """Each applies and holds, or does not apply."""
-    network = in_double(TrainedNetwork.build(attached(name)[0], "b", CPU))
-    for symmetry in SYMMETRIES.values():
-        symmetry(network)
+    for name in [each for each in ATTACHED if "own forward" not in each]:
+        network = in_double(TrainedNetwork.build(attached(name)[0], "b", CPU))
+        for symmetry in SYMMETRIES.values():
+            symmetry(network)
 
 
 def test_a_network_that_cannot_be_copied_is_named() -> None:
@@ -155,13 +140,13 @@ def test_a_network_that_cannot_be_copied_is_named() -> None:
         in_double(TrainedNetwork.build(one, "baseline", CPU))
 
 
-@pytest.mark.parametrize("name", ["pruned", "spectral norm", "weight norm"])
-def test_a_weight_that_torch_computes_belongs_to_the_trained_network(name: str) -> None:
+def test_a_weight_that_torch_computes_belongs_to_the_trained_network() -> None:
     """Also before a first pass through the network."""
-    network = TrainedNetwork.build(attached(name)[0], "baseline", CPU)
-    before = network.model.get_submodule("1").weight.clone()
-    network.model(network.inputs)
-    assert torch.equal(before, network.model.get_submodule("1").weight)
+    for name in ["pruned", "spectral norm", "weight norm"]:
+        network = TrainedNetwork.build(attached(name)[0], "baseline", CPU)
+        before = network.model.get_submodule("1").weight.clone()
+        network.model(network.inputs)
+        assert torch.equal(before, network.model.get_submodule("1").weight)
 
 
 def test_plain_networks_take_the_fast_forms() -> None:
@@ -176,15 +161,15 @@ def test_plain_networks_take_the_fast_forms() -> None:
         assert (form.kind, form.reason) == (kind, "")
 
 
-@pytest.mark.parametrize("name", ATTACHED)
-def test_what_has_something_attached_takes_no_fast_form(name: str) -> None:
+def test_what_has_something_attached_takes_no_fast_form() -> None:
     """Nor has it a chain of layers, where its forward pass is changed."""
-    network = ATTACHED[name].make((1, 4, 4), 4)
-    assert as_perceptron(network) is None
-    assert convolutional_structure(network, (1, 4, 4)) is None
-    # what a class does when it is called, no trace shows
-    if name in FORWARD and name != "own call":
-        assert relu_chain(network) is None
+    for name in ATTACHED:
+        network = ATTACHED[name].make((1, 4, 4), 4)
+        assert as_perceptron(network) is None
+        assert convolutional_structure(network, (1, 4, 4)) is None
+        # what a class does when it is called, no trace shows
+        if name in FORWARD and name != "own call":
+            assert relu_chain(network) is None
 
 
 def test_a_hook_for_all_modules_is_attached_to_each() -> None:
@@ -331,11 +316,13 @@ class OwnNoise(nn.Module):
         return outputs
 
 
-@pytest.mark.parametrize("build", [Counting, OwnNoise])
-def test_state_beside_parameters_and_buffers_is_refused(build: Callable[[], nn.Module]) -> None:
+def test_state_beside_parameters_and_buffers_is_refused() -> None:
     """Networks that are trained beside each other would share it."""
-    with pytest.raises(TrainingError, match=rf"{build.__name__} cannot be .*Register such state"):
-        trained(Factory(build))
+    for build in [Counting, OwnNoise]:
+        with pytest.raises(
+            TrainingError, match=rf"{build.__name__} cannot be .*Register such state"
+        ):
+            trained(Factory(build))
 
 
 class ComputedAgain(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LinearLR, StepLR
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import (
     MLP,
     SGD,
@@ -28,11 +28,10 @@ from pytest_fragility.recipes import (
     step_decay,
 )
 from pytest_fragility.tasks import Task
-from pytest_fragility.training.trainer import find_trajectories, plan_shards, train
-from tests.reference_training import rate_factor, train_alone
+from pytest_fragility.training.trainer import find_trajectories, plan_shards
+from tests.reference_training import TOLERANCES, assert_like_alone, rate_factor, train_all
 
-CPU = torch.device("cpu")
-TOLERANCES = {"float32": (1e-4, 1e-5), "float64": (1e-10, 1e-10)}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": Schedule(),
@@ -49,15 +48,6 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads inside an operation only slow such small networks down."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def torch_rates(make: Callable[[Any], Any], steps: int) -> list[float]:
     """Return the rates that a scheduler of torch gives, for an initial rate of 1."""
     parameter = torch.nn.Parameter(torch.zeros(1))
@@ -71,9 +61,9 @@ def torch_rates(make: Callable[[Any], Any], steps: int) -> list[float]:
     return rates
 
 
-@pytest.mark.parametrize(
-    ("schedule", "make", "steps"),
-    [
+def test_rates_equal_torchs() -> None:
+    """The rate at each step is that of torch's scheduler of the same name."""
+    for schedule, make, steps in [
         # past its half wave torch's cosine rises again, where ours stays
         (cosine(50), lambda o: CosineAnnealingLR(o, T_max=50, eta_min=0.1), 51),
         (cosine(30, factor=2.0), lambda o: CosineAnnealingLR(o, T_max=30, eta_min=2.0), 31),
@@ -87,46 +77,18 @@ def torch_rates(make: Callable[[Any], Any], steps: int) -> list[float]:
             lambda o: LinearLR(o, start_factor=0.1, end_factor=1.0, total_iters=9),
             60,
         ),
-    ],
-    ids=lambda value: str(value) if isinstance(value, Schedule) else "",
-)
-def test_rates_equal_torchs(schedule: Schedule, make: Callable[[Any], Any], steps: int) -> None:
-    """The rate at each step is that of torch's scheduler of the same name."""
-    found = [schedule.multiplier(step) for step in range(steps)]
-    assert found == pytest.approx(torch_rates(make, steps), rel=1e-12)
+    ]:
+        found = [schedule.multiplier(step) for step in range(steps)]
+        assert found == pytest.approx(torch_rates(make, steps), rel=1e-12)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-def test_rates_equal_the_other_formula(schedule: Schedule) -> None:
+def test_rates_equal_the_other_formula() -> None:
     """The reference loop's own words for a schedule say the same, far past its end too."""
-    for step in (*range(120), 1000):
-        assert schedule.multiplier(step) == pytest.approx(rate_factor(schedule, step), rel=1e-12)
-
-
-def test_a_cosine_stays_at_its_end() -> None:
-    """From its last step on the rate is the factor; half-way it is in the middle."""
-    schedule = cosine(40, factor=0.2)
-    assert schedule.multiplier(0) == 1
-    assert schedule.multiplier(20) == pytest.approx(0.6)
-    assert [schedule.multiplier(step) for step in (40, 41, 80, 5000)] == pytest.approx([0.2] * 4)
-
-
-def test_steps_come_at_once_and_exponentials_gradually() -> None:
-    """Both have changed by the factor after so many steps."""
-    at_once, gradual = step_decay(10, factor=0.25), exponential(10, factor=0.25)
-    assert [at_once.multiplier(step) for step in (0, 9, 10, 19, 20)] == [1, 1, 0.25, 0.25, 0.0625]
-    assert gradual.multiplier(5) == pytest.approx(0.5)
-    assert gradual.multiplier(20) == pytest.approx(0.0625)
-
-
-def test_warm_up_multiplies_the_schedule() -> None:
-    """The rate grows by equal parts, is never zero, and is the schedule's own from the end on."""
-    warm = Schedule(warmup=4)
-    assert [warm.multiplier(step) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
-    plain = exponential(3, factor=0.5)
-    both = replace(plain, warmup=4)
-    for step, share in enumerate([0.25, 0.5, 0.75, 1, 1, 1]):
-        assert both.multiplier(step) == pytest.approx(share * plain.multiplier(step), rel=1e-15)
+    for schedule in SCHEDULES.values():
+        for step in (*range(120), 1000):
+            assert schedule.multiplier(step) == pytest.approx(
+                rate_factor(schedule, step), rel=1e-12
+            )
 
 
 def test_only_a_constant_rate_is_constant() -> None:
@@ -135,9 +97,9 @@ def test_only_a_constant_rate_is_constant() -> None:
     assert not Schedule(warmup=1).is_constant
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
+def test_values_out_of_range_are_named() -> None:
+    """The error names the setting, the value and what was expected."""
+    for build, message in [
         (lambda: Schedule(kind="mood"), r"Schedule\.kind='mood': expected one of constant, cos"),
         (lambda: cosine(0), r"Schedule\.steps=0: expected a whole number, at least 1"),
         (lambda: cosine(10, factor=0), r"Schedule\.factor=0: expected a positive number"),
@@ -156,17 +118,14 @@ def test_only_a_constant_rate_is_constant() -> None:
         (lambda: Schedule(warmup=-1), r"Schedule\.warmup=-1: expected a whole number, zero or"),
         (lambda: Schedule(warmup=1.5), r"Schedule\.warmup=1\.5"),  # type: ignore[arg-type]
         (lambda: Schedule(warmup=True), r"Schedule\.warmup=True"),
-    ],
-)
-def test_values_out_of_range_are_named(build: Callable[[], object], message: str) -> None:
-    """The error names the setting, the value and what was expected."""
-    with pytest.raises(SettingsError, match=message):
-        build()
+    ]:
+        with pytest.raises(SettingsError, match=message):
+            build()
 
 
-@pytest.mark.parametrize(
-    ("schedule", "text"),
-    [
+def test_descriptions() -> None:
+    """A schedule reads as a person would write it, and a recipe names one that is not constant."""
+    for schedule, text in [
         (Schedule(), "constant rate"),
         (Schedule(warmup=5), "constant rate after 5 steps of warm-up"),
         (cosine(100), "cosine to x0.1 in 100 steps"),
@@ -176,93 +135,54 @@ def test_values_out_of_range_are_named(build: Callable[[], object], message: str
             replace(cosine(100, factor=0.25), warmup=10),
             "cosine to x0.25 in 100 steps after 10 steps of warm-up",
         ),
-    ],
-)
-def test_descriptions(schedule: Schedule, text: str) -> None:
-    """A schedule reads as a person would write it, and a recipe names one that is not constant."""
-    assert str(schedule) == text
-    assert (f", {text}, batch 16" in str(Recipe(schedule=schedule))) != schedule.is_constant
+    ]:
+        assert str(schedule) == text
+        assert (f", {text}, batch 16" in str(Recipe(schedule=schedule))) != schedule.is_constant
 
 
-def train_all(runs: list[Run]) -> list[TrainedRun]:
-    """Return the trained runs in the order of `runs`."""
-    found = {id(one.run): one for batch in train(runs, CPU) for one in batch}
-    return [found[id(run)] for run in runs]
-
-
-def assert_like_alone(trained: TrainedRun) -> None:
-    """Compare a run with the plain loop, to the rounding of its precision."""
-    network, steps = train_alone(trained.run)
-    assert trained.record.steps == steps
-    rtol, atol = TOLERANCES[trained.run.recipe.precision]
-    expected = dict(network.state_dict())
-    torch.testing.assert_close(trained.weights, expected, rtol=rtol, atol=atol)
-
-
-@pytest.mark.parametrize("precision", TOLERANCES)
-def test_training_under_each_schedule_equals_a_plain_loop(blobs: Task, precision: str) -> None:
+def test_training_under_each_schedule_equals_a_plain_loop(blobs: Task) -> None:
     """All schedules under two optimizers in one stack, whose members leave at different steps."""
-    optimizers: list[Optimizer] = [
-        SGD(lr=0.1, momentum=0.8, weight_decay=0.01, decoupled=True),
-        AdamW(lr=0.01, weight_decay=0.05),
-        Adam(lr=0.01),
-        RMSprop(lr=0.003),
-    ]
-    stops = itertools.cycle([20, 33, 61])
-    runs = [
-        Run(
-            blobs,
-            24,
-            Recipe(
-                architecture=MLP(hidden=(8, 5)),
-                optimizer=optimizers[(place + shift) % 4],
-                schedule=schedule,
-                batch_size=8,
-                precision=precision,
-                stopping=fixed_steps(next(stops)),
-            ),
-            seed,
-        )
-        for shift in (0, 1)
-        for place, schedule in enumerate(SCHEDULES.values())
-        for seed in (2, 3)
-    ]
-    assert len(plan_shards(find_trajectories(runs), torch.device("cpu"), processes=1)) == 1
-    for trained in train_all(runs):
-        assert_like_alone(trained)
+    for precision in TOLERANCES:
+        optimizers: list[Optimizer] = [
+            SGD(lr=0.1, momentum=0.8, weight_decay=0.01, decoupled=True),
+            AdamW(lr=0.01, weight_decay=0.05),
+            Adam(lr=0.01),
+            RMSprop(lr=0.003),
+        ]
+        stops = itertools.cycle([15, 26, 45])
+        runs = [
+            Run(
+                blobs,
+                24,
+                Recipe(
+                    architecture=MLP(hidden=(8, 5)),
+                    optimizer=optimizers[(place + shift) % 4],
+                    schedule=schedule,
+                    batch_size=8,
+                    precision=precision,
+                    stopping=fixed_steps(next(stops)),
+                ),
+                2 + shift,
+            )
+            for shift in (0, 1)
+            for place, schedule in enumerate(SCHEDULES.values())
+        ]
+        assert len(plan_shards(find_trajectories(runs), torch.device("cpu"), processes=1)) == 1
+        for trained in train_all(runs):
+            assert_like_alone(trained)
 
 
-def test_schedules_that_differ_in_late_digits_are_kept_apart(blobs: Task) -> None:
-    """Runs whose rates differ by parts in a million train with their own rates."""
-    recipe = Recipe(
-        architecture=MLP(hidden=(8,)), optimizer=SGD(lr=0.1), precision="float64", batch_size=8
-    )
-    runs = [
-        Run(
-            blobs,
-            24,
-            recipe.replace(
-                schedule=exponential(1, factor=factor), stopping=fixed_steps(50 + place)
-            ),
-            0,
-        )
-        for place, factor in enumerate((1.0010015, 1.0010018))
-    ]
-    for trained in train_all(runs):
-        assert_like_alone(trained)
-
-
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("factor", [1e3, 1e30])
-def test_a_rate_that_outgrows_its_numbers_ends_the_run_alone(
-    blobs: Task, precision: str, factor: float
-) -> None:
+def test_a_rate_that_outgrows_its_numbers_ends_the_run_alone(blobs: Task) -> None:
     """A rate beyond what floats hold is a run that diverges, and no error; neighbours train on."""
-    recipe = Recipe(architecture=MLP(hidden=()), batch_size=8, precision=precision)
-    growing = recipe.replace(
-        schedule=exponential(1, factor=factor), stopping=fixed_steps(400), optimizer=SGD(lr=1.0)
-    )
-    plain = recipe.replace(stopping=fixed_steps(30))
-    lost, kept = train_all([Run(blobs, 24, growing, 0), Run(blobs, 24, plain, 0)])
-    assert lost.record.diverged and not lost.record.reached_target
-    assert_like_alone(kept)
+    for factor in [1e3, 1e30]:
+        for precision in ["float32", "float64"]:
+            recipe = Recipe(architecture=MLP(hidden=()), batch_size=8, precision=precision)
+            growing = recipe.replace(
+                schedule=exponential(1, factor=factor),
+                stopping=fixed_steps(400),
+                optimizer=SGD(lr=1.0),
+            )
+            plain = recipe.replace(stopping=fixed_steps(30))
+            lost, kept = train_all([Run(blobs, 24, growing, 0), Run(blobs, 24, plain, 0)])
+            assert lost.record.diverged and not lost.record.reached_target
+            assert_like_alone(kept)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
+
+import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.networks.stacks import NetworkStack, Samples, Tensors
@@ -25,19 +27,8 @@ def in_parts(
     """Return one value per network, from calls on parts of the stack, one by one.
 
     That keeps memory within bounds. Operations on several networks have work for all of torch's
-    threads, and what a network comes to does not depend on how many these are.
-
-    Parameters
-    ----------
-    stack
-        The networks.
-    compute
-        Maps a stack to one value per network.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        If `compute` does; it names the network's place in the whole stack.
+    threads, and what a network comes to does not depend on how many these are. A refusal of
+    `compute` names the network's place in the whole stack.
     """
     together = networks_together(stack)
     if together >= len(stack):
@@ -46,12 +37,25 @@ def in_parts(
     values: list[Value] = []
     for begin in range(0, len(stack), together):
         places = slice(begin, begin + together)
-        samples = inputs[places], labels[places]
-        try:
-            values += compute(part_of(stack, places, partial(_given, samples)))
-        except UndefinedMeasureError as error:
-            raise UndefinedMeasureError(str(error), begin + error.place) from error
+        with counted_from(begin):
+            values += compute(part_of(stack, places, (inputs[places], labels[places])))
     return values
+
+
+def tensor_in_parts(
+    stack: NetworkStack, compute: Callable[[NetworkStack], torch.Tensor]
+) -> torch.Tensor:
+    """Return what `in_parts` does of a function that returns tensors, as one tensor."""
+    return torch.stack(in_parts(stack, lambda part: compute(part).unbind()))
+
+
+@contextmanager
+def counted_from(begin: int) -> Iterator[None]:
+    """Let a refusal name its place in the whole, of which this part begins there."""
+    try:
+        yield
+    except UndefinedMeasureError as error:
+        raise UndefinedMeasureError(str(error), begin + error.place) from error
 
 
 def networks_together(stack: NetworkStack) -> int:
@@ -63,14 +67,8 @@ def networks_together(stack: NetworkStack) -> int:
     return max(1, min(samples // stack.n, parameters // max(1, of_each)))
 
 
-def _given(samples: Samples) -> Samples:
-    return samples
-
-
-def part_of(
-    stack: NetworkStack, places: slice, load_samples: Callable[[], Samples]
-) -> NetworkStack:
-    """Return the stack of some of a stack's networks."""
+def part_of(stack: NetworkStack, places: slice, samples: Samples) -> NetworkStack:
+    """Return the stack of some of a stack's networks, with their samples."""
 
     def pick(tensors: Tensors) -> Tensors:
         return {name: tensor[places] for name, tensor in tensors.items()}
@@ -87,6 +85,6 @@ def part_of(
         train_losses=own["train_losses"][places],
         rng_seeds=stack.rng_seeds[places],
         sample_ids=stack.sample_ids[places],
-        load_samples=load_samples,
+        load_samples=lambda: samples,
         _results={},
     )

@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call
 
 from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.common.parameter_vectors import layer_keys
 from pytest_fragility.networks.stacks import NetworkStack, Tensors
 from pytest_fragility.networks.weight_layers import WeightLayer, weight_layers
 
@@ -16,22 +17,12 @@ from pytest_fragility.networks.weight_layers import WeightLayer, weight_layers
 def folded_parameters(
     stack: NetworkStack, *, initial: bool = False
 ) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
-    """Return weight and bias of every weight layer with its normalization folded in.
+    """Return weight and bias of every weight layer with its normalization folded in, in float64.
 
     Batch normalization in eval mode, ``gamma (z - mean) / sqrt(variance + eps) + beta``, scales
-    each output of the layer before it and shifts its bias.
-
-    Parameters
-    ----------
-    stack
-        The networks.
-    initial
-        Whether to take the initial weights and statistics instead of the trained ones.
-
-    Returns
-    -------
-    list of (weight, bias)
-        Weights of shape (K, outputs, inputs, *kernel), biases (K, outputs) or None; float64.
+    each output of the layer before it and shifts its bias. Weights have the shape
+    (K, outputs, inputs, *kernel), biases (K, outputs) or are None. `initial` takes the initial
+    weights and statistics instead of the trained ones.
     """
     weights = stack.initial_weights if initial else stack.weights
     buffers = stack.initial_buffers if initial else stack.buffers
@@ -95,9 +86,8 @@ def run_once(stack: NetworkStack, handles: Sequence[torch.utils.hooks.RemovableH
 def _fold(
     layer: WeightLayer, weights: Tensors, buffers: Tensors
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    prefix = f"{layer.name}." if layer.name else ""
-    weight = weights[f"{prefix}weight"].double()
-    bias = weights.get(f"{prefix}bias")
+    ((weight_key, bias_key),) = layer_keys([layer.name])
+    weight, bias = weights[weight_key].double(), weights.get(bias_key)
     bias = None if bias is None else bias.double()
     if layer.normalization is None:
         return weight, bias

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pytest_fragility._util.text import first_sentence
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.common.parameter_vectors import random_like
+from pytest_fragility.measures.common.parameter_vectors import layer_keys, random_like
 from pytest_fragility.networks.stacks import NetworkStack, Tensors
 from pytest_fragility.networks.tracing import relu_chain
 from pytest_fragility.training.one_by_one import holding
@@ -30,16 +30,9 @@ ASYMMETRY = 1e-3
 def logits_of(
     stack: NetworkStack, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
 ) -> torch.Tensor:
-    """Return the outputs of S networks, shape (S, samples, classes).
+    """Return the outputs of S networks with the stack's layers, shape (S, samples, classes).
 
-    Parameters
-    ----------
-    stack
-        Gives the layers.
-    weights, buffers
-        By name, each of shape (S, *shape).
-    inputs
-        Shape (S, samples, *input shape).
+    Weights and buffers have the shape (S, *shape), inputs (S, samples, *input shape).
     """
     if (perceptron := perceptron_of(stack)) is not None:
         return perceptron.outputs(list(weights.values()), inputs)
@@ -82,12 +75,11 @@ def relu_chain_of(stack: NetworkStack) -> list[str] | None:
 def _through_chain(chain: list[str], weights: Tensors, inputs: torch.Tensor) -> torch.Tensor:
     """Return the outputs of ReLU perceptrons, given their linear layers."""
     outputs = inputs.flatten(2)
-    for name in chain:
-        prefix = f"{name}." if name else ""
-        below = outputs if name == chain[0] else outputs.relu()
-        outputs = below @ weights[f"{prefix}weight"].mT
-        if f"{prefix}bias" in weights:
-            outputs = outputs + weights[f"{prefix}bias"].unsqueeze(1)
+    for index, (weight, bias) in enumerate(layer_keys(chain)):
+        below = outputs.relu() if index else outputs
+        outputs = below @ weights[weight].mT
+        if bias in weights:
+            outputs = outputs + weights[bias].unsqueeze(1)
     return outputs
 
 
@@ -165,11 +157,9 @@ def require_second_derivatives(stack: NetworkStack) -> None:
 def _tried(stack: NetworkStack) -> tuple[Tensors, torch.Tensor]:
     """Return the first network's weights as leaves, and its outputs on some training samples."""
     inputs = stack.inputs[:1, :SAMPLES].double()
-    weights, buffers = (
-        {name: each[:1].clone() for name, each in in_precision(tensors, torch.float64).items()}
-        for tensors in (stack.weights, stack.buffers)
-    )
-    leaves = {name: each.requires_grad_() for name, each in weights.items()}
+    weights, buffers = _in_double(stack, slice(1))
+    leaves = {name: each.clone().requires_grad_() for name, each in weights.items()}
+    buffers = {name: each.clone() for name, each in buffers.items()}
     with torch.enable_grad():
         return leaves, each_alone(stack.structure, leaves, buffers, inputs)
 
@@ -283,16 +273,21 @@ def in_precision(tensors: Tensors, dtype: torch.dtype) -> Tensors:
     }
 
 
+def _in_double(stack: NetworkStack, places: slice) -> tuple[Tensors, Tensors]:
+    """Return weights and buffers of some of the networks in float64."""
+    weights, buffers = (
+        {name: each[places] for name, each in in_precision(tensors, torch.float64).items()}
+        for tensors in (stack.weights, stack.buffers)
+    )
+    return weights, buffers
+
+
 def train_logits(stack: NetworkStack) -> torch.Tensor:
     """Return the outputs on the training samples, shape (K, n, classes), float64."""
 
     def compute() -> torch.Tensor:
         with torch.no_grad():
-            weights, buffers = (
-                in_precision(stack.weights, torch.float64),
-                in_precision(stack.buffers, torch.float64),
-            )
-            return logits_of(stack, weights, buffers, stack.inputs.double())
+            return logits_of(stack, *_in_double(stack, slice(None)), stack.inputs.double())
 
     return stack.once("train logits", compute)
 
@@ -301,15 +296,9 @@ def number_of_outputs(stack: NetworkStack) -> int:
     """Return the number of classes that the networks tell apart."""
 
     def compute() -> int:
-        weights = {
-            name: weight[:1] for name, weight in in_precision(stack.weights, torch.float64).items()
-        }
-        buffers = {
-            name: buffer[:1] for name, buffer in in_precision(stack.buffers, torch.float64).items()
-        }
         with torch.no_grad():
             sample = stack.inputs[:1, :1].double()
-            return logits_of(stack, weights, buffers, sample).shape[2]
+            return logits_of(stack, *_in_double(stack, slice(1)), sample).shape[2]
 
     return stack.once_for_structure("number of outputs", compute)
 

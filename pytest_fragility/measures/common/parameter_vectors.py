@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 
@@ -19,6 +20,12 @@ def parameter_vectors(stack: NetworkStack, *, initial: bool = False) -> torch.Te
         ("parameter vectors", initial),
         lambda: join_vectors(weights).double(),
     )
+
+
+def layer_keys(layers: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the names of each layer's weight and bias, among those of all parameters."""
+    prefixes = [f"{layer}." if layer else "" for layer in layers]
+    return [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
 
 
 def join_vectors(parts: Tensors) -> torch.Tensor:

@@ -7,13 +7,12 @@ factorizations take it about as long as one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.measures.common.batching import counted_from
 from pytest_fragility.measures.marginal_likelihood.evidence import (
     CAREFUL,
     COINCIDENCE,
@@ -52,28 +51,10 @@ BYTES = 1 << 29
 def log_evidences(
     kernels: Sequence[Floats], signs: Floats, *, link: str, device: torch.device
 ) -> Floats:
-    """Return the log probabilities of several labellings under each of several kernels.
+    """Return the log probabilities of C labellings under each of K kernels, shape (K, C), in nats.
 
-    Parameters
-    ----------
-    kernels
-        K of them, shape (n, n) each; see `evidence.log_evidence`.
-    signs
-        Shape (K, C, n), each -1 or 1: C labellings for each kernel.
-    link
-        ``"heaviside"`` or ``"probit"``.
-    device
-        Where they are worked out.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (K, C), float64, in nats.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        As `evidence.log_evidence`; it names the kernel's place.
+    Signs have the shape (K, C, n), kernels (n, n) each; see `evidence.log_evidence`, whose
+    refusals name the kernel's place here.
     """
     labellings, samples = signs.shape[1:]
     fitting = max(1, BYTES // (8 * samples**2))
@@ -84,10 +65,8 @@ def log_evidences(
         part = slice(begin, begin + together)
         for first in range(0, labellings, of_each):
             some = slice(first, first + of_each)
-            try:
+            with counted_from(begin):
                 values[part, some] = _log_evidences(kernels[part], signs[part, some], link, device)
-            except UndefinedMeasureError as error:
-                raise UndefinedMeasureError(str(error), begin + error.place) from error
     return values
 
 
@@ -95,7 +74,7 @@ def _log_evidences(
     kernels: Sequence[Floats], signs: Floats, link: str, device: torch.device
 ) -> Floats:
     for place, kernel in enumerate(kernels):
-        with _at(place):
+        with counted_from(place):
             require_covariance(kernel)
     given = torch.from_numpy(np.stack(kernels)).to(device)
     labels = torch.from_numpy(signs).to(device)
@@ -104,15 +83,6 @@ def _log_evidences(
     raised = torch.from_numpy(np.stack([jittered(kernel)[0] for kernel in kernels])).to(device)
     found: Floats = _Propagations(raised, labels, LINK_VARIANCE[link]).run().cpu().numpy()
     return found
-
-
-@contextmanager
-def _at(place: int) -> Iterator[None]:
-    """Name the place of a kernel that is refused."""
-    try:
-        yield
-    except UndefinedMeasureError as error:
-        raise UndefinedMeasureError(str(error), place) from error
 
 
 def _require_no_contradictions(
@@ -124,21 +94,14 @@ def _require_no_contradictions(
         own = scaled[:, labelling]
         agreements = (given * own.unsqueeze(1) * own.unsqueeze(2)).amin(dim=(1, 2))
         for place in (agreements < -(1 - COINCIDENCE)).nonzero().flatten().tolist():
-            with _at(place):
+            with counted_from(place):
                 require_no_contradiction(kernels[place], signs[place, labelling])
 
 
 class _Propagations:
     """Expectation propagation of all labellings side by side, until each is where it ends.
 
-    Parameters
-    ----------
-    kernels
-        Shape (K, n, n), float64.
-    signs
-        Shape (K, C, n).
-    link_variance
-        See `Sites`.
+    Kernels have the shape (K, n, n), in float64, and signs (K, C, n).
     """
 
     def __init__(self, kernels: torch.Tensor, signs: torch.Tensor, link_variance: float) -> None:
@@ -178,12 +141,12 @@ class _Propagations:
                 dampings = torch.where(arrives, 1.0, dampings)
                 is_near |= arrives
         place, labelling = (~is_done).nonzero()[0].tolist()
-        with _at(place):
+        with counted_from(place):
             raise not_converged(float(values[place, labelling]), float(distances[place, labelling]))
 
     def _require_finite(self, values: torch.Tensor, sweep: int) -> None:
         for place, labelling in (~values.isfinite()).nonzero().tolist():
-            with _at(place):
+            with counted_from(place):
                 raise broken_down(sweep, float(values[place, labelling]))
 
     def _update_posteriors(self) -> None:
@@ -194,7 +157,7 @@ class _Propagations:
         systems.diagonal(dim1=2, dim2=3).add_(1)
         factors, failures = torch.linalg.cholesky_ex(systems)
         for place, labelling in failures.nonzero().tolist():
-            with _at(place):
+            with counted_from(place):
                 minor = int(failures[place, labelling])
                 raise not_semidefinite(f"leading minor {minor} is not positive")
         del systems

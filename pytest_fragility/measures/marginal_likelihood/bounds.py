@@ -44,14 +44,7 @@ def bound_of_theorem(negative_log_evidence: float, n: int) -> float:
 
     ``-ln(1 - error) <= (ln 1/P + ln n + ln 1/delta + ln 1/gamma) / (n - 1)`` with probability at
     least 1 - delta over training sets and 1 - gamma over functions drawn from the posterior;
-    delta = gamma = 2^-10.
-
-    Parameters
-    ----------
-    negative_log_evidence
-        ln 1/P, in nats.
-    n
-        Training set size, at least 2.
+    delta = gamma = 2^-10. `n` is at least 2.
     """
     exponent = (negative_log_evidence + math.log(n) - 2 * math.log(DELTA)) / (n - 1)
     return -math.expm1(-exponent)
@@ -280,6 +273,7 @@ def _negative_log_evidences(stack: NetworkStack, labelling: Labelling, link: str
 def _found_one_by_one(
     stack: NetworkStack, labelling: Labelling, link: str, key: tuple[Hashable, ...]
 ) -> list[float]:
+    from pytest_fragility.measures.common.batching import counted_from
     from pytest_fragility.measures.marginal_likelihood.evidence import GaussianProcess
     from pytest_fragility.measures.marginal_likelihood.in_threads import (
         leave_if_unwanted,
@@ -297,11 +291,9 @@ def _found_one_by_one(
     def each(part: NetworkStack) -> list[float]:
         values = []
         for place in range(len(part)):
-            try:
+            with counted_from(place):
                 compute = partial(of_samples, part, place)
                 values.append(part.once_for_samples(place, key, compute))
-            except UndefinedMeasureError as error:
-                raise UndefinedMeasureError(str(error), place) from error
         return values
 
     return side_by_side(stack, each)

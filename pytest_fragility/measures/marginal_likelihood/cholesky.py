@@ -21,13 +21,6 @@ class CholeskyInverse:
 
     Half by half, so that nearly all is products of matrices, which are fastest and, unlike SciPy's
     factorizations, let other threads work meanwhile.
-
-    Parameters
-    ----------
-    size
-        Rows of the matrices.
-    dtype
-        Of the matrices and of what is worked out.
     """
 
     def __init__(self, size: int, dtype: npt.DTypeLike) -> None:
@@ -38,12 +31,7 @@ class CholeskyInverse:
     def factorize(self) -> None:
         """Write the inverse of the lower Cholesky factor of `matrix` to the lower half of `factor`.
 
-        `matrix` is overwritten.
-
-        Raises
-        ------
-        LinAlgError
-            If the matrix is not positive definite.
+        `matrix` is overwritten. A LinAlgError says that it is not positive definite.
         """
         _factorize(self.matrix, self.factor, self._spare)
 

@@ -93,15 +93,7 @@ def log_evidence(kernel: npt.ArrayLike, signs: npt.ArrayLike, *, link: str = HEA
 class GaussianProcess:
     """A zero-mean prior of which the evidence for several labellings is asked, one by one.
 
-    Parameters
-    ----------
-    kernel
-        Shape (n, n), symmetric and positive semidefinite.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        For kernels that make no sense.
+    Its kernel is refused where it is no covariance.
     """
 
     def __init__(self, kernel: Floats) -> None:
@@ -165,13 +157,7 @@ def not_semidefinite(reason: str) -> UndefinedMeasureError:
 
 
 def require_covariance(kernel: Floats) -> None:
-    """Refuse what is no covariance of n values.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        Where entries are not finite, a variance is not positive, or it is not symmetric.
-    """
+    """Refuse a kernel that is not finite, not symmetric, or has a variance that is not positive."""
     if not np.isfinite(kernel).all():
         row, column = np.argwhere(~np.isfinite(kernel))[0]
         raise UndefinedMeasureError(
@@ -195,13 +181,7 @@ def require_covariance(kernel: Floats) -> None:
 
 
 def require_no_contradiction(kernel: Floats, signs: Floats) -> None:
-    """Refuse two samples whose outputs are the same, or opposite, against their signs.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        If there are such.
-    """
+    """Refuse two samples whose outputs are the same, or opposite, against their signs."""
     scaled = signs / np.sqrt(np.diag(kernel))
     agreement = kernel * np.multiply.outer(scaled, scaled)
     if agreement.min() >= -(1 - COINCIDENCE):

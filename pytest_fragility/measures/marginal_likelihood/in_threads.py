@@ -11,8 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.common.batching import part_of
+from pytest_fragility.measures.common.batching import counted_from, part_of
 from pytest_fragility.measures.common.outputs import perceptron_of, relu_chain_of
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.parallel.thread_limits import thread_libraries
@@ -32,20 +31,8 @@ def side_by_side(
     That is for NumPy's and SciPy's work on the samples of ReLU perceptrons, on as many cores as
     torch may use threads: its operations, of one thread each, let other threads work meanwhile.
     Other networks are measured in one call: no two threads can call a module, or trace one, at the
-    same time.
-
-    Parameters
-    ----------
-    stack
-        The networks.
-    compute
-        Maps a stack to one value per network; called in threads that know nothing of the caller's
-        modes. It does not trace the structure.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        If `compute` does; it names the network's place in the whole stack.
+    same time. `compute` is called in threads that know nothing of the caller's modes, and does not
+    trace the structure. Its refusals name the network's place in the whole stack.
     """
     with _one_thread_each(stack) as cores:
         count = min(cores, len(stack)) if stack.n >= FEWEST_SAMPLES else 1
@@ -59,11 +46,8 @@ def side_by_side(
             _UNWANTED.set(is_unwanted)
             leave_if_unwanted()
             only = slice(place, place + 1)
-            samples = inputs[only], labels[only]
-            try:
-                (value,) = compute(part_of(stack, only, lambda: samples))
-            except UndefinedMeasureError as error:
-                raise UndefinedMeasureError(str(error), place) from error
+            with counted_from(place):
+                (value,) = compute(part_of(stack, only, (inputs[only], labels[only])))
             return value
 
         with ThreadPoolExecutor(count) as pool:

@@ -35,14 +35,8 @@ NUMPY = Functions(np.exp, np.sqrt, np.log1p, log_ndtr, np.maximum, np.minimum, n
 class Sites:
     """Sites in natural parameters, zero at first.
 
-    Parameters
-    ----------
-    functions
-        Of the arrays' kind.
-    signs
-        Shape (..., samples), each -1 or 1.
-    link_variance
-        Variance of the noise on the latent function that the link stands for.
+    Signs have samples along the last dimension, each -1 or 1. `link_variance` is that of the noise
+    on the latent function that the link stands for.
     """
 
     def __init__(self, functions: Functions, signs: Array, link_variance: float) -> None:
@@ -53,14 +47,9 @@ class Sites:
         self.shifts = 0 * signs
 
     def move(self, means: Array, variances: Array, damping: Array) -> None:
-        """Move towards the sites whose moments match, where the marginals are these.
+        """Move towards the sites whose moments match, where the posterior's marginals are these.
 
-        Parameters
-        ----------
-        means, variances
-            Of the posterior's marginals, in the signs' shape.
-        damping
-            The share of the way to go, a number or in a shape that multiplies the signs'.
+        `damping` is the share of the way to go, a number or in a shape that multiplies the signs'.
         """
         means, variances = self._cavities(means, variances)
         new_means, shrunk = self._matched(means, variances)

@@ -143,11 +143,11 @@ def _log_l1_norm_of_scores(stack: NetworkStack, last: str) -> tuple[torch.Tensor
 
 def _as_difference(stack: NetworkStack, last: str) -> NetworkStack:
     """Return the stack with each of its two outputs replaced by the second minus the first."""
+    from pytest_fragility.measures.common.parameter_vectors import layer_keys
     from pytest_fragility.networks.trained_network import replaced
 
     weights = dict(stack.weights)
-    for kind in ("weight", "bias"):
-        key = f"{last}.{kind}" if last else kind
+    for key in layer_keys([last])[0]:
         if key in weights:
             logits = weights[key].double()
             difference = logits[:, 1:2] - logits[:, :1]

@@ -64,12 +64,7 @@ LOG_OF_NOTHING = -1e300
 class PathSum:
     """Sums over the paths that end in each neuron, ``values * exp(log_scale)``.
 
-    Parameters
-    ----------
-    values
-        Not negative, of order one; shape (1, *neurons).
-    log_scale
-        A scalar.
+    The values are not negative, of order one, and have the shape (1, *neurons).
     """
 
     values: torch.Tensor
@@ -83,25 +78,8 @@ def log_path_sums(stack: NetworkStack, power: int) -> torch.Tensor:
     normalization is folded into the layer before it. An average over k neurons is a layer with
     weights 1/k; a maximum over neurons counts as their sum (Gonon et al. 2024, "A path-norm
     toolkit for modern networks", definition of the path-norm for max-pooling neurons), so that
-    the result is one for all inputs.
-
-    Parameters
-    ----------
-    stack
-        The networks.
-    power
-        1 or 2.
-
-    Returns
-    -------
-    Tensor
-        Shape (K, classes), float64; -inf where no path has a weight other than zero.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        If the network has operations other than weight layers, ReLU, batch normalization,
-        pooling, addition and reshaping.
+    the result is one for all inputs. Shape (K, classes), float64; -inf where no path has a weight
+    other than zero. Other operations than these, ReLU, addition and reshaping are refused.
     """
     return stack.once(("log path sums", power), lambda: _log_path_sums(stack, power))
 

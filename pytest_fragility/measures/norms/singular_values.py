@@ -125,25 +125,10 @@ def circular_convolution_norm(
     """Return the spectral norm of a convolution with circular padding, by Fourier transform.
 
     Sedghi, Gupta and Long 2019, "The singular values of convolutional layers", theorem 6: the
-    operator is block-diagonal over frequencies. With a stride s, the frequencies that the
-    subsampling folds together share a block, and the norm is that of the wider block over
-    sqrt(s) per dimension.
-
-    Parameters
-    ----------
-    kernel
-        Shape (outputs, inputs / groups, *kernel size), real.
-    grid
-        Size of the input, one number per dimension of the kernel.
-    stride, dilation
-        One number per dimension; 1 by default. The stride divides the grid.
-    groups
-        Number of groups of channels.
-
-    Returns
-    -------
-    Tensor
-        A scalar, in the kernel's dtype.
+    operator is block-diagonal over frequencies. With a stride s, which divides the grid, the
+    frequencies that the subsampling folds together share a block, and the norm is that of the wider
+    block over sqrt(s) per dimension. The kernel has the shape (outputs, inputs / groups, *kernel
+    size) and is real; the grid is the size of the input.
     """
     dimensions = len(grid)
     stride = stride or (1,) * dimensions

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from pytest_fragility.measures.common.outputs import logits_of, relu_chain_of
-from pytest_fragility.measures.common.parameter_vectors import split_vectors
+from pytest_fragility.measures.common.parameter_vectors import layer_keys, split_vectors
 from pytest_fragility.networks.stacks import NetworkStack, Tensors
 
 Buffers = dict[tuple[str, int], torch.Tensor]
@@ -75,8 +75,7 @@ class _Perceptron:
     def __init__(
         self, layers: list[str], inputs: torch.Tensor, labels: torch.Tensor, buffers: Buffers
     ) -> None:
-        prefixes = [f"{name}." if name else "" for name in layers]
-        self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
+        self._keys = layer_keys(layers)
         self._inputs = inputs.flatten(1).T.contiguous()
         self._labels = _Labels(labels)
         self._first: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -128,13 +127,7 @@ class _Perceptron:
 
 
 class _Labels:
-    """One network's labels, which its largest logits are to be at.
-
-    Parameters
-    ----------
-    labels
-        Shape (samples,), int64.
-    """
+    """One network's labels, shape (samples,), which its largest logits are to be at."""
 
     def __init__(self, labels: torch.Tensor) -> None:
         self._labels = labels
@@ -168,20 +161,13 @@ def can_look_together(stack: NetworkStack) -> bool:
 
 
 class StackAccuracies:
-    """Fractions of their training samples that networks classify as labelled.
-
-    Parameters
-    ----------
-    stack
-        ReLU perceptrons.
-    """
+    """Fractions of their training samples that a stack's ReLU perceptrons classify as labelled."""
 
     def __init__(self, stack: NetworkStack) -> None:
         chain = relu_chain_of(stack)
         assert chain is not None
-        prefixes = [f"{name}." if name else "" for name in chain]
         self._stack = stack
-        self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
+        self._keys = layer_keys(chain)
         inputs, self._labels = stack.load_samples()
         # samples last: all sets of a network's first weights are one matrix
         self._inputs = inputs.flatten(2).float().mT.contiguous()
@@ -189,19 +175,9 @@ class StackAccuracies:
         self._network_bytes = 4 * stack.n * sum(widths)
 
     def of(self, places: list[int], rows: torch.Tensor) -> torch.Tensor:
-        """Return the accuracies of some networks with other weights than their own.
+        """Return the accuracies of A of the networks with other weights, shape (A, S), float64.
 
-        Parameters
-        ----------
-        places
-            A networks of the stack.
-        rows
-            All parameters as one row, in S sets: float32, shape (A, S, parameters).
-
-        Returns
-        -------
-        torch.Tensor
-            Shape (A, S), float64.
+        `rows` are all parameters as one row, in S sets each: float32, shape (A, S, parameters).
         """
         together = max(1, BYTES // (self._network_bytes * rows.shape[1]))
         parts = range(0, len(places), together)

@@ -16,15 +16,20 @@ folded first; its own parameters, then one and zero, get noise too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pytest_fragility.measures.pac_bayes.bounds import (
-    NOISE,
-    NOISE_AND_INITIAL,
     gaussian_bound,
     magnitude_bound,
+    pac_bayes_flatness,
+    pac_bayes_initialization,
+    pac_bayes_magnitude_flatness,
+    pac_bayes_magnitude_initialization,
+    pac_bayes_magnitude_origin,
+    pac_bayes_origin,
 )
-from pytest_fragility.measures.stacked import reference
+from pytest_fragility.measures.stacked import INITIAL_WEIGHTS, StackMeasure, declared
 
 if TYPE_CHECKING:
     import torch
@@ -32,130 +37,10 @@ if TYPE_CHECKING:
     from pytest_fragility.networks.stacks import NetworkStack
 
 
-PUBLISHED = "published code of Dziugaite et al. 2020"
-
-
-@reference(source=f"Jiang et al. 2020, eq. 49; {PUBLISHED}", reads=NOISE)
-def pac_bayes_origin_as_published(stack: NetworkStack) -> torch.Tensor:
-    """Return `pac_bayes_origin` as published code computes it.
-
-    Jiang et al. 2020, eq. 49, but with noise of standard deviation sigma^2 (the variance handed
-    over as a standard deviation), sigma in (0, 2], and ||w||^2 over weight matrices alone. Raw
-    value.
-
-    Reads trained weights, inputs, labels and randomness. Batch normalization is folded first;
-    biases get noise, but do not count in the norm; convolutions count with all their entries.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        For normalization that cannot be folded, or that needs a bias where there is none.
-    """
+def _sigma(stack: NetworkStack, *, magnitude_aware: bool = False) -> torch.Tensor:
     from pytest_fragility.measures.pac_bayes.noise_search_as_published import published_sigma
 
-    return gaussian_bound(_squared(_weights(stack)), published_sigma(stack), stack.n)
-
-
-@reference(source=f"Jiang et al. 2020, eq. 48; {PUBLISHED}", reads=NOISE_AND_INITIAL)
-def pac_bayes_initialization_as_published(stack: NetworkStack) -> torch.Tensor:
-    """Return `pac_bayes_initialization` as published code computes it.
-
-    Jiang et al. 2020, eq. 48, with the deviations of `pac_bayes_origin_as_published`. Raw value.
-
-    Reads trained and initial weights, inputs, labels and randomness; biases, normalization and
-    convolutions as in `pac_bayes_origin_as_published`.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        As `pac_bayes_origin_as_published`.
-    """
-    from pytest_fragility.measures.pac_bayes.noise_search_as_published import published_sigma
-
-    return gaussian_bound(_squared(_weight_changes(stack)), published_sigma(stack), stack.n)
-
-
-@reference(source=f"Jiang et al. 2020, eq. 53; {PUBLISHED}", reads=NOISE)
-def pac_bayes_flatness_as_published(stack: NetworkStack) -> torch.Tensor:
-    """Return `pac_bayes_flatness` as published code computes it.
-
-    Jiang et al. 2020, eq. 53, with the search of `pac_bayes_origin_as_published`: the root of the
-    noise's standard deviation stands for sigma. Raw value.
-
-    Reads trained weights, inputs, labels and randomness; biases, normalization and convolutions as
-    in `pac_bayes_origin_as_published`.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        As `pac_bayes_origin_as_published`.
-    """
-    from pytest_fragility.measures.pac_bayes.noise_search_as_published import published_sigma
-
-    return published_sigma(stack) ** -2
-
-
-@reference(source=f"Jiang et al. 2020, eq. 57; {PUBLISHED}", reads=NOISE_AND_INITIAL)
-def pac_bayes_magnitude_origin_as_published(stack: NetworkStack) -> torch.Tensor:
-    """Return `pac_bayes_magnitude_origin` as published code computes it.
-
-    Jiang et al. 2020, eq. 57, but with noise of standard deviation s^2 |w|^2 + e^2, s in (0, 2],
-    and sums over weight matrices alone. Raw value.
-
-    Reads trained and initial weights, inputs, labels and randomness; biases, normalization and
-    convolutions as in `pac_bayes_origin_as_published`.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        As `pac_bayes_origin_as_published`.
-    """
-    return _magnitude_bound(stack, _weights(stack))
-
-
-@reference(source=f"Jiang et al. 2020, eq. 56; {PUBLISHED}", reads=NOISE_AND_INITIAL)
-def pac_bayes_magnitude_initialization_as_published(stack: NetworkStack) -> torch.Tensor:
-    """Return `pac_bayes_magnitude_initialization` as published code computes it.
-
-    Jiang et al. 2020, eq. 56, with the deviations of `pac_bayes_magnitude_origin_as_published`.
-    Raw value.
-
-    Reads trained and initial weights, inputs, labels and randomness; biases, normalization and
-    convolutions as in `pac_bayes_origin_as_published`.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        As `pac_bayes_origin_as_published`.
-    """
-    return _magnitude_bound(stack, _weight_changes(stack))
-
-
-@reference(source=f"Jiang et al. 2020, eq. 61; {PUBLISHED}", reads=NOISE)
-def pac_bayes_magnitude_flatness_as_published(stack: NetworkStack) -> torch.Tensor:
-    """Return `pac_bayes_magnitude_flatness` as published code computes it.
-
-    Jiang et al. 2020, eq. 61, with the search of `pac_bayes_magnitude_origin_as_published`. Raw
-    value.
-
-    Reads trained weights, inputs, labels and randomness; biases, normalization and convolutions as
-    in `pac_bayes_origin_as_published`.
-
-    Raises
-    ------
-    UndefinedMeasureError
-        As `pac_bayes_origin_as_published`.
-    """
-    from pytest_fragility.measures.pac_bayes.noise_search_as_published import published_sigma
-
-    return published_sigma(stack, magnitude_aware=True) ** -2
-
-
-def _magnitude_bound(stack: NetworkStack, references: torch.Tensor) -> torch.Tensor:
-    from pytest_fragility.measures.pac_bayes.noise_search_as_published import published_sigma
-
-    scale = published_sigma(stack, magnitude_aware=True)
-    return magnitude_bound(_squared(references), _weight_changes(stack), scale, stack.n)
+    return published_sigma(stack, magnitude_aware=magnitude_aware)
 
 
 def _weights(stack: NetworkStack, *, initial: bool = False) -> torch.Tensor:
@@ -168,9 +53,73 @@ def _weights(stack: NetworkStack, *, initial: bool = False) -> torch.Tensor:
     return torch.cat([matrix.flatten(1) for matrix in matrices], dim=1)
 
 
-def _weight_changes(stack: NetworkStack) -> torch.Tensor:
+def _changes(stack: NetworkStack) -> torch.Tensor:
     return _weights(stack) - _weights(stack, initial=True)
 
 
 def _squared(rows: torch.Tensor) -> torch.Tensor:
     return rows.square().sum(dim=1)
+
+
+def _magnitude_bound(stack: NetworkStack, references: torch.Tensor) -> torch.Tensor:
+    scale = _sigma(stack, magnitude_aware=True)
+    return magnitude_bound(_squared(references), _changes(stack), scale, stack.n)
+
+
+def _as_published(
+    measure: StackMeasure,
+    compute: Callable[[NetworkStack], torch.Tensor],
+    remark: str,
+    reads: str = "; biases, normalization and convolutions as in `pac_bayes_origin_as_published`.",
+    raises: str = "As `pac_bayes_origin_as_published`.",
+) -> StackMeasure:
+    """Declare what published code computes in the place of a measure."""
+    weights = "trained and initial" if INITIAL_WEIGHTS in measure.reads else "trained"
+    return declared(
+        f"{measure.__name__}_as_published",
+        compute,
+        f"Return `{measure.__name__}` as published code computes it.",
+        f"{measure.source}, {remark} Raw value.",
+        f"Reads {weights} weights, inputs, labels and randomness{reads}",
+        raises=raises,
+        source=f"{measure.source}; published code of Dziugaite et al. 2020",
+        reads=measure.reads,
+    )
+
+
+pac_bayes_origin_as_published = _as_published(
+    pac_bayes_origin,
+    lambda stack: gaussian_bound(_squared(_weights(stack)), _sigma(stack), stack.n),
+    "but with noise of standard deviation sigma^2 (the variance handed over as a standard "
+    "deviation), sigma in (0, 2], and ||w||^2 over weight matrices alone.",
+    ". Batch normalization is folded first; biases get noise, but do not count in the norm; "
+    "convolutions count with all their entries.",
+    "For normalization that cannot be folded, or that needs a bias where there is none.",
+)
+pac_bayes_initialization_as_published = _as_published(
+    pac_bayes_initialization,
+    lambda stack: gaussian_bound(_squared(_changes(stack)), _sigma(stack), stack.n),
+    "with the deviations of `pac_bayes_origin_as_published`.",
+)
+pac_bayes_flatness_as_published = _as_published(
+    pac_bayes_flatness,
+    lambda stack: _sigma(stack) ** -2,
+    "with the search of `pac_bayes_origin_as_published`: the root of the noise's standard "
+    "deviation stands for sigma.",
+)
+pac_bayes_magnitude_origin_as_published = _as_published(
+    pac_bayes_magnitude_origin,
+    lambda stack: _magnitude_bound(stack, _weights(stack)),
+    "but with noise of standard deviation s^2 |w|^2 + e^2, s in (0, 2], and sums over weight "
+    "matrices alone.",
+)
+pac_bayes_magnitude_initialization_as_published = _as_published(
+    pac_bayes_magnitude_initialization,
+    lambda stack: _magnitude_bound(stack, _changes(stack)),
+    "with the deviations of `pac_bayes_magnitude_origin_as_published`.",
+)
+pac_bayes_magnitude_flatness_as_published = _as_published(
+    pac_bayes_magnitude_flatness,
+    lambda stack: _sigma(stack, magnitude_aware=True) ** -2,
+    "with the search of `pac_bayes_magnitude_origin_as_published`.",
+)

@@ -30,22 +30,8 @@ Search = Generator[float, float, Result]
 
 
 def searched(search: Search[Result], look: Callable[[float], float]) -> Result:
-    """Return what a search finds.
-
-    Parameters
-    ----------
-    search
-        One that has not begun.
-    look
-        From where the search looks to what it sees.
-    """
-    try:
-        place = next(search)
-        while True:
-            place = search.send(look(place))
-    except StopIteration as end:
-        found: Result = end.value
-        return found
+    """Return what one search finds, given what it sees where it looks."""
+    return searched_together([search], lambda _, places: [look(places[0])])[0]
 
 
 def searched_together(
@@ -54,12 +40,7 @@ def searched_together(
 ) -> list[Result]:
     """Return what each search finds, where those that go on look at the same time.
 
-    Parameters
-    ----------
-    searches
-        Some that have not begun.
-    look
-        From the numbers of the searches that look, and where each does, to what each sees.
+    `look` is given the numbers of the searches that look, and where; it returns what each sees.
     """
     found: dict[int, Result] = {}
     places: dict[int, float] = {}

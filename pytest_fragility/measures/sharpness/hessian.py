@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.common.batching import in_parts
+from pytest_fragility.measures.common.batching import in_parts, tensor_in_parts
 from pytest_fragility.measures.common.parameter_vectors import random_like, unit
 from pytest_fragility.measures.sharpness.loss_surface import HessianProducts, LossSurface
 from pytest_fragility.networks.stacks import NetworkStack
@@ -66,7 +66,7 @@ def traces(stack: NetworkStack) -> torch.Tensor:
 
     Exact for ReLU perceptrons; of others, the mean over 50 probes.
     """
-    return torch.stack(in_parts(stack, lambda part: _traces(part).unbind()))
+    return tensor_in_parts(stack, _traces)
 
 
 def _traces(stack: NetworkStack) -> torch.Tensor:
@@ -76,7 +76,7 @@ def _traces(stack: NetworkStack) -> torch.Tensor:
 
 def trace_samples(stack: NetworkStack, probes: int) -> torch.Tensor:
     """Return ``v^T H v`` for random signs v, shape (K, probes), float64."""
-    return torch.stack(in_parts(stack, lambda part: _trace_samples(part, probes).unbind()))
+    return tensor_in_parts(stack, lambda part: _trace_samples(part, probes))
 
 
 def _trace_samples(stack: NetworkStack, probes: int) -> torch.Tensor:
@@ -191,12 +191,7 @@ def _lanczos(products: HessianProducts, start: torch.Tensor) -> list[_RitzPair]:
 def _errors(values: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:
     """Return by how much the largest Ritz values may be wrong, shape (K,).
 
-    Parameters
-    ----------
-    values
-        Ritz values in ascending order, shape (K, steps).
-    residuals
-        Those of the largest, shape (K,).
+    Ritz values are in ascending order, shape (K, steps); residuals are those of the largest.
     """
     if values.shape[1] == 1:
         return residuals

@@ -33,12 +33,7 @@ SMALL = 1e-25
 class LossSurface:
     """Mean train cross-entropy of K networks, in nats, each of its own parameters.
 
-    Parameters
-    ----------
-    stack
-        The networks.
-    dtype
-        In which it is worked out, and what weights are given and returned in.
+    It is worked out in `dtype`, in which weights are given and returned.
     """
 
     def __init__(self, stack: NetworkStack, dtype: torch.dtype = torch.float64) -> None:

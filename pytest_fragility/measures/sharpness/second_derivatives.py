@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch.nn import functional
 
+from pytest_fragility.measures.common.parameter_vectors import layer_keys
 from pytest_fragility.networks.stacks import Tensors
 
 # samples times directions that are worked on at a time: what fits into a core's own cache, and on
@@ -25,14 +26,8 @@ AT_A_TIME, AT_A_TIME_ON_DEVICE = 4096, 1 << 18
 class _Layer:
     """A linear layer of K networks at their own weights, with what it gets and gives.
 
-    Parameters
-    ----------
-    weight
-        Shape (K, outputs, inputs).
-    inputs
-        Shape (K, n, inputs).
-    is_on
-        Which of the outputs the ReLU behind it lets through, as ones and zeros; None for the last.
+    The weight has the shape (K, outputs, inputs), the inputs (K, n, inputs). `is_on` are ones and
+    zeros: which of the outputs the ReLU behind it lets through; None for the last.
     """
 
     weight: torch.Tensor
@@ -43,21 +38,13 @@ class _Layer:
 class SecondOrder:
     """Second derivatives of the mean cross-entropy of K ReLU perceptrons at their own weights.
 
-    Parameters
-    ----------
-    names
-        The linear layers, first to last.
-    weights
-        Parameters by name, each of shape (K, *shape).
-    inputs, labels
-        Shapes (K, n, *input shape) and (K, n).
+    `names` are the linear layers, first to last; inputs and labels are those of all networks.
     """
 
     def __init__(
         self, names: list[str], weights: Tensors, inputs: torch.Tensor, labels: torch.Tensor
     ) -> None:
-        prefixes = [f"{name}." if name else "" for name in names]
-        self._keys = [(f"{prefix}weight", f"{prefix}bias") for prefix in prefixes]
+        self._keys = layer_keys(names)
         self._has_bias = [bias_key in weights for _, bias_key in self._keys]
         self._layers: list[_Layer] = []
         behind = inputs.flatten(2)
@@ -101,10 +88,7 @@ class SecondOrder:
     def curvatures(self, directions: Tensors) -> torch.Tensor:
         """Return the loss's second derivative along each of S directions, shape (K, S).
 
-        Parameters
-        ----------
-        directions
-            By parameter, each of shape (K, S, *shape).
+        The directions are given by parameter, each of shape (K, S, *shape).
         """
         networks, count = next(iter(directions.values())).shape[:2]
         chunk = self._at_a_time(self._shares.shape[1])
@@ -152,13 +136,7 @@ class SecondOrder:
         return curvatures
 
     def products(self, vectors: Tensors) -> Tensors:
-        """Return each network's Hessian times a vector, by parameter.
-
-        Parameters
-        ----------
-        vectors
-            One per network, by parameter, each of shape (K, *shape).
-        """
+        """Return each network's Hessian times a vector, both by parameter."""
         slopes: list[torch.Tensor | None] = [None]
         for index, (weight_key, bias_key) in enumerate(self._keys):
             layer, room = self._layers[index], self._room("changes", index)

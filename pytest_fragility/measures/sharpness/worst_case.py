@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from pytest_fragility.measures.common.batching import in_parts
+from pytest_fragility.measures.common.batching import tensor_in_parts
 from pytest_fragility.measures.common.parameter_vectors import random_like, unit
 from pytest_fragility.measures.sharpness.loss_surface import LossSurface
 from pytest_fragility.networks.stacks import NetworkStack
@@ -33,20 +33,9 @@ def largest_rise(
     quadratic form (Journee et al. 2010, algorithm 1), and 3 more from where the higher of both
     stands; the last ones are damped. The largest rise seen counts, at least zero; ascents are in
     float32 but where the loss is tiny or more than that holds, and the rise at their highest place
-    is in float64.
-
-    Parameters
-    ----------
-    stack
-        The networks.
-    radius
-        Of the ball in scaled coordinates.
-    scales_of
-        Maps weights of shape (K, P) to the scale of each coordinate.
+    is in float64. `scales_of` maps weights of shape (K, P) to the scale of each coordinate.
     """
-    return torch.stack(
-        in_parts(stack, lambda part: _largest_rise(part, radius, scales_of).unbind())
-    )
+    return tensor_in_parts(stack, lambda part: _largest_rise(part, radius, scales_of))
 
 
 def _largest_rise(

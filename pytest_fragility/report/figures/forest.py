@@ -57,14 +57,10 @@ def draw_forest(
     legend: Legend,
     band: tuple[float, float] | None = None,
 ) -> Picture:
-    """Return a forest plot, its first row on top.
+    """Return a forest plot, its first row on top; name and title are those of `draw`.
 
     Parameters
     ----------
-    name
-        Unlike that of every other figure of the page.
-    title
-        Above it.
     rows
         At least one.
     legend
@@ -78,7 +74,10 @@ def draw_forest(
         if band is not None:
             axes.axvspan(*band, color=BAND, alpha=0.35, lw=0, label="tolerance")
         axes.axvline(0, color=MUTED, linewidth=0.9)
-        for label, style, color in _key(legend):
+        for label, style, color in (
+            (legend.estimate, FILLED, INK),
+            (legend.other, HOLLOW, MUTED),
+        ):
             axes.errorbar([], [], xerr=[], fmt=style, color=color, label=label, **_looks(style))
         for place, row in enumerate(rows):
             color = VERDICT_COLORS.get(row.verdict or "", INK)
@@ -107,10 +106,6 @@ def draw_forest(
     allowed = f" Allowed: {band[0]:+.2g} to {band[1]:+.2g}." if band else ""
     description = f"{title}. {legend.estimate}: {found}.{allowed}"
     return draw(name, title, description, (WIDTH, FRAME + ROW * len(rows)), paint)
-
-
-def _key(legend: Legend) -> list[tuple[str, str, str]]:
-    return [(legend.estimate, FILLED, INK), (legend.other, HOLLOW, MUTED)]
 
 
 def _looks(style: str) -> dict[str, Any]:

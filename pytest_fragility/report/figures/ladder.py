@@ -22,12 +22,10 @@ def draw_ladder(
 ) -> Picture:
     """Return one point per task, the line of the sensitivity, and the slopes that are allowed.
 
+    Name and title are those of `draw`.
+
     Parameters
     ----------
-    name
-        Unlike that of every other figure of the page.
-    title
-        Above it.
     what
         Of what the axes tell: slopes, or levels in decades.
     evidence

@@ -23,14 +23,10 @@ LONGEST_LABEL = 24
 def draw_overview(
     name: str, title: str, quantity: str, curves: Mapping[str, DrawnCurve], emphasized: str
 ) -> Picture:
-    """Return one quantity's curves, a line each, with their names at their ends.
+    """Return one quantity's curves, a line each; name and title are those of `draw`.
 
     Parameters
     ----------
-    name
-        Unlike that of every other figure of the page.
-    title
-        Above it.
     quantity
         What the axis says.
     curves

@@ -5,35 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from pytest_fragility.checks.check import (
-    COMPLEXITY,
-    CONTROLS,
-    EQUIVALENCE,
-    EXPONENT,
-    SPREAD,
-    STOPPING,
-    SYMMETRY,
-    TREND,
-)
+from pytest_fragility.checks.kind import SLOPE
+from pytest_fragility.checks.provenance import level_of, seeds_of, total_alpha
+from pytest_fragility.checks.registry import ASKED_AS, kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
-from pytest_fragility.checks.wording import LOG, power
+from pytest_fragility.checks.wording import LOG, capitalized, power
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.comparison import change_of, kind_of
+from pytest_fragility.report.comparison import KindSummary
+from pytest_fragility.report.conclusion import is_void
 from pytest_fragility.report.documents import Document
-from pytest_fragility.report.failure_message import change_in_words
-from pytest_fragility.report.page.marks import Mark, mark_of_verdict, worst
-from pytest_fragility.report.provenance import level_of, seeds_of, total_alpha
+from pytest_fragility.report.page.grid import change_in_words
+from pytest_fragility.report.page.marks import Mark, mark_of_verdict
 from pytest_fragility.report.terminal import CONSTANT, notes
 
-ASSERTS = {
-    TREND: "the slope keeps its sign",
-    EXPONENT: "the exponent moves as little as test error's",
-    SPREAD: "the value at the middle n moves as little as test error",
-    STOPPING: "both hold where the training stops elsewhere",
-    COMPLEXITY: "exponents and levels follow test error's over a ladder of tasks",
-    SYMMETRY: "the value stays where the function does",
-    EQUIVALENCE: "the value is the same for two trainings of one function",
-}
 HEADLINES = {KEPT: "No", BROKEN: "Yes", INCONCLUSIVE: "Undecided"}
 
 
@@ -57,8 +41,8 @@ class Finding:
         The worst verdict; None where no check of the kind applies.
     broken, undecided
         Under which changes.
-    kept, applicable
-        How many are kept, of how many that apply.
+    applicable
+        How many checks apply.
     """
 
     kind: str
@@ -66,7 +50,6 @@ class Finding:
     mark: Mark | None
     broken: list[Named]
     undecided: list[Named]
-    kept: int
     applicable: int
 
 
@@ -107,9 +90,10 @@ def answers_of(audit: Document, records: Sequence[Record], links: Mapping[str, s
     links
         By check: the id of the element with its evidence.
     """
-    kinds = dict.fromkeys(filter(None, (kind_of(record["check"]) for record in records)))
+    kinds = dict.fromkeys(kind_of(record).asked_as for record in records)
     findings = [
-        _finding(kind, [r for r in records if kind_of(r["check"]) == kind], links) for kind in kinds
+        _finding(kind, [r for r in records if kind_of(r).asked_as == kind], links)
+        for kind in filter(None, kinds)
     ]
     verdict = audit["verdict"]
     return Answers(
@@ -122,32 +106,21 @@ def answers_of(audit: Document, records: Sequence[Record], links: Mapping[str, s
 
 
 def _finding(kind: str, records: Sequence[Record], links: Mapping[str, str]) -> Finding:
-    applicable = [record for record in records if record["applicable"]]
-    by_verdict = {
-        verdict: [
-            Named(change_of(record), links[record["check"]])
-            for record in applicable
-            if record["verdict"] == verdict
-        ]
-        for verdict in (KEPT, BROKEN, INCONCLUSIVE)
-    }
-    found = worst({record["verdict"] for record in applicable})
-    return Finding(
-        kind,
-        ASSERTS[kind],
-        mark_of_verdict(found) if found else None,
-        by_verdict[BROKEN],
-        by_verdict[INCONCLUSIVE],
-        len(by_verdict[KEPT]),
-        len(applicable),
+    summary = KindSummary.of(kind, records)
+    broken, undecided = (
+        [Named(kind_of(r).subject(r), links[r["check"]]) for r in summary.found(verdict)]
+        for verdict in (BROKEN, INCONCLUSIVE)
     )
+    mark = mark_of_verdict(summary.verdict) if summary.verdict else None
+    applicable = len(summary.applicable)
+    return Finding(kind, ASKED_AS[kind].asserts, mark, broken, undecided, applicable)
 
 
 def _meaning(audit: Document, records: Sequence[Record], findings: Sequence[Finding]) -> list[str]:
     asked = sum(finding.applicable for finding in findings)
     broken = sum(len(finding.broken) for finding in findings)
     undecided = sum(len(finding.undecided) for finding in findings)
-    if any(r["kind"] == CONTROLS and r["verdict"] == BROKEN for r in records):
+    if is_void(records):
         return ["The audit's own controls misbehave, so that it concludes nothing."]
     if audit["verdict"] == BROKEN:
         return [f"{broken} of {asked} checks are broken; each of them convicts by itself."]
@@ -163,7 +136,7 @@ def _furthest(records: Sequence[Record]) -> list[str]:
     moved = [
         record
         for record in records
-        if kind_of(record["check"]) in (TREND, EXPONENT, STOPPING)
+        if kind_of(record).looks_at == SLOPE
         and record["applicable"]
         and record["verdict"] == BROKEN
         and record["perturbation"] != BASELINE
@@ -182,7 +155,9 @@ def _furthest(records: Sequence[Record]) -> list[str]:
     baseline = [
         record
         for record in records
-        if record["check"] == f"{TREND}-{BASELINE}" and record["verdict"] == BROKEN
+        if kind_of(record).compares_recipes
+        and record["perturbation"] == BASELINE
+        and record["verdict"] == BROKEN
     ]
     return [f"Under the baseline itself it is {record['reason']}." for record in baseline]
 
@@ -203,8 +178,3 @@ def _certainty(audit: Document, records: Sequence[Record]) -> list[str]:
 def _sentence(note: str, names: Set[str]) -> str:
     """Return a note that begins a sentence; a recipe's name stays as it is."""
     return note if note.split()[0].rstrip(":") in names else capitalized(note)
-
-
-def capitalized(text: str) -> str:
-    """Return a text that begins a sentence."""
-    return f"{text[:1].upper()}{text[1:]}"

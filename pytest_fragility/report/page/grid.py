@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_fragility.checks.check import INVARIANCE_KINDS, PERTURBED_KINDS, SPREAD, STOPPING
-from pytest_fragility.checks.invariance import how_it_moved
+from pytest_fragility.checks.kind import SLOPE, Section
+from pytest_fragility.checks.registry import KINDS, kind_of
 from pytest_fragility.checks.verdicts import INADMISSIBLE, Record
-from pytest_fragility.checks.wording import bent_mark, interval
+from pytest_fragility.checks.wording import bent_mark, interval, recipe_change
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.failure_message import change_in_words
 from pytest_fragility.report.page.marks import Mark
 
-GRID_KINDS = (*PERTURBED_KINDS, STOPPING)
 FAILED = "error"
 
 
@@ -70,10 +68,11 @@ def perturbation_grid(
     failed
         Checks that ended in an error, with the id of the element that tells of it.
     """
-    judged = [record for record in records if record["kind"] in GRID_KINDS]
+    judged = [record for record in records if kind_of(record).compares_recipes]
     if not judged:
         return None
-    kinds = [kind for kind in GRID_KINDS if any(record["kind"] == kind for record in judged)]
+    found = {record["kind"] for record in judged}
+    kinds = [kind for kind in KINDS if kind in found]
     names = dict.fromkeys([BASELINE, *(record["perturbation"] for record in judged)])
     return Grid(
         ["measure's slope", "test error's", "perturbation is"],
@@ -82,17 +81,13 @@ def perturbation_grid(
     )
 
 
-def invariance_grid(records: Sequence[Record], marks: Mapping[str, Mark]) -> Grid | None:
-    """Return one row per change that leaves the function as it is; None where there are none."""
-    judged = [record for record in records if record["kind"] in INVARIANCE_KINDS]
+def grid_of_changes(
+    section: Section, records: Sequence[Record], marks: Mapping[str, Mark]
+) -> Grid | None:
+    """Return one row per change that a section tells of; None where there are none."""
     rows = [
-        GridRow(
-            record["check"],
-            record["evidence"].get("summary", ""),
-            [how_it_moved(record) if record["evidence"] else ""],
-            [marks[record["check"]]],
-        )
-        for record in judged
+        GridRow(record["check"], change, [number], [marks[record["check"]]])
+        for record, change, number in section.changes(records)
     ]
     return Grid(["the value moves by"], ["verdict"], rows) if rows else None
 
@@ -101,8 +96,8 @@ def slopes_of(name: str, judged: Sequence[Record]) -> tuple[Record, str] | None:
     """Return a record with a recipe's slopes, and on which side of the evidence they are."""
     side = BASELINE if name == BASELINE else "perturbed"
     for record in judged:
-        is_asked = name in (BASELINE, record["perturbation"]) and record["kind"] != SPREAD
-        if is_asked and side in record["evidence"]:
+        is_asked = name in (BASELINE, record["perturbation"])
+        if is_asked and kind_of(record).looks_at == SLOPE and side in record["evidence"]:
             return record, side
     return None
 
@@ -134,6 +129,11 @@ def _recipe_row(
         [*cells, word],
         [marks.get(check) or _failed(check, failed) for check in checks],
     )
+
+
+def change_in_words(record: Record) -> str:
+    """Return what differs, such as ``sgd lr=0.05 → adam lr=0.001``; empty for the baseline."""
+    return recipe_change(record["baseline"], record["recipe"], arrow="→")
 
 
 def _failed(check: str, failed: Mapping[str, str]) -> Mark | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_fragility.checks.check import AGREEMENT, LOCATE
+from pytest_fragility.checks.kind import NOTHING
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INADMISSIBLE, INCONCLUSIVE, KEPT, Record
-from pytest_fragility.checks.wording import NOTHING
+from pytest_fragility.checks.wording import NOTHING as DASH
 
 SIGNS = {KEPT: "✓", BROKEN: "✗", INCONCLUSIVE: "?"}
 SILENT = "silent"
-WORST_FIRST = (BROKEN, INCONCLUSIVE, KEPT)
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,14 @@ def mark_of(record: Record, link: str) -> Mark:
     verdict = record["verdict"]
     said = _silence(record)
     if said is not None:
-        return Mark(record["check"], verdict, NOTHING, said, SILENT, link)
+        return Mark(record["check"], verdict, DASH, said, SILENT, link)
     seeds = f" {len(record['seeds'])}" if record["looks"] else ""
     return Mark(record["check"], verdict, SIGNS[verdict], f"{verdict}{seeds}", verdict, link)
 
 
-def mark_of_verdict(verdict: str, link: str = "", *, more: str = "") -> Mark:
+def mark_of_verdict(verdict: str, more: str = "") -> Mark:
     """Return how a verdict over several checks is shown."""
-    return Mark("", verdict, SIGNS[verdict], f"{verdict}{more}", verdict, link)
-
-
-def worst(verdicts: set[str]) -> str | None:
-    """Return the worst of some verdicts."""
-    return next((verdict for verdict in WORST_FIRST if verdict in verdicts), None)
+    return Mark("", verdict, SIGNS[verdict], f"{verdict}{more}", verdict, "")
 
 
 def _silence(record: Record) -> str | None:
@@ -65,4 +60,4 @@ def _silence(record: Record) -> str | None:
         return "not admissible"
     if not record["applicable"]:
         return "does not apply"
-    return "asserts nothing" if record["kind"] in (AGREEMENT, LOCATE) else None
+    return "asserts nothing" if kind_of(record).about == NOTHING else None

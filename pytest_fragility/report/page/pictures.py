@@ -6,15 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from pytest_fragility.checks.check import (
-    COMPLEXITY_EXPONENT,
-    COMPLEXITY_KINDS,
-    EXPONENT,
-    SPREAD,
-    STOPPING,
-)
 from pytest_fragility.checks.curve_data import MEASURE, TEST_ERROR
-from pytest_fragility.checks.verdicts import INADMISSIBLE, Record
+from pytest_fragility.checks.kind import LEVEL, SLOPE
+from pytest_fragility.checks.registry import kind_of
+from pytest_fragility.checks.verdicts import INADMISSIBLE, Record, worst
 from pytest_fragility.checks.wording import LOG, Table
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.documents import Document
@@ -24,13 +19,12 @@ from pytest_fragility.report.figures.forest import Legend, Row, draw_forest
 from pytest_fragility.report.figures.ladder import draw_ladder
 from pytest_fragility.report.figures.overview import draw_overview
 from pytest_fragility.report.figures.panels import FittedCurve, Panels, RecipeCurves
-from pytest_fragility.report.page.grid import GRID_KINDS, slopes_of
-from pytest_fragility.report.page.marks import worst
+from pytest_fragility.report.page.grid import slopes_of
 from pytest_fragility.report.page.tables import values_table
 
 CHANGE = Legend("change of the slope", "change", "change beyond test error's")
-SLOPE = Legend("slope (exponent = -slope)", "measure", "test error")
-LEVEL = Legend("change of log10(value) at the middle n, decades", "change", CHANGE.other)
+SLOPES = Legend("slope (exponent = -slope)", "measure", "test error")
+LEVELS = Legend("change of log10(value) at the middle n, decades", "change", CHANGE.other)
 
 Curves = dict[str, DrawnCurve]
 
@@ -85,10 +79,13 @@ def pictures_of(audit: Document, records: Sequence[Record], prefix: str) -> Pict
         if curves:
             pictures.overview.append(draw_overview(next(names), title, quantity, curves, BASELINE))
             pictures.values.append((title, values_table(curves)))
-    pictures.panels = list(_panels(audit, records, measure, error, names))
-    pictures.slopes = list(_slopes(records, names))
-    pictures.spread = list(_spread(records, names))
-    on_ladder = [r for r in records if r["kind"] in COMPLEXITY_KINDS and r["evidence"]]
+    judged = [record for record in records if kind_of(record).compares_recipes]
+    pictures.panels = list(_panels(audit, judged, measure, error, names))
+    pictures.slopes = list(_slopes(judged, names))
+    pictures.spread = list(
+        _changes("Changes of the value at the middle n", judged, LEVEL, LEVELS, names)
+    )
+    on_ladder = [record for record in records if "rungs" in record["evidence"]]
     pictures.ladder = list(_ladder(on_ladder, names))
     pictures.tasks = list(_tasks(audit, on_ladder, names))
     return pictures
@@ -106,7 +103,7 @@ def _curves(audit: Document, quantity: str, task: str) -> Curves:
 
 def _panels(
     audit: Document,
-    records: Sequence[Record],
+    judged: Sequence[Record],
     measure: Curves,
     error: Curves,
     names: Iterator[str],
@@ -117,7 +114,7 @@ def _panels(
         if curves
     }
     recipes = {
-        name: _recipe_curves(name, records, measure, error)
+        name: _recipe_curves(name, judged, measure, error)
         for name in dict.fromkeys([*measure, *error])
     }
     baseline = recipes.get(BASELINE, RecipeCurves({}))
@@ -129,9 +126,8 @@ def _panels(
 
 
 def _recipe_curves(
-    name: str, records: Sequence[Record], measure: Curves, error: Curves
+    name: str, judged: Sequence[Record], measure: Curves, error: Curves
 ) -> RecipeCurves:
-    judged = [record for record in records if record["kind"] in GRID_KINDS]
     own = [r for r in judged if r["perturbation"] == name and r["applicable"]]
     record, side = slopes_of(name, judged) or ({"evidence": {}}, "")
     evidence = record["evidence"]
@@ -141,15 +137,14 @@ def _recipe_curves(
         curves[MEASURE] = FittedCurve(measure[name], _mean(evidence.get(side)), is_bent)
     if name in error:
         curves[TEST_ERROR] = FittedCurve(error[name], _mean(evidence.get(f"error_{side}")))
-    return RecipeCurves(curves, worst({record["verdict"] for record in own}))
+    return RecipeCurves(curves, worst([record["verdict"] for record in own]) if own else None)
 
 
 def _mean(estimate: dict[str, float] | None) -> float | None:
     return estimate["mean"] if estimate else None
 
 
-def _slopes(records: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]:
-    judged = [record for record in records if record["kind"] in GRID_KINDS]
+def _slopes(judged: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]:
     rows = []
     for name in dict.fromkeys([BASELINE, *(record["perturbation"] for record in judged)]):
         found = slopes_of(name, judged)
@@ -157,22 +152,23 @@ def _slopes(records: Sequence[Record], names: Iterator[str]) -> Iterator[Picture
             record, side = found
             evidence = record["evidence"]
             own = {r["verdict"] for r in judged if r["perturbation"] == name and r["applicable"]}
-            verdict = worst(own) if name != BASELINE else None
+            verdict = worst(own) if own and name != BASELINE else None
             rows.append(Row(name, evidence[side], evidence[f"error_{side}"], verdict))
     if rows:
-        yield draw_forest(next(names), "Slopes of the learning curves", rows, SLOPE)
-    changes = _first_of_each(judged, (EXPONENT, STOPPING))
-    yield from _changes("Changes of the slope, and the tolerance", changes, CHANGE, names)
-
-
-def _spread(records: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]:
-    changes = _first_of_each(records, (SPREAD,))
-    yield from _changes("Changes of the value at the middle n", changes, LEVEL, names)
+        yield draw_forest(next(names), "Slopes of the learning curves", rows, SLOPES)
+    title = "Changes of the slope, and the tolerance"
+    yield from _changes(title, judged, SLOPE, CHANGE, names)
 
 
 def _changes(
-    title: str, records: Sequence[Record], legend: Legend, names: Iterator[str]
+    title: str, judged: Sequence[Record], looks_at: str, legend: Legend, names: Iterator[str]
 ) -> Iterator[Picture]:
+    """Yield a plot of one record per perturbation that has a change with its tolerance."""
+    records: dict[str, Record] = {}
+    for record in judged:
+        is_shown = record["admissibility"] != INADMISSIBLE and "allowed" in record["evidence"]
+        if is_shown and kind_of(record).looks_at == looks_at:
+            records.setdefault(record["perturbation"], record)
     rows = [
         Row(
             record["perturbation"],
@@ -181,26 +177,16 @@ def _changes(
             # a checkpoint's own verdict is also that of the sign
             record["evidence"].get("exponent", record["verdict"]),
         )
-        for record in records
+        for record in records.values()
     ]
     if rows:
-        band = records[0]["evidence"]["allowed"]
+        band = next(iter(records.values()))["evidence"]["allowed"]
         yield draw_forest(next(names), title, rows, legend, (band[0], band[1]))
-
-
-def _first_of_each(records: Sequence[Record], kinds: Sequence[str]) -> list[Record]:
-    """Return one record per perturbation that has a change with its tolerance."""
-    found: dict[str, Record] = {}
-    for record in records:
-        is_judged = record["admissibility"] != INADMISSIBLE and "allowed" in record["evidence"]
-        if record["kind"] in kinds and is_judged:
-            found.setdefault(record["perturbation"], record)
-    return list(found.values())
 
 
 def _ladder(records: Sequence[Record], names: Iterator[str]) -> Iterator[Picture]:
     for record in records:
-        is_exponent = record["kind"] == COMPLEXITY_EXPONENT
+        is_exponent = kind_of(record).looks_at == SLOPE
         title = f"{'Exponents' if is_exponent else 'Levels'} over the tasks"
         what = "slope" if is_exponent else "level, log10"
         yield draw_ladder(next(names), title, what, record["evidence"], record["verdict"])

@@ -4,15 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_fragility.checks.breaking_points import breaking_points
-from pytest_fragility.checks.check import AGREEMENT, COMPLEXITY_KINDS, LOCATE
 from pytest_fragility.checks.wording import Table
 from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.page.answers import Answers, answers_of
 from pytest_fragility.report.page.evidence import Evidence, evidence_of
-from pytest_fragility.report.page.grid import Grid, invariance_grid, perturbation_grid
+from pytest_fragility.report.page.grid import Grid, grid_of_changes, perturbation_grid
 from pytest_fragility.report.page.marks import mark_of
 from pytest_fragility.report.page.pictures import Pictures, pictures_of
+from pytest_fragility.report.terminal import sections
+
+
+@dataclass(frozen=True)
+class Part:
+    """What checks of one kind, or of a few, say together.
+
+    Parameters
+    ----------
+    title, note
+        Stand above it; the note may be empty.
+    verdicts
+        Evidence whose verdicts are told in sentences.
+    draws_tasks
+        Whether the ladder's tasks and their figures stand there.
+    changes
+        Changes with a verdict each; None where there are none.
+    tables
+        Other numbers.
+    """
+
+    title: str
+    note: str
+    verdicts: list[Evidence]
+    draws_tasks: bool
+    changes: Grid | None
+    tables: list[Table]
 
 
 @dataclass(frozen=True)
@@ -27,28 +52,23 @@ class Section:
         Of the document.
     answers
         The first screen's.
-    grid, invariances
-        Tables of verdicts; None where nothing was checked.
+    grid
+        Recipes and kinds of checks; None where no recipe was checked.
     pictures
         The figures.
     evidence
         Of every check, in the order of the audit.
-    ladder, agreement
-        Evidence of these kinds.
-    breaking_points
-        None where none were located.
+    parts
+        What else is told, in the order of the report.
     """
 
     id: str
     audit: Document
     answers: Answers
     grid: Grid | None
-    invariances: Grid | None
     pictures: Pictures
     evidence: list[Evidence]
-    ladder: list[Evidence]
-    agreement: list[Evidence]
-    breaking_points: Table | None
+    parts: list[Part]
 
 
 def section_of(audit: Document, number: int) -> Section:
@@ -59,16 +79,24 @@ def section_of(audit: Document, number: int) -> Section:
     marks = {r["check"]: mark_of(r, links[r["check"]]) for r in records}
     failed = {error["check"]: f"{name}-errors" for error in audit["errors"]}
     evidence = {r["check"]: evidence_of(r, marks[r["check"]]) for r in records}
-    located = [record for record in records if record["kind"] == LOCATE]
+    parts = [
+        Part(
+            each.title.format_map(shown[0]),
+            each.note,
+            [evidence[r["check"]] for r in shown] if each.has_verdicts else [],
+            each.draws_tasks,
+            grid_of_changes(each, shown, marks),
+            each.tables(shown),
+        )
+        for each, shown in sections(records)
+        if each.title
+    ]
     return Section(
         name,
         audit,
         answers_of(audit, records, links),
         perturbation_grid(records, marks, failed),
-        invariance_grid(records, marks),
         pictures_of(audit, records, f"a{number}"),
         list(evidence.values()),
-        [evidence[r["check"]] for r in records if r["kind"] in COMPLEXITY_KINDS],
-        [evidence[r["check"]] for r in records if r["kind"] == AGREEMENT and r["evidence"]],
-        breaking_points(located) if located else None,
+        parts,
     )

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from pytest_fragility.networks import build_network, initial_state
+from pytest_fragility.networks import InitialStates, build_network
 from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import CNN, MLP, SGD, Recipe, fixed_steps
 from pytest_fragility.settings import resolve_settings
@@ -132,10 +132,8 @@ class Work:
             self.case.recipe,
             self.case.task.data.input_shape,
         )
-        return [
-            initial_state(network, recipe, seed, input_shape=shape, classes=CLASSES).weights
-            for seed in range(self.networks)
-        ]
+        states = InitialStates(network, input_shape=shape, classes=CLASSES)
+        return [states.draw(recipe, seed).weights for seed in range(self.networks)]
 
     @cached_property
     def stacked_weights(self) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from pytest_fragility.measures.common import batching as parts
 from pytest_fragility.measures.common.batching import in_parts
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.networks.stacks import NetworkStack
+from tests.in_turn import in_turn
 from tests.measures.marginal_likelihood.test_in_threads import NETWORKS, describe, stack_of
 
 SAMPLES = 20
@@ -57,7 +58,7 @@ def test_another_device_takes_the_stack_whole(monkeypatch: pytest.MonkeyPatch) -
     assert in_parts(away, lambda part: [len(part)] * len(part)) == [NETWORKS] * NETWORKS
 
 
-@pytest.mark.parametrize("odd", range(NETWORKS))
+@in_turn("odd", range(NETWORKS))
 def test_refusals_name_the_place_in_the_whole_stack(
     odd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +75,7 @@ def test_refusals_name_the_place_in_the_whole_stack(
     assert refused.value.place == odd
 
 
-@pytest.mark.parametrize("measure", [worst_case_sharpness, hessian_largest_eigenvalue])
+@in_turn("measure", [worst_case_sharpness, hessian_largest_eigenvalue])
 def test_measures_do_not_depend_on_parts(
     measure: StackMeasure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,13 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     inverse_margin,
-    parameter_norm,
     product_of_frobenius_norms_over_margin,
-    product_of_spectral_norms,
     product_of_spectral_norms_over_margin,
     product_of_spectral_norms_over_margin_fft,
     spectral_bound_initialization,
@@ -31,12 +27,11 @@ from pytest_fragility.measures import (
     sum_of_spectral_norms_over_margin,
     sum_of_spectral_norms_over_margin_fft,
 )
-from pytest_fragility.measures.common.outputs import train_logits, train_margins
+from pytest_fragility.measures.common.outputs import train_margins
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, randomize, sample_network
-
-Floats = npt.NDArray[np.float64]
 
 WITH_MARGIN = (
     inverse_margin,
@@ -55,9 +50,7 @@ WITH_MARGIN = (
 brief = settings(deadline=None, max_examples=30)
 briefest = settings(deadline=None, max_examples=5)
 seeds = st.integers(0, 2**32 - 1)
-every_margin_measure = pytest.mark.parametrize(
-    "measure", WITH_MARGIN, ids=lambda measure: measure.__name__
-)
+every_margin_measure = in_turn("measure", WITH_MARGIN, ids=lambda measure: measure.__name__)
 
 
 class Identity(nn.Module):
@@ -104,16 +97,6 @@ def test_the_margin_is_the_tenth_percentile(margins: list[float]) -> None:
     assert inverse_margin(network_with_margins(margins)) == pytest.approx(gamma**-2, rel=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("n", "rank"), [(10, 1), (11, 1), (19, 1), (20, 2), (29, 2), (30, 3), (99, 9), (100, 10)]
-)
-def test_the_rank_of_the_margin_is_rounded_down(n: int, rank: int) -> None:
-    """With margins 1, 2, 3 and so on, in any order, the margin is its own rank."""
-    margins = np.random.default_rng(n).permutation(np.arange(1.0, n + 1))
-    network = network_with_margins(margins.tolist())
-    assert inverse_margin(network) == pytest.approx(1 / rank**2, rel=1e-12)
-
-
 @brief
 @given(
     seed=seeds,
@@ -142,21 +125,8 @@ def test_margins_are_the_labels_logit_minus_the_largest_other(
     np.testing.assert_allclose(margins[0].numpy(), expected, rtol=1e-12, atol=1e-15)
 
 
-@brief
-@given(seed=seeds)
-def test_margins_of_any_network_are_computed_in_double_precision(seed: int) -> None:
-    """A float32 network that is no perceptron, against its own copy in float64."""
-    model = randomize(nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), seed)
-    inputs = torch.from_numpy(np.random.default_rng(seed).normal(size=(12, 4))).float()
-    labels = torch.from_numpy(np.random.default_rng(seed).integers(3, size=12))
-    logits = train_logits(NetworkStack.of_network(sample_network(model, inputs, labels)))
-    parts = [part.detach().numpy().astype(np.float64) for part in model.parameters()]
-    hidden = np.tanh(inputs.numpy().astype(np.float64) @ parts[0].T + parts[1])
-    np.testing.assert_allclose(logits[0].numpy(), hidden @ parts[2].T + parts[3], rtol=1e-10)
-
-
 @every_margin_measure
-@pytest.mark.parametrize("n", [1, 5, 9])
+@in_turn("n", [1, 5, 9])
 def test_fewer_than_ten_samples_are_refused(measure: StackMeasure, n: int) -> None:
     """The reason says how many there are, and how many it takes."""
     with pytest.raises(UndefinedMeasureError) as error:
@@ -168,7 +138,7 @@ def test_fewer_than_ten_samples_are_refused(measure: StackMeasure, n: int) -> No
 
 
 @every_margin_measure
-@pytest.mark.parametrize("margin", [-0.25, 0.0])
+@in_turn("margin", [-0.25, 0.0])
 def test_a_margin_that_is_not_positive_is_refused(measure: StackMeasure, margin: float) -> None:
     """Published code takes the absolute value of a negative one, and divides by zero."""
     with pytest.raises(UndefinedMeasureError) as error:
@@ -179,33 +149,6 @@ def test_a_margin_that_is_not_positive_is_refused(measure: StackMeasure, margin:
     assert "Train it further" in text and "without margin" in text
 
 
-@pytest.mark.parametrize("form", ["bound_form", "logarithm"])
-def test_other_forms_refuse_a_negative_margin_too(form: str) -> None:
-    """No form of it has a value."""
-    measure: StackMeasure = getattr(inverse_margin, form)
-    with pytest.raises(UndefinedMeasureError, match="must be positive"):
-        measure(network_with_margins([-1.0] * 10))
-
-
-@pytest.mark.parametrize(("mislabelled", "refused"), [(0, False), (2, False), (3, True)])
-def test_a_few_mislabelled_samples_are_passed_over(mislabelled: int, refused: bool) -> None:
-    """Of thirty samples, two may be wrong: the third smallest margin counts."""
-    margins = [-3.0] * mislabelled + [0.5] * (30 - mislabelled)
-    network = network_with_margins(margins)
-    if refused:
-        with pytest.raises(UndefinedMeasureError, match="is -3, and must be positive"):
-            inverse_margin(network)
-    else:
-        assert inverse_margin(network) == pytest.approx(4)
-
-
-@pytest.mark.parametrize("measure", [parameter_norm, product_of_spectral_norms])
-def test_measures_without_margin_do_not_mind_mislabelled_samples(measure: StackMeasure) -> None:
-    """Nor fewer than ten."""
-    assert measure(network_with_margins([-1.0] * 12)) > 0
-    assert measure(network_with_margins([1.0] * 3)) > 0
-
-
 def test_a_network_whose_outputs_are_not_numbers_is_refused() -> None:
     """Diverged weights have no margin."""
     network = network_with_margins([1.0] * 12)
@@ -213,18 +156,6 @@ def test_a_network_whose_outputs_are_not_numbers_is_refused() -> None:
         next(iter(network.model.parameters())).fill_(math.nan)
     with pytest.raises(UndefinedMeasureError, match="is nan"):
         inverse_margin(network)
-
-
-@every_margin_measure
-@pytest.mark.parametrize("bad", [0, 1, 2])
-def test_the_error_says_which_network_of_a_stack_it_is(measure: StackMeasure, bad: int) -> None:
-    """One mislabels its samples, the others do not."""
-    networks = [
-        network_with_margins([-0.5 if place == bad else 0.5] * 10, seed=place) for place in range(3)
-    ]
-    with pytest.raises(UndefinedMeasureError, match=r"is -0\.5,") as error:
-        measure.over_stack(NetworkStack.of_networks(networks))
-    assert error.value.place == bad
 
 
 @every_margin_measure
@@ -257,33 +188,3 @@ def test_a_module_that_is_no_perceptron_has_the_same_margins() -> None:
     values = inverse_margin.over_stack(NetworkStack.of_networks(networks))
     assert values.tolist() == pytest.approx([4, 1 / 16], rel=1e-12)
     assert [inverse_margin(one) for one in networks] == pytest.approx([4, 1 / 16], rel=1e-12)
-
-
-def test_trained_networks_have_the_margins_that_numpy_finds(small_family: Family) -> None:
-    """One by one; a stack that the family makes is refused for its first bad network."""
-    refused = 0
-    for n in small_family.sizes:
-        margins = [numpy_margin(small_family["blobs", "baseline", n, seed]) for seed in range(3)]
-        for seed, margin in enumerate(margins):
-            network = small_family["blobs", "baseline", n, seed]
-            if margin > 0:
-                assert inverse_margin(network) == pytest.approx(margin**-2, rel=1e-9)
-            else:
-                refused += 1
-                with pytest.raises(UndefinedMeasureError, match="must be positive"):
-                    inverse_margin(network)
-        with pytest.raises(UndefinedMeasureError) as error:
-            inverse_margin.over_stack(small_family.stack("baseline", n))
-        assert error.value.place == next(p for p, margin in enumerate(margins) if margin <= 0)
-    assert 3 <= refused < 9
-
-
-def numpy_margin(network: TrainedNetwork) -> float:
-    """Return the floor(n / 10)-th smallest margin of a perceptron with one hidden layer."""
-    parts = [p.detach().numpy().astype(np.float64) for p in network.model.parameters()]
-    logits = np.maximum(network.inputs.numpy() @ parts[0].T + parts[1], 0) @ parts[2].T + parts[3]
-    margins = []
-    for row, label in zip(logits.tolist(), network.labels.tolist(), strict=True):
-        own = row.pop(label)
-        margins.append(own - max(row))
-    return float(sorted(margins)[network.n // 10 - 1])

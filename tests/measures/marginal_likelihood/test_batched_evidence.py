@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
@@ -21,10 +21,11 @@ from pytest_fragility.measures.marginal_likelihood.evidence import (
     log_evidence,
 )
 from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel
+from tests.in_turn import in_turn
 
 CPU = torch.device("cpu")
 
-either_link = pytest.mark.parametrize("link", [HEAVISIDE, PROBIT])
+either_link = in_turn("link", [HEAVISIDE, PROBIT])
 
 
 def kernels_of(samples: Floats, n: int, *, count: int = 3, seed: int = 0) -> list[Floats]:
@@ -55,7 +56,7 @@ def one_by_one(kernels: list[Floats], signs: Floats, link: str) -> Floats:
 
 
 @either_link
-@pytest.mark.parametrize("n", [2, 17, 120])
+@in_turn("n", [2, 17, 120])
 def test_values_are_those_of_one_labelling_at_a_time(n: int, link: str) -> None:
     """On digits, likely and unlikely labels, to what both promise."""
     kernels = kernels_of(load_digits().data / 16, n)
@@ -64,6 +65,7 @@ def test_values_are_those_of_one_labelling_at_a_time(n: int, link: str) -> None:
     np.testing.assert_allclose(found, one_by_one(kernels, signs, link), rtol=2e-6, atol=2e-6)
 
 
+@settings(deadline=None)
 @given(
     n=st.integers(1, 12),
     scale=st.sampled_from([1e-3, 1.0, 30.0]),
@@ -92,7 +94,7 @@ def test_values_do_not_depend_on_the_company(link: str) -> None:
             np.testing.assert_allclose(alone.item(), together[place, labelling], rtol=1e-12)
 
 
-@pytest.mark.parametrize("matrices", [1, 2, 5, 100])
+@in_turn("matrices", [1, 2, 5, 100])
 def test_memory_is_kept_within_bounds(matrices: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many labellings at a time as fit, of one kernel or of several."""
     kernels, signs = kernels_of(load_digits().data / 16, 20), signs_like(3, 4, 20)

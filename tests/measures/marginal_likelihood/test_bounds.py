@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
@@ -34,6 +33,7 @@ from pytest_fragility.measures.marginal_likelihood.bounds import (
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.recipes import Recipe
+from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, sample_network
 
 MEASURES = [
@@ -66,8 +66,8 @@ def negative_log_p(network: TrainedNetwork, signs: Any, link: str, scale: float 
     return -log_evidence(kernel, signs, link=link).log_evidence
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.0])
-@pytest.mark.parametrize(("classes", "lower_half"), [(2, 1), (4, 2), (5, 3), (10, 5)])
+@in_turn("scale", [1.0, 2.0])
+@in_turn(("classes", "lower_half"), [(2, 1), (4, 2), (5, 3), (10, 5)])
 def test_labels_are_split_in_halves(classes: int, lower_half: int, scale: float) -> None:
     """Labels below half of the number of outputs against the rest, under both links."""
     network = network_of(classes, scale=scale)
@@ -75,14 +75,6 @@ def test_labels_are_split_in_halves(classes: int, lower_half: int, scale: float)
     for measure, link in ((negative_log_evidence, "heaviside"), (MEASURES[1], "probit")):
         expected = negative_log_p(network, signs, link, scale)
         assert measure(network) == pytest.approx(expected, rel=1e-12)
-
-
-def test_the_initial_scale_matters_to_the_probit_link_alone() -> None:
-    """A sign does not change when the function is multiplied."""
-    small, large = network_of(scale=0.5), network_of(scale=3.0)
-    assert negative_log_evidence(small) == pytest.approx(negative_log_evidence(large), abs=1e-5)
-    difference = negative_log_evidence_probit(small) - negative_log_evidence_probit(large)
-    assert abs(difference) > 0.5
 
 
 def test_bounds_are_their_formulas() -> None:
@@ -105,7 +97,7 @@ def test_measures_are_bounds_of_the_evidence() -> None:
     assert 0 < marginal_likelihood_bound(network) < 1
 
 
-@pytest.mark.parametrize("classes", [2, 4])
+@in_turn("classes", [2, 4])
 def test_one_against_the_rest_is_summed_over_classes(classes: int) -> None:
     """A class without samples counts too; of two classes, each is the other's mirror image."""
     network = network_of(classes)
@@ -129,7 +121,7 @@ def test_two_samples_have_a_closed_form() -> None:
     assert negative_log_evidence(network) == pytest.approx(exact, abs=0.01)
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@in_turn("measure", MEASURES)
 def test_trained_weights_do_not_matter(measure: Any, small_family: Family) -> None:
     """To the bit: other weights, or another optimizer."""
     assert measure(network_of(weights=1)) == measure(network_of(weights=2))
@@ -158,7 +150,7 @@ def test_evidence_is_worked_out_once_for_all_recipes(
     assert len(calls) == len(family.sizes) * len(family.seeds)
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@in_turn("measure", MEASURES)
 def test_values_together_are_those_one_by_one(
     measure: Any, small_family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,38 +171,6 @@ def test_values_together_are_those_one_by_one(
         found = measure.over_stack(family.stack(recipe, 32))
         np.testing.assert_allclose(found, expected, rtol=3e-6)
     assert calls == [3]
-
-
-def test_random_labels_are_less_likely() -> None:
-    """On digits, the real labels are what random networks tend to."""
-    data, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(labels))[:128]
-    inputs = torch.from_numpy((data[order] / 16).astype(np.float32))
-    real = torch.from_numpy(labels[order].astype(np.int64))
-    shuffled = real[torch.randperm(128, generator=torch.Generator().manual_seed(0))]
-    bounds = [
-        marginal_likelihood_bound(sample_network(perceptron([64, 32, 32, 10]), inputs, each))
-        for each in (real, shuffled)
-    ]
-    assert bounds[0] + 0.1 < bounds[1] < 1
-
-
-def test_an_own_module_is_the_same_perceptron() -> None:
-    """How the forward pass is written does not matter."""
-
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.last, self.first = nn.Linear(6, 4), nn.Linear(5, 6)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.last(torch.relu(self.first(x)))  # type: ignore[no-any-return]
-
-    network = network_of()
-    own = sample_network(Own(), network.inputs, network.labels)
-    plain = sample_network(perceptron([5, 6, 4]), network.inputs, network.labels)
-    assert prior_kernel(own).method == "closed form"
-    assert negative_log_evidence(own) == negative_log_evidence(plain)
 
 
 def test_other_architectures_go_by_monte_carlo() -> None:

@@ -7,6 +7,7 @@ import pytest
 from scipy.linalg import LinAlgError, solve_triangular
 
 from pytest_fragility.measures.marginal_likelihood.cholesky import CholeskyInverse
+from tests.in_turn import in_turn
 
 # below, at and above what is factorized as a whole, halves of unequal size, several strips
 SIZES = [1, 2, 63, 64, 65, 127, 130, 257, 400]
@@ -18,8 +19,8 @@ def positive_definite(size: int, seed: int = 0) -> np.ndarray:
     return np.eye(size) + factor @ factor.T / size
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
+@in_turn("size", SIZES)
+@in_turn(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
 def test_factors_are_those_of_numpy(size: int, dtype: type, tolerance: float) -> None:
     """Of one matrix after the other, in the same memory; all is zero above the diagonal."""
     memory = CholeskyInverse(size, dtype)
@@ -33,7 +34,7 @@ def test_factors_are_those_of_numpy(size: int, dtype: type, tolerance: float) ->
         np.testing.assert_array_equal(np.triu(memory.factor, 1), 0)
 
 
-@pytest.mark.parametrize("place", [3, 70, 190])
+@in_turn("place", [3, 70, 190])
 def test_a_matrix_that_is_not_positive_definite_is_refused(place: int) -> None:
     """Wherever it turns out; the memory serves the next one all the same."""
     memory = CholeskyInverse(200, np.float64)

@@ -31,6 +31,7 @@ from pytest_fragility.measures.marginal_likelihood.in_threads import (
 )
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.networks.stacks import NetworkStack
+from tests.in_turn import in_turn
 from tests.interrupting import interrupt
 from tests.sample_networks import perceptron, randomize, sample_network
 
@@ -105,7 +106,7 @@ def test_threads_are_as_they_were_afterwards() -> None:
 
 
 @pytest.mark.usefixtures("three_cores")
-@pytest.mark.parametrize("n", [FEWEST_SAMPLES - 1, FEWEST_SAMPLES])
+@in_turn("n", [FEWEST_SAMPLES - 1, FEWEST_SAMPLES])
 def test_small_work_is_not_divided(n: int) -> None:
     """With few samples one call does; operations have one thread all the same."""
     calls = []
@@ -185,7 +186,7 @@ class Own(nn.Module):
 
 
 @pytest.mark.usefixtures("three_cores")
-@pytest.mark.parametrize("kind", [Smooth, Own])
+@in_turn("kind", [Smooth, Own])
 def test_other_networks_keep_torchs_threads(kind: type[nn.Module]) -> None:
     """A module is not called by two threads at the same time."""
     calls = []
@@ -199,7 +200,7 @@ def test_other_networks_keep_torchs_threads(kind: type[nn.Module]) -> None:
 
 
 @pytest.mark.usefixtures("three_cores")
-@pytest.mark.parametrize("odd", range(NETWORKS))
+@in_turn("odd", range(NETWORKS))
 def test_refusals_name_the_place_in_the_whole_stack(odd: int) -> None:
     """Whichever part it is in; of several, the first counts."""
 
@@ -214,7 +215,7 @@ def test_refusals_name_the_place_in_the_whole_stack(odd: int) -> None:
     assert refused.value.place == odd
 
 
-every_measure = pytest.mark.parametrize(
+every_measure = in_turn(
     "measure",
     [
         hessian_largest_eigenvalue,

@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
@@ -24,13 +22,12 @@ from pytest_fragility.measures.marginal_likelihood.kernels import (
     network_kernel,
     relu_kernel,
 )
-from tests.sample_networks import perceptron, randomize
+from tests.in_turn import in_turn
+from tests.sample_networks import perceptron
 
 Floats = npt.NDArray[np.float64]
 
-unhurried = settings(deadline=None, max_examples=15)
-seeds = st.integers(0, 2**32 - 1)
-depths = pytest.mark.parametrize("hidden_layers", range(4))
+depths = in_turn("hidden_layers", range(4))
 
 
 def inputs_of(n: int, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
@@ -70,7 +67,7 @@ def wide_products(inputs: Floats, hidden_layers: int, bias: float, seed: int) ->
         yield (values @ values.T / 400).astype(np.float64)
 
 
-@pytest.mark.parametrize("bias_variance", [0.0, 0.5])
+@in_turn("bias_variance", [0.0, 0.5])
 @depths
 def test_relu_kernel_is_the_covariance_of_wide_networks(
     hidden_layers: int, bias_variance: float
@@ -95,7 +92,7 @@ def arc_cosine(kernel: Floats) -> Floats:
     return lengths * (np.sin(angles) + (math.pi - angles) * np.cos(angles)) / math.pi
 
 
-@pytest.mark.parametrize(("weight_variance", "bias_variance"), [(2, 0), (1.3, 0.2), (0.5, 3)])
+@in_turn(("weight_variance", "bias_variance"), [(2, 0), (1.3, 0.2), (0.5, 3)])
 @depths
 def test_relu_kernel_is_the_arc_cosine_kernel(
     hidden_layers: int, weight_variance: float, bias_variance: float
@@ -117,27 +114,7 @@ def test_relu_kernel_is_the_arc_cosine_kernel(
     np.testing.assert_allclose(np.diag(kernel), np.diag(expected), rtol=1e-7)
 
 
-@depths
-def test_he_initialization_keeps_variances(hidden_layers: int) -> None:
-    """Without biases, variance two over the fan-in keeps the squared norm at any depth."""
-    inputs = inputs_of(5, (3,)).double().numpy()
-    kernel = relu_kernel(inputs, hidden_layers=hidden_layers, weight_variance=2, bias_variance=0)
-    expected = 2 * (inputs**2).sum(axis=1) / 3
-    np.testing.assert_allclose(np.diag(kernel), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("hidden_layers", [1, 2, 5])
-def test_orthogonal_inputs_have_the_known_correlation(hidden_layers: int) -> None:
-    """Orthogonal inputs have correlation 1 / pi after one layer, and more after each."""
-    kernel = relu_kernel(np.eye(2), hidden_layers=hidden_layers, weight_variance=2, bias_variance=0)
-    correlation = 0.0
-    for _ in range(hidden_layers):
-        sine = math.sqrt(1 - correlation**2)
-        correlation = (sine + (math.pi - math.acos(correlation)) * correlation) / math.pi
-    assert kernel[0, 1] / kernel[0, 0] == pytest.approx(correlation, rel=1e-12)
-
-
-@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@in_turn("scale", [1e-8, 1.0, 1e8])
 @depths
 def test_identical_inputs_have_correlation_one(hidden_layers: int, scale: float) -> None:
     """Copies have one row each and the variance as their covariance, with no rounding to NaN."""
@@ -147,50 +124,6 @@ def test_identical_inputs_have_correlation_one(hidden_layers: int, scale: float)
     np.testing.assert_allclose(kernel, np.full((4, 4), kernel[0, 0]), rtol=1e-10)
     variance = 2 * (one**2).sum() / 784 + 0.1 * (hidden_layers + 1)
     assert kernel[0, 0] == pytest.approx(variance, rel=1e-10)
-
-
-def test_opposite_inputs_share_no_unit() -> None:
-    """Without biases, x and -x excite different units of the first layer."""
-    one = np.random.default_rng(3).normal(size=784)
-    inputs = np.stack([one, -one, -3 * one])
-    kernel = relu_kernel(inputs, hidden_layers=1, weight_variance=2, bias_variance=0)
-    variance = 2 * (one**2).sum() / 784
-    expected = variance * np.array([[1, 0, 0], [0, 1, 3], [0, 3, 9]])
-    np.testing.assert_allclose(kernel, expected, rtol=1e-10, atol=1e-10 * variance)
-
-
-@depths
-def test_zero_inputs_have_the_variance_of_biases(hidden_layers: int) -> None:
-    """An input of zeros gives zeros without biases, and the biases' variance with them."""
-    inputs = np.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
-    without = relu_kernel(inputs, hidden_layers=hidden_layers, weight_variance=2, bias_variance=0)
-    np.testing.assert_array_equal(without[[0, 2]], 0)
-    assert without[1, 1] == pytest.approx(5)
-    kernel = relu_kernel(inputs, hidden_layers=hidden_layers, weight_variance=2, bias_variance=0.3)
-    biases = 0.3 * (hidden_layers + 1)
-    np.testing.assert_allclose(kernel[np.ix_([0, 2], [0, 2])], biases, rtol=1e-12)
-
-
-@unhurried
-@given(
-    seed=seeds,
-    hidden_layers=st.integers(0, 6),
-    n=st.integers(1, 20),
-    d=st.integers(1, 8),
-    bias_variance=st.sampled_from([0.0, 0.01, 1.0]),
-)
-def test_relu_kernel_is_a_covariance(
-    seed: int, hidden_layers: int, n: int, d: int, bias_variance: float
-) -> None:
-    """The matrix is symmetric and positive semidefinite, with copies and multiples too."""
-    inputs = np.random.default_rng(seed).normal(size=(n, d))
-    inputs = np.concatenate([inputs, inputs[:1], -inputs[:1], 3 * inputs[:1]])
-    kernel = relu_kernel(
-        inputs, hidden_layers=hidden_layers, weight_variance=2, bias_variance=bias_variance
-    )
-    np.testing.assert_allclose(kernel, kernel.T, rtol=1e-13, atol=1e-13 * np.abs(kernel).max())
-    values = np.linalg.eigvalsh(kernel)
-    assert values[0] >= -1e-11 * values[-1]
 
 
 class OwnPerceptron(nn.Module):
@@ -240,7 +173,7 @@ def stacked(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "expected"),
     [
         (perceptron([6, 3]), 0),
@@ -259,7 +192,7 @@ def test_hidden_layers_of_perceptrons_are_counted(model: nn.Module, expected: in
     assert hidden_layers_of(model) == expected
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "model",
     [
         stacked(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU()),
@@ -279,7 +212,7 @@ def test_other_networks_have_no_number_of_hidden_layers(model: nn.Module) -> Non
     assert hidden_layers_of(model) is None
 
 
-@pytest.mark.parametrize("make", [lambda: perceptron([12, 9, 7, 3]), lambda: perceptron([12, 2])])
+@in_turn("make", [lambda: perceptron([12, 9, 7, 3]), lambda: perceptron([12, 2])])
 def test_kernel_of_a_perceptron_is_the_closed_form(make: Callable[[], nn.Module]) -> None:
     """A perceptron's kernel is that of its flattened inputs at infinite width."""
     inputs = inputs_of(5, (1, 3, 4))
@@ -309,8 +242,8 @@ def closed_form(inputs: torch.Tensor, hidden_layers: int, bias_variance: float) 
     )
 
 
-@pytest.mark.parametrize("bias_variance", [0.0, 0.5])
-@pytest.mark.parametrize("hidden_layers", [1, 2])
+@in_turn("bias_variance", [0.0, 0.5])
+@in_turn("hidden_layers", [1, 2])
 def test_random_wide_perceptrons_agree_with_the_closed_form(
     hidden_layers: int, bias_variance: float
 ) -> None:
@@ -327,7 +260,7 @@ def test_random_wide_perceptrons_agree_with_the_closed_form(
     assert (found.method, found.networks) == (MONTE_CARLO, 60)
 
 
-@pytest.mark.parametrize("bias_variance", [0.0, 0.5])
+@in_turn("bias_variance", [0.0, 0.5])
 def test_reported_error_is_the_distance_to_the_mean(bias_variance: float) -> None:
     """Over many estimates, their distance to the exact kernel is what they report.
 
@@ -346,29 +279,6 @@ def test_reported_error_is_the_distance_to_the_mean(bias_variance: float) -> Non
     actual = np.mean([distance(e.matrix, exact) for e in estimates]) / np.linalg.norm(exact)
     reported = np.mean([e.relative_error for e in estimates])
     assert 0.75 < actual / reported < 1.25
-
-
-def test_error_falls_with_the_root_of_networks() -> None:
-    """Sixteen times as many networks have about a quarter of the error."""
-    inputs = inputs_of(6, (8,))
-    model = perceptron([8, 30, 3])
-    few, many = (
-        monte_carlo_kernel(model, inputs, generator=random(3), networks=networks)
-        for networks in (40, 640)
-    )
-    assert many.relative_error == pytest.approx(few.relative_error / 4, rel=0.3)
-    assert many.relative_error < few.relative_error
-
-
-def test_few_networks_leave_the_kernel_without_full_rank() -> None:
-    """One network has the rank of its last features; by default there are enough networks."""
-    inputs = inputs_of(60, (8,))
-    model = stacked(nn.Linear(8, 20), nn.Tanh(), nn.Linear(20, 5), nn.Tanh(), nn.Linear(5, 3))
-    few = network_kernel(model, inputs, generator=random(), networks=4)
-    assert few.rank == 4 * 5
-    usual = network_kernel(model, inputs, generator=random())
-    assert usual.rank == 60
-    assert usual.networks * 5 >= 4 * 60
 
 
 def test_there_are_at_least_sixteen_networks() -> None:
@@ -411,8 +321,8 @@ def brute_products(
             yield outputs @ outputs.T / outputs.shape[1]
 
 
-@pytest.mark.parametrize("has_statistics", [False, True])
-@pytest.mark.parametrize("normalized", [False, True])
+@in_turn("has_statistics", [False, True])
+@in_turn("normalized", [False, True])
 def test_kernel_of_a_convolutional_network_is_the_covariance_of_its_outputs(
     normalized: bool, has_statistics: bool
 ) -> None:
@@ -443,7 +353,7 @@ def test_kernel_of_a_convolutional_network_is_the_covariance_of_its_outputs(
     assert found.method == MONTE_CARLO
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "message"),
     [
         (stacked(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU()), "ends in a linear"),
@@ -464,26 +374,7 @@ def test_networks_without_such_a_prior_are_refused(model: nn.Module, message: st
         network_kernel(model, inputs_of(4, (8,)), generator=random())
 
 
-def test_kernel_is_determined_by_the_generator() -> None:
-    """One seed gives one kernel, another seed another."""
-    model, inputs = convolutional(normalized=True), inputs_of(4, (2, 4, 4))
-    first, again, other = (
-        network_kernel(model, inputs, generator=random(seed)).matrix for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert distance(first, other) > 1e-3
-
-
-def test_global_randomness_is_untouched() -> None:
-    """Only the given generator is drawn from."""
-    model, inputs = convolutional(normalized=False), inputs_of(4, (2, 4, 4))
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
-    network_kernel(model, inputs, generator=random())
-    assert torch.equal(torch.get_rng_state(), before)
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
-
-
-@pytest.mark.parametrize("normalized", [False, True])
+@in_turn("normalized", [False, True])
 def test_weights_of_the_network_neither_matter_nor_change(normalized: bool) -> None:
     """The architecture alone decides; parameters, buffers and hooks stay as they were."""
     inputs = inputs_of(4, (2, 4, 4))
@@ -498,16 +389,6 @@ def test_weights_of_the_network_neither_matter_nor_change(normalized: bool) -> N
     assert before.keys() == model.state_dict().keys()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
-
-
-def test_weights_of_a_perceptron_do_not_matter() -> None:
-    """The closed form reads the number of layers alone."""
-    inputs = inputs_of(4, (8,))
-    kernels = [
-        network_kernel(randomize(perceptron([8, 5, 3]), seed), inputs, generator=random()).matrix
-        for seed in range(2)
-    ]
-    np.testing.assert_array_equal(*kernels)
 
 
 def test_hooks_are_taken_away_from_a_refused_network() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 from scipy.stats import multivariate_normal, truncnorm
@@ -17,12 +17,13 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.marginal_likelihood import evidence
 from pytest_fragility.measures.marginal_likelihood.evidence import HEAVISIDE, PROBIT, log_evidence
 from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 
 unhurried = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)
-either_link = pytest.mark.parametrize("link", [HEAVISIDE, PROBIT])
+either_link = in_turn("link", [HEAVISIDE, PROBIT])
 
 
 def deep_kernel(inputs: Floats) -> Floats:
@@ -74,16 +75,8 @@ def sequential_estimate(
     return float(logsumexp(logs)) - math.log(draws), error
 
 
-@either_link
-@pytest.mark.parametrize("sign", [-1.0, 1.0])
-@pytest.mark.parametrize("variance", [1e-6, 0.3, 1.0, 40.0])
-def test_one_sample_has_either_sign_by_half(link: str, sign: float, variance: float) -> None:
-    """A single output is positive or negative with probability one half."""
-    assert value(np.array([[variance]]), [sign], link) == pytest.approx(-math.log(2), abs=1e-9)
-
-
-@pytest.mark.parametrize("signs", [(1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0)])
-@pytest.mark.parametrize(
+@in_turn("signs", [(1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0)])
+@in_turn(
     ("correlation", "tolerance"),
     [(0, 1e-9), (0.1, 1e-4), (-0.2, 1e-3), (0.3, 1e-3), (-0.5, 3e-3), (0.7, 1e-2), (-0.9, 0.04)],
 )
@@ -132,8 +125,8 @@ def fixed_point(kernel: Floats, signs: Floats) -> float:
     return float(logs.sum() + multivariate_normal.logpdf(shifts / precisions, cov=sites))
 
 
-@pytest.mark.parametrize("labelling", ["random", "constant"])
-@pytest.mark.parametrize("n", [2, 4, 7])
+@in_turn("labelling", ["random", "constant"])
+@in_turn("n", [2, 4, 7])
 def test_evidence_is_the_fixed_point_of_expectation_propagation(n: int, labelling: str) -> None:
     """Another implementation, one site at a time, comes to the same value."""
     kernel, signs = problem(n, 40 + n)
@@ -142,15 +135,15 @@ def test_evidence_is_the_fixed_point_of_expectation_propagation(n: int, labellin
     assert value(kernel, signs) == pytest.approx(fixed_point(kernel, signs), abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("n", range(3, 9))
+@in_turn("seed", range(3))
+@in_turn("n", range(3, 9))
 def test_small_problems_match_orthant_probabilities(n: int, seed: int) -> None:
     """Up to eight samples the evidence is the integral, to within 0.02 nats."""
     kernel, signs = problem(n, 100 * n + seed)
     assert value(kernel, signs) == pytest.approx(orthant(kernel, signs), abs=0.02)
 
 
-@pytest.mark.parametrize("n", [3, 5, 8])
+@in_turn("n", [3, 5, 8])
 def test_probit_evidence_is_the_orthant_probability_with_noise(n: int) -> None:
     """The probit link is a step behind noise of variance one."""
     kernel, signs = problem(n, n)
@@ -159,24 +152,7 @@ def test_probit_evidence_is_the_orthant_probability_with_noise(n: int) -> None:
     assert abs(orthant(noisy, signs) - orthant(kernel, signs)) > 0.05
 
 
-@pytest.mark.parametrize("n", [1, 2, 10, 60])
-def test_probit_evidence_is_the_step_evidence_with_noise(n: int) -> None:
-    """Both links give one value where noise is in the kernel or in the link."""
-    kernel, signs = problem(n, n)
-    noisy = value(kernel + np.eye(n), signs)
-    assert value(kernel, signs, PROBIT) == pytest.approx(noisy, abs=1e-6)
-
-
-@either_link
-@pytest.mark.parametrize("scale", [1.0, 0.01, 25.0])
-def test_independent_samples_cost_one_bit_each(link: str, scale: float) -> None:
-    """Independent outputs have each labelling with probability 2^-n."""
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=20)
-    expected = -20 * math.log(2)
-    assert value(scale * np.eye(20), signs, link) == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize("labelling", ["random", "constant", "linear"])
+@in_turn("labelling", ["random", "constant", "linear"])
 def test_fifty_samples_match_sequential_conditioning(labelling: str) -> None:
     """At fifty samples the evidence agrees with a Monte Carlo integral."""
     generator = np.random.default_rng(5)
@@ -201,82 +177,12 @@ def test_sequential_conditioning_matches_integration() -> None:
 
 
 @unhurried
-@given(seed=seeds)
-@either_link
-def test_order_of_samples_does_not_matter(link: str, seed: int) -> None:
-    """A permutation of kernel and signs leaves the evidence alone."""
-    kernel, signs = problem(30, seed)
-    order = np.random.default_rng(seed).permutation(30)
-    permuted = value(kernel[np.ix_(order, order)], signs[order], link)
-    assert permuted == pytest.approx(value(kernel, signs, link), rel=1e-7)
-
-
-@unhurried
-@given(seed=seeds)
-@either_link
-def test_exchange_of_the_classes_does_not_matter(link: str, seed: int) -> None:
-    """All signs turned around leave the evidence alone."""
-    kernel, signs = problem(30, seed)
-    assert value(kernel, -signs, link) == pytest.approx(value(kernel, signs, link), rel=1e-7)
-
-
-@unhurried
 @given(seed=seeds, exponent=st.floats(-6, 6))
 def test_step_evidence_ignores_the_scale_of_the_kernel(seed: int, exponent: float) -> None:
     """K and c K have one evidence, as signs do not see the scale of a function."""
     kernel, signs = problem(30, seed)
     scaled = value(10**exponent * kernel, signs)
     assert scaled == pytest.approx(value(kernel, signs), rel=1e-7)
-
-
-@unhurried
-@given(seed=seeds)
-@example(seed=52)
-def test_probit_evidence_depends_on_the_scale_of_the_kernel(seed: int) -> None:
-    """K and c K differ under probit, where noise has a scale; two scales may agree, not three."""
-    kernel, signs = problem(30, seed)
-    assert np.ptp([value(factor * kernel, signs, PROBIT) for factor in (0.1, 1, 10)]) > 1e-3
-
-
-@unhurried
-@given(seed=seeds)
-def test_step_evidence_ignores_the_scale_of_each_sample(seed: int) -> None:
-    """K and D K D have one evidence for a positive diagonal D, up to the jitter."""
-    kernel, signs = problem(30, seed)
-    scales = np.exp(np.random.default_rng(seed).uniform(-1, 1, size=30))
-    scaled = value(np.multiply.outer(scales, scales) * kernel, signs)
-    assert scaled == pytest.approx(value(kernel, signs), rel=1e-7)
-
-
-@unhurried
-@given(seed=seeds)
-@either_link
-def test_signs_may_move_into_the_kernel(link: str, seed: int) -> None:
-    """Signs y under K are as probable as signs one under y y' K."""
-    kernel, signs = problem(30, seed)
-    turned = np.multiply.outer(signs, signs) * kernel
-    assert value(turned, np.ones(30), link) == pytest.approx(value(kernel, signs, link), rel=1e-7)
-
-
-@unhurried
-@given(seed=seeds, n=st.integers(1, 35))
-@either_link
-def test_one_more_sample_is_never_more_probable(link: str, n: int, seed: int) -> None:
-    """The evidence is at most zero and falls with each sample, but for EP's error."""
-    kernel, signs = problem(n + 1, seed)
-    fewer, more = value(kernel[:n, :n], signs[:n], link), value(kernel, signs, link)
-    assert fewer <= 0
-    assert more <= fewer + 0.02
-
-
-def test_labels_that_fit_the_kernel_are_more_probable() -> None:
-    """Constant labels beat a linear function's, which beat random ones."""
-    generator = np.random.default_rng(2)
-    inputs = generator.normal(size=(60, 10))
-    kernel = deep_kernel(inputs)
-    linear = np.where(inputs[:, 0] > 0, 1.0, -1.0)
-    values = [value(kernel, s) for s in (np.ones(60), linear, generator.permutation(linear))]
-    assert values[0] > values[1] + 1 > values[2] + 2
 
 
 def twins(*, scale: float = 1.0) -> Floats:
@@ -286,8 +192,8 @@ def twins(*, scale: float = 1.0) -> Floats:
     return relu_kernel(inputs, hidden_layers=2, weight_variance=2, bias_variance=0)
 
 
-@pytest.mark.parametrize("scale", [1.0, 3.0])
-@pytest.mark.parametrize("first", [1.0, -1.0])
+@in_turn("scale", [1.0, 3.0])
+@in_turn("first", [1.0, -1.0])
 def test_coinciding_samples_of_opposite_labels_are_named(first: float, scale: float) -> None:
     """A contradiction is refused with both samples and the way out in the message."""
     with pytest.raises(UndefinedMeasureError) as caught:
@@ -308,13 +214,6 @@ def test_opposite_samples_of_one_label_are_refused() -> None:
         log_evidence(kernel, [1, 1, 1])
 
 
-def test_probit_allows_for_opposite_labels_of_coinciding_samples() -> None:
-    """Noise makes a contradiction possible; its probability is that of K + I."""
-    signs = np.array([1.0, 1.0, -1.0, -1.0, 1.0])
-    expected = orthant(twins() + np.eye(5), signs)
-    assert value(twins(), signs, PROBIT) == pytest.approx(expected, abs=0.02)
-
-
 def test_coinciding_samples_of_one_label_count_once() -> None:
     """A sample's copy with its label changes nothing but EP's error: 0.12 nats for two alone."""
     kernel = twins()
@@ -324,67 +223,42 @@ def test_coinciding_samples_of_one_label_count_once() -> None:
     assert value(kernel, signs) == pytest.approx(expected, abs=0.2)
 
 
-@either_link
-def test_zero_variance_is_refused(link: str) -> None:
-    """A sample whose output is always zero has no sign; the message says which."""
-    kernel = np.diag([1.0, 2.0, 0.0, 1.0])
-    with pytest.raises(UndefinedMeasureError, match=r"sample 2 .*variance 0\b.*positive"):
-        log_evidence(kernel, [1, 1, -1, 1], link=link)
-
-
-def test_negative_variance_is_refused() -> None:
-    """A negative variance is named with its sample."""
-    with pytest.raises(UndefinedMeasureError, match="sample 1 the variance -1"):
-        log_evidence(np.diag([1.0, -1.0]), [1, 1])
-
-
-@pytest.mark.parametrize(
-    ("shape", "signs"),
-    [((3, 3), 2), ((2, 2), 3), ((2, 3), 2), ((3, 2), 2), ((2,), 2), ((1, 2, 2), 2)],
-)
-def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, ...], signs: int) -> None:
-    """The message tells the kernel's shape and the number of signs."""
-    with pytest.raises(UndefinedMeasureError, match=r"shape .* does not fit") as caught:
-        log_evidence(np.ones(shape), np.ones(signs))
-    assert str(shape) in str(caught.value)
-    assert f"does not fit signs of shape ({signs},)" in str(caught.value)
-
-
-@pytest.mark.parametrize("shape", [(3, 1), (3, 3)])
-def test_signs_that_are_no_vector_are_refused(shape: tuple[int, ...]) -> None:
-    """Signs in a column or a matrix would broadcast against the kernel."""
-    with pytest.raises(UndefinedMeasureError):
-        log_evidence(np.eye(3), np.ones(shape))
-
-
-def test_no_samples_are_refused() -> None:
-    """Nothing has no evidence, and that is said."""
-    with pytest.raises(UndefinedMeasureError):
-        log_evidence(np.zeros((0, 0)), [])
-
-
-@pytest.mark.parametrize("signs", [[0, 1, 1], [1, 2, -1], [0.5, 1, 1], [math.nan, 1, -1]])
-def test_signs_other_than_one_and_minus_one_are_refused(signs: list[float]) -> None:
-    """Labels 0 and 1, magnitudes and NaN are no signs."""
-    with pytest.raises(UndefinedMeasureError, match="expected -1 and 1"):
-        log_evidence(np.eye(3), signs)
-
-
-@either_link
-@pytest.mark.parametrize("place", [(0, 0), (0, 1), (2, 1)])
-@pytest.mark.parametrize("entry", [math.nan, math.inf])
-def test_entries_that_are_not_finite_are_refused(
-    entry: float, place: tuple[int, int], link: str
-) -> None:
-    """NaN and infinity are refused wherever they stand."""
+def with_entry(entry: float, place: tuple[int, int]) -> Floats:
+    """Return the unit matrix with another entry."""
     kernel = np.eye(3)
     kernel[place] = entry
-    with pytest.raises(UndefinedMeasureError, match="finite"):
-        log_evidence(kernel, [1, -1, 1], link=link)
+    return kernel
 
 
-def test_unknown_link_is_refused() -> None:
-    """The message tells the links that there are."""
+@in_turn(
+    ("kernel", "signs", "text"),
+    [
+        (np.diag([1.0, 2.0, 0.0, 1.0]), [1, 1, -1, 1], r"sample 2 .*variance 0\b.*positive"),
+        (np.diag([1.0, -2.0]), [1, 1], "sample 1 .*variance -2"),
+        *(
+            (np.ones(shape), np.ones(count), rf"\({shape[0]}.* not fit signs of shape \({count},\)")
+            for shape, count in (((3, 3), 2), ((2, 2), 3), ((2, 3), 2), ((2,), 2), ((1, 2, 2), 2))
+        ),
+        # in a column or a matrix they would broadcast against the kernel
+        *((np.eye(3), np.ones(shape), "does not fit signs") for shape in ((3, 1), (3, 3))),
+        (np.ones((0, 0)), [], "at least one sample"),
+        *(
+            (np.eye(3), signs, "expected -1 and 1")
+            for signs in ([0, 1, 1], [1, 2, -1], [0.5, 1, 1], [math.nan, 1, -1])
+        ),
+        *(
+            (with_entry(entry, place), [1, -1, 1], "finite")
+            for entry in (math.nan, math.inf)
+            for place in ((0, 0), (0, 1), (2, 1))
+        ),
+        (with_entry(0.5, (0, 1)), [1, 1, 1], "not symmetric"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(kernel: Floats, signs: npt.ArrayLike, text: str) -> None:
+    """Under both links; the message says what, and which sample."""
+    for link in (HEAVISIDE, PROBIT):
+        with pytest.raises(UndefinedMeasureError, match=text):
+            log_evidence(kernel, signs, link=link)
     with pytest.raises(UndefinedMeasureError, match=r"'logit'.*heaviside.*probit"):
         log_evidence(np.eye(2), [1, 1], link="logit")
 
@@ -393,15 +267,6 @@ def test_jitter_is_relative_to_the_mean_variance() -> None:
     """What is added to the diagonal is 1e-10 of its mean, and reported."""
     found = log_evidence(np.diag([1.0, 2.0, 6.0]), [1, -1, 1])
     assert found.jitter == pytest.approx(3e-10, rel=1e-12)
-
-
-def test_arguments_are_left_alone() -> None:
-    """Neither the kernel nor the signs change."""
-    kernel, signs = problem(6, 0)
-    copies = kernel.copy(), signs.copy()
-    log_evidence(kernel, signs)
-    np.testing.assert_array_equal(kernel, copies[0])
-    np.testing.assert_array_equal(signs, copies[1])
 
 
 def labels_of_digits(labelling: str) -> Floats:
@@ -419,20 +284,7 @@ def labels_of_digits(labelling: str) -> Floats:
 
 
 @either_link
-@pytest.mark.parametrize("inputs", ["digits", "normal"])
-@pytest.mark.parametrize("labelling", ["random", "constant", "one positive", "halves", "parity"])
-def test_iteration_converges_soon(inputs: str, labelling: str, link: str) -> None:
-    """Fewer than a hundred sweeps do, however well or badly the labels fit."""
-    pixels = load_digits().data[:200] / 16
-    samples = pixels if inputs == "digits" else np.random.default_rng(6).normal(size=(200, 10))
-    found = log_evidence(deep_kernel(samples), labels_of_digits(labelling), link=link)
-    assert 1 < found.sweeps < 100
-    assert math.isfinite(found.log_evidence)
-    assert found.log_evidence < 0
-
-
-@either_link
-@pytest.mark.parametrize("labelling", ["random", "constant", "one positive", "halves", "parity"])
+@in_turn("labelling", ["random", "constant", "one positive", "halves", "parity"])
 def test_the_value_is_right_to_what_is_promised(
     labelling: str, link: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

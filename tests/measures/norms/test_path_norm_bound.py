@@ -15,6 +15,7 @@ from torch import nn
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.measures import path_norm_bound
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -129,18 +130,7 @@ def test_networks_without_biases_are_bounded_too() -> None:
     assert measured == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_images_are_flattened(classes: int) -> None:
-    """D is the number of their pixels plus one, x the largest absolute pixel of all."""
-    model = perceptron([12, 4, classes])
-    randomize(model, 0)
-    inputs = inputs_of(9, 12, 0, scale=3.0).view(9, 3, 2, 2)
-    labels = torch.arange(9) % classes
-    measured, expected = measured_and_expected(model, inputs, labels)
-    assert measured == pytest.approx(expected, rel=1e-10)
-
-
-@pytest.mark.parametrize(("scale", "slope"), [(4.0, 0.25), (2.0, 0.5), (20.0, 0.1), (0.5, 0.99)])
+@in_turn(("scale", "slope"), [(4.0, 0.25), (2.0, 0.5), (20.0, 0.1), (0.5, 0.99)])
 def test_the_best_slope_is_taken(scale: float, slope: float) -> None:
     """About one over the margin, where margins are alike and samples plenty."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
@@ -185,7 +175,7 @@ class HeadFirst(nn.Module):
         return logits
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@in_turn("classes", [2, 3])
 def test_the_order_of_registration_does_not_matter(classes: int) -> None:
     """The last layer is the one whose outputs are the logits."""
     model = perceptron([3, 4, classes])
@@ -212,7 +202,7 @@ class Residual(nn.Module):
         return logits
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "shape", "text"),
     [
         (

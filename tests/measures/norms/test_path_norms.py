@@ -22,6 +22,7 @@ from pytest_fragility.measures import path_norm, path_norm_over_margin
 from pytest_fragility.measures.norms.path_sums import log_path_sums
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -87,25 +88,6 @@ def test_the_squared_path_norm_of_one_neuron_can_be_done_by_hand() -> None:
         for parameter, value in zip(model.parameters(), (-2, 5, 3, -7), strict=True):
             parameter.fill_(value)
     assert value_of(model, (1,)) == pytest.approx(36 + 225 + 49, rel=1e-12)
-
-
-def test_outputs_are_added() -> None:
-    """The sums of the single outputs are those of networks with that output alone."""
-    model = perceptron([3, 4, 3])
-    randomize(model, 1)
-    head = model[-1]
-    assert isinstance(head, nn.Linear)
-    alone = []
-    for output in range(3):
-        part = copy.deepcopy(model)
-        last = part[-1]
-        assert isinstance(last, nn.Linear)
-        last.weight = nn.Parameter(head.weight[output : output + 1].detach())
-        last.bias = nn.Parameter(head.bias[output : output + 1].detach())
-        alone.append(value_of(part, (3,)))
-    assert value_of(model, (3,)) == pytest.approx(sum(alone), rel=1e-12)
-    stack = NetworkStack.of_network(network_of(model, (3,)))
-    np.testing.assert_allclose(log_path_sums(stack, 2)[0].exp(), alone, rtol=1e-12)
 
 
 def test_sums_to_the_first_power_take_absolute_values() -> None:
@@ -407,8 +389,8 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-@pytest.mark.parametrize("power", [1, 2])
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@in_turn("power", [1, 2])
+@in_turn("case", CASES.values(), ids=CASES)
 def test_sums_over_paths_are_those_of_dense_matrices(case: Callable[[], Case], power: int) -> None:
     """Against matrices over neurons, each entry to the power, multiplied out."""
     torch.manual_seed(0)
@@ -464,58 +446,6 @@ def linear(model: nn.Sequential, place: int) -> nn.Linear:
     return layers[place]
 
 
-@unhurried
-@given(seed=seeds, factor=st.floats(0.01, 100), neuron=st.integers(0, 3))
-def test_rescaling_a_neuron_changes_nothing(seed: int, factor: float, neuron: int) -> None:
-    """Its inputs and bias times a factor, its outputs divided by it: the same function."""
-    model = perceptron([3, 4, 3, 2]).double()
-    randomize(model, seed)
-    before = value_of(model, (3,))
-    with torch.no_grad():
-        linear(model, 0).weight[neuron] *= factor
-        linear(model, 0).bias[neuron] *= factor
-        linear(model, 1).weight[:, neuron] /= factor
-    assert value_of(model, (3,)) == pytest.approx(before, rel=1e-12)
-
-
-@unhurried
-@given(seed=seeds, factor=st.floats(0.01, 100))
-def test_rescaling_layers_changes_nothing(seed: int, factor: float) -> None:
-    """A whole layer times a factor, with its bias, and the next divided by it."""
-    model = perceptron([3, 4, 3, 2]).double()
-    randomize(model, seed)
-    before = value_of(model, (3,))
-    with torch.no_grad():
-        linear(model, 1).weight *= factor
-        linear(model, 1).bias *= factor
-        linear(model, 2).weight /= factor
-    assert value_of(model, (3,)) == pytest.approx(before, rel=1e-12)
-
-
-@unhurried
-@given(seed=seeds, order=st.permutations(range(4)))
-def test_permuting_neurons_changes_nothing(seed: int, order: list[int]) -> None:
-    """Rows of one layer and columns of the next in another order."""
-    model = perceptron([3, 4, 2])
-    randomize(model, seed)
-    before = value_of(model, (3,))
-    with torch.no_grad():
-        for tensor in (linear(model, 0).weight, linear(model, 0).bias):
-            tensor.copy_(tensor[order].clone())
-        linear(model, 1).weight.copy_(linear(model, 1).weight[:, order].clone())
-    assert value_of(model, (3,)) == pytest.approx(before, rel=1e-13)
-
-
-def test_other_changes_are_seen() -> None:
-    """One layer times a factor, without biases: its square times the norm."""
-    model = perceptron([3, 4, 2], bias=False)
-    randomize(model, 0)
-    before = value_of(model, (3,))
-    with torch.no_grad():
-        linear(model, 0).weight *= 2
-    assert value_of(model, (3,)) == pytest.approx(4 * before, rel=1e-12)
-
-
 # depth
 
 
@@ -557,39 +487,6 @@ def test_depth_does_not_overflow_float32() -> None:
     assert path_norm(network) == pytest.approx(math.exp(expected), rel=1e-10)
 
 
-def test_a_norm_beyond_float64_is_refused_and_its_logarithm_and_bound_form_are_right() -> None:
-    """The message names both; half the exponent still fits into a float."""
-    model = deep(250, 1.6, bias=1.0, digits=10)
-    network = network_of(model, (16,))
-    expected = exact_log(model, 10)
-    assert 2.0**1023 * 2 ** (expected / math.log(2) - 1023) > 1e308  # overflows to infinity
-    with pytest.raises(UndefinedMeasureError) as refused:
-        path_norm(network)
-    for part in ("path_norm.bound_form", "path_norm.logarithm", "larger than a float can hold"):
-        assert part in str(refused.value)
-    assert path_norm.logarithm(network) == pytest.approx(expected, abs=1e-10)
-    root = math.exp((expected - math.log(3)) / 2)
-    assert math.isfinite(root)
-    assert path_norm.bound_form(network) == pytest.approx(root, rel=1e-10)
-
-
-def test_a_bound_form_beyond_float64_is_refused_too() -> None:
-    """With the value's own name in the message."""
-    network = network_of(deep(500, 1.6, bias=1.0, digits=10), (16,))
-    with pytest.raises(UndefinedMeasureError, match="logarithm"):
-        path_norm.bound_form(network)
-    assert path_norm.logarithm(network) > 2 * math.log(1e308)
-
-
-def test_one_network_of_a_stack_beyond_float64_is_named() -> None:
-    """By its place."""
-    fine, large = deep(250, 0.2, bias=0.0, digits=20), deep(250, 1.6, bias=0.0, digits=10)
-    stack = NetworkStack.of_networks([network_of(fine, (16,)), network_of(large, (16,))])
-    with pytest.raises(UndefinedMeasureError) as refused:
-        path_norm.over_stack(stack)
-    assert refused.value.place == 1
-
-
 def test_small_weights_do_not_underflow() -> None:
     """Without biases: the value itself is zero in float64, its logarithm is not."""
     model = deep(150, 2**-12, bias=0.0, digits=24)
@@ -600,16 +497,7 @@ def test_small_weights_do_not_underflow() -> None:
     assert path_norm(network) == 0
 
 
-def test_biases_behind_small_weights_count() -> None:
-    """What underflows adds nothing to the paths that start at the last biases."""
-    model = deep(150, 2**-12, bias=0.5, digits=24)
-    expected = exact_log(model, 24)
-    assert -10 < expected < 10
-    network = network_of(model, (16,))
-    assert path_norm.logarithm(network) == pytest.approx(expected, abs=1e-11)
-
-
-@pytest.mark.parametrize("bias", [2**-20, 2**20])
+@in_turn("bias", [2**-20, 2**20])
 def test_biases_of_another_order_of_magnitude_count(bias: float) -> None:
     """Far smaller or larger than the weights, at every layer."""
     model = deep(30, 1.0, bias=bias, digits=26)
@@ -698,7 +586,7 @@ def attention() -> nn.Module:
     )
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("model", "shape", "text"),
     [
         (between(nn.Tanh()), (4,), "layer 1 (Tanh)"),
@@ -746,14 +634,6 @@ def test_what_no_sum_over_paths_describes_is_refused(
 # with margin, and the bound's form
 
 
-def test_the_bound_form_is_the_root_over_the_root_of_n() -> None:
-    """sqrt(value / n)."""
-    model = perceptron([3, 4, 2])
-    network = network_of(randomize(model, 0), (3,), n=7)
-    expected = math.sqrt(sum_over_paths(model) / 7)
-    assert path_norm.bound_form(network) == pytest.approx(expected, rel=1e-12)
-
-
 @unhurried
 @given(seed=seeds, n=st.integers(10, 45))
 def test_with_margin_it_is_divided_by_the_squared_margin(seed: int, n: int) -> None:
@@ -769,16 +649,3 @@ def test_with_margin_it_is_divided_by_the_squared_margin(seed: int, n: int) -> N
     assert path_norm_over_margin(network) == pytest.approx(expected, rel=1e-9)
     bound_form = path_norm_over_margin.bound_form(network)
     assert bound_form == pytest.approx(math.sqrt(expected / n), rel=1e-9)
-
-
-def test_without_positive_margin_it_is_refused() -> None:
-    """And below ten samples, which have no 10th percentile."""
-    model = perceptron([3, 5, 2])
-    inputs = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
-    randomize(model, 0)
-    labels = labelled_by(model, inputs)
-    assert path_norm_over_margin(sample_network(model, inputs[:10], labels[:10])) > 0
-    with pytest.raises(UndefinedMeasureError, match="must be positive"):
-        path_norm_over_margin(sample_network(model, inputs, 1 - labels))
-    with pytest.raises(UndefinedMeasureError, match="expected at least 10"):
-        path_norm_over_margin(sample_network(model, inputs[:9], labels[:9]))

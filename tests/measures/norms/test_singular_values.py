@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -16,7 +15,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures import (
@@ -45,6 +43,7 @@ from pytest_fragility.measures.norms.singular_values import (
 )
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -64,9 +63,7 @@ unhurried = settings(deadline=None, max_examples=60)
 modest = settings(deadline=None, max_examples=40)
 brief = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)
-every_fft_measure = pytest.mark.parametrize(
-    "measure", PLAIN_AND_FFT.values(), ids=lambda measure: measure.__name__
-)
+every_fft_measure = in_turn("measure", PLAIN_AND_FFT.values(), ids=lambda measure: measure.__name__)
 
 
 def svd_norm(matrix: npt.NDArray[Any]) -> float:
@@ -141,16 +138,6 @@ def dense_by_index(kernel: torch.Tensor, shape: Convolution) -> Floats:
     return matrix.reshape(shape.outputs * math.prod(small), -1)
 
 
-def dense_by_torch(
-    apply: Callable[[torch.Tensor], torch.Tensor], inputs: int, grid: tuple[int, ...]
-) -> Floats:
-    """Return the matrix of a linear map of images: its values at every basis vector."""
-    size = inputs * math.prod(grid)
-    basis = torch.eye(size, dtype=torch.float64).reshape(size, inputs, *grid)
-    with torch.no_grad():
-        return apply(basis).flatten(1).T.numpy()
-
-
 def matrices(
     rows: int, columns: int, *, seed: int, scale: float = 1.0, is_complex: bool = False
 ) -> npt.NDArray[Any]:
@@ -181,7 +168,7 @@ def test_largest_singular_values_are_those_of_numpy(
     np.testing.assert_allclose(norms.numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (5, 3), (2, 4, 3, 3)])
+@in_turn("shape", [(1, 1), (3, 5), (5, 3), (2, 4, 3, 3)])
 def test_a_matrix_of_zeros_has_norm_zero(shape: tuple[int, ...]) -> None:
     """Exactly, and no other matrix of the batch minds."""
     zeros = torch.zeros(shape, dtype=torch.float64)
@@ -190,26 +177,6 @@ def test_a_matrix_of_zeros_has_norm_zero(shape: tuple[int, ...]) -> None:
     norms = largest_singular_values(both)
     assert norms[0].eq(0).all()
     assert norms[1].numpy() == pytest.approx(math.sqrt(shape[-1] * shape[-2]), rel=1e-14)
-
-
-def test_matrices_of_different_scale_do_not_disturb_each_other() -> None:
-    """Each is scaled by its own largest entry."""
-    scales = (1e200, 1.0, 1e-200)
-    batch = np.stack([matrices(4, 3, seed=0, scale=scale)[0] for scale in scales])
-    norms = largest_singular_values(torch.from_numpy(batch)).numpy()
-    expected = svd_norm(matrices(4, 3, seed=0)[0])
-    np.testing.assert_allclose(norms / np.array(scales), expected, rtol=1e-12)
-
-
-@unhurried
-@given(rank=st.integers(1, 3), seed=seeds)
-def test_the_largest_singular_value_of_a_matrix_of_low_rank(rank: int, seed: int) -> None:
-    """With repeated and vanishing singular values beside it."""
-    generator = np.random.default_rng(seed)
-    left = np.linalg.qr(generator.normal(size=(8, rank)))[0]
-    right = np.linalg.qr(generator.normal(size=(5, rank)))[0]
-    found = largest_singular_values(torch.from_numpy(left @ right.T * 7))
-    assert float(found) == pytest.approx(7, rel=1e-12)
 
 
 @modest
@@ -221,77 +188,12 @@ def test_the_convolutions_norm_is_that_of_its_matrix(shape: Convolution, seed: i
     assert shape.norm(kernel) == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 
-@modest
-@given(shape=convolutions(largest_kernel=3, largest_dilation=2), seed=seeds)
-def test_the_convolutions_norm_is_that_of_what_torch_computes(
-    shape: Convolution, seed: int
-) -> None:
-    """Torch's own convolution behind its own circular padding, where that pads at most once."""
-    reach = [(k - 1) * d for k, d in zip(shape.size, shape.dilation, strict=True)]
-    grid = tuple(
-        step * math.ceil(max(size, extent) / step)
-        for size, extent, step in zip(shape.grid, reach, shape.stride, strict=True)
-    )
-    shape = dataclasses.replace(shape, grid=grid)
-    kernel = shape.kernel(seed)
-    padding = [part for extent in reversed(reach) for part in (extent // 2, extent - extent // 2)]
-    convolve: Any = functional.conv1d if len(grid) == 1 else functional.conv2d
-
-    def apply(images: torch.Tensor) -> torch.Tensor:
-        padded = functional.pad(images, padding, mode="circular")
-        result: torch.Tensor = convolve(
-            padded,
-            kernel,
-            stride=shape.stride,
-            dilation=shape.dilation,
-            groups=shape.groups,
-        )
-        assert result.shape[2:] == tuple(
-            size // step for size, step in zip(grid, shape.stride, strict=True)
-        )
-        return result
-
-    expected = svd_norm(dense_by_torch(apply, shape.inputs, grid))
-    assert shape.norm(kernel) == pytest.approx(expected, rel=1e-10)
-
-
 def test_a_convolution_in_three_dimensions() -> None:
     """Nothing depends on the number of dimensions."""
     shape = Convolution(2, 2, 1, (2, 3, 1), (4, 3, 2), (2, 1, 2), (1, 2, 1))
     kernel = shape.kernel(0)
     expected = svd_norm(dense_by_index(kernel, shape))
     assert shape.norm(kernel) == pytest.approx(expected, rel=1e-12)
-
-
-@modest
-@given(shape=convolutions(largest_kernel=3, largest_dilation=2), seed=seeds)
-def test_no_norm_is_smaller_than_without_any_padding(shape: Convolution, seed: int) -> None:
-    """The positions where the kernel does not wrap around are some of the circular ones."""
-    reach = [(k - 1) * d + 1 for k, d in zip(shape.size, shape.dilation, strict=True)]
-    grid = tuple(
-        step * math.ceil(max(size, extent) / step)
-        for size, extent, step in zip(shape.grid, reach, shape.stride, strict=True)
-    )
-    shape = dataclasses.replace(shape, grid=grid)
-    kernel = shape.kernel(seed)
-    convolve: Any = functional.conv1d if len(grid) == 1 else functional.conv2d
-
-    def apply(images: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = convolve(
-            images, kernel, stride=shape.stride, dilation=shape.dilation, groups=shape.groups
-        )
-        return result
-
-    without_padding = svd_norm(dense_by_torch(apply, shape.inputs, grid))
-    assert without_padding <= shape.norm(kernel) * (1 + 1e-12)
-
-
-@pytest.mark.parametrize("scale", [1e-200, 1e200])
-def test_kernels_may_be_huge_or_tiny(scale: float) -> None:
-    """Their squares overflow or vanish, their norms do not."""
-    shape = Convolution(3, 2, 1, (3, 3), (4, 6), (2, 1), (1, 1))
-    kernel = shape.kernel(0)
-    assert shape.norm(kernel * scale) == pytest.approx(shape.norm(kernel) * scale, rel=1e-12)
 
 
 def test_norms_of_some_convolutions_can_be_done_by_hand() -> None:
@@ -392,7 +294,7 @@ def expected_of_cnn(network: TrainedNetwork) -> dict[StackMeasure, float]:
     }
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@in_turn("seed", [0, 1])
 def test_fft_measures_follow_the_convolutions_as_operators(seed: int) -> None:
     """Each layer on its own input size, normalization folded in, against dense matrices."""
     network = cnn_network(seed)

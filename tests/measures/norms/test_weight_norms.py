@@ -13,7 +13,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.measures import (
     StackMeasure,
     frobenius_distance_from_initialization,
@@ -32,8 +31,8 @@ from pytest_fragility.measures import (
     sum_of_spectral_norms,
     sum_of_spectral_norms_over_margin,
 )
-from pytest_fragility.measures.measure import BOUND_FORM, LOGARITHM, RAW
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -108,10 +107,7 @@ WITHOUT_MARGIN = (
     frobenius_over_spectral,
 )
 
-every_measure = pytest.mark.parametrize("measure", FORMULAS, ids=lambda measure: measure.__name__)
-every_norm = pytest.mark.parametrize(
-    "measure", WITHOUT_MARGIN, ids=lambda measure: measure.__name__
-)
+every_norm = in_turn("measure", WITHOUT_MARGIN, ids=lambda measure: measure.__name__)
 
 
 def network_of(
@@ -161,50 +157,22 @@ def expected(measure: StackMeasure, network: TrainedNetwork) -> float:
     return FORMULAS[measure](matrices(network.model), matrices(network.initial_model), margin)
 
 
-@every_measure
 @brief
 @given(sizes=widths, seed=seeds, n=st.integers(10, 35), bias=st.booleans(), dtype=dtypes)
-def test_a_norm_is_what_its_formula_says(
-    measure: StackMeasure,
-    sizes: list[int],
-    seed: int,
-    n: int,
-    bias: bool,
-    dtype: torch.dtype,
+def test_norms_are_what_their_formulas_say(
+    sizes: list[int], seed: int, n: int, bias: bool, dtype: torch.dtype
 ) -> None:
     """Raw value, bound's form and logarithm of random ReLU perceptrons, in both precisions."""
     network = network_of(sizes, seed=seed, n=n, bias=bias, dtype=dtype)
     margin, scale = margin_of(network)
     assume(margin > 1e-4 * scale)
-    value = expected(measure, network)
-    assert measure(network) == pytest.approx(value, rel=1e-10)
-    assert measure.bound_form(network) == pytest.approx(math.sqrt(value / n), rel=1e-10)
-    assert measure.logarithm(network) == pytest.approx(math.log(value), rel=1e-10, abs=1e-10)
-    assert measure.bound_form.logarithm(network) == pytest.approx(
-        math.log(value / n) / 2, rel=1e-10, abs=1e-10
-    )
-
-
-@every_measure
-def test_a_norm_is_raw_and_its_other_forms_say_what_they_are(measure: StackMeasure) -> None:
-    """No form can be taken for another, nor be taken twice."""
-    forms = [measure.form, measure.bound_form.form, measure.logarithm.form]
-    assert forms == [RAW, BOUND_FORM, LOGARITHM]
-    with pytest.raises(SettingsError, match="no further bound's form"):
-        _ = measure.bound_form.bound_form
-
-
-@every_norm
-def test_biases_are_left_out(measure: StackMeasure) -> None:
-    """Changing them, trained or initial, changes no norm."""
-    network = network_of([4, 5, 3])
-    before = measure(network)
-    with torch.no_grad():
-        for model in (network.model, network.initial_model):
-            for name, parameter in model.named_parameters():
-                if name.endswith("bias"):
-                    parameter.add_(100)
-    assert measure(network) == before
+    for measure in FORMULAS:
+        value = expected(measure, network)
+        assert measure(network) == pytest.approx(value, rel=1e-10), measure
+        bound = pytest.approx(math.sqrt(value / n), rel=1e-10)
+        assert measure.bound_form(network) == bound, measure
+        logarithm = pytest.approx(math.log(value), rel=1e-10, abs=1e-10)
+        assert measure.logarithm(network) == logarithm, measure
 
 
 @every_norm
@@ -229,31 +197,6 @@ def test_norms_take_a_convolution_as_a_matrix_of_outputs(measure: StackMeasure) 
     network = sample_network(model, inputs, labelled_by(model, inputs), initial_model=initial)
     value = FORMULAS[measure](matrices(model), matrices(initial), math.nan)
     assert measure(network) == pytest.approx(value, rel=1e-10)
-
-
-@every_measure
-@brief
-@given(seed=seeds, factor=st.floats(0.1, 10))
-def test_rescaling_a_relu_layer_changes_only_what_it_should(
-    measure: StackMeasure, seed: int, factor: float
-) -> None:
-    """A layer times a factor and the next divided by it: products, means and ratios stay."""
-    network = network_of([4, 4, 3], seed=seed, bias=False)
-    margin, scale = margin_of(network)
-    assume(margin > 1e-4 * scale and abs(factor - 1) > 0.01)
-    before = measure(network)
-    with torch.no_grad():
-        first, second = network.model.parameters()
-        first.mul_(factor)
-        second.div_(factor)
-    depends_on_scale = measure in (
-        parameter_norm,
-        frobenius_distance_from_initialization,
-        spectral_distance_from_initialization,
-        spectral_bound_initialization,
-    )
-    unchanged = measure(network) == pytest.approx(before, rel=1e-8)
-    assert unchanged is not depends_on_scale
 
 
 def test_norms_of_one_neuron_can_be_done_by_hand() -> None:
@@ -287,34 +230,3 @@ def test_norms_of_one_neuron_can_be_done_by_hand() -> None:
     assert values.keys() == FORMULAS.keys()
     for measure, value in values.items():
         assert measure(network) == pytest.approx(value, rel=1e-12), measure
-
-
-@pytest.mark.parametrize("measure", [product_of_frobenius_norms, product_of_spectral_norms])
-def test_a_product_too_large_for_a_float_is_refused(measure: StackMeasure) -> None:
-    """The message names forms that work, and they do."""
-    network = network_of([3] * 13, bias=False)
-    with torch.no_grad():
-        for parameter in network.model.parameters():
-            parameter.mul_(1e14)
-    norm = fro if measure is product_of_frobenius_norms else spec
-    logarithm = 2 * sum(math.log(norm(matrix)) for matrix in matrices(network.model))
-    assert logarithm > math.log(1.79e308)
-    with pytest.raises(UndefinedMeasureError, match="larger than a float can hold") as error:
-        measure(network)
-    assert f"exp({logarithm:.1f})" in str(error.value)
-    assert f"audit {measure.__name__}.bound_form" in str(error.value)
-    assert measure.logarithm(network) == pytest.approx(logarithm, rel=1e-12)
-    bound = math.exp((logarithm - math.log(network.n)) / 2)
-    assert measure.bound_form(network) == pytest.approx(bound, rel=1e-10)
-
-
-def test_a_bound_form_too_large_for_a_float_names_only_forms_that_exist() -> None:
-    """It has no further bound's form to audit, but a logarithm."""
-    network = network_of([3] * 26, bias=False)
-    with torch.no_grad():
-        for parameter in network.model.parameters():
-            parameter.mul_(1e14)
-    with pytest.raises(UndefinedMeasureError, match="larger than a float can hold") as error:
-        product_of_frobenius_norms.bound_form(network)
-    assert "bound_form.logarithm" in str(error.value)
-    assert "bound_form.bound_form" not in str(error.value)

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pytest_fragility.measures.pac_bayes.accuracies import _Labels
+from tests.in_turn import in_turn
 
 CLASSES, SAMPLES = 3, 5
 FEW = st.sampled_from([-1.0, 0.0, 1.0, math.inf, -math.inf, math.nan])
 
 
-@pytest.mark.parametrize("samples", [1, 7, 64])
+@in_turn("samples", [1, 7, 64])
 def test_distinct_logits(samples: int) -> None:
     """The usual case: under several sets of weights, asked again and again."""
     generator = torch.Generator().manual_seed(samples)

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import nn
 
-from pytest_fragility.errors import SettingsError
-from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,
@@ -24,15 +21,13 @@ from pytest_fragility.measures import (
     pac_bayes_magnitude_origin,
     pac_bayes_origin,
 )
-from pytest_fragility.measures.measure import BOUND_FORM, RAW
 from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
+from tests.in_turn import in_turn
+from tests.measures.pac_bayes.networks import EPSILON, MODELS, bound_by_loop, network_of, normalized
+from tests.sample_networks import perceptron, randomize, sample_network
 
-Floats = npt.NDArray[np.float64]
 Formula = Callable[[TrainedNetwork], float]
-
-EPSILON = 1e-3
 
 
 def parameters_of(model: nn.Module) -> list[float]:
@@ -53,20 +48,13 @@ def changes_of(network: TrainedNetwork) -> list[float]:
 
 def plain(network: TrainedNetwork, squared: float) -> float:
     """Return the bound of eqs. 48 and 49, given the squared distance from the prior's mean."""
-    sigma = sigma_search(network).sigma
-    return squared / (4 * sigma**2) + math.log(len(network.labels) / sigma) + 10
+    return bound_by_loop(squared, sigma_search(network).sigma, len(network.labels))
 
 
 def magnitude_aware(network: TrainedNetwork, squared: float) -> float:
     """Return the bound of eqs. 56 and 57, one parameter at a time."""
-    scale = sigma_search(network, magnitude_aware=True).sigma
-    changes = changes_of(network)
-    total = 0.0
-    for change in changes:
-        numerator = EPSILON**2 + (scale**2 + 1) * squared / len(changes)
-        denominator = EPSILON**2 + scale**2 * change**2
-        total += math.log(numerator / denominator)
-    return total / 4 + math.log(len(network.labels) / scale) + 10
+    sigma = sigma_search(network, magnitude_aware=True).sigma
+    return bound_by_loop(squared, sigma, len(network.labels), changes=changes_of(network))
 
 
 def moved(network: TrainedNetwork) -> float:
@@ -89,53 +77,10 @@ FORMULAS: dict[StackMeasure, Formula] = {
 }
 NAMES = [measure.__name__ for measure in FORMULAS]
 
-every_measure = pytest.mark.parametrize("measure", FORMULAS, ids=NAMES)
+every_measure = in_turn("measure", FORMULAS, ids=NAMES)
 
 
-def perceptron_of(*, bias: bool = True) -> nn.Module:
-    """Return a perceptron."""
-    return perceptron([4, 6, 3], bias=bias)
-
-
-def normalized() -> nn.Module:
-    """Return a perceptron with batch normalization."""
-    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
-
-
-def layer_normalized() -> nn.Module:
-    """Return a perceptron with normalization that no weight matrix could hold."""
-    return nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
-
-
-def convolutional() -> nn.Module:
-    """Return a convolutional network whose convolution has no bias, with normalization."""
-    return nn.Sequential(
-        nn.Conv2d(1, 3, 3, bias=False),
-        nn.BatchNorm2d(3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(27, 3),
-    )
-
-
-MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "perceptron": (perceptron_of, (4,)),
-    "normalized": (normalized, (4,)),
-    "layer normalized": (layer_normalized, (4,)),
-    "convolutional": (convolutional, (1, 5, 5)),
-}
-
-every_model = pytest.mark.parametrize("name", MODELS)
-
-
-def network_of(name: str, *, seed: int = 0, samples: int = 50) -> TrainedNetwork:
-    """Return a network with random trained and random initial parameters and statistics."""
-    build, shape = MODELS[name]
-    model, initial = randomize(build(), seed), randomize(build(), seed + 100, scale=0.6)
-    values = np.random.default_rng(seed).normal(size=(samples, *shape))
-    inputs = torch.from_numpy(values).float()
-    labels = labelled_by(model, inputs)
-    return sample_network(model, inputs, labels, initial_model=initial, seed=seed)
+every_model = in_turn("name", MODELS)
 
 
 @every_measure
@@ -144,31 +89,6 @@ def test_measures_are_their_formulas(measure: StackMeasure, name: str) -> None:
     """In loops over all parameters, biases and normalization included, nothing folded."""
     network = network_of(name)
     assert measure(network) == pytest.approx(FORMULAS[measure](network), rel=1e-9)
-
-
-@every_measure
-def test_measures_of_a_trained_family_are_their_formulas(
-    measure: StackMeasure, small_family: Family
-) -> None:
-    """Networks as the audit sees them, stacked and alone."""
-    networks = list(small_family.select(recipe="baseline", n=64))
-    expected = [FORMULAS[measure](network) for network in networks]
-    np.testing.assert_allclose(
-        measure.over_stack(small_family.stack("baseline", 64)), expected, rtol=1e-9
-    )
-    assert [measure(network) for network in networks] == pytest.approx(expected, rel=1e-9)
-
-
-@every_measure
-def test_bound_form_is_the_root_of_the_value_per_sample(measure: StackMeasure) -> None:
-    """As the measure enters its bound: sqrt(value / n)."""
-    network = network_of("perceptron")
-    assert measure.form == RAW
-    assert measure.bound_form.form == BOUND_FORM
-    expected = math.sqrt(FORMULAS[measure](network) / 50)
-    assert measure.bound_form(network) == pytest.approx(expected, rel=1e-9)
-    with pytest.raises(SettingsError, match="already"):
-        _ = measure.bound_form.bound_form
 
 
 @every_measure
@@ -190,66 +110,11 @@ def test_an_untrained_network_costs_nothing_but_its_noise() -> None:
     network = network_of("perceptron")
     untrained = replace(network, initial_model=network.model)
     sigma = sigma_search(network).sigma
-    assert pac_bayes_initialization(untrained) == pytest.approx(math.log(50 / sigma) + 10)
+    assert pac_bayes_initialization(untrained) == pytest.approx(math.log(network.n / sigma) + 10)
     # no change in the numerator nor the denominator: the logarithm of one
     scale = sigma_search(network, magnitude_aware=True).sigma
-    assert pac_bayes_magnitude_initialization(untrained) == pytest.approx(math.log(50 / scale) + 10)
-
-
-@pytest.mark.parametrize(
-    "measure",
-    [pac_bayes_origin, pac_bayes_magnitude_origin],
-    ids=["pac_bayes_origin", "pac_bayes_magnitude_origin"],
-)
-def test_the_origin_variants_are_those_of_an_initialization_at_zero(measure: StackMeasure) -> None:
-    """With all initial parameters zero, both priors have the same mean."""
-    network = network_of("perceptron")
-    zeroed = copy.deepcopy(network.model)
-    for parameter in zeroed.parameters():
-        parameter.data.zero_()
-    at_zero = replace(network, initial_model=zeroed)
-    initialization = {
-        pac_bayes_origin: pac_bayes_initialization,
-        pac_bayes_magnitude_origin: pac_bayes_magnitude_initialization,
-    }[measure]
-    assert initialization(at_zero) == pytest.approx(measure(at_zero), rel=1e-12)
-
-
-def test_biases_and_normalization_count_in_the_norm() -> None:
-    """A shift that all logits share changes no decision, but the norm."""
-    network = network_of("normalized")
-    shifted_model = copy.deepcopy(network.model)
-    last = list(shifted_model.parameters())[-1]
-    last.data += 3.0
-    shifted = replace(network, model=shifted_model)
-    sigma = sigma_search(network).sigma
-    # rounding may carry a decision from one side of a tie to the other, and the bracket with it
-    assert sigma_search(shifted).sigma == pytest.approx(sigma, rel=0.021)
-    sigma_after = sigma_search(shifted).sigma
-    expected = (squared_norm(network) + added(network.model, 3.0)) / (4 * sigma_after**2)
-    expected += math.log(50 / sigma_after) + 10
-    assert pac_bayes_origin(shifted) == pytest.approx(expected, rel=1e-5)
-
-
-def added(model: nn.Module, shift: float) -> float:
-    """Return by how much a shift of the last bias changes the squared norm."""
-    bias = list(model.parameters())[-1].tolist()
-    return sum((entry + shift) ** 2 - entry**2 for entry in bias)
-
-
-def test_noise_tolerance_orders_the_flatness() -> None:
-    """Twice the weights and twice the margin: a quarter of the curvature, the same relative one."""
-    values = np.random.default_rng(5).normal(size=(80, 6))
-    inputs = torch.from_numpy(values).float()
-    model = randomize(nn.Linear(6, 3), 5)
-    narrow = sample_network(model, inputs, labelled_by(model, inputs))
-    doubled = copy.deepcopy(model)
-    for parameter in doubled.parameters():
-        parameter.data *= 2
-    wide = replace(narrow, model=doubled)
-    assert pac_bayes_flatness(wide) == pytest.approx(pac_bayes_flatness(narrow) / 4, rel=0.085)
-    assert pac_bayes_magnitude_flatness(wide) == pytest.approx(
-        pac_bayes_magnitude_flatness(narrow), rel=0.085
+    assert pac_bayes_magnitude_initialization(untrained) == pytest.approx(
+        math.log(network.n / scale) + 10
     )
 
 
@@ -328,7 +193,7 @@ def sigma_by_loop(network: TrainedNetwork, *, magnitude: bool, draws: int) -> fl
     return math.exp(low - 0.15 + share * (high - low + 0.3))
 
 
-@pytest.mark.parametrize("magnitude", [False, True], ids=["plain", "magnitude"])
+@in_turn("magnitude", [False, True], ids=["plain", "magnitude"])
 def test_a_second_implementation_finds_the_same_sigma(magnitude: bool) -> None:
     """Noise of its own, parameter by parameter, copy by copy, sample by sample."""
     network = toy_network()
@@ -338,14 +203,3 @@ def test_a_second_implementation_finds_the_same_sigma(magnitude: bool) -> None:
     assert found.sigma == pytest.approx(expected, rel=0.05)
     few = sigma_search(network, magnitude_aware=magnitude)
     assert few.sigma == pytest.approx(expected, rel=0.5)
-
-
-@pytest.mark.parametrize("n", [16, 64])
-def test_a_second_implementation_agrees_about_trained_networks(
-    n: int, small_family: Family
-) -> None:
-    """Networks as the audit trains them."""
-    network = next(small_family.select(recipe="baseline", n=n, seed=1))
-    expected = sigma_by_loop(network, magnitude=False, draws=150)
-    assert network.train_error < 0.1
-    assert sigma_search(network, draws=1000).sigma == pytest.approx(expected, rel=0.07)

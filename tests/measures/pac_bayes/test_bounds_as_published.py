@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +15,6 @@ from scipy.stats import norm
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,
@@ -37,9 +34,10 @@ from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
 from pytest_fragility.measures.pac_bayes.noise_search_as_published import published_sigma
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
+from tests.in_turn import in_turn
+from tests.measures.pac_bayes.networks import EPSILON, MODELS, bound_by_loop, network_of
+from tests.sample_networks import labelled_by, randomize, sample_network
 
-EPSILON = 1e-3
 LARGEST_AFTER_HALVINGS = 2 - 2.0**-14
 PURPOSES = {False: "published noise", True: "published magnitude-aware noise"}
 
@@ -51,11 +49,10 @@ DEFAULTS: dict[StackMeasure, StackMeasure] = {
     pac_bayes_magnitude_initialization_as_published: pac_bayes_magnitude_initialization,
     pac_bayes_magnitude_flatness_as_published: pac_bayes_magnitude_flatness,
 }
-PLAIN = tuple(measure for measure in DEFAULTS if "magnitude" not in measure.__name__)
 MAGNITUDE_AWARE = tuple(measure for measure in DEFAULTS if "magnitude" in measure.__name__)
 
-every_measure = pytest.mark.parametrize("measure", DEFAULTS, ids=lambda m: m.__name__)
-either_noise = pytest.mark.parametrize("magnitude_aware", [False, True], ids=["plain", "magnitude"])
+every_measure = in_turn("measure", DEFAULTS, ids=lambda m: m.__name__)
+either_noise = in_turn("magnitude_aware", [False, True], ids=["plain", "magnitude"])
 
 
 # the published algorithm
@@ -154,57 +151,12 @@ def published_value(measure: StackMeasure, network: TrainedNetwork) -> float:
     trained, initial = weights_of(network.model), weights_of(network.initial_model)
     changes = [after - before for after, before in zip(trained, initial, strict=True)]
     squared = sum(entry**2 for entry in (changes if "initial" in measure.__name__ else trained))
-    rest = math.log(len(network.labels) / sigma) + 10
-    if not is_magnitude_aware:
-        return squared / (4 * sigma**2) + rest
-    numerator = EPSILON**2 + (sigma**2 + 1) * squared / len(changes)
-    ratios = [numerator / (EPSILON**2 + sigma**2 * change**2) for change in changes]
-    return sum(math.log(ratio) for ratio in ratios) / 4 + rest
-
-
-# networks
-
-
-def normalized() -> nn.Module:
-    """Return a perceptron with batch normalization."""
-    layers = [nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)]
-    return nn.Sequential(*layers)
-
-
-def convolutional(*, bias: bool = True) -> nn.Module:
-    """Return a convolutional network with batch normalization."""
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, bias=bias),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(36, 3),
+    return bound_by_loop(
+        squared, sigma, len(network.labels), changes=changes if is_magnitude_aware else None
     )
 
 
-MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "perceptron": (lambda: perceptron([4, 8, 6, 3]), (4,)),
-    "without biases": (lambda: perceptron([3, 2, 3], bias=False), (3,)),
-    "linear": (lambda: nn.Linear(5, 2), (5,)),
-    "normalized": (normalized, (4,)),
-    "convolutional": (convolutional, (1, 5, 5)),
-}
-
-every_model = pytest.mark.parametrize("name", MODELS)
-
-
-def network_of(name: str, *, seed: int = 0, scale: float = 1.0) -> TrainedNetwork:
-    """Return a network with random trained and random initial parameters and statistics.
-
-    Ten times its 59 samples cannot cost 0.09 or 0.11 exactly, which rounding would decide.
-    """
-    build, shape = MODELS[name]
-    values = np.random.default_rng(seed).normal(size=(59, *shape))
-    model = randomize(build(), seed, scale=scale)
-    initial = randomize(build(), seed + 100, scale=0.6)
-    inputs = torch.from_numpy(values).float()
-    labels = labelled_by(model, inputs)
-    return sample_network(model, inputs, labels, initial_model=initial, seed=seed)
+every_model = in_turn("name", [name for name in MODELS if name != "layer normalized"])
 
 
 @functools.cache
@@ -253,7 +205,7 @@ def test_measures_are_those_of_the_published_algorithm(measure: StackMeasure, na
         assert measure(network) == pytest.approx(published_value(measure, network), rel=2e-6)
 
 
-@pytest.mark.parametrize("name", ["perceptron", "normalized", "convolutional"])
+@in_turn("name", ["perceptron", "normalized", "convolutional"])
 @either_noise
 def test_sigma_is_the_published_search_for_weights_of_any_size(
     name: str, magnitude_aware: bool
@@ -271,23 +223,6 @@ def test_sigma_is_the_published_search_for_weights_of_any_size(
     assert len(halvings) > 1
 
 
-@every_measure
-def test_trained_networks_have_the_published_values_alone_and_stacked(
-    measure: StackMeasure, small_family: Family
-) -> None:
-    """As the audit sees them: one call for all seeds."""
-    networks = list(small_family.select(recipe="baseline", n=64))
-    expected = [published_value(measure, network) for network in networks]
-    alone = [measure(network) for network in networks]
-    together = measure.over_stack(small_family.stack("baseline", 64))
-    np.testing.assert_allclose(alone, expected, rtol=2e-6)
-    np.testing.assert_allclose(together, expected, rtol=2e-6)
-    bound_forms = [math.sqrt(value / 64) for value in expected]
-    np.testing.assert_allclose(
-        measure.bound_form.over_stack(small_family.stack("baseline", 64)), bound_forms, rtol=2e-6
-    )
-
-
 @either_noise
 def test_networks_in_a_stack_have_noise_of_their_own(magnitude_aware: bool) -> None:
     """The same network with the same samples, but for its seed: each as if it were alone."""
@@ -302,27 +237,11 @@ def test_networks_in_a_stack_have_noise_of_their_own(magnitude_aware: bool) -> N
     assert len(set(expected)) > 1
 
 
-@every_measure
-def test_nothing_but_the_result_comes_of_a_measure(measure: StackMeasure) -> None:
-    """The network stays as it is, folding included, and so does all other randomness."""
-    network = network_of("normalized")
-    before = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
-    torch.manual_seed(3)
-    state, own = torch.random.get_rng_state(), network.rng.get_state()
-    first = measure(network)
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert torch.equal(network.rng.get_state(), own)
-    for name, tensor in network.model.state_dict().items():
-        assert torch.equal(tensor, before[name])
-    torch.manual_seed(4)
-    assert measure(network) == first
-
-
 # what differs from the formulas
 
 
-@pytest.mark.parametrize("scale", [0.1, 0.4, 2.0])
-@pytest.mark.parametrize("seed", range(2))
+@in_turn("scale", [0.1, 0.4, 2.0])
+@in_turn("seed", range(2))
 def test_sigma_is_the_root_of_the_noises_standard_deviation(scale: float, seed: int) -> None:
     """The known answer of a linear classifier: between the deviations that cost 0.09 and 0.11.
 
@@ -355,37 +274,11 @@ def test_magnitude_aware_noise_has_the_variance_for_a_standard_deviation() -> No
 
 
 @every_measure
-@pytest.mark.parametrize("name", ["perceptron", "normalized"])
+@in_turn("name", ["perceptron", "normalized"])
 def test_the_defaults_are_not_the_published_ones(measure: StackMeasure, name: str) -> None:
     """They follow the formulas instead, at some distance."""
     network = unchanged_network_of(name, 0)
     assert measure(network) != pytest.approx(DEFAULTS[measure](network), rel=0.05)
-
-
-@pytest.mark.parametrize("measure", PLAIN[:2], ids=lambda m: m.__name__)
-def test_biases_get_noise_but_do_not_count_in_the_norm(measure: StackMeasure) -> None:
-    """Large biases that cancel in the logits' differences, and small initial ones."""
-    network = network_of("linear")
-    shifted_model = copy.deepcopy(network.model)
-    assert isinstance(shifted_model, nn.Linear)
-    # a power of two, so that rounding decides no sample otherwise
-    shifted_model.bias.data += 64.0
-    shifted = replace(network, model=shifted_model)
-    assert measure(shifted) == pytest.approx(measure(network), rel=1e-9)
-    default = DEFAULTS[measure]
-    assert default(shifted) > default(network) + 2 * 60**2 / (4 * 2**2)
-
-
-def test_biases_get_noise() -> None:
-    """Where inputs are zero, the biases alone decide."""
-    model = nn.Linear(3, 2)
-    model.bias.data = torch.tensor([0.0, 0.5])
-    network = sample_network(model, torch.zeros(20, 3), torch.ones(20, dtype=torch.int64))
-    # all samples flip together: one draw in ten costs just 0.1
-    found = searched(network, magnitude_aware=False)
-    assert found.drop == pytest.approx(0.1)
-    assert found.halvings < 15
-    assert sigma_of(network) == pytest.approx(found.sigma, rel=1e-12)
 
 
 def test_the_drop_has_no_sign() -> None:
@@ -414,17 +307,6 @@ def test_a_search_that_saturates_above_gives_a_number_all_the_same(measure: Stac
     assert DEFAULTS[measure](network) != pytest.approx(measure(network), rel=0.05)
 
 
-@every_measure
-def test_a_search_that_saturates_below_gives_a_number_all_the_same(measure: StackMeasure) -> None:
-    """Weights of 1e-12, which the least noise drowns: sigma is the last of the halvings."""
-    network = linear_classifier(scale=1e-12)
-    sigma = sigma_of(network, magnitude_aware=measure in MAGNITUDE_AWARE)
-    assert sigma == pytest.approx(2.0**-14, rel=1e-12)
-    assert math.isfinite(measure(network))
-    with pytest.raises(UndefinedMeasureError):
-        DEFAULTS[measure](network)
-
-
 # normalization
 
 
@@ -450,33 +332,7 @@ def bound_rest(network: TrainedNetwork) -> float:
 
 
 @every_measure
-def test_rescaled_normalization_changes_nothing_once_it_is_folded(measure: StackMeasure) -> None:
-    """A layer four times as large, whose normalization divides by as much, folds to the same.
-
-    The default, which takes parameters as they stand, tells the two apart.
-    """
-    network = network_of("normalized")
-    other_model = copy.deepcopy(network.model)
-    assert isinstance(other_model, nn.Sequential)
-    layer, normalization = other_model[0], other_model[1]
-    # epsilon would not scale along
-    for model in (network.model, other_model):
-        assert isinstance(model, nn.Sequential)
-        model[1].eps = 0.0
-    layer.weight.data *= 4
-    layer.bias.data *= 4
-    normalization.running_mean *= 4
-    normalization.running_var *= 16
-    other = replace(network, model=other_model)
-    torch.testing.assert_close(other_model(network.inputs), network.model(network.inputs))
-    assert measure(other) == pytest.approx(measure(network), rel=2e-6)
-    # noise relative to each weight is all the same to this one
-    if measure is not pac_bayes_magnitude_flatness_as_published:
-        assert DEFAULTS[measure](other) != pytest.approx(DEFAULTS[measure](network), rel=1e-3)
-
-
-@every_measure
-@pytest.mark.parametrize(
+@in_turn(
     "layers",
     [
         [nn.Conv2d(1, 3, 3, bias=False), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(27, 3)],
@@ -499,82 +355,10 @@ def test_normalization_behind_a_layer_without_bias_is_refused(
     assert math.isfinite(DEFAULTS[measure](network))
 
 
-@every_measure
-def test_normalization_that_no_weight_can_hold_is_refused(measure: StackMeasure) -> None:
-    """Layer normalization divides by a statistic of each sample."""
-    layers = [nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3)]
-    model = randomize(nn.Sequential(*layers), 0)
-    inputs = torch.from_numpy(np.random.default_rng(0).normal(size=(50, 4))).float()
-    initial = randomize(copy.deepcopy(model), 1)
-    network = sample_network(model, inputs, labelled_by(model, inputs), initial_model=initial)
-    with pytest.raises(UndefinedMeasureError, match="cannot be folded"):
-        measure(network)
-    assert math.isfinite(DEFAULTS[measure](network))
-
-
-def test_networks_in_double_precision_are_searched_like_others() -> None:
-    """The noisy passes are in float32, whatever the network is in."""
-    for name in ("perceptron", "normalized", "convolutional"):
-        network = network_of(name)
-        double = replace(
-            network,
-            model=copy.deepcopy(network.model).double(),
-            inputs=network.inputs.double(),
-        )
-        assert sigma_of(double) == sigma_of(network)
-
-
 # names
 
 
-@every_measure
-def test_name_source_and_docstring_tell_the_published_variant(measure: StackMeasure) -> None:
-    """Nobody can take one for the other."""
-    default = DEFAULTS[measure]
-    assert measure.__name__ == f"{default.__name__}_as_published"
-    assert "published" in measure.source
-    assert "published" not in default.source
-    assert default.source in measure.source
-    documentation = inspect.getdoc(measure)
-    assert documentation is not None
-    summary = documentation.splitlines()[0]
-    assert summary == f"Return `{default.__name__}` as published code computes it."
-
-
-@pytest.mark.parametrize(
-    ("measure", "differences"),
-    [
-        (
-            pac_bayes_origin_as_published,
-            ["noise of standard deviation sigma^2", "(0, 2]", "weight matrices alone"],
-        ),
-        (
-            pac_bayes_magnitude_origin_as_published,
-            ["noise of standard deviation s^2 |w|^2 + e^2", "(0, 2]", "weight matrices alone"],
-        ),
-        (pac_bayes_initialization_as_published, ["`pac_bayes_origin_as_published`"]),
-        (pac_bayes_flatness_as_published, ["`pac_bayes_origin_as_published`", "root of"]),
-        (
-            pac_bayes_magnitude_initialization_as_published,
-            ["`pac_bayes_magnitude_origin_as_published`"],
-        ),
-        (
-            pac_bayes_magnitude_flatness_as_published,
-            ["`pac_bayes_magnitude_origin_as_published`"],
-        ),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, StackMeasure) else "",
-)
-def test_docstrings_say_what_differs(measure: StackMeasure, differences: list[str]) -> None:
-    """In words of their own, or by the name of the measure that has them."""
-    documentation = " ".join((inspect.getdoc(measure) or "").split())
-    assert [part for part in differences if part not in documentation] == []
-    assert "Batch normalization is folded first" in documentation or (
-        "biases, normalization and convolutions as in" in documentation
-    )
-
-
-@pytest.mark.parametrize("shares", ["weight", "bias"])
+@in_turn("shares", ["weight", "bias"])
 def test_shared_parameters_cannot_be_folded(shares: str) -> None:
     """Each of the layers has a normalization of its own, and they have one parameter."""
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)

@@ -17,7 +17,6 @@ from scipy.stats import norm
 from torch import nn
 
 from pytest_fragility.errors import SettingsError, UndefinedMeasureError
-from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     StackMeasure,
     pac_bayes_flatness,
@@ -30,6 +29,7 @@ from pytest_fragility.measures import (
 from pytest_fragility.measures.pac_bayes.noise_search import sigma_search, tolerated_noise
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ EPSILON = 1e-3
 SMALLEST, LARGEST = 2.0**-30, 2.0**15
 PURPOSES = {False: "noise", True: "magnitude-aware noise"}
 
-either_noise = pytest.mark.parametrize("magnitude_aware", [False, True], ids=["plain", "magnitude"])
+either_noise = in_turn("magnitude_aware", [False, True], ids=["plain", "magnitude"])
 
 
 def random_inputs(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -189,14 +189,14 @@ NETWORKS: dict[str, Callable[[], TrainedNetwork]] = {
     ),
 }
 
-every_network = pytest.mark.parametrize("network_of", NETWORKS.values(), ids=NETWORKS)
+every_network = in_turn("network_of", NETWORKS.values(), ids=NETWORKS)
 
 
 # known answers
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("bias", [False, True], ids=["without bias", "with bias"])
+@in_turn("seed", range(3))
+@in_turn("bias", [False, True], ids=["without bias", "with bias"])
 @either_noise
 def test_sigma_of_a_linear_classifier_is_the_known_one(
     seed: int, bias: bool, magnitude_aware: bool
@@ -209,7 +209,7 @@ def test_sigma_of_a_linear_classifier_is_the_known_one(
     assert abs(math.log(found.sigma / expected)) < min(4 * found.relative_error + 0.01, 0.05)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@in_turn("seed", range(6))
 @either_noise
 def test_sigma_from_few_draws_lies_within_its_error(seed: int, magnitude_aware: bool) -> None:
     """The default number of draws costs accuracy, which the search admits to."""
@@ -249,50 +249,6 @@ def test_the_drop_is_from_the_networks_own_accuracy() -> None:
     assert expected > 1.3 * known_sigma(network)
     found = sigma_search(mislabelled, draws=400)
     assert found.sigma == pytest.approx(expected, rel=0.08)
-
-
-@pytest.mark.parametrize(
-    "model_of",
-    [
-        lambda: nn.Linear(3, 2),
-        lambda: perceptron([3, 2]),
-        lambda: nn.Sequential(nn.Linear(3, 2, bias=False), nn.BatchNorm1d(2)),
-    ],
-    ids=["bias of a linear layer", "bias of a perceptron", "shift of a normalization"],
-)
-@either_noise
-def test_noise_reaches_biases_and_normalization(
-    model_of: Callable[[], nn.Module], magnitude_aware: bool
-) -> None:
-    """Where inputs are zero, only the last shift decides, and all samples flip together."""
-    model = model_of()
-    last = list(model.parameters())[-1]
-    last.data = torch.tensor([-0.4, 0.6])
-    inputs = torch.zeros(20, 3)
-    found = sigma_search(
-        sample_network(model, inputs, torch.ones(20, dtype=torch.int64)),
-        magnitude_aware=magnitude_aware,
-        draws=4000,
-    )
-    deviation = -1.0 / float(norm.ppf(0.1))
-    expected = deviation / math.sqrt(2)
-    if magnitude_aware:
-        expected = math.sqrt((deviation**2 - 2 * EPSILON**2) / (0.4**2 + 0.6**2))
-    assert found.sigma == pytest.approx(expected, rel=0.05)
-
-
-@pytest.mark.parametrize("factor", [0.01, 0.5, 8.0, 200.0])
-def test_sigma_scales_with_the_weights(factor: float) -> None:
-    """Plain noise is absolute and magnitude-aware noise relative, but for its epsilon."""
-    network = linear_classifier(2, scale=10.0)
-    scaled = copy.deepcopy(network.model)
-    for parameter in scaled.parameters():
-        parameter.data *= factor
-    other = replace(network, model=scaled)
-    ratio = sigma_search(other).sigma / sigma_search(network).sigma
-    assert ratio == pytest.approx(factor, rel=0.041)
-    relative = [sigma_search(of, magnitude_aware=True).sigma for of in (network, other)]
-    assert relative[1] == pytest.approx(relative[0], rel=0.041)
 
 
 # the bracket
@@ -340,16 +296,6 @@ def test_one_draw_has_no_standard_error_but_a_sigma() -> None:
     assert looped_drops(network, found.low, draws=1).mean() < 0.1
 
 
-def test_networks_in_double_precision_are_searched_like_others() -> None:
-    """The noisy passes are in float32, whatever the network is in."""
-    for model in (randomize(perceptron([4, 6, 3]), 1), normalized_model(2)):
-        network = labelling_itself(model, random_inputs(50, 4))
-        double = replace(
-            network, model=copy.deepcopy(model).double(), inputs=network.inputs.double()
-        )
-        assert sigma_search(double).sigma == sigma_search(network).sigma
-
-
 # Monte Carlo error
 
 
@@ -369,42 +315,6 @@ def test_the_relative_error_is_the_spread_over_seeds(magnitude_aware: bool) -> N
     assert abs(centre) < 4 * spread / math.sqrt(40) + 0.01
 
 
-def test_more_draws_lower_the_relative_error_by_their_root() -> None:
-    """Sixteen times as many draws, a quarter of the error."""
-    network = linear_classifier(7)
-    few = [sigma_search(with_randomness(network, seed), draws=20) for seed in range(8)]
-    many = [sigma_search(with_randomness(network, seed), draws=320) for seed in range(8)]
-    ratio = np.mean([one.relative_error for one in few]) / np.mean(
-        [one.relative_error for one in many]
-    )
-    assert 2.7 < ratio < 6
-
-
-@pytest.mark.parametrize("share", np.geomspace(0.4, 2.5, 9))
-@either_noise
-def test_the_relative_error_is_known_wherever_sigma_lies(
-    share: float, magnitude_aware: bool
-) -> None:
-    """Also right beside the sigmas that the search looks at first."""
-    network = linear_classifier(8, bias=True)
-    guess = 0.5 if magnitude_aware else 2.0**-4
-    model = copy.deepcopy(network.model)
-    assert isinstance(model, nn.Linear)
-    if magnitude_aware:
-        # a common part in both rows takes noise without changing the difference
-        common = 0.3 * share
-        model.weight.data += common
-    else:
-        scale = share * guess / known_sigma(network)
-        for parameter in model.parameters():
-            parameter.data *= scale
-    moved = replace(network, model=model)
-    found = sigma_search(moved, magnitude_aware=magnitude_aware, draws=50)
-    assert 0.003 < found.relative_error < 0.25
-    expected = known_sigma(moved, magnitude=magnitude_aware)
-    assert abs(math.log(found.sigma / expected)) < 5 * found.relative_error + 0.01
-
-
 def test_the_relative_error_is_infinite_where_the_drop_is_flat() -> None:
     """Noise so large that the weights no longer count costs the same, however large it is."""
     found = sigma_search(saturated_high())
@@ -412,28 +322,6 @@ def test_the_relative_error_is_infinite_where_the_drop_is_flat() -> None:
 
 
 # common random numbers
-
-
-@either_noise
-def test_the_same_search_finds_the_same_twice(magnitude_aware: bool) -> None:
-    """Noise comes from the network's seed alone."""
-    network, again = (linear_classifier(3, bias=True) for _ in range(2))
-    torch.manual_seed(1)
-    found = sigma_search(network, magnitude_aware=magnitude_aware)
-    torch.manual_seed(2)
-    assert sigma_search(network, magnitude_aware=magnitude_aware) == found
-    assert sigma_search(again, magnitude_aware=magnitude_aware) == found
-
-
-@either_noise
-def test_another_seed_finds_another_sigma(magnitude_aware: bool) -> None:
-    """Networks share no noise, even where they share everything else."""
-    network = linear_classifier(3)
-    sigmas = {
-        sigma_search(with_randomness(network, seed), magnitude_aware=magnitude_aware).sigma
-        for seed in range(5)
-    }
-    assert len(sigmas) == 5
 
 
 @every_network
@@ -454,33 +342,6 @@ def test_a_network_tolerates_the_same_noise_alone_and_in_a_stack(
         together = tolerated_noise(stack, magnitude_aware=magnitude_aware)
         assert together.dtype == torch.float64
         assert together.tolist() == [alone[place] for place in order]
-
-
-def test_trained_networks_tolerate_the_same_noise_alone_and_stacked(small_family: Family) -> None:
-    """As the audit stacks them."""
-    for magnitude_aware in (False, True):
-        together = tolerated_noise(
-            small_family.stack("baseline", 32), magnitude_aware=magnitude_aware
-        )
-        alone = [
-            sigma_search(network, magnitude_aware=magnitude_aware).sigma
-            for network in small_family.select(recipe="baseline", n=32)
-        ]
-        assert together.tolist() == alone
-
-
-@either_noise
-def test_nothing_else_is_changed(magnitude_aware: bool) -> None:
-    """Neither torch's own randomness, nor the network's, nor weights and statistics."""
-    network = labelling_itself(normalized_model(2), random_inputs(50, 4))
-    state = {name: value.clone() for name, value in network.model.state_dict().items()}
-    before, own = torch.random.get_rng_state(), network.rng.get_state()
-    sigma_search(network, magnitude_aware=magnitude_aware)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(network.rng.get_state(), own)
-    for name, value in network.model.state_dict().items():
-        assert torch.equal(value, state[name])
-    assert all(parameter.grad is None for parameter in network.model.parameters())
 
 
 # saturation
@@ -506,18 +367,6 @@ def test_a_network_that_noise_cannot_worsen_saturates_high(magnitude_aware: bool
     assert found.drop < 0.1
 
 
-def test_a_network_at_chance_saturates_high() -> None:
-    """With balanced labels that its inputs say nothing about, half right is as bad as it gets."""
-    half = random_inputs(100, 12)
-    labels = torch.arange(2).repeat_interleave(100)
-    model = randomize(nn.Linear(12, 2), 0)
-    network = sample_network(model, torch.cat([half, half]), labels)
-    assert accuracy_of(model, network) == 0.5
-    found = sigma_search(network)
-    assert found.saturated == "high"
-    assert found.drop == pytest.approx(0, abs=1e-12)
-
-
 def test_a_weightless_network_saturates_low_where_epsilon_is_enough() -> None:
     """Magnitude-aware noise has a floor, which drowns weights of a hundredth of it."""
     network = saturated_low(1e-5)
@@ -529,21 +378,7 @@ def test_a_weightless_network_saturates_low_where_epsilon_is_enough() -> None:
     assert sigma_search(network).saturated is None
 
 
-def test_plain_noise_saturates_low_only_for_weights_below_its_range() -> None:
-    """At weights of 1e-12, even noise of 2^-30 is too much."""
-    assert sigma_search(saturated_low(1e-12)).saturated == "low"
-    assert sigma_search(saturated_low(1e-7)).sigma == pytest.approx(
-        known_sigma(saturated_low(1.0)) * 1e-7, rel=0.2
-    )
-
-
-def test_plain_noise_saturates_high_only_for_weights_beyond_its_range() -> None:
-    """Nothing is wrong with large weights until the tolerated noise exceeds 2^15."""
-    assert sigma_search(linear_classifier(0, scale=1e4)).saturated is None
-    assert sigma_search(linear_classifier(0, scale=1e6)).saturated == "high"
-
-
-@pytest.mark.parametrize(
+@in_turn(
     "measure",
     [
         pac_bayes_origin,
@@ -571,39 +406,8 @@ def test_measures_are_undefined_where_the_search_saturates(measure: StackMeasure
     assert error.value.place == 2
 
 
-@pytest.mark.parametrize(
-    "measure",
-    [
-        pac_bayes_magnitude_origin,
-        pac_bayes_magnitude_initialization,
-        pac_bayes_magnitude_flatness,
-    ],
-    ids=lambda measure: measure.__name__,
-)
-def test_magnitude_measures_are_undefined_where_epsilon_costs_too_much(
-    measure: StackMeasure,
-) -> None:
-    """The message names the least noise in the range and what it costs."""
-    weightless = saturated_low(1e-5)
-    with pytest.raises(UndefinedMeasureError, match=r"costs more than 0\.1 of train acc") as error:
-        measure.over_stack(NetworkStack.of_networks([linear_classifier(0), weightless]))
-    assert error.value.place == 1
-    assert "9.31323e-10" in str(error.value)
-    cost = sigma_search(weightless, magnitude_aware=True).drop
-    assert f"({cost:.3f})" in str(error.value)
-    assert math.isfinite(pac_bayes_flatness(weightless))
-
-
-@pytest.mark.parametrize(
-    "options", [{"draws": 0}, {"accuracy_drop": 0.0}, {"accuracy_drop": 1.0}], ids=repr
-)
+@in_turn("options", [{"draws": 0}, {"accuracy_drop": 0.0}, {"accuracy_drop": 1.0}], ids=repr)
 def test_searches_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     """The error names the values."""
     with pytest.raises(SettingsError, match=next(iter(options))):
         sigma_search(linear_classifier(0), **options)
-
-
-def test_one_draw_has_no_error_that_could_be_known() -> None:
-    """It is not certain, as zero would say."""
-    found = sigma_search(linear_classifier(0), draws=1)
-    assert found.drop_error == found.relative_error == math.inf

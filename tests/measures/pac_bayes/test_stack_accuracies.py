@@ -27,6 +27,7 @@ from pytest_fragility.measures.pac_bayes.accuracies import (
 )
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.networks.stacks import NetworkStack
+from tests.in_turn import in_turn
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def fresh(stack: NetworkStack, family: Family) -> NetworkStack:
     return NetworkStack.of_runs(runs, torch.device("cpu"), {})
 
 
-@pytest.mark.parametrize("bytes_at_once", [1, 1 << 30])
+@in_turn("bytes_at_once", [1, 1 << 30])
 def test_accuracies_are_those_of_one_network_at_a_time(
     small_family: Family, monkeypatch: pytest.MonkeyPatch, bytes_at_once: int
 ) -> None:
@@ -60,7 +61,7 @@ def test_accuracies_are_those_of_one_network_at_a_time(
     assert 0 < found.mean() < 1
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "measure",
     [
         pac_bayes_flatness,

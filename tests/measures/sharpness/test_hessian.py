@@ -27,7 +27,16 @@ from pytest_fragility.measures.sharpness import second_derivatives as second_ord
 from pytest_fragility.measures.sharpness.loss_surface import LossSurface
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from tests.sample_networks import perceptron, randomize, sample_network
+from tests.in_turn import in_turn
+from tests.sample_networks import (
+    convolutional,
+    normalized,
+    perceptron,
+    randomize,
+    sample_network,
+    samples,
+    with_samples,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,46 +44,19 @@ unhurried = settings(deadline=None, max_examples=10)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def samples(n: int, shape: tuple[int, ...], classes: int, seed: int) -> list[torch.Tensor]:
-    """Return normal inputs and random labels."""
-    generator = np.random.default_rng(seed)
-    inputs = torch.from_numpy(generator.normal(size=(n, *shape))).float()
-    return [inputs, torch.from_numpy(generator.integers(classes, size=n))]
-
-
 def small_perceptron(seed: int = 0, *, n: int = 7) -> TrainedNetwork:
     """Return a perceptron with random weights, which has 26 parameters."""
-    model = randomize(perceptron([3, 4, 2]), seed)
-    return sample_network(model, *samples(n, (3,), 2, seed), seed=seed)
-
-
-def normalized(seed: int = 0) -> TrainedNetwork:
-    """Return a perceptron with batch normalization in eval mode."""
-    layers = [nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)]
-    model = randomize(nn.Sequential(*layers), seed)
-    return sample_network(model, *samples(8, (3,), 3, seed), seed=seed)
-
-
-def convolutional(seed: int = 0) -> TrainedNetwork:
-    """Return a convolutional network with normalization and both kinds of pooling."""
-    model = nn.Sequential(
-        nn.Conv2d(1, 2, 2),
-        nn.BatchNorm2d(2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(2, 2, 1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(2, 3),
-    )
-    return sample_network(randomize(model, seed), *samples(6, (1, 5, 5), 3, seed), seed=seed)
+    return with_samples(perceptron([3, 4, 2]), n, (3,), seed)
 
 
 def smooth(seed: int = 0) -> TrainedNetwork:
     """Return a network with an activation that path norms do not know."""
-    model = randomize(nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)), seed)
-    return sample_network(model, *samples(7, (3,), 2, seed), seed=seed)
+    return with_samples(nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)), 7, (3,), seed)
+
+
+def softmax_regression(seed: int, *, classes: int = 3) -> TrainedNetwork:
+    """Return a linear layer without bias on three inputs."""
+    return with_samples(perceptron([3, classes], bias=False), 9, (3,), seed)
 
 
 NETWORKS: dict[str, Callable[[int], TrainedNetwork]] = {
@@ -84,7 +66,7 @@ NETWORKS: dict[str, Callable[[int], TrainedNetwork]] = {
     "smooth": smooth,
 }
 
-every_network = pytest.mark.parametrize("network_of", NETWORKS.values(), ids=NETWORKS)
+every_network = in_turn("network_of", NETWORKS.values(), ids=NETWORKS)
 
 
 def loss_at(network: TrainedNetwork) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -121,12 +103,6 @@ def hessian_of(network: TrainedNetwork) -> Floats:
     return np.asarray(hessian.numpy())
 
 
-def softmax_regression(seed: int, *, classes: int = 3) -> TrainedNetwork:
-    """Return a linear layer without bias on three inputs."""
-    model = randomize(perceptron([3, classes], bias=False), seed)
-    return sample_network(model, *samples(9, (3,), classes, seed), seed=seed)
-
-
 # the loss and its derivatives
 
 
@@ -152,22 +128,6 @@ def test_losses_and_gradients_are_those_of_the_module(
 
 
 @every_network
-def test_losses_of_samples_average_to_the_loss(
-    network_of: Callable[[int], TrainedNetwork],
-) -> None:
-    """One for each training sample, as cross-entropy gives them."""
-    network = network_of(2)
-    surface = LossSurface(NetworkStack.of_network(network))
-    with torch.no_grad():
-        logits = network.model(network.inputs)
-    expected = nn.functional.cross_entropy(logits, network.labels, reduction="none").double()
-    losses = surface.sample_losses(surface.weights)
-    assert losses.shape == (1, len(network.labels)) and losses.dtype == torch.float64
-    torch.testing.assert_close(losses[0], expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(losses.mean(dim=1), surface.losses(surface.weights))
-
-
-@every_network
 def test_products_with_the_hessian_are_those_of_the_explicit_one(
     network_of: Callable[[int], TrainedNetwork],
 ) -> None:
@@ -180,34 +140,11 @@ def test_products_with_the_hessian_are_those_of_the_explicit_one(
     np.testing.assert_allclose(torch.stack(rows).numpy(), hessian, rtol=1e-9, atol=1e-12)
 
 
-@every_network
-def test_products_with_the_hessian_are_those_of_finite_differences(
-    network_of: Callable[[int], TrainedNetwork],
-) -> None:
-    """Second differences of the loss along random directions, and mixed ones across."""
-    network = network_of(4)
-    surface, loss = LossSurface(NetworkStack.of_network(network)), loss_at(network)
-    generator = torch.Generator().manual_seed(0)
-    at, step = surface.weights[0], 1e-4
-    for _ in range(3):
-        first, second = torch.randn(2, len(at), generator=generator, dtype=torch.float64)
-        first, second = first / first.norm(), second / second.norm()
-        differences = [
-            one * other * float(loss(at + step * (one * first + other * second)))
-            for one in (1, -1)
-            for other in (1, -1)
-        ]
-        product = surface.hessian_products(first.unsqueeze(0))[0]
-        assert float(product @ second) == pytest.approx(
-            sum(differences) / (4 * step**2), rel=1e-4, abs=1e-5
-        )
-
-
 # the largest eigenvalue
 
 
 @every_network
-@pytest.mark.parametrize("seed", range(2))
+@in_turn("seed", range(2))
 def test_the_largest_eigenvalue_is_that_of_the_whole_matrix(
     network_of: Callable[[int], TrainedNetwork], seed: int
 ) -> None:
@@ -264,18 +201,6 @@ def test_the_hessian_of_softmax_regression_is_known(seed: int) -> None:
     np.testing.assert_allclose(torch.stack(rows).numpy(), hessian, rtol=1e-9, atol=1e-12)
 
 
-def test_one_weight_per_class_can_be_done_by_hand() -> None:
-    """Two classes, one input x: p (1 - p) x^2 times [[1, -1], [-1, 1]], whose largest is twice."""
-    model = perceptron([1, 2], bias=False)
-    with torch.no_grad():
-        next(model.parameters()).copy_(torch.tensor([[0.0], [math.log(3)]]))
-    network = sample_network(model, torch.tensor([[2.0]]), torch.tensor([0]))
-    share = 9 / 10
-    assert hessian_largest_eigenvalue(network) == pytest.approx(
-        2 * share * (1 - share) * 4, rel=1e-6
-    )
-
-
 def test_a_hessian_of_zeros_has_the_eigenvalue_zero() -> None:
     """Inputs of zero leave a layer without bias no influence; the trace is zero too."""
     model = randomize(perceptron([3, 2], bias=False), 0)
@@ -295,15 +220,6 @@ def test_repeated_eigenvalues_are_found() -> None:
     assert hessian_largest_eigenvalue(network) == pytest.approx(1 / 20, rel=1e-9)
 
 
-def test_a_network_that_is_sure_of_itself_has_a_tiny_eigenvalue_that_is_right() -> None:
-    """Accuracy is relative, however flat the loss."""
-    network = softmax_regression(0)
-    with torch.no_grad():
-        next(network.model.parameters()).mul_(10)
-    values = np.linalg.eigvalsh(hessian_of(network))
-    assert hessian_largest_eigenvalue(network) == pytest.approx(values[-1], rel=1e-5)
-
-
 def test_what_float32_cannot_hold_is_worked_out_in_float64() -> None:
     """Inputs whose squares are beyond it."""
     model = nn.Sequential(nn.Linear(2, 2, bias=False)).double()
@@ -313,15 +229,6 @@ def test_what_float32_cannot_hold_is_worked_out_in_float64() -> None:
     network = sample_network(model, inputs, torch.tensor([0, 1]))
     # p (1 - p) x^2 times [[1, -1], [-1, 1]], averaged over two samples
     assert hessian_largest_eigenvalue(network) == pytest.approx(2 * 9e50 / 8, rel=1e-6)
-
-
-def test_the_start_vector_does_not_matter() -> None:
-    """Other randomness gives the same eigenvalue to the promised accuracy."""
-    network = small_perceptron()
-    first = hessian_largest_eigenvalue(network)
-    assert hessian_largest_eigenvalue(network) == first
-    network.rng.manual_seed(99)
-    assert hessian_largest_eigenvalue(network) == pytest.approx(first, rel=1e-5)
 
 
 @every_network
@@ -470,7 +377,7 @@ def test_an_exact_trace_is_summed_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     assert hessian_trace(network) == pytest.approx(whole, rel=1e-12)
 
 
-@pytest.mark.parametrize("network_of", [normalized, convolutional, smooth])
+@in_turn("network_of", [normalized, convolutional, smooth])
 def test_the_trace_of_others_is_the_estimate_from_fifty_probes(
     network_of: Callable[[int], TrainedNetwork],
 ) -> None:
@@ -478,16 +385,6 @@ def test_the_trace_of_others_is_the_estimate_from_fifty_probes(
     network, estimate = network_of(5), hessian_trace_estimate(network_of(5))
     assert estimate.probes == 50
     assert hessian_trace(network) == estimate.trace
-
-
-def test_estimates_are_repeatable_and_leave_the_network_alone() -> None:
-    """Randomness comes from the run's identity; no gradients are left behind."""
-    network = small_perceptron()
-    before = vector_of(network).clone()
-    assert hessian_trace_estimate(network) == hessian_trace_estimate(network)
-    hessian_largest_eigenvalue(network)
-    assert torch.equal(vector_of(network), before)
-    assert all(parameter.grad is None for parameter in network.model.parameters())
 
 
 def test_a_trace_below_zero_has_no_logarithm() -> None:

@@ -11,6 +11,7 @@ from pytest_fragility.measures.sharpness import second_derivatives as second_ord
 from pytest_fragility.measures.sharpness.loss_surface import LossSurface
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
+from tests.in_turn import in_turn
 from tests.measures.sharpness.test_hessian import hessian_of, normalized, smooth
 from tests.sample_networks import perceptron, randomize, sample_network
 
@@ -39,7 +40,7 @@ PERCEPTRONS = [
 ]
 
 
-@pytest.mark.parametrize(("sizes", "bias"), PERCEPTRONS)
+@in_turn(("sizes", "bias"), PERCEPTRONS)
 def test_perceptrons_have_the_derivatives_of_the_explicit_hessian(
     sizes: list[int], bias: bool
 ) -> None:
@@ -61,7 +62,7 @@ def test_perceptrons_have_the_derivatives_of_the_explicit_hessian(
     )
 
 
-@pytest.mark.parametrize("at_a_time", [1, 20, 10_000])
+@in_turn("at_a_time", [1, 20, 10_000])
 def test_directions_are_taken_in_any_number_at_a_time(
     at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +76,7 @@ def test_directions_are_taken_in_any_number_at_a_time(
     )
 
 
-@pytest.mark.parametrize("network", [normalized(), smooth()], ids=["normalized", "smooth"])
+@in_turn("network", [normalized(), smooth()], ids=["normalized", "smooth"])
 def test_other_networks_are_differentiated_twice(network: TrainedNetwork) -> None:
     """Curvatures there are products with the Hessian."""
     stack = NetworkStack.of_network(network)
@@ -115,16 +116,7 @@ def test_the_order_of_parameters_is_the_modules() -> None:
     )
 
 
-def test_nothing_takes_part_in_a_derivative() -> None:
-    """Results have no graph, whatever the caller's mode."""
-    stack = NetworkStack.of_network(network_of([3, 5, 2]))
-    vectors = directions(stack, 2).requires_grad_()
-    with torch.enable_grad():
-        assert not LossSurface(stack).curvatures(vectors).requires_grad
-        assert not LossSurface(stack).hessian_products(vectors[:, 0]).requires_grad
-
-
-@pytest.mark.parametrize("scale", [1.0, 300.0, 1000.0, 2000.0])
+@in_turn("scale", [1.0, 300.0, 1000.0, 2000.0])
 def test_rough_products_keep_their_digits_however_sure_a_network_is(scale: float) -> None:
     """Float32 loses no more of a product with the Hessian where the loss is tiny."""
     network = sure_network(scale)

@@ -28,7 +28,17 @@ from pytest_fragility.measures.sharpness.worst_case import FLAT
 from pytest_fragility.measures.stacked import StackMeasure
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
+from tests.in_turn import in_turn
+from tests.sample_networks import (
+    convolutional,
+    labelled_by,
+    normalized,
+    perceptron,
+    randomize,
+    sample_network,
+    samples,
+    with_samples,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,64 +47,29 @@ seeds = st.integers(0, 2**32 - 1)
 
 RADIUS = {worst_case_sharpness: 0.05, adaptive_sharpness: 0.5}
 
-either_sharpness = pytest.mark.parametrize("measure", RADIUS, ids=lambda m: m.__name__)
-every_measure = pytest.mark.parametrize(
+either_sharpness = in_turn("measure", RADIUS, ids=lambda m: m.__name__)
+every_measure = in_turn(
     "measure",
     [worst_case_sharpness, adaptive_sharpness, fisher_rao_norm, gradient_norm],
     ids=lambda m: m.__name__,
 )
 
 
-def samples(n: int, shape: tuple[int, ...], classes: int, seed: int) -> list[torch.Tensor]:
-    """Return normal inputs and random labels."""
-    generator = np.random.default_rng(seed)
-    inputs = torch.from_numpy(generator.normal(size=(n, *shape))).float()
-    return [inputs, torch.from_numpy(generator.integers(classes, size=n))]
-
-
 def random_perceptron(
     widths: list[int], seed: int, *, bias: bool = True, n: int = 8
 ) -> TrainedNetwork:
     """Return a perceptron with random weights and labels, in float64."""
-    model = randomize(perceptron(widths, bias=bias).double(), seed)
-    inputs, labels = samples(n, (widths[0],), widths[-1], seed)
-    return sample_network(model, inputs.double(), labels, seed=seed)
-
-
-def normalized(seed: int = 0) -> TrainedNetwork:
-    """Return a perceptron with batch normalization in eval mode, in float64."""
-    layers = [nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)]
-    model = randomize(nn.Sequential(*layers), seed).double()
-    inputs, labels = samples(8, (3,), 3, seed)
-    return sample_network(model, inputs.double(), labels, seed=seed)
-
-
-def convolutional(seed: int = 0) -> TrainedNetwork:
-    """Return a convolutional network with normalization and both kinds of pooling, in float64."""
-    model = nn.Sequential(
-        nn.Conv2d(1, 2, 2),
-        nn.BatchNorm2d(2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(2, 2, 1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(2, 3),
-    )
-    inputs, labels = samples(6, (1, 5, 5), 3, seed)
-    model = randomize(model, seed).double()
-    return sample_network(model, inputs.double(), labels, seed=seed)
+    return with_samples(perceptron(widths, bias=bias), n, (widths[0],), seed, double=True)
 
 
 NETWORKS: dict[str, Callable[[int], TrainedNetwork]] = {
     "perceptron": lambda seed: random_perceptron([3, 4, 3], seed),
     "without biases": lambda seed: random_perceptron([3, 4, 3], seed, bias=False),
-    "normalized": normalized,
-    "convolutional": convolutional,
+    "normalized": lambda seed: normalized(seed, double=True),
+    "convolutional": lambda seed: convolutional(seed, double=True),
 }
 
-every_network = pytest.mark.parametrize("network_of", NETWORKS.values(), ids=NETWORKS)
+every_network = in_turn("network_of", NETWORKS.values(), ids=NETWORKS)
 
 
 def vector_of(network: TrainedNetwork) -> torch.Tensor:
@@ -122,13 +97,6 @@ def losses_of(network: TrainedNetwork) -> Callable[[Floats], Floats]:
         return np.asarray((logsumexp(outputs, axis=2) - chosen).mean(axis=1))
 
     return losses
-
-
-def gradient_by_autograd(network: TrainedNetwork) -> torch.Tensor:
-    """Return the gradient of the mean loss, from the module itself."""
-    loss = functional.cross_entropy(network.model(network.inputs), network.labels)
-    parts = torch.autograd.grad(loss, list(network.model.parameters()))
-    return torch.cat([part.flatten() for part in parts])
 
 
 def largest_rise(network: TrainedNetwork, radius: float, scales: torch.Tensor) -> float:
@@ -170,8 +138,8 @@ TINY: list[tuple[list[int], bool]] = [([1, 1, 2], False), ([1, 2], True), ([2, 1
 
 
 @either_sharpness
-@pytest.mark.parametrize(("widths", "bias"), TINY)
-@pytest.mark.parametrize("seed", range(3))
+@in_turn(("widths", "bias"), TINY)
+@in_turn("seed", range(3))
 def test_sharpness_is_the_largest_rise_in_the_whole_ball(
     measure: StackMeasure, widths: list[int], bias: bool, seed: int
 ) -> None:
@@ -237,25 +205,6 @@ def test_sharpness_at_an_exactly_stationary_point_is_not_zero() -> None:
     assert expected == pytest.approx(0.05**2 / 4, rel=1e-2)
     assert worst_case_sharpness(network) == pytest.approx(expected, rel=1e-2)
     assert adaptive_sharpness(network) == 0  # weights of zero do not move
-
-
-@either_sharpness
-@every_network
-def test_sharpness_is_no_less_than_one_step_of_sam(
-    measure: StackMeasure, network_of: Callable[[int], TrainedNetwork]
-) -> None:
-    """The step to the ball's edge along the scaled gradient of the module."""
-    network = network_of(1)
-    scales = scales_of(measure, network)
-    slope = scales * gradient_by_autograd(network)
-    offset = RADIUS[measure] * scales * slope / slope.norm()
-    with torch.no_grad():
-        before = functional.cross_entropy(network.model(network.inputs), network.labels)
-        nn.utils.vector_to_parameters(vector_of(network) + offset, network.model.parameters())
-        after = functional.cross_entropy(network.model(network.inputs), network.labels)
-        nn.utils.vector_to_parameters(vector_of(network) - offset, network.model.parameters())
-    assert measure(network) >= float(after - before) * (1 - 1e-9)
-    assert measure(network) > 0
 
 
 def sure_of_itself(seed: int = 0, factor: float = 60) -> TrainedNetwork:
@@ -343,16 +292,6 @@ def test_what_is_invariant_ignores_rescaling_of_neurons(
     assert adaptive_sharpness(other) == pytest.approx(adaptive_sharpness(network), rel=1e-6)
 
 
-@pytest.mark.parametrize("measure", [worst_case_sharpness, gradient_norm])
-def test_what_is_not_invariant_sees_rescaling_of_neurons(measure: StackMeasure) -> None:
-    """The same function, another value."""
-    network = random_perceptron([3, 4, 3], 0)
-    other = network
-    for neuron in range(4):
-        other = rescaled(other, 5.0, neuron)
-    assert measure(other) != pytest.approx(measure(network), rel=0.1)
-
-
 # the Fisher-Rao norm
 
 
@@ -367,7 +306,7 @@ def slope_of_sample(network: TrainedNetwork, place: int) -> float:
 
 
 @every_network
-@pytest.mark.parametrize("seed", range(3))
+@in_turn("seed", range(3))
 def test_the_fisher_rao_norm_averages_squared_slopes(
     network_of: Callable[[int], TrainedNetwork], seed: int
 ) -> None:
@@ -397,7 +336,7 @@ def test_without_biases_the_fisher_rao_norm_has_a_closed_form(hidden: list[int],
 
 
 @every_network
-@pytest.mark.parametrize("seed", range(3))
+@in_turn("seed", range(3))
 def test_the_gradient_norm_is_that_of_autograd(
     network_of: Callable[[int], TrainedNetwork], seed: int
 ) -> None:
@@ -412,22 +351,11 @@ def test_the_gradient_norm_is_that_of_autograd(
     assert gradient_norm(network) == pytest.approx(float(total.norm()), rel=1e-10)
 
 
-def test_the_gradient_norm_is_zero_at_a_stationary_point() -> None:
-    """All weights zero and balanced labels; away from it, it is not."""
-    model = randomize(perceptron([3, 4, 2]), 0, scale=0.0)
-    inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).repeat(2, 1)
-    labels = torch.tensor([0] * 5 + [1] * 5)
-    network = sample_network(model, inputs, labels)
-    assert gradient_norm(network) == pytest.approx(0, abs=1e-16)
-    assert fisher_rao_norm(network) == 0
-    assert gradient_norm(sample_network(model, inputs, torch.zeros(10).long())) > 0.1
-
-
 # all of them
 
 
 @every_measure
-@pytest.mark.parametrize("network_of", [NETWORKS["perceptron"], convolutional])
+@in_turn("network_of", [NETWORKS["perceptron"], convolutional])
 def test_a_stack_gives_what_each_network_gives_alone(
     measure: StackMeasure, network_of: Callable[[int], TrainedNetwork]
 ) -> None:
@@ -438,26 +366,3 @@ def test_a_stack_gives_what_each_network_gives_alone(
         alone, rel=1e-8
     )
     assert len(set(alone)) == 2
-
-
-@every_measure
-def test_the_network_is_left_as_it_is(measure: StackMeasure) -> None:
-    """Weights, mode and gradients; a second look gives the same."""
-    network = convolutional()
-    before = {name: value.clone() for name, value in network.model.state_dict().items()}
-    assert measure(network) == measure(network)
-    after = network.model.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not network.model.training
-    assert all(parameter.grad is None for parameter in network.model.parameters())
-
-
-@every_measure
-def test_networks_in_float32_are_worked_out_in_float64(measure: StackMeasure) -> None:
-    """The same value as of the same weights in float64."""
-    model = randomize(perceptron([3, 4, 3]), 7)
-    inputs, _ = samples(8, (3,), 3, 7)
-    labels = labelled_by(model, inputs)
-    single = measure(sample_network(model, inputs, labels))
-    double = measure(sample_network(model.double(), inputs.double(), labels))
-    assert single == pytest.approx(double, rel=1e-12)

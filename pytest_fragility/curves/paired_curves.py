@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_fragility.curves.intervals import Estimate, UnpairedEstimate
-from pytest_fragility.curves.learning_curve import compared
+from pytest_fragility.curves.learning_curve import LearningCurve, compared
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from pytest_fragility.curves.learning_curve import LearningCurve
+    from pytest_fragility.curves.intervals import Floats
     from pytest_fragility.curves.power_law import Part
-
-    Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -64,25 +59,25 @@ class PairedCurves:
     @property
     def slope_change(self) -> Change:
         """By how much the slopes moved."""
-        own = self.after.slope_change(self.before)
-        error = self.error_after.slope_change(self.error_before)
-        return self._change(own, error, lambda curve: curve.slopes)
+        return self._change(LearningCurve.slope_change, lambda curve: curve.slopes)
 
     @property
     def level_change(self) -> Change:
         """By how much the levels moved, in decades."""
-        own = self.after.level_change(self.before)
-        error = self.error_after.level_change(self.error_before)
-        return self._change(own, error, lambda curve: curve.levels)
+        return self._change(LearningCurve.level_change, lambda curve: curve.levels)
 
     def _change(
-        self, own: Estimate, error: Estimate, quantity: Callable[[LearningCurve], Floats]
+        self,
+        change: Callable[[LearningCurve, LearningCurve], Estimate],
+        quantity: Callable[[LearningCurve], Floats],
     ) -> Change:
         """Return the change of a quantity of each seed, beyond test error's own too."""
-        compared_curves = compared(self.after, self.before)
-        after, before = map(quantity, compared_curves)
+        own = change(self.after, self.before)
+        error = change(self.error_after, self.error_before)
+        curves = compared(self.after, self.before)
+        after, before = map(quantity, curves)
         error_after, error_before = map(quantity, compared(self.error_after, self.error_before))
-        if compared_curves[0].seeds == compared_curves[1].seeds:
+        if curves[0].seeds == curves[1].seeds:
             moved, error_moved = after - before, error_after - error_before
             beyond = Estimate.from_samples(moved - error_moved, own.alpha, error.shared)
         else:

@@ -10,9 +10,7 @@ import numpy as np
 from pytest_fragility.curves.intervals import Estimate
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from pytest_fragility.curves.intervals import Floats
 
 
 @dataclass(frozen=True, eq=False)

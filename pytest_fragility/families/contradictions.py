@@ -1,4 +1,4 @@
-"""Rows that are of one network: one of them counts, and nobody can know which."""
+"""Rows of a file that contradict each other: two of one network, or two test sets of one task."""
 
 from __future__ import annotations
 
@@ -7,45 +7,37 @@ from itertools import pairwise
 from typing import Any
 
 from pytest_fragility._util.text import shown
+from pytest_fragility.families.observations import Observation
 from pytest_fragility.families.selection import FullPlace
-from pytest_fragility.rows.reading import Problems
+from pytest_fragility.rows.rows import Problems
 
 # in the place of a number that a row should have
 NOT_READ = -1
 
 
-def note_repeats(
-    networks: Sequence[tuple[str, FullPlace, Mapping[str, Any]]], problems: Problems
-) -> None:
+def note_repeats(networks: Sequence[Observation], problems: Problems) -> None:
     """Note, once, that rows are of a network that an earlier row is of.
 
-    Parameters
-    ----------
-    networks
-        Of each row: what messages call it, which network it is of, and its values by column, in
-        which one may count epochs.
-    problems
-        Where it is noted.
+    One of them counts, and nobody can know which.
     """
-    where = [each for each, _, _ in networks]
     rows: dict[FullPlace, list[int]] = {}
-    for row, (_, place, _) in enumerate(networks):
-        _, recipe, n, seed = place
-        if recipe and NOT_READ not in (n, seed):
-            rows.setdefault(place, []).append(row)
+    for row, each in enumerate(networks):
+        if each.recipe and NOT_READ not in (each.n, each.seed):
+            rows.setdefault(each.place, []).append(row)
     repeated = {place: own for place, own in rows.items() if len(own) > 1}
     if not repeated:
         return
     place, (first, second, *_) = min(repeated.items(), key=lambda item: item[1][1])
     task, recipe, n, seed = place
-    text = f"task {task}, recipe {recipe}, n={n}, seed {seed} stands in {where[first]} too"
+    text = f"task {task}, recipe {recipe}, n={n}, seed {seed} stands in {networks[first].where} too"
+    where = networks[second].where
     count = sum(len(own) - 1 for own in repeated.values())
-    groups = [[networks[row][2] for row in own] for own in repeated.values()]
+    groups = [[networks[row].cells for row in own] for own in repeated.values()]
     if count == 1:
-        problems.add(where[second], f"{text}; keep one of them")
+        problems.add(where, f"{text}; keep one of them")
     elif all(row == group[0] for group in groups for row in group):
         problems.add(
-            where[second],
+            where,
             f"{text}, and {count} of {len(networks)} rows are of a network of another row, with "
             "the same values: the table probably holds its rows twice; keep each once",
         )
@@ -53,11 +45,29 @@ def note_repeats(
         column = _counting(groups)
         told = f" ({shown(column)} counts them)" if column else ""
         problems.add(
-            where[second],
+            where,
             f"{text}, and {count} of {len(networks)} rows are of a network of another row; an "
             f"epoch column was probably flattened{told}: keep one row for each network, such as "
             "that of the last epoch",
         )
+
+
+def note_several_test_sets(networks: Sequence[Observation], problems: Problems) -> None:
+    """Note where the rows of a task were tested on numbers of samples that differ."""
+    first: dict[str, tuple[str, int]] = {}
+    noted = set()
+    for each in networks:
+        if each.counted is None or each.task in noted:
+            continue
+        size = each.counted.size
+        where, own = first.setdefault(each.task, (each.where, size))
+        if size != own:
+            noted.add(each.task)
+            problems.add(
+                each.where,
+                f"test_size={size or 'nothing'}, and {own or 'nothing'} in {where}; "
+                f"expected one test set for task {each.task}",
+            )
 
 
 def _counting(groups: Sequence[Sequence[Mapping[str, Any]]]) -> str | None:

@@ -1,4 +1,4 @@
-"""Audits that train seeds as they are needed, in words."""
+"""How many seeds, which level, which source: what a verdict rests on, in words."""
 
 from __future__ import annotations
 

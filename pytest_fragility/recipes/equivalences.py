@@ -38,15 +38,8 @@ INITIALIZATION_FACTOR = 4.0
 class Equivalence:
     """Two recipes whose networks have the same function after every step.
 
-    Parameters
-    ----------
-    name
-        What reports call it.
-    recipes
-        From the audit's baseline to the two recipes: on a scale-invariant network with the
-        baseline's widths and batch size, in float64.
-    summary
-        The two in a few words.
+    `recipes` maps the audit's baseline to the two: on a scale-invariant network with the baseline's
+    widths and batch size, in float64.
     """
 
     name: str

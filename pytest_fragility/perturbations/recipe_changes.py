@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations.perturbation import Change
@@ -16,6 +18,11 @@ from pytest_fragility.recipes import (
     cross_entropy_below,
     full_train_accuracy,
 )
+
+
+def replacing(**fields: Any) -> Change:
+    """Replace fields of the recipe."""
+    return lambda recipe: recipe.replace(**fields)
 
 
 def scale_lr(factor: float) -> Change:
@@ -47,11 +54,6 @@ def scale_initialization(factor: float) -> Change:
     return lambda recipe: recipe.replace(initialization_scale=recipe.initialization_scale * factor)
 
 
-def initialize(scheme: str) -> Change:
-    """Draw initial weights in another way."""
-    return lambda recipe: recipe.replace(initialization=scheme)
-
-
 def scale_width(factor: float) -> Change:
     """Multiply the width of every hidden layer; less than 3 is an error."""
     return lambda recipe: recipe.replace(architecture=recipe.architecture.with_width(factor))
@@ -68,11 +70,6 @@ def change_depth(layers: int) -> Change:
         return recipe.replace(architecture=changed)
 
     return change
-
-
-def use(optimizer: Optimizer) -> Change:
-    """Train with another optimizer."""
-    return lambda recipe: recipe.replace(optimizer=optimizer)
 
 
 def use_momentum(momentum: float, *, nesterov: bool = False) -> Change:
@@ -125,8 +122,9 @@ def decay_weights_decoupled(coefficient: float) -> Change:
     return change
 
 
-def schedule(made: Schedule) -> Change:
+def schedule(make: Callable[[int], Schedule], steps: int) -> Change:
     """Change the learning rate from step to step; a warm-up that there is stays."""
+    made = make(steps)
     return lambda recipe: recipe.replace(schedule=made.with_warmup(recipe.schedule.warmup))
 
 
@@ -167,18 +165,3 @@ def scale_target(factor: float) -> Change:
 def train_past(times: float) -> Change:
     """Go on, past the stopping rule, for so many times the steps."""
     return lambda recipe: recipe.replace(stopping=recipe.stopping.with_overtime(times))
-
-
-def smooth_labels(share: float) -> Change:
-    """Spread that share of the target evenly over all classes."""
-    return lambda recipe: recipe.replace(label_smoothing=share)
-
-
-def clip_gradients(norm: float) -> Change:
-    """Scale gradients down that are larger."""
-    return lambda recipe: recipe.replace(gradient_clipping=norm)
-
-
-def reorder_samples(order: int) -> Change:
-    """Show the samples in another of the seed's orders."""
-    return lambda recipe: recipe.replace(sample_order=order)
