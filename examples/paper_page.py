@@ -23,7 +23,7 @@ import torch
 
 from examples.paper_claims import CHANGES, CLAIMS, HOLDS, OPEN, Claim, Finding
 from pytest_fragility import CNN, MLP, Family, Ladder, MeasureError, Recipe, Task, learning_curves
-from pytest_fragility.auditing.engine import train_family
+from pytest_fragility.auditing.from_settings import train_family
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.settings import resolve_settings
 from pytest_fragility.tasks import is_installed

@@ -36,7 +36,7 @@ def test_pac_bayes_origin(check):
 def main() -> None:
     """Train the networks, measure them and write the table anew."""
     from pytest_fragility import learning_curves
-    from pytest_fragility.auditing.engine import train_family
+    from pytest_fragility.auditing.from_settings import train_family
     from pytest_fragility.measures import pac_bayes_origin, path_norm
     from pytest_fragility.settings import resolve_settings
 

@@ -279,7 +279,7 @@ def staged_rates(kind: str, truth: Truth, scatter: Scatter, *, audits: int) -> C
         for group in _groups(curves, looks):
             if audit.is_open:
                 audit.judge_with(group)
-        verdict, judged = audit.outcomes[check.id].get()
+        verdict, judged = audit.finding(check).get()
         found[outcome(verdict)] += 1
         found["seeds"] += len(judged.seeds)
     return _shares(found, audits)

@@ -291,7 +291,7 @@ def test_what_a_search_finds_is_told_as_shown() -> None:
     change = get_perturbation("adam-x10")
     search: Any = SimpleNamespace(
         largest_kept=lambda _: get_perturbation("adam-x3"),
-        finding=lambda _: SimpleNamespace(status=INCONCLUSIVE),
+        trial=lambda _: SimpleNamespace(status=INCONCLUSIVE),
     )
     curves = curves_of("path_norm", change.name, REVERSING)
     record = check_record(curves, judge(Check("trend", change.name), curves, Tolerances()))

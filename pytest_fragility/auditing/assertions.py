@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.text import nearest
+from pytest_fragility.auditing.finding import assert_kept
+from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
+from pytest_fragility.auditing.search import Search
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.records import check_record
-from pytest_fragility.checks.registry import kind_of
-from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import KEPT, Verdict
-from pytest_fragility.curves import LearningCurves
 from pytest_fragility.errors import (
     CheckBroken,
-    MeasureError,
     SettingsError,
 )
+from pytest_fragility.measures.measure import Measure, measure_name
 from pytest_fragility.perturbations import (
     BASELINE,
     Perturbation,
@@ -25,85 +25,11 @@ from pytest_fragility.perturbations import (
     changes_recipe,
     get_perturbation,
 )
-from pytest_fragility.report.failure_message import failure_message, withstanding_message
+from pytest_fragility.report.failure_message import withstanding_message
 from pytest_fragility.settings import AuditSettings
 
 if TYPE_CHECKING:
-    from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
-    from pytest_fragility.auditing.search import Search
-    from pytest_fragility.measures.measure import Measure
-
-
-Listener = Callable[[LearningCurves, Verdict], None]
-
-
-def assert_kept(
-    check: Check,
-    curves: LearningCurves,
-    tolerances: Tolerances,
-    *,
-    rerun: str | None = None,
-    on_verdict: Listener | None = None,
-) -> Verdict:
-    """Judge one check, and raise unless it is kept.
-
-    Parameters
-    ----------
-    check
-        What is asserted.
-    curves
-        Learning curves under the baseline and the check's perturbation.
-    tolerances
-        How far the measure may move.
-    rerun
-        The command that the message offers to rerun the check.
-    on_verdict
-        Told the verdict before anything is raised.
-
-    Raises
-    ------
-    CheckBroken
-        If the check is broken.
-    CheckInconclusive
-        If the seeds do not decide, or the perturbation is not admissible.
-    MeasureError
-        If the measure fails on some network; it says what the check finds over the other seeds.
-    """
-    __tracebackhide__ = True
-    from pytest_fragility.auditing.outcome import told_of_the_rest
-    from pytest_fragility.checks.registry import judge
-
-    try:
-        verdict = judge(check, curves, tolerances)
-    except MeasureError as error:
-        raise told_of_the_rest(error, check, curves, tolerances) from error.__cause__
-    require_kept(verdict, curves, rerun=rerun, on_verdict=on_verdict)
-    return verdict
-
-
-def require_kept(
-    verdict: Verdict,
-    curves: LearningCurves,
-    *,
-    rerun: str | None = None,
-    on_verdict: Listener | None = None,
-) -> None:
-    """Raise unless a verdict is `kept`.
-
-    Parameters are those of `assert_kept`, and the verdict.
-
-    Raises
-    ------
-    AuditFailure
-        If it is not.
-    """
-    __tracebackhide__ = True
-    if on_verdict:
-        on_verdict(curves, verdict)
-    if verdict.status == KEPT:
-        return
-    failure = kind_of(verdict.check).error(verdict)
-    raise failure(failure_message(check_record(curves, verdict), rerun), verdict)
+    from pytest_fragility.curves import LearningCurves
 
 
 def _require_recipe(curves: LearningCurves, name: str) -> None:
@@ -112,12 +38,6 @@ def _require_recipe(curves: LearningCurves, name: str) -> None:
             f"no perturbation {name!r}{nearest(name, curves.recipes)}; these curves have "
             f"{', '.join(curves.recipes)}"
         )
-
-
-def _require_perturbation(curves: LearningCurves, name: str) -> None:
-    _require_recipe(curves, name)
-    if name == BASELINE:
-        raise SettingsError("the baseline cannot be compared with itself; name a perturbation")
 
 
 def known_of_smaller(search: Search, perturbation: Perturbation) -> list[str]:
@@ -131,15 +51,10 @@ def known_of_smaller(search: Search, perturbation: Perturbation) -> list[str]:
         ]
     kept = search.largest_kept(perturbation)
     if kept is not None:
-        status = search.finding(kept).status
+        status = search.trial(kept).status
         how = "keeps it" if status == KEPT else "does not break it"
         return [f"The largest smaller change on this axis, {kept.name}, {how}"]
     return [f"No smaller change than {perturbation.name} is in the catalogue, or all break it"]
-
-
-def _grow(family: GrowingFamily, perturbations: Iterable[Perturbation]) -> None:
-    baseline = family.settings.recipe
-    family.grow([each for each in perturbations if changes_recipe(each, baseline)])
 
 
 class FragilityAsserts:
@@ -165,7 +80,7 @@ class FragilityAsserts:
     ) -> None:
         self.settings = settings
         self.tolerances = settings.tolerances
-        self._families = families
+        self._families = families or FamilySource()
         self._settings_now = settings_now or (lambda: settings)
         self._searches: dict[Hashable, Search] = {}
 
@@ -194,9 +109,8 @@ class FragilityAsserts:
             If it does not, or the seeds do not decide.
         """
         __tracebackhide__ = True
-        tolerances = self.tolerances if trend is None else replace(self.tolerances, trend=trend)
         _require_recipe(curves, perturbation)
-        return assert_kept(Check("trend", perturbation), curves, tolerances)
+        return self._assert(Check("trend", perturbation), curves, trend=trend)
 
     def assert_exponent_kept(
         self, curves: LearningCurves, perturbation: str, *, tolerance: float | None = None
@@ -268,10 +182,7 @@ class FragilityAsserts:
         __tracebackhide__ = True
         if quantity not in ("exponent", "level"):
             raise SettingsError(f"quantity {quantity!r}: expected exponent or level")
-        tolerances = self.tolerances
-        if least_sensitivity is not None:
-            tolerances = replace(tolerances, sensitivity=least_sensitivity)
-        return assert_kept(Check(f"complexity-{quantity}"), curves, tolerances)
+        return self._assert(Check(f"complexity-{quantity}"), curves, sensitivity=least_sensitivity)
 
     def assert_stopping_kept(
         self, curves: LearningCurves, checkpoint: str, *, tolerance: float | None = None
@@ -339,21 +250,6 @@ class FragilityAsserts:
         __tracebackhide__ = True
         return self._assert_invariance("equivalence", curves, equivalence, tolerance)
 
-    def _assert_invariance(
-        self, kind: str, curves: LearningCurves, change: str, tolerance: float | None
-    ) -> Verdict:
-        __tracebackhide__ = True
-        check = Check(kind, change=change)
-        if check.id not in curves.invariances:
-            raise SettingsError(
-                f"no {kind} {change!r}{nearest(check.id, curves.invariances)}; these curves have "
-                f"{', '.join(curves.invariances)}"
-            )
-        tolerances = self.tolerances
-        if tolerance is not None:
-            tolerances = replace(tolerances, invariance=tolerance)
-        return assert_kept(check, curves, tolerances)
-
     def assert_withstands(
         self,
         measure: Measure,
@@ -393,15 +289,14 @@ class FragilityAsserts:
         __tracebackhide__ = True
         chosen = get_perturbation(perturbation) if isinstance(perturbation, str) else perturbation
         search = self._search(measure, tuple(checks or ()), name)
-        along = [each for part in chosen.single_changes for each in along_axis(part)]
-        _grow(search.family, along)
-        finding = search.finding(chosen)
-        if finding.confirmation is None:
+        self.train_ahead(each for part in chosen.single_changes for each in along_axis(part))
+        trial = search.trial(chosen)
+        if trial.confirmation is None:
             return
-        verdict, curves = finding.confirmation
+        verdict, curves = trial.confirmation
         message = withstanding_message(
             check_record(curves, verdict),
-            alpha=finding.alpha or 0.0,
+            alpha=trial.alpha or 0.0,
             smaller=known_of_smaller(search, chosen),
             code=chosen.code or None,
         )
@@ -414,9 +309,6 @@ class FragilityAsserts:
         name: str | None,
     ) -> Search:
         """Return the search for this measure, the same one each time."""
-        from pytest_fragility.auditing.search import Search
-        from pytest_fragility.measures.measure import measure_name
-
         family = self._family_now()
         called = measure_name(measure, name)
         # what a test defines anew at each example has its code in common
@@ -433,22 +325,38 @@ class FragilityAsserts:
 
     def train_ahead(self, perturbations: Iterable[Perturbation]) -> None:
         """Train the running test's family under all perturbations that change its baseline."""
-        _grow(self._family_now(), perturbations)
+        family = self._family_now()
+        baseline = family.settings.recipe
+        family.grow([each for each in perturbations if changes_recipe(each, baseline)])
 
     def _family_now(self) -> GrowingFamily:
         """Return the family with the settings of the running test."""
-        from pytest_fragility.auditing.growing_families import FamilySource
-
-        if self._families is None:
-            self._families = FamilySource()
         return self._families.family_of(self._settings_now())
 
     def _assert_change(
         self, kind: str, curves: LearningCurves, perturbation: str, tolerance: float | None
     ) -> Verdict:
         __tracebackhide__ = True
-        _require_perturbation(curves, perturbation)
-        tolerances = self.tolerances
-        if tolerance is not None:
-            tolerances = replace(tolerances, exponent=tolerance, spread=tolerance)
-        return assert_kept(Check(kind, perturbation), curves, tolerances)
+        _require_recipe(curves, perturbation)
+        if perturbation == BASELINE:
+            raise SettingsError("the baseline cannot be compared with itself; name a perturbation")
+        check = Check(kind, perturbation)
+        return self._assert(check, curves, exponent=tolerance, spread=tolerance)
+
+    def _assert_invariance(
+        self, kind: str, curves: LearningCurves, change: str, tolerance: float | None
+    ) -> Verdict:
+        __tracebackhide__ = True
+        check = Check(kind, change=change)
+        if check.id not in curves.invariances:
+            raise SettingsError(
+                f"no {kind} {change!r}{nearest(check.id, curves.invariances)}; these curves have "
+                f"{', '.join(curves.invariances)}"
+            )
+        return self._assert(check, curves, invariance=tolerance)
+
+    def _assert(self, check: Check, curves: LearningCurves, **tolerances: Any) -> Verdict:
+        """Assert that a check is kept, with tolerances in the place of the session's."""
+        __tracebackhide__ = True
+        given = {name: value for name, value in tolerances.items() if value is not None}
+        return assert_kept(check, curves, replace(self.tolerances, **given))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.stopwatch import timing
 from pytest_fragility._util.text import shown
-from pytest_fragility.auditing.engine import _audit
+from pytest_fragility.auditing.engine import Engine, Request
+from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings import (
@@ -204,8 +206,11 @@ def audit(
         )
     chosen_name = name_in_audit(measure, name, settings)
     with timing() as stopwatch, _executors(executor, settings.executor_timeout) as executors:
-        result = _audit(measure, chosen_name, settings, progress, executors)
-        return replace(result, durations=stopwatch.durations)
+        engine = Engine(partial(train_plans, progress=progress, executors=executors))
+        engine.add(
+            Request(chosen_name, settings, lambda: (measure, chosen_name), tuple(settings.checks))
+        )
+        return replace(engine.result(chosen_name), durations=stopwatch.durations)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pytest_fragility.auditing.search import Finding, Search
+from pytest_fragility.auditing.search import Search, Trial
 from pytest_fragility.checks.admissibility import judge_admissibility
 from pytest_fragility.checks.breaking_points import BreakingPoint, BreakingPointEvidence
 from pytest_fragility.checks.check import Check
@@ -76,7 +76,7 @@ def _locate_along(steps: Sequence[Perturbation], search: Search) -> BreakingPoin
         _name(inadmissible[0] if inadmissible else None),
         _name(kept),
         _name(broken),
-        *_how(search.finding(broken) if broken else None),
+        *_how(search.trial(broken) if broken else None),
     )
 
 
@@ -113,11 +113,11 @@ def _is_admissible(change: Perturbation, search: Search) -> bool:
     return judge_admissibility(curves, change.name, margin=margin).status == ADMISSIBLE
 
 
-def _how(finding: Finding | None) -> tuple[str, SlopeEvidence | None]:
+def _how(trial: Trial | None) -> tuple[str, SlopeEvidence | None]:
     """Return which check a change breaks, and the numbers of the fresh seeds."""
-    if finding is None or finding.confirmation is None:
+    if trial is None or trial.confirmation is None:
         return "", None
-    verdict, _ = finding.confirmation
+    verdict, _ = trial.confirmation
     assert isinstance(verdict.evidence, SlopeEvidence)
     return verdict.check.kind, verdict.evidence
 

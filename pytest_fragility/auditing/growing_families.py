@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_fragility._util.lazy import OnDemand
+from pytest_fragility.auditing.from_settings import Trainer, curves_for_audit, train_plans
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
-from pytest_fragility.families.train import TrainingBudget, train_families
+from pytest_fragility.families.train import TrainingBudget
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation
 from pytest_fragility.settings import AuditSettings, resolve_settings
-from pytest_fragility.store import open_store
-from pytest_fragility.training.devices import choose_device
 
 if TYPE_CHECKING:
     from pytest_fragility.curves import LearningCurve, LearningCurves
-    from pytest_fragility.families.train import Progress
     from pytest_fragility.measures.measure import Measure
-    from pytest_fragility.parallel.futures import Executors
-
-    pass
 
 
 class GrowingFamily:
@@ -36,10 +32,8 @@ class GrowingFamily:
         Give task, baseline, sizes, seeds, device and store.
     budget
         Charged with what is trained; None has no limit.
-    progress
-        Called as ``progress(runs done, runs to train, share of the work done)``.
-    executors
-        Who else may train, and measure; None has all done on this machine.
+    train
+        Trains families.
 
     Raises
     ------
@@ -52,18 +46,16 @@ class GrowingFamily:
         settings: AuditSettings,
         *,
         budget: TrainingBudget | None = None,
-        progress: Progress | None = None,
-        executors: Executors | None = None,
+        train: Trainer = train_plans,
     ) -> None:
         _require_nothing_given(settings)
         self.settings = settings
-        self._executors = executors
+        self._train = train
         self._budget = budget
-        self._progress = progress
         self._families: dict[str, Family] = {}
         self._with_seeds: dict[tuple[int, ...], GrowingFamily] = {}
-        self._baselines: dict[int, LearningCurve] = {}
-        self._measures: dict[int, Measure] = {}
+        # a measure need not be hashable
+        self._baselines: list[tuple[Measure, LearningCurve]] = []
 
     def with_seeds(self, seeds: Iterable[int]) -> GrowingFamily:
         """Return a family of the same budget with other seeds, the same one each time."""
@@ -71,10 +63,7 @@ class GrowingFamily:
         if chosen not in self._with_seeds:
             settings = replace(self.settings, seeds=chosen)
             self._with_seeds[chosen] = GrowingFamily(
-                settings,
-                budget=self._budget,
-                progress=self._progress,
-                executors=self._executors,
+                settings, budget=self._budget, train=self._train
             )
         return self._with_seeds[chosen]
 
@@ -105,14 +94,7 @@ class GrowingFamily:
             FamilyPlan(settings.task, {name: recipe}, settings.sizes, settings.seeds)
             for name, recipe in missing.items()
         ]
-        families = train_families(
-            plans,
-            device=choose_device(settings.device),
-            store=open_store(settings.cache_dir),
-            progress=self._progress,
-            budget=self._budget,
-            executors=self._executors,
-        )
+        families = self._train(plans, settings, budget=self._budget)
         self._families |= dict(zip(missing, families, strict=True))
 
     def family(self, *perturbations: Perturbation) -> Family:
@@ -129,9 +111,8 @@ class GrowingFamily:
             for seed in settings.seeds
         }
         baseline = self._families[BASELINE]
-        return Family(
-            plan, trained, baseline.device, executors=self._executors, stacks=baseline.stacks
-        )
+        executors, stacks = baseline.executors, baseline.stacks
+        return Family(plan, trained, baseline.device, executors=executors, stacks=stacks)
 
     def network(self, perturbation: Perturbation | None, n: int, seed: int) -> TrainedNetwork:
         """Return one network; without a perturbation, of the baseline."""
@@ -151,9 +132,6 @@ class GrowingFamily:
 
         The measure is called when a curve is first asked for; on the baseline's networks, once.
         """
-        from pytest_fragility._util.lazy import OnDemand
-        from pytest_fragility.auditing.curves import curves_for_audit
-
         level = self.settings.alpha if alpha is None else alpha
         curves = curves_for_audit(
             measure,
@@ -162,19 +140,22 @@ class GrowingFamily:
             name=name,
             alpha=alpha,
             # the baseline's is known already where others were asked for
-            ahead=id(measure) not in self._baselines,
+            ahead=self._baseline_of(measure) is None,
         )
-        # an identity is good for as long as its owner lives
-        self._measures[id(measure)] = measure
 
         def curve(recipe: str) -> LearningCurve:
             if recipe != BASELINE:
                 return curves.measure[recipe]
-            if id(measure) not in self._baselines:
-                self._baselines[id(measure)] = curves.measure[BASELINE]
-            return replace(self._baselines[id(measure)], name=curves.measure_name, alpha=level)
+            found = self._baseline_of(measure)
+            if found is None:
+                found = curves.measure[BASELINE]
+                self._baselines.append((measure, found))
+            return replace(found, name=curves.measure_name, alpha=level)
 
         return replace(curves, measure=OnDemand("recipe", list(curves.measure), curve))
+
+    def _baseline_of(self, measure: Measure) -> LearningCurve | None:
+        return next((curve for each, curve in self._baselines if each is measure), None)
 
 
 def _require_nothing_given(settings: AuditSettings) -> None:
@@ -194,21 +175,13 @@ class FamilySource:
     ----------
     layers
         Settings that are taken where a request does not say; the first source first.
-    progress
-        Called as ``progress(runs done, runs to train, share of the work done)``.
-    executors
-        Who else may train, and measure; None has all done on this machine.
+    train
+        Trains families.
     """
 
-    def __init__(
-        self,
-        *layers: Mapping[str, Any],
-        progress: Callable[[], Progress | None] | None = None,
-        executors: Executors | None = None,
-    ) -> None:
+    def __init__(self, *layers: Mapping[str, Any], train: Trainer = train_plans) -> None:
         self._layers = layers
-        self._executors = executors
-        self._progress = progress
+        self._train = train
         self._known: dict[Hashable, GrowingFamily] = {}
         self._budgets: dict[int, TrainingBudget] = {}
 
@@ -233,10 +206,7 @@ class FamilySource:
         budget = self._budget_of(settings)
         key = budget, _what_counts(settings)
         if key not in self._known:
-            progress = self._progress() if self._progress else None
-            self._known[key] = GrowingFamily(
-                settings, budget=budget, progress=progress, executors=self._executors
-            )
+            self._known[key] = GrowingFamily(settings, budget=budget, train=self._train)
         return self._known[key]
 
     def _budget_of(self, settings: AuditSettings) -> TrainingBudget:
@@ -251,10 +221,11 @@ class FamilySource:
 
 
 def _what_counts(settings: AuditSettings) -> Hashable:
-    """Return what two families that grow have in common if they are one: a task is its object."""
+    """Return what two families that grow have in common if they are one."""
     sizes = {name: change.size for name, change in settings.perturbations.items()}
     return (
-        settings.task,
+        settings.task.name,
+        settings.task.data.fingerprint,
         tuple(settings.recipes().items()),
         tuple(sizes.items()),
         settings.sizes,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_fragility._util.stopwatch import Durations
+from pytest_fragility.checks.kind import AUDIT
 from pytest_fragility.checks.records import audit_context, check_record
+from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT, Record
-from pytest_fragility.curves import LearningCurves
-from pytest_fragility.errors import FragilityError
 from pytest_fragility.report.conclusion import overall_verdict
 from pytest_fragility.report.terminal import audit_table
 
 if TYPE_CHECKING:
+    from pytest_fragility.auditing.finding import Finding
     from pytest_fragility.checks.verdicts import Verdict
+    from pytest_fragility.curves import LearningCurves
+    from pytest_fragility.errors import FragilityError
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,26 @@ class AuditResult:
     curves_of: Mapping[str, LearningCurves] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
     errors: Mapping[str, FragilityError] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, findings: Sequence[Finding]) -> AuditResult:
+        """Return the result of what became of each check, in the order of the plan.
+
+        Raises
+        ------
+        FragilityError
+            What kept the first check from being judged, where no verdict is left that looks at the
+            measure.
+        """
+        verdicts = tuple(each.verdict for each in findings if each.verdict)
+        errors = {each.check.id: each.error for each in findings if each.error}
+        about_it = [v for v in verdicts if v.is_applicable and kind_of(v.check).about != AUDIT]
+        if errors and not about_it:
+            raise next(iter(errors.values()))
+        curves = max((each.curves for each in findings), key=lambda each: len(each.recipes))
+        own = [each for each in findings if each.curves.looks or each.curves is not curves]
+        curves_of = {each.check.id: each.curves for each in own}
+        return cls(verdicts, curves, curves_of, errors=errors)
 
     @property
     def verdict(self) -> str:

@@ -27,7 +27,7 @@ FRESH_FOR_EACH = 2
 
 
 @dataclass(frozen=True)
-class Finding:
+class Trial:
     """What a search found out about one perturbation.
 
     Parameters
@@ -100,11 +100,11 @@ class Search:
         own = family.settings.seeds
         first = max(FIRST_FRESH_SEED, max(own) + 1)
         self._fresh = family.with_seeds(range(first, first + FRESH_FOR_EACH * len(own)))
-        self._known: dict[Hashable, Finding] = {}
+        self._known: dict[Hashable, Trial] = {}
         self._verdicts: dict[Hashable, tuple[Verdict, ...]] = {}
         self._confirmations = 0
 
-    def finding(self, perturbation: Perturbation) -> Finding:
+    def trial(self, perturbation: Perturbation) -> Trial:
         """Return whether a perturbation breaks the measure; the same answer each time."""
         place = self._place(perturbation)
         if place not in self._known:
@@ -121,7 +121,7 @@ class Search:
 
     def breaks(self, perturbation: Perturbation) -> bool:
         """Return whether a perturbation breaks the measure, confirmed on fresh seeds."""
-        return self.finding(perturbation).status == BROKEN
+        return self.trial(perturbation).status == BROKEN
 
     def largest_kept(self, perturbation: Perturbation) -> Perturbation | None:
         """Return the largest smaller change on the same axis that does not break the measure.
@@ -132,13 +132,13 @@ class Search:
         smaller = [each for each in smaller_changes(perturbation) if each(baseline) != baseline]
         return next((each for each in smaller if not self.breaks(each)), None)
 
-    def _find(self, perturbation: Perturbation) -> Finding:
+    def _find(self, perturbation: Perturbation) -> Trial:
         verdicts = self._judged(perturbation)
         suspects = self._suspects(verdicts)
         if suspects:
             return self._confirm(perturbation, verdicts, suspects)
         is_kept = bool(verdicts) and all(verdict.status == KEPT for verdict in verdicts)
-        return Finding(perturbation, KEPT if is_kept else INCONCLUSIVE, verdicts)
+        return Trial(perturbation, KEPT if is_kept else INCONCLUSIVE, verdicts)
 
     def _judged(self, perturbation: Perturbation) -> tuple[Verdict, ...]:
         """Return the verdicts on the search's own seeds."""
@@ -160,15 +160,15 @@ class Search:
 
     def _confirm(
         self, perturbation: Perturbation, verdicts: tuple[Verdict, ...], suspects: list[Check]
-    ) -> Finding:
+    ) -> Trial:
         alpha = self._next_level() / len(suspects)
         curves = self._fresh.curves(self.measure, perturbation, alpha=alpha, name=self._name)
         tolerances = self.family.settings.tolerances
         for check in suspects:
             again = judge(check, curves, tolerances)
             if again.status == BROKEN and again.is_applicable:
-                return Finding(perturbation, BROKEN, verdicts, (again, curves), alpha)
-        return Finding(perturbation, INCONCLUSIVE, verdicts, None, alpha)
+                return Trial(perturbation, BROKEN, verdicts, (again, curves), alpha)
+        return Trial(perturbation, INCONCLUSIVE, verdicts, None, alpha)
 
     def _next_level(self) -> float:
         """Return the level of the next confirmation: the levels of all add up to alpha.

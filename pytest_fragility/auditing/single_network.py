@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import operator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.plan import FamilyPlan
-from pytest_fragility.families.train import train_families
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.settings import DEFAULT_FOLDER, resolve_settings
-from pytest_fragility.store import open_store
 from pytest_fragility.tasks import Task
-from pytest_fragility.training.devices import choose_device
-
-if TYPE_CHECKING:
-    pass
 
 
 def trained_network(
@@ -63,8 +57,7 @@ def trained_network(
     settings = resolve_settings({"task": task, "device": device, "cache_dir": cache_dir})
     name, made = _named_recipe(recipe, settings.recipe)
     plan = FamilyPlan(settings.task, {name: made}, (n,), (seed,))
-    store = open_store(settings.cache_dir)
-    (family,) = train_families([plan], device=choose_device(settings.device), store=store)
+    (family,) = train_plans([plan], settings)
     return family[settings.task.name, name, n, seed]
 
 

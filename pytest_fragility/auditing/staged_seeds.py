@@ -8,31 +8,27 @@ depend on each other (Bonferroni).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_fragility._util.stopwatch import STATISTICS, spent_on
-from pytest_fragility.auditing.outcome import Outcome
+from pytest_fragility.auditing.finding import Finding
+from pytest_fragility.auditing.from_settings import curves_for_audit, plan_of
 from pytest_fragility.checks.admissibility import judge_admissibility, judge_admissible_count
 from pytest_fragility.checks.check import Check, Needs
 from pytest_fragility.checks.kind import PAIRS
-from pytest_fragility.checks.registry import judge, kind_of, needs_of_all
-from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, UNDECIDED, Verdict
-from pytest_fragility.curves import LearningCurves
-from pytest_fragility.curves.joining import join_seeds
+from pytest_fragility.checks.registry import kind_of, needs_of_all
+from pytest_fragility.checks.verdicts import INADMISSIBLE, INCONCLUSIVE, UNDECIDED
 from pytest_fragility.perturbations import BASELINE
 
 if TYPE_CHECKING:
+    from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families.family import Family
     from pytest_fragility.families.plan import FamilyPlan
     from pytest_fragility.measures.measure import Measure
     from pytest_fragility.settings import AuditSettings
 
-    pass
-
-
-Trainer = Callable[[Sequence["FamilyPlan"]], Sequence["Family"]]
 # a forecast from fewer is not worth giving up for, unless it is that no number decides
 FEWEST_FOR_A_FORECAST = 8
 # beyond so many times the last look's seeds, a forecast says that no look will decide
@@ -55,9 +51,13 @@ class StagedAudit:
     """
 
     def __init__(
-        self, measure: Measure, name: str, settings: AuditSettings, checks: Collection[Check]
+        self,
+        measure: Measure | str,
+        name: str | None,
+        settings: AuditSettings,
+        checks: Collection[Check],
     ) -> None:
-        self.outcomes: dict[str, Outcome] = {}
+        self._findings: dict[str, Finding] = {}
         self._measure = measure
         self._name = name
         self._settings = settings
@@ -75,22 +75,19 @@ class StagedAudit:
         """Return what the next look needs beyond what was trained for those before."""
         looks = (0, *self._settings.looks)
         place = len(self._groups)
-        needs = self._needs()
-        plan = self._settings.plan(
-            list(needs.recipes),
-            with_ladder=needs.with_ladder,
-            with_equivalents=needs.with_equivalents,
-        )
+        plan = plan_of(self._settings, self._needs())
         return replace(plan, seeds=tuple(range(looks[place], looks[place + 1])))
 
-    def look(self, family: Family) -> None:
+    def take(self, family: Family) -> None:
         """Judge all open checks on the seeds so far, those of this family included."""
-        from pytest_fragility.auditing.curves import curves_for_audit
-
         settings = self._settings
         alpha = settings.alpha / len(settings.looks)
         curves = curves_for_audit(self._measure, family, settings, name=self._name, alpha=alpha)
         self.judge_with(curves)
+
+    def finding(self, check: Check) -> Finding:
+        """Return what became of a check at the last look at it."""
+        return self._findings[check.id]
 
     @spent_on(STATISTICS)
     def judge_with(self, curves: LearningCurves) -> None:
@@ -101,38 +98,34 @@ class StagedAudit:
         curves
             Over the seeds that are new at this look, each interval at the looks' share of alpha.
         """
+        from pytest_fragility.curves.joining import join_seeds
+
         self._groups.append(replace(curves, looks=self._settings.looks))
         joined = join_seeds(self._groups)
         self._note_admissible(joined)
         for check in self._open:
-            self.outcomes[check.id] = self._judged(check, joined)
+            self._findings[check.id] = self._judged(check, joined)
         self._open = [check for check in self._open if not self._is_settled(check)]
 
-    def _judged(self, check: Check, joined: LearningCurves) -> Outcome:
-        tolerances = self._settings.tolerances
-
-        def verdict() -> Verdict:
-            if kind_of(check).counts_admissible and BASELINE not in joined.unfinished:
-                statuses = {name: self._admissible[name] for name in check.among}
-                return judge_admissible_count(check, statuses)
-            return judge(check, joined, tolerances)
-
-        return Outcome.of(verdict, check, joined, tolerances)
+    def _judged(self, check: Check, joined: LearningCurves) -> Finding:
+        if kind_of(check).counts_admissible and BASELINE not in joined.unfinished:
+            statuses = {name: self._admissible[name] for name in check.among}
+            return Finding(check, joined, judge_admissible_count(check, statuses))
+        return Finding.of(check, joined, self._settings.tolerances)
 
     def _is_settled(self, check: Check) -> bool:
         """Return whether more seeds would change nothing, or probably would not."""
-        outcome = self.outcomes[check.id]
-        if outcome.verdict is None or kind_of(check).rests_on == PAIRS:
+        finding = self._findings[check.id]
+        verdict = finding.verdict
+        if verdict is None or kind_of(check).rests_on == PAIRS:
             return True
-        verdict = outcome.verdict
         if verdict.status != INCONCLUSIVE or not verdict.is_applicable:
             return True
         if kind_of(check).counts_admissible:
             return not self._undecided(check)
         if verdict.evidence is None:
             return True
-        assert outcome.curves is not None
-        seeds = len(outcome.curves.seeds)
+        seeds = len(finding.curves.seeds)
         needed = verdict.seeds_needed
         is_far = needed is not None and needed > FAR * self._settings.looks[-1]
         return needed is None or (is_far and seeds >= FEWEST_FOR_A_FORECAST)
@@ -155,19 +148,3 @@ class StagedAudit:
         if kind_of(check).counts_admissible:
             return self._undecided(check)
         return [name for name in check.among if self._admissible.get(name) != INADMISSIBLE]
-
-
-def decide(audits: Sequence[StagedAudit], train: Trainer) -> None:
-    """Look at all audits until every check is decided, or the last look is over.
-
-    Parameters
-    ----------
-    audits
-        What each look trains is trained together for all of them.
-    train
-        Returns one trained family per plan.
-    """
-    while waiting := [audit for audit in audits if audit.is_open]:
-        families = train([audit.plan() for audit in waiting])
-        for audit, family in zip(waiting, families, strict=True):
-            audit.look(family)

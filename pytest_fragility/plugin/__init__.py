@@ -277,19 +277,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Note which networks the selected tests need, so that all are trained together."""
     if not is_enabled(session.config):
         return
-    from pytest_fragility.plugin.asked import key_of, place_of
-    from pytest_fragility.plugin.measure_items import MeasureItem, note_need
+    from pytest_fragility.plugin.asked import place_of
+    from pytest_fragility.plugin.hypothesis_tests import LASTING
     from pytest_fragility.plugin.session import fragility_session
 
     state = fragility_session(session.config)
     for item in session.items:
-        if _is_skipped(item):
-            continue
-        if isinstance(item, MeasureItem):
-            note_need(item, state)
-        elif isinstance(item, pytest.Function) and _uses_networks(item):
-            place = place_of(item)
-            state.need(key_of(item), state.audit_of(item), place.check if place else None)
+        fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
+        used = {"check", *LASTING} & set(fixtures)
+        if (used or place_of(item)) and not _is_skipped(item):
+            # a check that is not ours says nothing of networks
+            takes_networks = bool(LASTING & used) or place_of(item) is None
+            state.note(item, takes_networks=takes_networks)
     if not session.config.option.collectonly:
         state.require_cluster()
 
@@ -334,10 +333,6 @@ def _is_skipped(item: pytest.Item) -> bool:
     return is_marked and heeds_marks(item.config)
 
 
-def _uses_networks(item: pytest.Function) -> bool:
-    return bool({"check", "trained_family", "learning_curves"} & set(item.fixturenames))
-
-
 def _require_enabled(request: pytest.FixtureRequest) -> None:
     if not is_enabled(request.config):
         pytest.skip(SKIP_REASON)
@@ -359,7 +354,7 @@ def check(request: pytest.FixtureRequest) -> Callable[[], None]:
 
     def run() -> None:
         __tracebackhide__ = True
-        session.run_check(item, asked.audit)
+        session.run_check(item)
 
     return run
 
@@ -368,16 +363,9 @@ def check(request: pytest.FixtureRequest) -> Callable[[], None]:
 def trained_family(request: pytest.FixtureRequest) -> Family:
     """The family that the test's marker asks for, trained or read from the store."""
     _require_enabled(request)
-    from pytest_fragility.plugin.asked import key_of
     from pytest_fragility.plugin.session import fragility_session
 
-    session, item = fragility_session(request.config), request.node
-    given = session.audit_of(item).settings.given
-    if given is not None:
-        return given.require_networks()
-    if not session.knows(key_of(item)):
-        session.need(key_of(item), session.audit_of(item), None)
-    return session.family(key_of(item)).with_recipes(session.audit_of(item).own_recipes)
+    return fragility_session(request.config).trained_family(request.node)
 
 
 @pytest.fixture
@@ -385,21 +373,13 @@ def learning_curves(
     request: pytest.FixtureRequest, trained_family: Family
 ) -> Callable[..., LearningCurves]:
     """A callable: measure -> its learning curves over the trained family."""
-    from pytest_fragility.evaluation.learning_curves import learning_curves as compute
+    from pytest_fragility.auditing.from_settings import curves_for_audit
     from pytest_fragility.plugin.session import fragility_session
 
     settings = fragility_session(request.config).audit_of(request.node).settings
 
     def curves(measure: Callable[..., Any], *, name: str | None = None) -> LearningCurves:
-        return compute(
-            measure,
-            trained_family,
-            alpha=settings.alpha,
-            scale=settings.scale,
-            fit=settings.fit,
-            measure_timeout=settings.measure_timeout,
-            name=name,
-        )
+        return curves_for_audit(measure, trained_family, settings, name=name)
 
     return curves
 

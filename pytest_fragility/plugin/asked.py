@@ -58,6 +58,7 @@ class CheckPlace:
 
 # of items that are no test functions
 PLACE_KEY = pytest.StashKey[CheckPlace]()
+AUDIT_KEY = pytest.StashKey["MarkedAudit"]()
 
 
 def asked_check(item: pytest.Item) -> AskedCheck | None:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_fragility._util.text import shown
 from pytest_fragility.checks.check import Check, Needs
-from pytest_fragility.checks.kind import SEARCH
-from pytest_fragility.checks.registry import kind_of, match_expected_failures, needs_of
+from pytest_fragility.checks.registry import match_expected_failures
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.plugin.mark import MARKER
@@ -35,6 +34,9 @@ ALSO = tuple(option.name for option in OPTIONS if MARK in option.on and option.s
 # what a marker may say for the tests of a class, and means nothing to one that names a table; what
 # a manifest's names stand for does
 OF_TRAINED = {*settings_that_say(WHAT, TRAINING, WHERE)} - {"architectures"}
+if TYPE_CHECKING:
+    from pytest_fragility.auditing.engine import Loaded
+
 EXECUTOR_TIMEOUT = "executor_timeout"
 
 
@@ -60,6 +62,20 @@ class MarkedAudit:
     settings: AuditSettings
     expected_failures: Mapping[str, str]
 
+    def load(self) -> Loaded:
+        """Return the measure, or a table's column, and its name.
+
+        Raises
+        ------
+        SettingsError
+            If there is none.
+        """
+        if self.measure is None:
+            raise SettingsError(
+                "the check fixture needs a measure: @pytest.mark.fragility(measure)"
+            )
+        return self.measure, self.name
+
     @cached_property
     def checks(self) -> dict[str, Check]:
         """The audit's checks by id."""
@@ -81,15 +97,10 @@ class MarkedAudit:
         """What a test of one's own design sees: the baseline, and the perturbations it names."""
         return [BASELINE, *self.settings.perturbations]
 
-    def stages(self, check_id: str) -> bool:
-        """Return whether a check is looked at with growing numbers of seeds."""
-        return bool(self.settings.looks) and kind_of(self.checks[check_id]).rests_on != SEARCH
-
-    def needs_of(self, check_id: str | None) -> Needs:
-        """Return the networks that a check needs; None stands for a test of one's own design."""
-        if check_id is None:
-            return Needs(frozenset(self.own_recipes), with_ladder=True, with_equivalents=True)
-        return needs_of(self.checks[check_id])
+    @property
+    def own_needs(self) -> Needs:
+        """The networks that a test of one's own design looks at."""
+        return Needs(frozenset(self.own_recipes), with_ladder=True, with_equivalents=True)
 
 
 def require_one_marker(test: pytest.Item) -> None:

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_fragility._util.imports import load, require_module
 from pytest_fragility._util.text import one_line
 from pytest_fragility.errors import AuditFailure, FragilityError, StoreError
-from pytest_fragility.plugin.asked import PLACE_KEY, CheckPlace
+from pytest_fragility.plugin.asked import AUDIT_KEY, PLACE_KEY, CheckPlace
 from pytest_fragility.plugin.mark import MARKER
 from pytest_fragility.plugin.markers import MarkedAudit
 from pytest_fragility.plugin.options import table_to_audit, typed_value
-from pytest_fragility.plugin.session import FragilitySession, fragility_session
+from pytest_fragility.plugin.session import fragility_session
+
+if TYPE_CHECKING:
+    from pytest_fragility.auditing.engine import Loaded
 
 OPTION = "--fragility-measure"
-
-
-def load_measure(place: str) -> Callable[..., Any]:
-    """Return the function at ``module:function``, or ``module:measure.bound_form``.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such module or function.
-    """
-    measure: Callable[..., Any] = load(place, OPTION)
-    return measure
 
 
 def require_measure(place: str, config: pytest.Config) -> None:
@@ -44,6 +36,23 @@ def require_measure(place: str, config: pytest.Config) -> None:
         require_module(place, OPTION)
 
 
+@dataclass(frozen=True, eq=False)
+class NamedAudit(MarkedAudit):
+    """The audit of a measure at ``module:function``, which is imported when it is asked about."""
+
+    def load(self) -> Loaded:
+        """Return the measure, and its name.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such module or function.
+        """
+        place = str(self.measure)
+        measure: Callable[..., Any] = load(place, OPTION)
+        return measure, getattr(measure, "__name__", place.partition(":")[2])
+
+
 class MeasureCollector(pytest.Collector):
     """The checks of one measure."""
 
@@ -51,42 +60,27 @@ class MeasureCollector(pytest.Collector):
 
     def collect(self) -> Iterable[pytest.Item]:
         """Yield one item per check."""
-        checks = planned_audit(self.config, self.place).checks
-        # as it was typed, so that it can be typed again
-        table = typed_value(self.config, "table")
-        for check_id in checks:
-            function = self.place if table else self.place.partition(":")[2]
+        session, table = fragility_session(self.config), table_to_audit(self.config)
+        place = self.place
+        function, key, of_table = place.partition(":")[2], f"measure {place}", list[str]()
+        audit: MarkedAudit = NamedAudit(place, place, session.settings, {})
+        if table:
+            audit = session.audit_of_column(place, table)
+            function, key = place, f"{place} in {table.name}"
+            # as it was typed, so that it can be typed again
+            of_table = [f"--fragility-table={typed_value(self.config, 'table')}"]
+        for check_id in audit.checks:
             item: MeasureItem = MeasureItem.from_parent(
                 self, name=one_line(f"{function}[{check_id}]")
             )
+            item.stash[AUDIT_KEY] = audit
             item.stash[PLACE_KEY] = CheckPlace(
-                f"{self.place} in {Path(table).name}" if table else f"measure {self.place}",
-                f"{self.nodeid}::{function}",
-                check_id,
-                check_id,
+                key, f"{self.nodeid}::{function}", check_id, check_id
             )
-            of_table = [f"--fragility-table={table}"] if table else []
-            arguments = _rerun_arguments(self.place, check_id, list(checks))
+            arguments = _rerun_arguments(place, check_id, list(audit.checks))
             item.rerun_arguments = [*of_table, *arguments]
             item.add_marker(MARKER)
             yield item
-
-
-def planned_audit(config: pytest.Config, place: str) -> MarkedAudit:
-    """Return the audit of a measure that the command line names; it is not imported yet."""
-    session, table = fragility_session(config), table_to_audit(config)
-    if table:
-        return session.audit_of_column(place, table)
-    return session.audit_of_measure(load_later(place), place)
-
-
-def load_later(place: str) -> Callable[..., Any]:
-    """Return a measure that is imported when it is first called: collection stays free."""
-
-    def measure(network: Any) -> Any:
-        return load_measure(place)(network)
-
-    return measure
 
 
 def _rerun_arguments(place: str, check_id: str, all_ids: list[str]) -> list[str]:
@@ -106,18 +100,10 @@ class MeasureItem(pytest.Item):
         assert isinstance(self.parent, MeasureCollector)
         return self.parent.place
 
-    def audit(self) -> MarkedAudit:
-        """Return the audit, with the measure imported."""
-        if table_to_audit(self.config):
-            return planned_audit(self.config, self.place)
-        measure = load_measure(self.place)
-        return fragility_session(self.config).audit_of_measure(
-            measure, getattr(measure, "__name__", self.place.partition(":")[2])
-        )
-
     def runtest(self) -> None:
-        """Run the check."""
-        fragility_session(self.config).run_check(self, self.audit())
+        """Run the check; a measure that cannot be imported says so before anything is trained."""
+        self.stash[AUDIT_KEY].load()
+        fragility_session(self.config).run_check(self)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show the audit's message alone; a crash keeps its traceback."""
@@ -142,10 +128,3 @@ def collect_measures(session: pytest.Session, places: Iterable[str]) -> Iterator
         for item in collector.collect():
             assert isinstance(item, pytest.Item)
             yield item
-
-
-def note_need(item: MeasureItem, session: FragilitySession) -> None:
-    """Tell the session what it must train for an item; the measure is not imported yet."""
-    audit = planned_audit(item.config, item.place)
-    place = item.stash[PLACE_KEY]
-    session.need(place.key, audit, place.check, item.audit)

@@ -1,20 +1,19 @@
-"""The state of a pytest session: planned audits, trained families, curves."""
+"""What all audits of a pytest session share: items are mapped to audits, findings to outcomes."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_fragility.checks.check import Needs
-from pytest_fragility.checks.kind import SEARCH
-from pytest_fragility.checks.registry import kind_of
+from pytest_fragility.auditing.engine import Engine, Request
+from pytest_fragility.auditing.finding import require_kept
+from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.errors import (
     AuditFailure,
     FragilityError,
@@ -22,7 +21,14 @@ from pytest_fragility.errors import (
     StoreError,
     TaskError,
 )
-from pytest_fragility.plugin.asked import asked_check, file_from, names_in_file, place_of
+from pytest_fragility.plugin.asked import (
+    AUDIT_KEY,
+    asked_check,
+    file_from,
+    key_of,
+    names_in_file,
+    place_of,
+)
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.baselines import compared_baseline
 from pytest_fragility.plugin.executors import require_dask_for
@@ -51,36 +57,11 @@ from pytest_fragility.settings.naming import name_in_audit
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.assertions import FragilityAsserts
-    from pytest_fragility.auditing.growing_families import FamilySource
-    from pytest_fragility.auditing.outcome import Outcome
-    from pytest_fragility.auditing.search import Search
-    from pytest_fragility.auditing.staged_seeds import StagedAudit
     from pytest_fragility.baselines import Baseline
-    from pytest_fragility.curves import LearningCurves
     from pytest_fragility.families.family import Family
     from pytest_fragility.families.plan import FamilyPlan
-    from pytest_fragility.families.train import Progress
+    from pytest_fragility.families.train import Progress, TrainingBudget
     from pytest_fragility.parallel.futures import Executors
-
-
-@dataclass
-class _Staged:
-    """An audit that trains seeds as they are needed, and the selected tests' checks."""
-
-    load: Callable[[], MarkedAudit]
-    check_ids: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """Why an audit has no networks; each of its tests raises it again."""
-
-    error: Exception
-    traceback: TracebackType | None
-
-    def again(self) -> Exception:
-        """Return the error as it was first raised: each further raising would make it longer."""
-        return self.error.with_traceback(self.traceback)
 
 
 # the marker that was read last, and what it asks for
@@ -98,55 +79,40 @@ class FragilitySession:
     Raises
     ------
     SettingsError
-        If an option on the command line or in the configuration file cannot be used.
+        If an option on the command line or in the configuration file cannot be used, or a table
+        that the command line names.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         root = {"cache_dir": config.rootpath / DEFAULT_FOLDER}
         self._layers = (command_line_settings(config), ini_settings(config), root)
-        self._needed: dict[str, tuple[MarkedAudit, Needs]] = {}
-        self._staged: dict[str, _Staged] = {}
-        self._outcomes: dict[str, StagedAudit] = {}
-        self._families: dict[str, Family] = {}
-        self._failures: dict[str, _Failure] = {}
-        self._trains_together = True
-        self._curves: dict[str, LearningCurves] = {}
-        self._searches: dict[str, Search] = {}
         self.settings: AuditSettings = resolve_settings(*self._layers)
         if self._layers[0].get(MANIFEST):
             require_use(typed_settings(config), self.settings)
         self._running: pytest.Item | None = None
         self.training: tuple[int, int] | None = None
         require_dask_for(config)
-        self._require_table(table_to_audit(config))
-
-    def _require_table(self, table: Path | None) -> None:
-        """Raise a TableError where the command line names a table that cannot be used."""
+        table = table_to_audit(config)
         if table:
             from pytest_fragility.settings.existing import known_table
 
             known_table(table)
-
-    def read(self, mark: pytest.Mark | None, folder: Path) -> MarkedAudit:
-        """Return what a marker asks for; the folder is that of the test's file."""
-        return self._below_rootdir(read_marker(mark, *self._layers, folder=folder))
 
     def audit_of(self, item: pytest.Item) -> MarkedAudit:
         """Return what a test's marker asks for; all checks of a test share one audit."""
         asked = asked_check(item)
         if asked:
             return asked.audit
+        if AUDIT_KEY in item.stash:
+            return item.stash[AUDIT_KEY]
         mark = item.get_closest_marker(MARKER)
         known = item.stash.get(_READ_KEY, None)
         if known is None or known[0] is not mark:
-            known = mark, self.read(mark, item.path.parent)
+            audit = read_marker(mark, *self._layers, folder=item.path.parent)
+            known = mark, self._below_rootdir(audit)
             item.stash[_READ_KEY] = known
         return known[1]
-
-    def audit_of_measure(self, measure: Callable[..., Any], name: str) -> MarkedAudit:
-        """Return the audit of a measure that the command line names."""
-        return MarkedAudit(measure, name, self.settings, {})
 
     def audit_of_column(self, column: str, table: Path) -> MarkedAudit:
         """Return the audit of a measure in a table that the command line names.
@@ -162,79 +128,59 @@ class FragilitySession:
         require_use({**typed_settings(self._config), TABLE: table}, settings)
         return MarkedAudit(column, name_in_audit(column, None, settings), settings, {})
 
-    def need(
-        self,
-        key: str,
-        audit: MarkedAudit,
-        check_id: str | None,
-        load: Callable[[], MarkedAudit] | None = None,
-    ) -> None:
-        """Note that a selected test needs the networks of a check.
+    def note(self, item: pytest.Item, *, takes_networks: bool = False) -> str:
+        """Note what a selected test asks for, and return what the engine calls its audit.
 
         Parameters
         ----------
-        key
-            What the session calls the audit.
-        audit
-            What is asked.
-        check_id
-            None stands for all checks.
-        load
-            Returns the audit with its measure, where that is imported only when it is needed.
+        item
+            The test.
+        takes_networks
+            Whether it is of one's own design, and looks at networks itself.
         """
-        if check_id is not None and audit.stages(check_id):
-            staged = self._staged.setdefault(key, _Staged(load or (lambda: audit)))
-            staged.check_ids.add(check_id)
-            return
+        place, audit = place_of(item), self.audit_of(item)
+        key = place.key if place else key_of(item)
+        checks = (audit.checks[place.check],) if place else ()
+        needs = audit.own_needs if takes_networks else None
+        self.engine.add(Request(key, audit.settings, audit.load, checks, needs))
+        return key
+
+    def trained_family(self, item: pytest.Item) -> Family:
+        """Return the networks that a test of one's own design asks for."""
+        audit = self.audit_of(item)
         if audit.settings.given is not None:
-            return
-        needs = audit.needs_of(check_id)
-        _, known = self._needed.get(key, (audit, needs))
-        self._needed[key] = (audit, known | needs)
+            return audit.settings.given.require_networks()
+        key = self.note(item, takes_networks=True)
+        return self.engine.family(key).with_recipes(audit.own_recipes)
 
-    def knows(self, key: str) -> bool:
-        """Return whether some selected test has asked for this audit's networks."""
-        return key in self._needed
+    @cached_property
+    def engine(self) -> Engine:
+        """All audits of the session."""
+        layers = (*self._layers, {"profile": "quick"})
+        # of xdist's workers, each has some of the checks
+        return Engine(self._train, layers, shares_checks=is_worker(self._config))
 
-    def family(self, key: str) -> Family:
-        """Return the family of an audit; the first call trains what all selected tests need.
+    def _train(
+        self,
+        plans: Sequence[FamilyPlan],
+        settings: AuditSettings,
+        *,
+        budget: TrainingBudget | None = None,
+    ) -> list[Family]:
+        return train_plans(
+            plans, settings, progress=self._progress, executors=self.executors, budget=budget
+        )
 
-        Where that fails, each audit is trained for itself, so that one that cannot be does not
-        take the others along; its exception is raised again for each of its tests.
-        """
-        if key in self._failures:
-            raise self._failures[key].again()
-        if key not in self._families:
-            waiting = [other for other in self._needed if other not in self._families]
-            try:
-                self._train_waiting(waiting if self._trains_together else [key])
-            except Exception as error:
-                if not self._trains_together or waiting == [key]:
-                    self._failures[key] = _Failure(error, error.__traceback__)
-                    raise
-                self._trains_together = False
-                return self.family(key)
-        return self._families[key]
+    def _progress(self, done: int, total: int, share: float) -> None:
+        self.training = done, total
+        if self._shown_progress:
+            self._shown_progress(done, total, share)
 
-    def curves(self, key: str, audit: MarkedAudit) -> LearningCurves:
-        """Return the learning curves of an audit's measure."""
-        if key not in self._curves:
-            from pytest_fragility.auditing.curves import curves_for_audit
+    @cached_property
+    def _shown_progress(self) -> Progress | None:
+        from pytest_fragility.plugin.progress import training_progress
 
-            if audit.measure is None:
-                raise SettingsError(
-                    "the check fixture needs a measure: @pytest.mark.fragility(measure)"
-                )
-            given = audit.settings.given
-            self._curves[key] = curves_for_audit(
-                audit.measure,
-                self.family(key) if given is None else given,
-                audit.settings,
-                name=audit.name,
-                # of xdist's workers, each has some of the checks
-                ahead=not hasattr(self._config, "workerinput"),
-            )
-        return self._curves[key]
+        return training_progress(self._config)
 
     @cached_property
     def executors(self) -> Executors:
@@ -251,31 +197,19 @@ class FragilitySession:
         pytest.UsageError
             If there is none; in an xdist worker, the tests say so.
         """
-        is_needed = bool(self._needed or self._staged)
-        if is_needed and dask_address(self._config) and not hasattr(self._config, "workerinput"):
+        is_asked = dask_address(self._config) and not is_worker(self._config)
+        if is_asked and self.engine.trains:
             try:
                 self.executors.open()
             except SettingsError as error:
                 raise pytest.UsageError(f"fragility: {error}") from error
 
     @cached_property
-    def families(self) -> FamilySource:
-        """Where property-based tests have networks trained on demand."""
-        from pytest_fragility.auditing.growing_families import FamilySource
-
-        return FamilySource(
-            *self._layers,
-            {"profile": "quick"},
-            progress=self._progress,
-            executors=self.executors,
-        )
-
-    @cached_property
     def asserts(self) -> FragilityAsserts:
         """The asserts of the session."""
         from pytest_fragility.auditing.assertions import FragilityAsserts
 
-        return FragilityAsserts(self.settings, self.families, lambda: self._settings_now)
+        return FragilityAsserts(self.settings, self.engine.families, lambda: self._settings_now)
 
     @property
     def _settings_now(self) -> AuditSettings:
@@ -295,17 +229,17 @@ class FragilitySession:
         strategies = given_strategies(item)
         if not strategies:
             return
-        from pytest_fragility.strategies.networks import use_source
-        from pytest_fragility.strategies.train_ahead import lattice_of, prepare
+        from pytest_fragility.strategies.changes import lattice_of
+        from pytest_fragility.strategies.networks import prepare, use_source
 
-        use_source(self.families)
+        use_source(self.engine.families)
         for strategy in strategies:
             prepare(strategy)
             lattice = lattice_of(strategy)
             if lattice and "fragility" in getattr(item, "fixturenames", ()):
                 self.asserts.train_ahead(lattice)
 
-    def run_check(self, item: pytest.Item, audit: MarkedAudit) -> None:
+    def run_check(self, item: pytest.Item) -> None:
         """Judge the check that a test stands for; what it found goes on the test's report.
 
         Raises
@@ -314,36 +248,16 @@ class FragilitySession:
             If it is not kept.
         """
         __tracebackhide__ = True
-        attempt_of(item).run(item, partial(self._judge, item, audit))
+        attempt_of(item).run(item, partial(self._judge, item))
 
-    def _judge(self, item: pytest.Item, audit: MarkedAudit) -> None:
+    def _judge(self, item: pytest.Item) -> None:
         __tracebackhide__ = True
-        from pytest_fragility.auditing.assertions import assert_kept, require_kept
-
-        place = place_of(item)
-        assert place
-        key, check_id = place.key, place.check
-        chosen = audit.checks[check_id]
-        rerun = self._rerun_command(item)
+        audit, rerun = self.audit_of(item), self._rerun_command(item)
         try:
-            tested = TestedCheck(item, place, audit, chosen, rerun, self._compared)
-            on_verdict = tested.on_verdict
-            if kind_of(chosen).rests_on == SEARCH:
-                from pytest_fragility.auditing.breaking_points import locate
-
-                on_verdict(self.curves(key, audit), locate(chosen, self._search(key, audit)))
-                return
-            if audit.stages(check_id):
-                verdict, curves = self._outcome(key, check_id).get()
-                require_kept(verdict, curves, rerun=rerun, on_verdict=on_verdict)
-                return
-            assert_kept(
-                chosen,
-                self.curves(key, audit),
-                audit.settings.tolerances,
-                rerun=rerun,
-                on_verdict=on_verdict,
-            )
+            tested = TestedCheck(item, audit, rerun, self._compared)
+            verdict, curves = self.engine.finding(self.note(item), tested.check).get()
+            tested.on_verdict(curves, verdict)
+            require_kept(verdict, curves, rerun=rerun)
         except AuditFailure as failure:
             if not tested.worsening:
                 raise
@@ -359,81 +273,6 @@ class FragilitySession:
         """The baseline that checks are compared with, by name."""
         return compared_baseline(self._config)
 
-    def _search(self, key: str, audit: MarkedAudit) -> Search:
-        """Return the search for an audit's breaking points, one for all its axes."""
-        from pytest_fragility.auditing.search import Search
-
-        if key not in self._searches:
-            assert audit.measure is not None and not isinstance(audit.measure, str)
-            family = self.families.family_of(audit.settings)
-            self._searches[key] = Search(audit.measure, family, name=audit.name)
-        return self._searches[key]
-
-    def _outcome(self, key: str, check_id: str) -> Outcome:
-        """Return what looks at growing numbers of seeds found; the first call does them all.
-
-        Where that fails, each audit is looked at for itself. So it is in workers, each of which
-        would otherwise ask all measures about all networks.
-        """
-        if key in self._failures:
-            raise self._failures[key].again()
-        if key not in self._outcomes:
-            waiting = [other for other in self._staged if other not in self._outcomes]
-            if not self._trains_together or is_worker(self._config):
-                waiting = [key]
-            try:
-                self._look_at(waiting)
-            except Exception as error:
-                if waiting == [key]:
-                    self._failures[key] = _Failure(error, error.__traceback__)
-                    raise
-                self._trains_together = False
-                return self._outcome(key, check_id)
-        return self._outcomes[key].outcomes[check_id]
-
-    def _look_at(self, keys: Sequence[str]) -> None:
-        """Look at audits, those of one store and device together."""
-        from pytest_fragility.auditing.staged_seeds import StagedAudit, decide
-
-        loaded = {key: self._staged[key].load() for key in keys}
-        for place in self._places(loaded.values()):
-            audits = {}
-            for key, audit in loaded.items():
-                if _place(audit) == place and callable(audit.measure):
-                    chosen = self._staged[key].check_ids
-                    checks = [check for name, check in audit.checks.items() if name in chosen]
-                    audits[key] = StagedAudit(
-                        audit.measure, audit.name or "", audit.settings, checks
-                    )
-            decide(list(audits.values()), partial(self._train, *place))
-            self._outcomes |= audits
-
-    def _train_waiting(self, waiting: Sequence[str]) -> None:
-        """Train what these audits need, in one go per store and device."""
-        needs = {key: self._needed[key] for key in waiting}
-        for place in self._places(audit for audit, _ in needs.values()):
-            keys = [key for key, (audit, _) in needs.items() if _place(audit) == place]
-            families = self._train(*place, [_plan(*needs[key]) for key in keys])
-            self._families |= dict(zip(keys, families, strict=True))
-
-    def _places(self, audits: Iterable[MarkedAudit]) -> list[tuple[str, Path | None]]:
-        return sorted({_place(audit) for audit in audits}, key=str)
-
-    def _train(
-        self, device: str, cache_dir: Path | None, plans: Sequence[FamilyPlan]
-    ) -> list[Family]:
-        from pytest_fragility.families.train import train_families
-        from pytest_fragility.store import open_store
-        from pytest_fragility.training.devices import choose_device
-
-        return train_families(
-            plans,
-            device=choose_device(device),
-            store=open_store(cache_dir),
-            progress=self._progress(),
-            executors=self.executors,
-        )
-
     def _below_rootdir(self, audit: MarkedAudit) -> MarkedAudit:
         """Return the audit with its cache folder taken from the rootdir where it is relative."""
         cache_dir = audit.settings.cache_dir
@@ -442,18 +281,6 @@ class FragilitySession:
         settings = replace(audit.settings, cache_dir=self._config.rootpath / cache_dir)
         return replace(audit, settings=settings)
 
-    def _progress(self) -> Progress:
-        from pytest_fragility.plugin.progress import training_progress
-
-        shown = training_progress(self._config)
-
-        def progress(done: int, total: int, share: float) -> None:
-            self.training = done, total
-            if shown:
-                shown(done, total, share)
-
-        return progress
-
     def _place_from_here(self, item: pytest.Item) -> str:
         file = file_from(item, self._config.invocation_params.dir)
         return "::".join([file, *names_in_file(item)])
@@ -461,19 +288,6 @@ class FragilitySession:
     def _rerun_command(self, item: pytest.Item) -> str:
         rerun: Sequence[str] = getattr(item, "rerun_arguments", [self._place_from_here(item)])
         return shlex.join(["pytest", "--fragility", *given_flags(self._config), *rerun])
-
-
-def _place(audit: MarkedAudit) -> tuple[str, Path | None]:
-    """Return where an audit's networks are trained and kept."""
-    return audit.settings.device, audit.settings.cache_dir
-
-
-def _plan(audit: MarkedAudit, needs: Needs) -> FamilyPlan:
-    return audit.settings.plan(
-        list(needs.recipes),
-        with_ladder=needs.with_ladder,
-        with_equivalents=needs.with_equivalents,
-    )
 
 
 SESSION_KEY = pytest.StashKey[FragilitySession]()

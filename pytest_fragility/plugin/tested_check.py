@@ -11,6 +11,7 @@ from pytest_fragility.checks.records import check_record, to_json
 from pytest_fragility.checks.verdicts import Record
 from pytest_fragility.errors import harmless
 from pytest_fragility.perturbations import BASELINE
+from pytest_fragility.plugin.asked import place_of
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.gathering import PROPERTY
 from pytest_fragility.plugin.mark import MARKER, heeds_marks
@@ -19,10 +20,8 @@ from pytest_fragility.report.failure_message import skip_reason
 
 if TYPE_CHECKING:
     from pytest_fragility.baselines import Baseline, Expectation
-    from pytest_fragility.checks.check import Check
     from pytest_fragility.checks.verdicts import Verdict
     from pytest_fragility.curves import LearningCurves
-    from pytest_fragility.plugin.asked import CheckPlace
     from pytest_fragility.plugin.markers import MarkedAudit
 
 
@@ -36,12 +35,8 @@ class TestedCheck:
     ----------
     item
         The test.
-    place
-        Where its check belongs.
     audit
         What is asked.
-    check
-        Which of its checks.
     rerun
         The command that reruns the test.
     compared
@@ -49,6 +44,8 @@ class TestedCheck:
 
     Attributes
     ----------
+    check
+        What it asserts.
     worsening
         Once it is judged: one sentence on how it got worse than in the baseline; empty where it
         did not.
@@ -65,14 +62,15 @@ class TestedCheck:
     def __init__(
         self,
         item: pytest.Item,
-        place: CheckPlace,
         audit: MarkedAudit,
-        check: Check,
         rerun: str,
         compared: tuple[str, Baseline] | None,
     ) -> None:
         from pytest_fragility.baselines import audited_settings
 
+        place = place_of(item)
+        assert place
+        self.check = audit.checks[place.check]
         self._item = item
         self._settings = audited_settings(audit.settings)
         mark = item.get_closest_marker(MARKER)
@@ -82,12 +80,10 @@ class TestedCheck:
             "rerun": rerun,
             "marks_seeds": bool(mark and mark.kwargs.get("seeds") is not None),
         }
-        self._expectation = compared and self._expected_by(*compared, audit, check)
+        self._expectation = compared and self._expected_by(*compared, audit)
         self.worsening = ""
 
-    def _expected_by(
-        self, name: str, baseline: Baseline, audit: MarkedAudit, check: Check
-    ) -> Expectation:
+    def _expected_by(self, name: str, baseline: Baseline, audit: MarkedAudit) -> Expectation:
         from pytest_fragility.baselines import Expectation
         from pytest_fragility.checks.wording import recipe_change
 
@@ -97,9 +93,9 @@ class TestedCheck:
             baseline,
             audit=self._test["audit"],
             case=self._test["case"],
-            check=check,
+            check=self.check,
             settings=self._settings,
-            change=recipe_change(recipes[BASELINE], recipes[check.perturbation]),
+            change=recipe_change(recipes[BASELINE], recipes[self.check.perturbation]),
         )
 
     def on_verdict(self, curves: LearningCurves, verdict: Verdict) -> None:

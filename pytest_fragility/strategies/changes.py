@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -16,8 +18,10 @@ from pytest_fragility.perturbations import (
     changes_recipe,
 )
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.strategies.train_ahead import remember_lattice
 from pytest_fragility.symmetries import SYMMETRIES, Symmetry
+
+# the single changes that a strategy can draw; both are forgotten together
+_LATTICES = WeakKeyDictionary[st.SearchStrategy[Any], Sequence[Perturbation]]()
 
 
 def perturbations(
@@ -49,8 +53,13 @@ def perturbations(
     if not 1 <= max_axes <= len(chosen):
         raise SettingsError(f"max_axes={max_axes!r}: expected from 1 to {len(chosen)}, the axes")
     strategy = _perturbations(chosen, recipe, max_axes)
-    lattice = [each for axis in chosen for each in axis.perturbations]
-    return remember_lattice(strategy, lattice)
+    _LATTICES[strategy] = [each for axis in chosen for each in axis.perturbations]
+    return strategy
+
+
+def lattice_of(strategy: object) -> Sequence[Perturbation]:
+    """Return the single changes that a strategy can draw; none where that is not known."""
+    return _LATTICES.get(strategy, ()) if isinstance(strategy, st.SearchStrategy) else ()
 
 
 @st.composite

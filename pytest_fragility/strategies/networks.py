@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hypothesis import strategies as st
 
@@ -17,11 +18,13 @@ from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.settings import SOURCES, require_known_options
 from pytest_fragility.settings.idle import SERVES, asks
-from pytest_fragility.strategies.train_ahead import lattice_of, remember_preparation
+from pytest_fragility.strategies.changes import lattice_of
 
 # what is about certain checks, or about what exists already
 WITHOUT_USE = (*SOURCES, *SERVES, "locate")
 DEFAULTS: Mapping[str, Any] = {"profile": "quick"}
+# what trains the networks that a strategy can draw; both are forgotten together
+_PREPARATIONS = WeakKeyDictionary[st.SearchStrategy[Any], Callable[[], None]]()
 
 
 class _Session:
@@ -154,12 +157,19 @@ def _drawn_from_family(
     _require_use(changes, options)
     strategy = st.deferred(lambda: draw_from(_Session.source.family(options)))
 
-    def prepare() -> None:
+    def train() -> None:
         family = _Session.source.family(options)
         ahead = lattice_of(changes) if changes else family.settings.perturbations.values()
         family.grow(ahead)
 
-    return remember_preparation(strategy, prepare)
+    _PREPARATIONS[strategy] = train
+    return strategy
+
+
+def prepare(strategy: object) -> None:
+    """Train the networks that a strategy can draw, where it draws networks."""
+    if isinstance(strategy, st.SearchStrategy) and strategy in _PREPARATIONS:
+        _PREPARATIONS[strategy]()
 
 
 def _changes(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_fragility.auditing.assertions import FragilityAsserts, assert_kept
+from pytest_fragility.auditing.assertions import FragilityAsserts
+from pytest_fragility.auditing.finding import assert_kept, require_kept
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Verdict
@@ -51,46 +52,21 @@ def test_what_is_not_kept_is_raised(
 ) -> None:
     """As an assertion that carries the verdict, and reads as the report's message does."""
     with pytest.raises(AssertionError) as error:
-        assert_kept(Check("trend", "adam"), curves, Tolerances(), rerun="pytest -k this")
+        assert_kept(Check("trend", "adam"), curves, Tolerances())
     assert type(error.value) is failure
     assert isinstance(error.value, AuditFailure)
-    assert error.value.verdict.status == status
-    assert error.value.verdict.check == Check("trend", "adam")
+    verdict = error.value.verdict
+    assert isinstance(verdict, Verdict)
+    assert (verdict.status, verdict.check) == (status, Check("trend", "adam"))
     assert str(error.value).startswith("ruler: trend ")
-    assert str(error.value).endswith("Rerun: pytest -k this")
+    with pytest.raises(failure, match=r"Rerun: pytest -k this$"):
+        require_kept(verdict, curves, rerun="pytest -k this")
 
 
 def test_failures_are_told_apart() -> None:
     """What is broken is not inconclusive, and the other way round."""
     assert not issubclass(CheckBroken, CheckInconclusive)
     assert not issubclass(CheckInconclusive, CheckBroken)
-
-
-@pytest.mark.parametrize("slope", [-0.2, 0.2])
-def test_the_verdict_is_told_before_it_is_raised(slope: float) -> None:
-    """Whoever listens hears of every verdict once, kept or not."""
-    heard: list[tuple[LearningCurves, Verdict]] = []
-    curves = curves_of(lines(slope))
-
-    def listen(heard_curves: LearningCurves, verdict: Verdict) -> None:
-        heard.append((heard_curves, verdict))
-
-    try:
-        verdict = assert_kept(Check("trend", "adam"), curves, Tolerances(), on_verdict=listen)
-    except AuditFailure as failure:
-        verdict = failure.verdict
-    assert heard == [(curves, verdict)]
-    assert verdict.status == (KEPT if slope < 0 else BROKEN)
-
-
-def test_a_listener_that_fails_is_heard() -> None:
-    """Its own exception comes before the check's."""
-
-    def listen(curves: LearningCurves, verdict: Verdict) -> None:
-        raise RuntimeError(verdict.status)
-
-    with pytest.raises(RuntimeError, match="broken"):
-        assert_kept(Check("trend", "adam"), curves_of(lines(0.2)), Tolerances(), on_verdict=listen)
 
 
 def test_each_assert_makes_its_own_check() -> None:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
 from pytest_fragility.errors import BudgetError, SettingsError
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import TrainingBudget, train_families
 from pytest_fragility.measures import path_norm
-from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation, get_perturbation
 from pytest_fragility.recipes import SGD, Adam, Recipe, fixed_steps
 from pytest_fragility.settings import AuditSettings, resolve_settings
-from pytest_fragility.tasks import Task
-from pytest_fragility.training import trainer
+from pytest_fragility.tasks import Task, TaskData
 
 SIZES, SEEDS = (8, 16), (0, 1)
 # of one recipe
@@ -29,22 +31,6 @@ RUNS = len(SIZES) * len(SEEDS)
 ADAM, BATCH = get_perturbation("adam"), get_perturbation("batch-x2")
 
 MakeSettings = Callable[..., AuditSettings]
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    """A list that every run is added to that is given to the trainer."""
-    runs: list[Run] = []
-    plain_train = trainer.train
-
-    def train(
-        given: Sequence[Run], device: torch.device, executors: object
-    ) -> Iterator[list[TrainedRun]]:
-        runs.extend(given)
-        return plain_train(given, device)
-
-    monkeypatch.setattr(trainer, "train", train)
-    return runs
 
 
 @pytest.fixture
@@ -267,7 +253,8 @@ def test_one_name_does_not_stand_for_two_recipes(make_settings: MakeSettings) ->
 def test_progress_is_told(make_settings: MakeSettings) -> None:
     """From nothing to all of what is missing."""
     calls: list[tuple[int, int, float]] = []
-    family = GrowingFamily(make_settings(), progress=lambda *call: calls.append(call))
+    train = partial(train_plans, progress=lambda *call: calls.append(call))
+    family = GrowingFamily(make_settings(), train=train)
     family.grow([ADAM])
     assert calls[0] == (0, 2 * RUNS, 0.0) and calls[-1] == (2 * RUNS, 2 * RUNS, 1.0)
     calls.clear()
@@ -309,3 +296,48 @@ def test_an_unknown_option_is_refused_by_a_source() -> None:
     """As an audit does."""
     with pytest.raises(SettingsError, match="unknown argument 'size'"):
         FamilySource().family({"size": 3})
+
+
+class Loader:
+    """Loads other data for each seed, and prints alike."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __repr__(self) -> str:
+        return "Loader()"
+
+    def __call__(self) -> TaskData:
+        """Load them."""
+        inputs = np.random.default_rng(self.seed).normal(size=(400, 5))
+        labels = (inputs[:, 0] > 0).astype(int)
+        return TaskData(inputs[:300], labels[:300], inputs[300:], labels[300:])
+
+
+def test_families_are_known_by_content() -> None:
+    """Tasks that print alike have families of their own; equal data have one."""
+    source = FamilySource({"profile": "quick", "cache_dir": None})
+    first, second, again = (
+        source.family({"task": Task("mine", Loader(seed)), "sizes": [16, 32], "seeds": 2})
+        for seed in (0, 1, 0)
+    )
+    assert first is not second
+    assert again is first
+
+
+def test_a_measure_need_not_be_hashable(make_settings: MakeSettings) -> None:
+    """And one that takes the place of another in memory is not taken for it."""
+
+    class Ruler:
+        __name__ = "ruler"
+        __hash__ = None  # type: ignore[assignment]
+
+        def __init__(self, value: float) -> None:
+            self._value = value
+
+        def __call__(self, network: TrainedNetwork) -> float:
+            return self._value
+
+    family = GrowingFamily(make_settings())
+    for value in (1.0, 2.0):
+        assert (family.curves(Ruler(value)).measure[BASELINE].values == value).all()

@@ -84,7 +84,7 @@ def test_what_breaks_is_confirmed_on_fresh_seeds(make_family: MakeFamily) -> Non
     """With seeds that had no part in the search, and their curves to show."""
     family, ruler = make_family(), Ruler(is_fast)
     search = Search(ruler, family)
-    finding = search.finding(LR_X4)
+    finding = search.trial(LR_X4)
     assert (finding.status, finding.perturbation) == (BROKEN, LR_X4)
     assert search.breaks(LR_X4)
     assert [verdict.check.id for verdict in finding.verdicts] == [
@@ -108,7 +108,7 @@ def test_what_does_not_break_is_not_confirmed(make_family: MakeFamily) -> None:
     ruler = Ruler(is_fast)
     search = Search(ruler, make_family())
     for perturbation in (LR_X2, BATCH, get_perturbation("lr-x3")):
-        finding = search.finding(perturbation)
+        finding = search.trial(perturbation)
         assert finding.status == KEPT and not search.breaks(perturbation)
         assert (finding.confirmation, finding.alpha) == (None, None)
         assert {verdict.status for verdict in finding.verdicts} == {KEPT}
@@ -119,10 +119,10 @@ def test_a_finding_is_worked_out_once(make_family: MakeFamily) -> None:
     """The same object each time; the measure is not asked again, nor is a level spent."""
     ruler = Ruler(is_fast)
     search = Search(ruler, make_family())
-    found = [search.finding(each) for each in (LR_X4, LR_X2)]
+    found = [search.trial(each) for each in (LR_X4, LR_X2)]
     asked = len(ruler.asked)
     assert len(set(ruler.asked)) == asked
-    again = [search.finding(each) for each in (LR_X4, LR_X2)]
+    again = [search.trial(each) for each in (LR_X4, LR_X2)]
     assert all(one is other for one, other in zip(found, again, strict=True))
     assert search.breaks(LR_X4) and not search.breaks(LR_X2)
     assert len(ruler.asked) == asked
@@ -135,7 +135,7 @@ def test_luck_on_the_searchs_own_seeds_is_not_believed(make_family: MakeFamily) 
         return is_fast(network) and network.seed < FIRST_FRESH_SEED
 
     search = Search(Ruler(is_lucky), make_family())
-    finding = search.finding(LR_X4)
+    finding = search.trial(LR_X4)
     assert (finding.status, finding.confirmation) == (INCONCLUSIVE, None)
     assert BROKEN in {verdict.status for verdict in finding.verdicts}
     assert finding.alpha is not None and not search.breaks(LR_X4)
@@ -146,7 +146,7 @@ def test_what_fresh_seeds_alone_would_break_is_not_looked_for(make_family: MakeF
     search = Search(
         Ruler(lambda network: is_fast(network) and network.seed >= FIRST_FRESH_SEED), make_family()
     )
-    assert search.finding(LR_X4).status == KEPT
+    assert search.trial(LR_X4).status == KEPT
 
 
 def test_the_largest_smaller_change_that_withstands_is_named(make_family: MakeFamily) -> None:
@@ -162,7 +162,7 @@ def test_the_largest_smaller_change_that_withstands_is_named(make_family: MakeFa
 @pytest.mark.parametrize("kind", SEARCHED_KINDS)
 def test_only_the_kinds_asked_for_are_judged(make_family: MakeFamily, kind: str) -> None:
     """One alone has the whole level."""
-    finding = Search(Ruler(is_fast), make_family(), kinds=(kind,), name="mine").finding(LR_X4)
+    finding = Search(Ruler(is_fast), make_family(), kinds=(kind,), name="mine").trial(LR_X4)
     assert [verdict.check.kind for verdict in finding.verdicts] == [kind]
     assert finding.alpha in (None, ALPHA / 2)
     if finding.confirmation is not None:
@@ -177,9 +177,9 @@ def test_a_linear_scale_has_a_trend_alone(make_family: MakeFamily) -> None:
         return math.log(network.n) * (1 if is_fast(network) else -1)
 
     search = Search(signed, make_family(scale="linear"))
-    finding = search.finding(LR_X4)
+    finding = search.trial(LR_X4)
     assert [verdict.check.kind for verdict in finding.verdicts] == ["trend"]
-    assert finding.status == BROKEN and search.finding(LR_X2).status == KEPT
+    assert finding.status == BROKEN and search.trial(LR_X2).status == KEPT
 
 
 @pytest.mark.parametrize("kinds", [["exponent"], ["trend", "spread"]])
@@ -196,7 +196,7 @@ def test_a_change_that_is_not_small_convicts_nobody(make_family: MakeFamily) -> 
     never = cross_entropy_below(1e-9, step_limit=1)
     unfinished = Perturbation("unfinished", lambda recipe: recipe.replace(stopping=never))
     search = Search(Ruler(lambda network: network.recipe_name != BASELINE), make_family())
-    finding = search.finding(unfinished)
+    finding = search.trial(unfinished)
     assert (finding.status, finding.alpha) == (INCONCLUSIVE, None)
     assert not any(verdict.is_applicable for verdict in finding.verdicts)
 
@@ -204,7 +204,7 @@ def test_a_change_that_is_not_small_convicts_nobody(make_family: MakeFamily) -> 
 def test_fresh_seeds_are_fresh_whatever_the_searchs_own(make_family: MakeFamily) -> None:
     """Luck on a seed must not confirm itself."""
     own = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + 3)
-    finding = Search(Ruler(is_fast), make_family(seeds=own)).finding(LR_X4)
+    finding = Search(Ruler(is_fast), make_family(seeds=own)).trial(LR_X4)
     assert finding.confirmation is not None
     assert not set(own) & set(finding.confirmation[1].seeds)
 
@@ -213,7 +213,7 @@ def test_a_training_that_diverges_ends_no_search(make_family: MakeFamily) -> Non
     """It is no small change, and a measure of nothing may be NaN."""
     huge = Perturbation("huge", lambda recipe: recipe.replace(optimizer=SGD(lr=1e30)))
     search = Search(lambda network: network.train_loss, make_family(), name="loss")
-    assert search.finding(huge).status == INCONCLUSIVE
+    assert search.trial(huge).status == INCONCLUSIVE
 
 
 def test_fresh_networks_are_paid_from_the_same_budget(make_family: MakeFamily) -> None:
@@ -222,7 +222,7 @@ def test_fresh_networks_are_paid_from_the_same_budget(make_family: MakeFamily) -
     runs = len(settings.sizes) * len(settings.seeds)
     search = Search(Ruler(is_fast), GrowingFamily(settings, budget=TrainingBudget(2 * runs)))
     with pytest.raises(BudgetError, match="are needed"):
-        search.finding(LR_X4)
+        search.trial(LR_X4)
 
 
 class SimulatedFamily(GrowingFamily):
@@ -295,7 +295,7 @@ def always_broken(name: str, seeds: tuple[int, ...]) -> Lines:
 def test_levels_add_up_to_alpha() -> None:
     """The k-th confirmation has alpha / (k (k + 1)), shared by the checks to be confirmed."""
     search = Search(unused, simulated(always_broken))
-    found = [search.finding(each) for each in changes(40)]
+    found = [search.trial(each) for each in changes(40)]
     assert {finding.status for finding in found} == {BROKEN}
     spent = 0.0
     for k, finding in enumerate(found, start=1):
@@ -316,7 +316,7 @@ def test_findings_that_need_no_confirmation_spend_nothing() -> None:
         return always_broken(name if name == "change-9" else BASELINE, seeds)
 
     search = Search(unused, simulated(late))
-    found = [search.finding(each) for each in changes(10)]
+    found = [search.trial(each) for each in changes(10)]
     assert [finding.status for finding in found] == [KEPT] * 9 + [BROKEN]
     assert found[-1].alpha == pytest.approx(ALPHA / 2 / 3)
 
@@ -344,7 +344,7 @@ def fooled(mean: float, deviation: float, kinds: tuple[str, ...]) -> tuple[float
             noise_of(number, deviation, mean), exponent_tolerance=0, spread_tolerance=0
         )
         search = Search(unused, family, kinds=kinds)
-        found = [search.finding(each) for each in changes(CHANGES)]
+        found = [search.trial(each) for each in changes(CHANGES)]
         confirmed += any(finding.status == BROKEN for finding in found)
         suspected += any(finding.alpha is not None for finding in found)
     return confirmed / SEARCHES, suspected / SEARCHES

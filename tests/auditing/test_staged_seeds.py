@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ from pytest_fragility.curves import LearningCurve, LearningCurves
 from pytest_fragility.curves.joining import join_seeds
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.measures import parameter_norm, path_norm
-from pytest_fragility.networks.runs import Run, TrainedRun
+from pytest_fragility.networks.runs import Run
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.settings import LOOKS, resolve_settings
 from pytest_fragility.tasks import Task
-from pytest_fragility.training import trainer
 from tests.simulated_audits import PERTURBATION, STAGED, Scatter, Truth, simulate, staged_rates
 
 WIDE = 50.0
@@ -34,20 +32,6 @@ WIDE = 50.0
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that all audits here share."""
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    """A list that every run is added to that is trained."""
-    runs: list[Run] = []
-    plain_train = trainer.train
-
-    def train(given: Sequence[Run], device: Any, executors: Any) -> Iterator[list[TrainedRun]]:
-        runs.extend(given)
-        return plain_train(given, device)
-
-    monkeypatch.setattr(trainer, "train", train)
-    return runs
 
 
 @pytest.fixture
@@ -191,7 +175,7 @@ def test_a_far_change_is_decided_at_the_first_look() -> None:
     assert audit_in_looks.is_open
     audit_in_looks.judge_with(curves)
     assert not audit_in_looks.is_open
-    verdict, judged = audit_in_looks.outcomes[check.id].get()
+    verdict, judged = audit_in_looks.finding(check).get()
     assert (verdict.status, judged.seeds) == (BROKEN, (0, 1, 2, 3, 4))
 
 

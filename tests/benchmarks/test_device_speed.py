@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from pytest_fragility.auditing.engine import train_family
+from pytest_fragility.auditing.from_settings import train_family
 from pytest_fragility.evaluation.asking import begin
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import Measure, reference_measures

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from pytest_fragility import measures
-from pytest_fragility.auditing.engine import train_family
+from pytest_fragility.auditing.from_settings import train_family
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances

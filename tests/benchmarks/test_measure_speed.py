@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_fragility.auditing.engine import train_family
+from pytest_fragility.auditing.from_settings import train_family
 from pytest_fragility.evaluation.asking import begin
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import is_constant, log_evidence, reference_measures, relu_kernel

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_fragility.auditing.assertions import assert_kept
+from pytest_fragility.auditing.finding import require_kept
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.controls import KIND, ControlsEvidence
 from pytest_fragility.checks.records import check_record
@@ -160,7 +160,7 @@ def test_the_failure_says_what_misbehaves_and_what_to_do() -> None:
     """In an exception of its own, which convicts no measure."""
     curves = sound_curves()
     with pytest.raises(ControlsMisbehave) as caught:
-        assert_kept(CHECK, curves, Tolerances(exponent=10.0), rerun="pytest --fragility")
+        require_kept(judged(curves, Tolerances(exponent=10.0)), curves, rerun="pytest --fragility")
     text = str(caught.value)
     assert text.startswith("ruler: the audit's own controls misbehave\n")
     assert f"  noise should be inconclusive, and is kept (exponent-{PERTURBATION})\n" in text

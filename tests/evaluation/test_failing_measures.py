@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility import audit
-from pytest_fragility.auditing.assertions import assert_kept
+from pytest_fragility.auditing.finding import assert_kept
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
