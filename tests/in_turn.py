@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
+from pytest_fragility._util.text import shown
+
 Test = Callable[..., None]
+_Named = type(pytest.param())
 
 
 def in_turn(
@@ -18,45 +23,67 @@ def in_turn(
     *,
     ids: Iterable[str] | Callable[[Any], Any] | None = None,
 ) -> Callable[[Test], Test]:
-    """Call a test with one value after the other; a failure says with which it failed.
+    """Call a test with one value after the other; a failure says with which of them it failed.
+
+    For values that differ in nothing but what is put in. Fixtures are those of the one test, but
+    for `tmp_path`, a new folder for each value, and `monkeypatch`, which is undone after it.
 
     Parameters
     ----------
     names
         Of the test's arguments, as for ``pytest.mark.parametrize``.
     values
-        One for each call; tuples where there are several names.
+        One for each call; tuples, or ``pytest.param``, where there are several names.
     ids
         What a failure calls each; by default, what it prints as.
     """
-    arguments = (names,) if isinstance(names, str) else names
-    rows = [(value,) if isinstance(names, str) else tuple(value) for value in values]
-    assert rows and all(len(row) == len(arguments) for row in rows)
-    printed = [", ".join(map(repr, row)) for row in rows]
-    called = printed if ids is None or callable(ids) else [*ids]
+    columns = (names,) if isinstance(names, str) else names
+    table = [_read(row, is_tuple=columns is names) for row in values]
+    if ids is not None and not callable(ids):
+        table = [(name, row) for name, (_, row) in zip(ids, table, strict=True)]
+    assert table and all(len(row) == len(columns) for _, row in table)
 
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
         def all_in_turn(**fixtures: Any) -> None:
-            skipped = 0
-            for row, name in zip(rows, called, strict=True):
+            wrong, skipped = [], 0
+            for place, (name, row) in enumerate(table):
                 try:
-                    test(**fixtures, **dict(zip(arguments, row, strict=True)))
+                    with _fresh(fixtures, place) as own:
+                        test(**own, **dict(zip(columns, row, strict=True)))
                 except pytest.skip.Exception:
                     skipped += 1
-                except Exception as error:
-                    at = f"{', '.join(arguments)} = {name}"
-                    raise AssertionError(f"with {at}: {error}") from error
-                finally:
-                    # each call begins with nothing replaced
-                    if "monkeypatch" in fixtures:
-                        fixtures["monkeypatch"].undo()
-            if skipped == len(rows):
+                except (Exception, pytest.fail.Exception) as error:
+                    line = traceback.extract_tb(error.__traceback__)[1].lineno
+                    wrong.append(f"{name}, line {line}: {type(error).__name__}: {error}")
+            assert not wrong, f"{len(wrong)} of {len(table)}:\n" + "\n".join(wrong)
+            if skipped == len(table):
                 pytest.skip("every value is skipped")
 
         signature = inspect.signature(test)
-        kept = [each for each in signature.parameters.values() if each.name not in arguments]
+        kept = [each for name, each in signature.parameters.items() if name not in columns]
         setattr(all_in_turn, "__signature__", signature.replace(parameters=kept))  # noqa: B010
         return all_in_turn
 
     return decorate
+
+
+@contextmanager
+def _fresh(fixtures: dict[str, Any], place: int) -> Iterator[dict[str, Any]]:
+    """Yield the fixtures for one value."""
+    own = dict(fixtures)
+    if "tmp_path" in own:
+        own["tmp_path"] = own["tmp_path"] / f"row {place}"
+        own["tmp_path"].mkdir()
+    with ExitStack() as undone:
+        if "monkeypatch" in own:
+            own["monkeypatch"] = undone.enter_context(own["monkeypatch"].context())
+        yield own
+
+
+def _read(row: Any, *, is_tuple: bool) -> tuple[str, tuple[Any, ...]]:
+    """Return a row's name and its values."""
+    if isinstance(row, _Named):
+        values = tuple(row.values)
+        return getattr(row, "id", None) or shown(values), values
+    return shown(row), tuple(row) if is_tuple else (row,)

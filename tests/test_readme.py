@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_fragility import measures
-from pytest_fragility.checks.registry import ASKED_AS, KINDS
+from pytest_fragility.checks.registry import KINDS
 from pytest_fragility.errors import FragilityError
 from pytest_fragility.perturbations import AXES, get_perturbation
 from pytest_fragility.recipes import ARCHITECTURES
@@ -18,6 +18,7 @@ from pytest_fragility.settings import DEFAULTS, PROFILES
 from pytest_fragility.symmetries import SYMMETRIES
 from pytest_fragility.tasks import get_task
 from pytest_fragility.tasks.ladders import LADDERS
+from tests.in_turn import in_turn
 from tests.readme_parts import (
     PROSE,
     README,
@@ -30,7 +31,6 @@ from tests.readme_parts import (
     section,
     table_below,
 )
-from tests.tables import each
 
 SET_UP = (
     "pip install -c tests/constraints.txt . && pytest --fragility examples",
@@ -144,7 +144,7 @@ def test_measures_on_the_command_line_exist() -> None:
 NAMED = tuple(dict.fromkeys(kind.asked_as or kind.id for kind in KINDS.values()))
 
 
-@each("kind", NAMED)
+@in_turn("kind", NAMED)
 def test_every_check_has_a_row(kind: str) -> None:
     """Of what is asserted, or of what is located; no row is of another."""
     rows = table_below(section("## How each check is defined"), "| check | asserts")
@@ -191,7 +191,7 @@ def test_the_perturbations_of_the_table_exist() -> None:
         assert any(perturbation.axis == axis for perturbation in found), axis
 
 
-@each("profile", PROFILES)
+@in_turn("profile", PROFILES)
 def test_the_profiles_of_the_table(profile: str) -> None:
     """Sizes, seeds, perturbations and checkpoints."""
     chosen = PROFILES[profile]
@@ -205,7 +205,7 @@ def test_the_profiles_of_the_table(profile: str) -> None:
     ]
 
 
-@each(
+@in_turn(
     "setting",
     [
         "exponent_tolerance",
@@ -259,13 +259,6 @@ def test_a_shown_audit_has_as_many_checks_as_it_says() -> None:
         counts = [int(cell) for cell in row[2:6] + row[8:12] if cell.isdigit()]
         sensitivities = sum("broken" in cell for cell in row[6:8])
         assert sum(counts) + sensitivities <= total, row
-
-
-def test_the_checks_that_the_settings_name_exist() -> None:
-    """All kinds that can be asked for."""
-    rows = table_below(section("## Settings"), "| marker and `audit()`")
-    (row,) = [row for row in rows if names(row[0]) == ["checks"]]
-    assert names(row[3]) == list(ASKED_AS)
 
 
 def test_every_block_says_its_language() -> None:

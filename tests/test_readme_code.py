@@ -23,9 +23,9 @@ from pytest_fragility.families.train import train_families
 from pytest_fragility.perturbations import AXES, BASELINE, CATALOGUE
 from pytest_fragility.plugin import hookspecs
 from pytest_fragility.tasks import get_task
+from tests.in_turn import in_turn
 from tests.plugin.conftest import ALONE
 from tests.readme_parts import ROOT, Block, block_with, blocks
-from tests.tables import each
 
 HOOK = "pytest_fragility_executor"
 # what a reader knows from the blocks before, or has
@@ -128,7 +128,7 @@ def own_entries() -> Iterator[None]:
     AXES.update(axes)
 
 
-@each("block", blocks("python"))
+@in_turn("block", blocks("python"))
 def test_every_name_and_import_is_known(block: Block) -> None:
     """Imported, defined, or known from the blocks before; but of what is a cluster's."""
     tree = ast.parse(block.text)

@@ -21,7 +21,7 @@ TRAINING, MEASURES, STATISTICS, STORE, WAITING, REPORT, REST = PARTS = (
     "report",
     "rest",
 )
-Row = tuple[str, str, float, int]
+SpentRow = tuple[str, str, float, int]
 
 
 @dataclass
@@ -74,12 +74,12 @@ class Durations:
     def _at(self, place: tuple[str, str]) -> Spent:
         return self.spent.get(place, Spent())
 
-    def to_rows(self) -> list[Row]:
+    def to_rows(self) -> list[SpentRow]:
         """Return plain tuples, to be sent to another process."""
         return [(*place, each.seconds, each.networks) for place, each in self.spent.items()]
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Row]) -> Durations:
+    def from_rows(cls, rows: Iterable[SpentRow]) -> Durations:
         """Return what another process has sent."""
         return cls({(part, about): Spent(seconds, count) for part, about, seconds, count in rows})
 

@@ -13,7 +13,12 @@ from pytest_fragility._util.text import shown
 from pytest_fragility.auditing.engine import _audit
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.settings import DEFAULT_FOLDER, require_use, resolve_settings
+from pytest_fragility.settings import (
+    DEFAULT_FOLDER,
+    DEFAULTS,
+    require_use,
+    resolve_settings,
+)
 from pytest_fragility.settings.naming import name_in_audit
 
 if TYPE_CHECKING:
@@ -180,38 +185,11 @@ def audit(
     StoreError
         If the cache folder cannot be used.
     """
-    asked = {
-        "family": family,
-        "manifest": manifest,
-        "table": table,
-        "task": task,
-        "recipe": recipe,
-        "architecture": architecture,
-        "architectures": architectures,
-        "sizes": sizes,
-        "seeds": seeds,
-        "perturbations": perturbations,
-        "checkpoints": checkpoints,
-        "ladder": ladder,
-        "checks": checks,
-        "locate": locate,
-        "trend": trend,
-        "exponent_tolerance": exponent_tolerance,
-        "spread_tolerance": spread_tolerance,
-        "error_margin": error_margin,
-        "least_sensitivity": least_sensitivity,
-        "invariance_tolerance": invariance_tolerance,
-        "alpha": alpha,
-        "scale": scale,
-        "fit": fit,
-        "profile": profile,
-        "budget": budget,
-        "measure_timeout": measure_timeout,
-        "executor_timeout": executor_timeout,
-        "device": device,
-        # the default stands in the signature, where it can be read
-        **({} if cache_dir == DEFAULT_FOLDER else {"cache_dir": cache_dir}),
-    }
+    # the first statement, so that nothing else is local yet
+    asked = {name: value for name, value in locals().items() if name in DEFAULTS}
+    # its default stands in the signature, where it can be read
+    if cache_dir == DEFAULT_FOLDER:
+        del asked["cache_dir"]
     settings = resolve_settings(asked)
     require_use(asked, settings)
     if executor is None and executor_timeout is not None:

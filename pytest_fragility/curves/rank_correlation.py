@@ -193,12 +193,12 @@ def _kendall(values: Floats, errors: Floats) -> float | None:
     return float(kendalltau(values, errors).statistic)
 
 
-Place = tuple[int, int]
+_RecipeAndSize = tuple[int, int]
 
 
 def _environments(
     recipes: Sequence[str], sizes: Sequence[int]
-) -> Iterator[tuple[str, Place, Place]]:
+) -> Iterator[tuple[str, _RecipeAndSize, _RecipeAndSize]]:
     """Return pairs of places, recipe and n, that differ in one of the two; their names first."""
     for (i, one), (k, other) in combinations(enumerate(recipes), 2):
         for place, n in enumerate(sizes):

@@ -10,7 +10,7 @@ import faulthandler
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +25,12 @@ from pytest_fragility.errors import (
     UndefinedMeasureError,
 )
 from pytest_fragility.evaluation.time_limit import time_limit, took_longer
+from pytest_fragility.evaluation.unchanged import left_as_it_is
+from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import Measure
 from pytest_fragility.measures.stacked import StackMeasure
+from pytest_fragility.measures.values import as_number
+from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.parallel.cores import Share, own_share, sharing
 from pytest_fragility.parallel.failures import Failure
 from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
@@ -37,8 +41,6 @@ from pytest_fragility.parallel.worker_side import load_sent
 OWN_NAME = __name__.partition(".")[0]
 # seconds: what an exception does not end by then is ended with its process
 GRACE = 2.0
-# from a measure, what it is asked about and what messages begin with, to what it says
-Ask = Callable[[Measure, Any, str], Any]
 
 
 class _NotSentError(Exception):
@@ -50,7 +52,6 @@ class MeasuredHereWarning(FragilityWarning):
 
 
 def call(
-    ask: Ask,
     measure: Measure,
     about: Any,
     where: str,
@@ -64,8 +65,6 @@ def call(
 
     Parameters
     ----------
-    ask
-        Asks it: a function of a module of this package, which calls it within `naming`.
     measure
         What is asked.
     about
@@ -91,7 +90,7 @@ def call(
     """
     if (apart or limit is not None) and not is_own(measure):
         try:
-            return _ask_apart(ask, _packed(measure, about), where, limit)
+            return _ask_apart(_packed(measure, about), where, limit)
         except _NotSentError as error:
             name = getattr(measure, "__name__", type(measure).__name__)
             warnings.warn(
@@ -100,7 +99,7 @@ def call(
                 MeasuredHereWarning,
                 stacklevel=2,
             )
-    return _ask_within(ask, measure, about, where, limit)
+    return _ask_within(measure, about, where, limit)
 
 
 def is_own(measure: Measure) -> bool:
@@ -128,11 +127,20 @@ def naming(where: str) -> Iterator[None]:
         raise MeasureError(f"{where}: raised {error_text(error)}") from error
 
 
-def _ask_within(ask: Ask, measure: Measure, about: Any, where: str, limit: float | None) -> Any:
+def _ask(measure: Measure, about: Any, where: str) -> Any:
+    """Return what a measure says of a network, or of each of a stack, which it leaves as it is."""
+    with left_as_it_is(about, where), naming(where):
+        if isinstance(measure, StackMeasure) and isinstance(about, NetworkStack):
+            return measure.over_stack(about).tolist()
+        value = as_measure(measure)(about)
+    return as_number(value, where)
+
+
+def _ask_within(measure: Measure, about: Any, where: str, limit: float | None) -> Any:
     """Ask in this process; what takes too long has an exception raised in its midst."""
     try:
         with time_limit(limit):
-            return ask(measure, about, where)
+            return _ask(measure, about, where)
     except MeasureTimedOut:
         raise MeasureError(f"{where}: {took_longer(limit)}") from None
 
@@ -140,7 +148,6 @@ def _ask_within(ask: Ask, measure: Measure, about: Any, where: str, limit: float
 class _Call(NamedTuple):
     """What a process is asked, and what of this one decides the answer."""
 
-    ask: Ask
     where: str
     limit: float | None
     threads: int
@@ -149,10 +156,9 @@ class _Call(NamedTuple):
     matmul_precision: str
 
     @classmethod
-    def here(cls, ask: Ask, where: str, limit: float | None) -> _Call:
+    def here(cls, where: str, limit: float | None) -> _Call:
         """Return the call with the settings of this process."""
         return cls(
-            ask,
             where,
             limit,
             torch.get_num_threads(),
@@ -193,21 +199,21 @@ def _code_of(about: Any) -> Iterator[Any]:
         yield from {type(part) for part in module.modules()}
 
 
-def _ask_apart(ask: Ask, packed: bytes, where: str, limit: float | None) -> Any:
+def _ask_apart(packed: bytes, where: str, limit: float | None) -> Any:
     """Ask in a worker of this machine, and end it where it does not answer in time."""
     try:
         worker = idle_workers.take()
     except WorkerLostError as error:
         raise _NotSentError(f"there is none ({error})") from error
-    watch = _Watch(worker, limit)
+    has_ended_it = threading.Event()
     try:
-        with closing(worker.perform(_answer, _Call.here(ask, where, limit), packed)) as replies:
+        with closing(worker.perform(_answer, _Call.here(where, limit), packed)) as replies:
             _receive(next(replies))
             # it has what it needs: from now on it is the measure's time
-            with watch:
+            with _watched(worker, limit, has_ended_it):
                 (reply,) = replies
     except WorkerLostError as error:
-        if watch.has_ended_it:
+        if has_ended_it.is_set():
             raise MeasureError(f"{where}: {took_longer(limit)}") from None
         raise MeasureError(f"{where}: ended the process that it was called in ({error})") from None
     finally:
@@ -221,36 +227,26 @@ def _receive(reply: Any) -> Any:
     return reply
 
 
-class _Watch:
-    """Ends a worker that takes longer than a limit and a grace.
+@contextmanager
+def _watched(worker: Worker, limit: float | None, has_ended_it: threading.Event) -> Iterator[None]:
+    """End a worker that takes longer than a limit and a grace, and say so."""
+    if limit is None:
+        yield
+        return
 
-    Parameters
-    ----------
-    worker
-        The worker.
-    limit
-        Seconds; None has no limit.
-    """
+    def end() -> None:
+        has_ended_it.set()
+        worker.kill()
 
-    def __init__(self, worker: Worker, limit: float | None) -> None:
-        self.has_ended_it = False
-        self._worker = worker
-        self._timer = None if limit is None else threading.Timer(limit + GRACE, self._end)
-
-    def __enter__(self) -> None:
-        if self._timer:
-            self._timer.daemon = True
-            self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer:
-            self._timer.cancel()
-            # where it has begun to end the worker, nobody else is to take that
-            self._timer.join()
-
-    def _end(self) -> None:
-        self.has_ended_it = True
-        self._worker.kill()
+    timer = threading.Timer(limit + GRACE, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        # where it has begun to end the worker, nobody else is to take that
+        timer.join()
 
 
 def _answer(call: _Call, packed: bytes) -> Iterator[Any]:
@@ -284,57 +280,6 @@ def _own_end(limit: float | None) -> Iterator[None]:
 def _answered(call: _Call, measure: Measure, about: Any) -> Any:
     try:
         with call.settings():
-            return _ask_within(call.ask, measure, about, call.where, call.limit)
+            return _ask_within(measure, about, call.where, call.limit)
     except (MeasureError, UndefinedMeasureError) as error:
-        return Failure.with_cause_alone(error)
-
-
-# a measure that fails on so many networks of a curve is not asked about the others
-MANY = 3
-
-
-class Failures:
-    """The networks of one curve on which a measure has failed; `found` has errors by n and seed."""
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[int, int], MeasureError] = {}
-
-    @contextmanager
-    def noting(self, n: int, seed: int) -> Iterator[None]:
-        """Go on after a failure on this network, unless there are many.
-
-        Raises
-        ------
-        MeasureError
-            If there are.
-        """
-        try:
-            yield
-        except MeasureError as error:
-            self.found[n, seed] = error
-            if len(self.found) == MANY:
-                self._raise(is_whole=False)
-
-    def raise_if_any(self) -> None:
-        """Raise the first failure, with the others told.
-
-        Raises
-        ------
-        MeasureError
-            If the measure has failed; it knows with which seeds.
-        """
-        if self.found:
-            self._raise(is_whole=True)
-
-    def _raise(self, *, is_whole: bool) -> None:
-        first = next(iter(self.found.values()))
-        others = [f"n={n}, seed {seed}" for n, seed in list(self.found)[1:]]
-        text = str(first)
-        if others:
-            text += f". It fails too on {' and on '.join(others)}"
-        if not is_whole:
-            text += ", and is not asked about more"
-        seeds = {seed for _, seed in self.found} if is_whole else ()
-        raise MeasureError(text, seeds=seeds).with_traceback(
-            first.__traceback__
-        ) from first.__cause__
+        return Failure(error, "").with_cause_as_text()

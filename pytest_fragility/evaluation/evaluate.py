@@ -7,22 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from pytest_fragility._util.stopwatch import MEASURES, spent_on
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
-from pytest_fragility.evaluation.calling import Failures, call, naming
+from pytest_fragility.evaluation.calling import call
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures.adapters import as_measure, call_form
 from pytest_fragility.measures.measure import Measure, is_oracle
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.measures.values import as_number, require_usable
+from pytest_fragility.measures.values import require_usable
 from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.networks.stacks import NetworkStack
-from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.parallel.thread_limits import own_cores
 
 
@@ -62,87 +60,66 @@ def ask_stack(
     """
     every = range(len(stack))
     limit = None if timeout is None else timeout * len(stack)
-    values: list[float] = call(ask_once, measure, stack, where(*every), limit=limit, apart=apart)
+    values: list[float] = call(measure, stack, where(*every), limit=limit, apart=apart)
     for place, value in enumerate(values):
         require_usable(value, partial(where, place), scale)
     return values
 
 
-def ask_once(measure: Measure, stack: NetworkStack, where: str) -> list[float]:
-    """Return what a measure says of a stack, which it must leave as it is; see `call`."""
-    assert isinstance(measure, StackMeasure)
-    before = _versions(stack)
-    with naming(where):
-        values: list[float] = measure.over_stack(stack).tolist()
-    changed = [part for part, version in _versions(stack).items() if version != before[part]]
-    if changed:
-        raise MeasureError(
-            f"{where}: changed the stack it was handed ({changed[0]}), which other "
-            "measures share; clone what is to change"
-        )
-    return values
+# a measure that fails on so many networks of a curve is not asked about the others
+MANY = 3
 
 
-def _versions(stack: NetworkStack) -> dict[str, int]:
-    """Return how often each tensor of a stack was changed in place, as torch counts."""
-    parts = ("weights", "initial_weights", "buffers", "initial_buffers")
-    return {
-        f"{part}, {name}": tensor._version
-        for part in parts
-        for name, tensor in vars(stack)[part].items()
-    }
+class Failures:
+    """The networks of one curve on which a measure has failed; `found` has errors by n and seed."""
 
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, int], MeasureError] = {}
 
-def evaluate(
-    measure: Measure,
-    name: str,
-    family: Family,
-    recipe: str,
-    *,
-    scale: str = "log",
-    sizes: Sequence[int] | None = None,
-    draw: int = 0,
-    timeout: float | None = None,
-) -> np.ndarray:
-    """Return a measure's values under one recipe: shape (sizes, seeds), float64.
+    @contextmanager
+    def noting(self, n: int, seed: int) -> Iterator[None]:
+        """Go on after a failure on this network, unless there are many.
 
-    Parameters
-    ----------
-    measure
-        Called once per network, each time on a copy of its own; a `StackMeasure` once per size, on
-        all seeds' networks together.
-    name
-        What error messages call it.
-    family
-        Where the networks come from.
-    recipe
-        The recipe's name.
-    scale
-        ``"log"`` demands positive values, ``"linear"`` finite ones.
-    sizes
-        Some of the family's; None takes all.
-    draw
-        Which random numbers a measure gets that draws some; an audit takes the first, 0.
-    timeout
-        Seconds that it may take for a network; None has no limit.
+        Raises
+        ------
+        MeasureError
+            If there are.
+        """
+        try:
+            yield
+        except MeasureError as error:
+            self.found[n, seed] = error
+            if len(self.found) == MANY:
+                self._raise(is_whole=False)
 
-    Raises
-    ------
-    MeasureError
-        If the measure raises, takes too long, or returns anything but one usable real number; the
-        runs are named. It is asked about the others all the same, but where it fails on many.
-    """
-    chosen = family.sizes if sizes is None else sizes
-    asking = Asking(measure, name, family, recipe, scale, draw, timeout)
-    failures = Failures()
-    rows = [evaluate_size(asking, n, failures) for n in chosen]
-    failures.raise_if_any()
-    return np.array(rows)
+    def raise_if_any(self) -> None:
+        """Raise the first failure, with the others told.
+
+        Raises
+        ------
+        MeasureError
+            If the measure has failed; it knows with which seeds.
+        """
+        if self.found:
+            self._raise(is_whole=True)
+
+    def _raise(self, *, is_whole: bool) -> None:
+        first = next(iter(self.found.values()))
+        others = [f"n={n}, seed {seed}" for n, seed in list(self.found)[1:]]
+        text = str(first)
+        if others:
+            text += f". It fails too on {' and on '.join(others)}"
+        if not is_whole:
+            text += ", and is not asked about more"
+        seeds = {seed for _, seed in self.found} if is_whole else ()
+        raise MeasureError(text, seeds=seeds).with_traceback(
+            first.__traceback__
+        ) from first.__cause__
 
 
 @dataclass(frozen=True)
 class Asking:
-    """A measure that is asked about networks of one recipe; see `evaluate` for the parameters.
+    """A measure that is asked about networks of one recipe; parameters: see `evaluate`.
 
     Parameters
     ----------
@@ -161,6 +138,12 @@ class Asking:
     timeout: float | None = None
     some_seeds: tuple[int, ...] | None = None
     apart: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All of it that is plain values: what is asked, but of which measure and networks."""
+        names = ("name", "recipe", "scale", "draw", "timeout")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -268,73 +251,9 @@ def _evaluate_one(asking: Asking, n: int, seed: int) -> float:
         where += f", called with {call_form(measure)}"
     try:
         number: float = call(
-            ask_network, asking.measure, network, where, limit=asking.timeout, apart=asking.apart
+            asking.measure, network, where, limit=asking.timeout, apart=asking.apart
         )
     except UndefinedMeasureError as error:
         raise MeasureError(f"{where}: {error}") from None
     require_usable(number, lambda: where, asking.scale)
     return number
-
-
-def ask_network(measure: Measure, network: TrainedNetwork, where: str) -> float:
-    """Return what a measure says of a network, which it must leave as it is; see `call`."""
-    before = _state_of(network)
-    with naming(where):
-        value = as_measure(measure)(network)
-    changed = _changed_part(network, before)
-    if changed:
-        raise MeasureError(
-            f"{where}: changed the network it was handed ({changed}). It was a copy, so no "
-            "harm is done, but a measure only reads: work on copy.deepcopy(network.model)"
-        )
-    return as_number(value, where)
-
-
-class _State(NamedTuple):
-    """What a measure may not change; torch counts changes in place, which spares copying samples.
-
-    Parameters
-    ----------
-    versions
-        Of the samples.
-    weights
-        Copies of those of both models.
-    """
-
-    versions: dict[str, int]
-    weights: tuple[dict[str, torch.Tensor], ...]
-
-
-def _state_of(network: TrainedNetwork) -> _State:
-    samples = {part: vars(network)[part]._version for part in ("inputs", "labels")}
-    return _State(
-        samples,
-        tuple(
-            {name: each.detach().cpu().clone() for name, each in model.named_parameters()}
-            for model in network.models
-        ),
-    )
-
-
-def _changed_part(network: TrainedNetwork, before: _State) -> str | None:
-    """Return what of a network differs from what it was, in words; None where nothing does."""
-    for part, version in before.versions.items():
-        if vars(network)[part]._version != version:
-            return part
-    names = ("model", "initial_model")
-    for name, model, weights in zip(names, network.models, before.weights, strict=True):
-        state = model.state_dict()
-        for key, weight in weights.items():
-            value = state.get(key)
-            if value is None or not _is_same(value, weight):
-                return f"{name}'s {key}"
-        if any(module.training for module in model.modules()):
-            return f"{name}'s train mode"
-    return None
-
-
-def _is_same(value: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Compare bit by bit; a diverged network's NaN is the same as itself."""
-    if value.is_meta or value.dtype != weight.dtype or value.shape != weight.shape:
-        return False
-    return torch.allclose(value.cpu(), weight, rtol=0, atol=0, equal_nan=True)

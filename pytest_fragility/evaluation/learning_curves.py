@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -26,19 +26,12 @@ from pytest_fragility.curves import (
 )
 from pytest_fragility.curves.measure_noise import OwnNoise
 from pytest_fragility.curves.resources import TRAINING
-from pytest_fragility.evaluation.asking import measured
+from pytest_fragility.evaluation.asking import begin, evaluate
+from pytest_fragility.evaluation.same_function import SameFunctionValues
+from pytest_fragility.families.family import Family
 from pytest_fragility.measures.measure import Measure, is_constant, measure_form, measure_name
+from pytest_fragility.networks.runs import TrainedRun
 from pytest_fragility.perturbations import BASELINE
-
-if TYPE_CHECKING:
-    from pytest_fragility.curves import LearningCurve
-    from pytest_fragility.evaluation.same_function import SameFunctionValues
-    from pytest_fragility.families.family import Family
-    from pytest_fragility.measures.measure import Measure
-    from pytest_fragility.networks.runs import TrainedRun
-    from pytest_fragility.recipes import Architecture
-
-    pass
 
 
 def learning_curves(
@@ -84,10 +77,7 @@ def learning_curves(
     MeasureError
         When a curve is asked for and the measure fails on one of its networks.
     """
-    from pytest_fragility.evaluation.asking import begin
-
     chosen_name = measure_name(measure, name)
-    known: dict[tuple[Family, str], LearningCurve] = {}
     begun: dict[tuple[Family, str], Callable[[str], np.ndarray]] = {}
 
     def values(learned: Family, source: str) -> np.ndarray:
@@ -100,21 +90,17 @@ def learning_curves(
             begun.update({(learned, each): waiting for each in sources})
         return begun[learned, source](source)
 
+    @cache
+    def curve_of(learned: Family, source: str) -> LearningCurve:
+        found, seeds = values(learned, source), learned.seeds_of(source)
+        return LearningCurve(
+            chosen_name, source, learned.sizes, found, alpha, scale, fit, seeds=seeds
+        )
+
     def curve(learned: Family, recipe: str) -> LearningCurve:
-        source = _same_for_measure(measure, learned, recipe)
-        place = (learned, source)
-        if place not in known:
-            known[place] = LearningCurve(
-                chosen_name,
-                source,
-                learned.sizes,
-                values(learned, source),
-                alpha,
-                scale,
-                fit,
-                seeds=learned.seeds_of(source),
-            )
-        return replace(known[place], recipe=recipe)
+        return replace(
+            curve_of(learned, _same_for_measure(measure, learned, recipe)), recipe=recipe
+        )
 
     error = {recipe: _error_curve(family, recipe, alpha, fit) for recipe in family.judged}
     return LearningCurves(
@@ -171,16 +157,11 @@ def _same_for_measure(measure: Measure, family: Family, recipe: str) -> str:
     if not is_constant(measure):
         return recipe
 
-    def prior(name: str) -> tuple[Architecture, str, float]:
-        chosen = family.recipes[name]
-        return chosen.architecture, chosen.initialization, chosen.initialization_scale
+    def prior(name: str) -> tuple[Any, ...]:
+        chosen, seeds = family.recipes[name], family.seeds_of(name)
+        return chosen.architecture, chosen.initialization, chosen.initialization_scale, seeds
 
-    own = family.seeds_of(recipe)
-    return next(
-        name
-        for name in family.judged
-        if prior(name) == prior(recipe) and family.seeds_of(name) == own
-    )
+    return next(name for name in family.judged if prior(name) == prior(recipe))
 
 
 def _ladder_curves(
@@ -232,8 +213,6 @@ def _invariances(
 
     @cache
     def values() -> SameFunctionValues:
-        from pytest_fragility.evaluation.same_function import SameFunctionValues
-
         return SameFunctionValues(measure, name, family, alpha=alpha, scale=scale, timeout=timeout)
 
     def compute(check_id: str) -> Invariance | str:
@@ -247,12 +226,12 @@ def _invariances(
 
 @spent_on(STATISTICS)
 def _error_curve(family: Family, recipe: str, alpha: float, fit: str) -> LearningCurve:
-    import numpy as np
-
     seeds = family.seeds_of(recipe)
     runs = [[family.trained_run(recipe, n, seed) for seed in seeds] for n in family.sizes]
     errors = np.array([[run.record.test_error for run in row] for row in runs])
-    is_known = all(len(run.mistaken) for row in runs for run in row)
+    mistaken = None
+    if all(len(run.mistaken) for row in runs for run in row):
+        mistaken = np.array([[run.mistaken.numpy() for run in row] for row in runs])
     return LearningCurve(
         "test error",
         recipe,
@@ -260,9 +239,7 @@ def _error_curve(family: Family, recipe: str, alpha: float, fit: str) -> Learnin
         errors,
         alpha,
         fit=fit,
-        mistaken=np.array([[run.mistaken.numpy() for run in row] for row in runs])
-        if is_known
-        else None,
+        mistaken=mistaken,
         seeds=seeds,
         test_size=family.test_size,
     )
@@ -273,22 +250,19 @@ def _unfinished(family: Family) -> dict[str, str]:
     reasons = {}
     for recipe in family.recipes:
         seeds = family.seeds_of(recipe)
-        runs = [family.trained_run(recipe, n, s) for n in family.sizes for s in seeds]
-        total = len(runs)
+        runs = [family.trained_run(recipe, n, seed) for n in family.sizes for seed in seeds]
         diverged = [run for run in runs if run.record.diverged]
         missed = [run for run in runs if not run.record.reached_target and not run.record.diverged]
         parts = []
-        if diverged:
-            first = diverged[0].run
-            parts.append(
-                f"{len(diverged)} of {total} runs diverged (n={first.n}, seed {first.seed})"
-            )
-        if missed:
-            first, stopping = missed[0].run, missed[0].run.recipe.stopping
-            parts.append(
-                f"{len(missed)} of {total} runs did not reach {stopping} within "
-                f"{stopping.step_limit} steps (n={first.n}, seed {first.seed})"
-            )
+        for found, what in ((diverged, "diverged"), (missed, "did not reach {0} within {1} steps")):
+            if found:
+                first = found[0].run
+                stopping = first.recipe.stopping
+                parts.append(
+                    f"{len(found)} of {len(runs)} runs "
+                    f"{what.format(stopping, stopping.step_limit)} "
+                    f"(n={first.n}, seed {first.seed})"
+                )
         if parts:
             reasons[recipe] = " and ".join(parts)
     return reasons
@@ -365,7 +339,7 @@ def find_own_noise(
         If the measure fails.
     """
     name, recipe, scale = curve.name, curve.recipe, curve.scale
-    ask = partial(measured, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
+    ask = partial(evaluate, measure, name, family, recipe, scale=scale, draw=1, timeout=timeout)
     smallest = ask(sizes=family.sizes[:1])
     if (smallest == curve.values[:1]).all():
         return None

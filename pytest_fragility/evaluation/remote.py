@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Set
+from typing import Any, NamedTuple
 
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.evaluation.calling import Failures
-from pytest_fragility.evaluation.evaluate import Asking, evaluate_size
+from pytest_fragility.evaluation.evaluate import Asking, Failures, evaluate_size
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.measures.measure import Measure, is_oracle
@@ -22,128 +20,74 @@ from pytest_fragility.parallel.pickling import dump
 from pytest_fragility.parallel.worker_side import load_sent
 from pytest_fragility.training.devices import choose_device
 
-
-class Question(NamedTuple):
-    """What a worker is asked: the values of a measure on the networks of one recipe and size.
-
-    Parameters
-    ----------
-    name
-        What error messages call the measure.
-    recipe
-        The recipe's name.
-    scale, draw, timeout
-        As `evaluate` takes them.
-    threads
-        How many of them an operation may use.
-    """
-
-    name: str
-    recipe: str
-    scale: str
-    draw: int
-    timeout: float | None
-    threads: int
-
-    @classmethod
-    def of(cls, asking: Asking, threads: int) -> Question:
-        """Return what is asked; the networks travel apart."""
-        return cls(asking.name, asking.recipe, asking.scale, asking.draw, asking.timeout, threads)
+# the numbers of a `StacksOfRuns` in the process that asks, and of a stack among them
+Place = tuple[int, int]
+# packed networks, and the numbers of all that may be asked about again
+Sent = tuple[bytes, Set[int]]
 
 
 class Answer(NamedTuple):
-    """A measure's values, one per seed, and by seed how it has failed."""
-
-    values: list[float]
-    failures: dict[int, Failure]
-
-    def noted(self, n: int, failures: Failures) -> list[float]:
-        """Return the values, and note how the measure has failed, as if it had here."""
-        for seed, failure in self.failures.items():
-            with failures.noting(n, seed):
-                failure.throw()
-        return self.values
-
-
-class Networks(NamedTuple):
-    """Networks of one recipe and size on their way to another process.
+    """What a measure says of networks of one recipe and size.
 
     Parameters
     ----------
-    recipe
-        The recipe's name.
-    device
-        Where they live.
-    runs
-        What they were trained as, one group, from `pack_runs`.
-    parcels
-        What came out.
+    values
+        One per seed; none where it fails on all.
+    failures
+        By seed, how it fails on single networks.
+    error
+        How it fails on all.
     """
 
-    recipe: str
-    device: str
-    runs: bytes
-    parcels: list[Parcel]
+    values: list[float]
+    failures: Mapping[int, Failure]
+    error: Failure | None = None
 
     @classmethod
-    def packed(cls, asking: Asking, n: int) -> bytes:
-        """Return those that are asked about, as bytes."""
-        trained = asking.runs(n)
-        runs = pack_runs([[each.run for each in trained]], with_test_data=is_oracle(asking.measure))
-        parcels = [Parcel.pack((0, place), each) for place, each in enumerate(trained)]
-        return dump(cls(asking.recipe, str(asking.family.device), runs, parcels), [])
+    def of(cls, asking: Asking, n: int) -> Answer:
+        """Ask a measure in this process."""
+        failures, values, error = Failures(), [], None
+        try:
+            values = evaluate_size(asking, n, failures)
+        except MeasureError as raised:
+            error = Failure(raised, "")
+        found = {seed: Failure(each, "") for (_, seed), each in failures.found.items()}
+        return cls(values, found, error)
+
+    def portable(self) -> Answer:
+        """Return what can be sent: with the tracebacks of causes as text."""
+        failures = {seed: each.with_cause_as_text() for seed, each in self.failures.items()}
+        return Answer(self.values, failures, self.error and self.error.with_cause_as_text())
+
+    def noted(self, n: int, failures: Failures) -> list[float]:
+        """Return the values, and note the failures among those on other networks of the curve."""
+        for seed, failure in self.failures.items():
+            with failures.noting(n, seed):
+                failure.throw()
+        if self.error:
+            self.error.throw()
+        return self.values
 
 
-def unpacked(packed: bytes, stacks: StacksOfRuns | None = None) -> Family:
+def pack(asking: Asking, n: int) -> bytes:
+    """Return the networks of one recipe and size that are asked about, as bytes."""
+    trained = asking.runs(n)
+    runs = pack_runs([[each.run for each in trained]], with_test_data=is_oracle(asking.measure))
+    parcels = [Parcel.pack((0, place), each) for place, each in enumerate(trained)]
+    return dump((asking.recipe, str(asking.family.device), runs, parcels), [])
+
+
+def _unpacked(packed: bytes, stacks: StacksOfRuns | None = None) -> Family:
     """Return the family of networks that were sent."""
-    sent: Networks = load_sent(packed)
-    (runs,) = load_sent(sent.runs)
+    recipe, device, packed_runs, parcels = load_sent(packed)
+    (runs,) = load_sent(packed_runs)
     first: Run = runs[0]
-    plan = FamilyPlan(
-        first.task, {sent.recipe: first.recipe}, (first.n,), tuple(run.seed for run in runs)
-    )
+    plan = FamilyPlan(first.task, {recipe: first.recipe}, (first.n,), tuple(r.seed for r in runs))
     trained = {
-        (sent.recipe, run.n, run.seed): parcel.unpack(run)
-        for run, parcel in zip(runs, sent.parcels, strict=True)
+        (recipe, run.n, run.seed): parcel.unpack(run)
+        for run, parcel in zip(runs, parcels, strict=True)
     }
-    return Family(plan, trained, choose_device(sent.device), stacks=stacks)
-
-
-def answered(measure: Measure, question: Question, family: Family) -> Answer | Failure:
-    """Return a measure's values on a family of one size, or what its failure was."""
-    asking = Asking(
-        measure,
-        question.name,
-        family,
-        question.recipe,
-        question.scale,
-        question.draw,
-        question.timeout,
-    )
-    failures = Failures()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(question.threads)
-    try:
-        values = evaluate_size(asking, family.sizes[0], failures)
-    except MeasureError as error:
-        return Failure.with_cause_alone(error)
-    finally:
-        torch.set_num_threads(threads)
-    found = {seed: Failure.with_cause_alone(error) for (_, seed), error in failures.found.items()}
-    return Answer(values, found)
-
-
-def answer(code: bytes, networks: bytes, asked: bytes) -> Answer | Failure:
-    """Return what a measure says of networks; called in an executor's worker."""
-    measure: Measure = load_sent(code)
-    question: Question = load_sent(asked)
-    return answered(measure, question, unpacked(networks))
-
-
-# the numbers of a `StacksOfRuns` in the process that asks, and of a stack among them
-Place = tuple[int, int]
-_STACKS: dict[int, StacksOfRuns] = {}
-_FAMILIES: dict[Place, Family] = {}
+    return Family(plan, trained, choose_device(device), stacks=stacks)
 
 
 def get_ready() -> Iterator[None]:
@@ -151,40 +95,50 @@ def get_ready() -> Iterator[None]:
     yield from ()
 
 
-def answer_kept(
-    code: bytes, asked: bytes, place: Place, networks: bytes | None, alive: Set[int]
-) -> Iterator[Answer | Failure]:
-    """Yield a measure's values on some networks, or what its failure was.
+def answer(
+    code: bytes, options: dict[str, Any], threads: int, place: Place | None, sent: Sent | None
+) -> Iterator[Answer]:
+    """Yield what a measure says of networks; called in a worker.
 
     Parameters
     ----------
     code
         The measure.
-    asked
-        A `Question`.
+    options
+        Of the `Asking`, but for the measure and the family.
+    threads
+        How many of them an operation may use.
     place
-        What the networks are called.
-    networks
+        What the networks are called that are kept; None keeps none.
+    sent
         The networks; None where they have been sent before.
-    alive
-        The numbers of all that may be asked about again; networks of others are forgotten.
     """
-    _forget_all_but(alive)
-    if networks is not None:
-        stacks = _STACKS.setdefault(place[0], StacksOfRuns(torch.device("cpu")))
-        _FAMILIES[place] = unpacked(networks, stacks)
-    question: Question = load_sent(asked)
-    yield answered(_measure(code), question, _FAMILIES[place])
-
-
-@lru_cache(maxsize=1)
-def _measure(code: bytes) -> Measure:
     measure: Measure = load_sent(code)
-    return measure
+    asking = Asking(measure, family=_family(place, sent), **options)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield Answer.of(asking, asking.family.sizes[0]).portable()
+    finally:
+        torch.set_num_threads(before)
 
 
-def _forget_all_but(alive: Set[int]) -> None:
+_STACKS: dict[int, StacksOfRuns] = {}
+_FAMILIES: dict[Place, Family] = {}
+
+
+def _family(place: Place | None, sent: Sent | None) -> Family:
+    """Return networks that are sent or kept; those that nobody asks about again are forgotten."""
+    if sent is None:
+        assert place is not None
+        return _FAMILIES[place]
+    networks, alive = sent
+    if place is None:
+        return _unpacked(networks)
     for number in _STACKS.keys() - alive:
         del _STACKS[number]
-    for place in [place for place in _FAMILIES if place[0] not in alive]:
-        del _FAMILIES[place]
+    for kept in [kept for kept in _FAMILIES if kept[0] not in alive]:
+        del _FAMILIES[kept]
+    stacks = _STACKS.setdefault(place[0], StacksOfRuns(torch.device("cpu")))
+    _FAMILIES[place] = _unpacked(networks, stacks)
+    return _FAMILIES[place]

@@ -12,8 +12,8 @@ import torch
 from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility._util.stopwatch import MEASURES, spent_on
 from pytest_fragility.curves.invariance_values import Invariance
-from pytest_fragility.errors import MeasureError, UndefinedMeasureError
-from pytest_fragility.evaluation.calling import call, naming
+from pytest_fragility.errors import UndefinedMeasureError
+from pytest_fragility.evaluation.calling import call
 from pytest_fragility.evaluation.evaluate import ask_stack
 from pytest_fragility.evaluation.pairs import (
     Pair,
@@ -24,11 +24,10 @@ from pytest_fragility.evaluation.pairs import (
     symmetry_pairs,
 )
 from pytest_fragility.families.family import Family
-from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.common.batching import networks_together
 from pytest_fragility.measures.measure import Measure, does_not_claim, is_oracle
 from pytest_fragility.measures.stacked import StackMeasure
-from pytest_fragility.measures.values import as_number, require_usable
+from pytest_fragility.measures.values import require_usable
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork, replaced
 from pytest_fragility.parallel.thread_limits import own_cores
@@ -74,11 +73,13 @@ class SameFunctionValues:
         timeout: float | None = None,
     ) -> None:
         self._measure = measure
+        self._name = name
         self._family = family
         self._alpha = alpha
         self._scale = scale
-        self._stacks = _AskingStacks(measure, name, scale, timeout)
-        self._one_by_one = _AskingOneByOne(measure, name, scale, timeout)
+        self._timeout = timeout
+        # of networks that are asked about one by one, for all changes that are made to them
+        self._before: dict[Hashable, float] = {}
 
     def of_symmetry(self, symmetry: str) -> Invariance | str:
         """Return the values before and after a symmetry; see `symmetry_pairs`.
@@ -111,21 +112,19 @@ class SameFunctionValues:
 
     def _compared(self, name: str, find: Callable[[], Pairs | str]) -> Invariance | str:
         # a tensor of inference mode could never take part in a derivative
-        with own_cores(), torch.inference_mode(False):
+        with own_cores(), torch.inference_mode(False), torch.enable_grad():
+            is_stacked = isinstance(self._measure, StackMeasure)
+            pairs = stacked_pairs(self._family, name, find) if is_stacked else find()
+            if isinstance(pairs, str):
+                return pairs
             try:
-                if isinstance(self._measure, StackMeasure):
-                    stacked = stacked_pairs(self._family, name, find)
-                    if isinstance(stacked, str):
-                        return stacked
-                    return self._invariance(stacked, *self._stacks.values(stacked))
-                pairs = find()
-                if isinstance(pairs, str):
-                    return pairs
-                return self._invariance(pairs, *self._one_by_one.values(pairs))
-            except _NotDefinedError as error:
+                before, after = (
+                    self._of_stacks(pairs)
+                    if isinstance(pairs, StackedPairs)
+                    else self._one_by_one(pairs)
+                )
+            except UndefinedMeasureError as error:
                 return f"the measure is not defined there: {error}"
-
-    def _invariance(self, pairs: Pairs, before: Floats, after: Floats) -> Invariance:
         names = tuple(str(pair) for pair in pairs.pairs)
         return Invariance(pairs.summary, names, before, after, self._alpha, self._scale)
 
@@ -134,38 +133,28 @@ class SameFunctionValues:
             return family.oracle_network(recipe, n, seed)
         return family[family.task.name, recipe, n, seed]
 
-
-class _NotDefinedError(Exception):
-    """The measure is not defined for one of the networks; the text says why."""
-
-
-class _AskingStacks:
-    """Asks a measure about all networks at once, and about all draws of random numbers."""
-
-    def __init__(self, measure: Measure, name: str, scale: str, timeout: float | None) -> None:
-        self._measure = measure
-        self._name = name
-        self._scale = scale
-        self._timeout = timeout
-
-    def values(self, pairs: StackedPairs) -> tuple[Floats, Floats]:
-        """Return the values before and after, each of shape (pairs, draws)."""
+    def _of_stacks(self, pairs: StackedPairs) -> tuple[Floats, Floats]:
+        """Return the values before and after, each of shape (pairs, draws): a call for all."""
         before = [pair.before for pair in pairs.pairs]
         after = [pair.after for pair in pairs.pairs]
-        one, other = (self._ask(pairs.before, before, range(draw, draw + 1)) for draw in range(2))
+        one, other = (
+            self._ask_stack(pairs.before, before, range(draw, draw + 1)) for draw in range(2)
+        )
         if np.allclose(one, other, rtol=ROUNDING, atol=0):
-            return one, self._ask(pairs.after, after, range(1))
+            return one, self._ask_stack(pairs.after, after, range(1))
         return self._draws(pairs.before, before), self._draws(pairs.after, after)
 
     def _draws(self, stack: NetworkStack, networks: Sequence[TrainedNetwork]) -> Floats:
         at_a_time = max(1, networks_together(stack) // len(stack))
         found = [
-            self._ask(stack, networks, range(begin, min(begin + at_a_time, DRAWS)))
+            self._ask_stack(stack, networks, range(begin, min(begin + at_a_time, DRAWS)))
             for begin in range(0, DRAWS, at_a_time)
         ]
         return np.concatenate(found, axis=1)
 
-    def _ask(self, stack: NetworkStack, networks: Sequence[TrainedNetwork], draws: range) -> Floats:
+    def _ask_stack(
+        self, stack: NetworkStack, networks: Sequence[TrainedNetwork], draws: range
+    ) -> Floats:
         """Return the values at some draws, shape (networks, draws)."""
         assert isinstance(self._measure, StackMeasure)
         seeds = [[_seed_of(network, draw) for draw in draws] for network in networks]
@@ -175,37 +164,20 @@ class _AskingStacks:
             which = dict.fromkeys(str(networks[place // len(draws)]) for place in places)
             return f"measure {self._name} on {' and on '.join(which)}"
 
-        try:
-            with spent_on(MEASURES, self._name, len(drawn)), torch.enable_grad():
-                values = ask_stack(
-                    self._measure, drawn, where, scale=self._scale, timeout=self._timeout
-                )
-        except UndefinedMeasureError as error:
-            raise _NotDefinedError(str(error)) from error
+        with spent_on(MEASURES, self._name, len(drawn)):
+            values = ask_stack(
+                self._measure, drawn, where, scale=self._scale, timeout=self._timeout
+            )
         return np.array(values).reshape(len(networks), len(draws))
 
-
-class _AskingOneByOne:
-    """Asks a measure about one network at a time, about each before the changes only once."""
-
-    def __init__(self, measure: Measure, name: str, scale: str, timeout: float | None) -> None:
-        self._measure = measure
-        self._name = name
-        self._scale = scale
-        self._timeout = timeout
-        self._before: dict[Hashable, float] = {}
-
-    def values(self, pairs: Pairs) -> tuple[Floats, Floats]:
-        """Return the values before and after, each of shape (pairs, draws)."""
+    def _one_by_one(self, pairs: Pairs) -> tuple[Floats, Floats]:
+        """Return the values before and after, each of shape (pairs, draws): a call for each."""
+        one, other = (self._value_before(pairs.pairs[0], draw) for draw in range(2))
+        draws = range(1 if np.isclose(one, other, rtol=ROUNDING, atol=0) else DRAWS)
         before, after = [], []
-        try:
-            one, other = (self._value_before(pairs.pairs[0], draw) for draw in range(2))
-            draws = 1 if np.isclose(one, other, rtol=ROUNDING, atol=0) else DRAWS
-            for pair in pairs.pairs:
-                before.append([self._value_before(pair, draw) for draw in range(draws)])
-                after.append([self._value(pair.after, draw) for draw in range(draws)])
-        except UndefinedMeasureError as error:
-            raise _NotDefinedError(str(error)) from error
+        for pair in pairs.pairs:
+            before.append([self._value_before(pair, draw) for draw in draws])
+            after.append([self._value(pair.after, draw) for draw in draws])
         return np.array(before), np.array(after)
 
     def _value_before(self, pair: Pair, draw: int) -> float:
@@ -219,34 +191,14 @@ class _AskingOneByOne:
         rng = torch.Generator(device=network.rng.device)
         rng.manual_seed(_seed_of(network, draw))
         where = f"measure {self._name} on {network}"
-        asked = replaced(network, rng=rng)
-        with spent_on(MEASURES, self._name, 1), torch.enable_grad():
-            number: float = call(ask_again, self._measure, asked, where, limit=self._timeout)
+        # a copy: the network is asked about again
+        asked = replaced(network.in_precision(network.dtype), rng=rng)
+        with spent_on(MEASURES, self._name, 1):
+            number: float = call(self._measure, asked, where, limit=self._timeout)
         require_usable(number, lambda: where, self._scale)
         return number
-
-
-def ask_again(measure: Measure, network: TrainedNetwork, where: str) -> float:
-    """Return what a measure says of a network that it is asked about again; see `call`."""
-    before = _versions(network)
-    with naming(where):
-        found = as_measure(measure)(network)
-    if _versions(network) != before:
-        raise MeasureError(
-            f"{where}: changed the network it was handed, which is asked about again; a "
-            "measure only reads: work on copy.deepcopy(network.model)"
-        )
-    return as_number(found, where)
 
 
 def _seed_of(network: TrainedNetwork, draw: int) -> int:
     """Return what a measure's randomness derives from; the same before and after a change."""
     return derive_seed("same function", network.n, network.seed, draw)
-
-
-def _versions(network: TrainedNetwork) -> list[int | bool]:
-    """Return how often each tensor was changed in place, and which modules are in train mode."""
-    models = network.models
-    tensors = [each for model in models for each in model.state_dict(keep_vars=True).values()]
-    modes = [module.training for model in models for module in model.modules()]
-    return [*(each._version for each in (*tensors, network.inputs, network.labels)), *modes]

@@ -225,12 +225,12 @@ def _digest(trained: TrainedRun) -> str:
     said = [trained.run.identity, asdict(trained.record), dict(trained.unknown)]
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     samples = getattr(trained.run, "samples", None)
-    digest.update(b"" if samples is None else samples.tobytes())
+    digest.update(b"" if samples is None else np.ascontiguousarray(samples).data)
     state, initial = trained.state, trained.initial_state
     tensors = [*state.weights.values(), *state.buffers.values()]
     tensors += [*initial.weights.values(), *initial.buffers.values()]
     for tensor in (*tensors, trained.mistaken):
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

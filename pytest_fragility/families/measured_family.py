@@ -99,7 +99,7 @@ class MeasuredFamily(Observed):
     @property
     def offers(self) -> frozenset[str]:
         """What kinds of checks may need of it."""
-        has = {STOPPING_POINTS: self.selection.checkpoints, TASKS: self.selection.ladder}
+        has = {STOPPING_POINTS: self.checkpoints, TASKS: self.selection.ladder}
         return frozenset(resource for resource, names in has.items() if names)
 
     @property

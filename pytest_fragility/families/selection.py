@@ -49,15 +49,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is audited: the baseline's name comes first, and some recipes may have both roles.
-
-    Sizes and seeds are all that some network has, ascending.
-    """
+    """What is audited: the baseline comes first, and some network has each size and seed."""
 
     task: str
     recipes: tuple[str, ...]
-    perturbations: tuple[str, ...]
-    checkpoints: tuple[str, ...]
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
     ladder: tuple[str, ...]
@@ -82,8 +77,8 @@ def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
             f"Family.from_table and Family.from_checkpoints take baseline={other!r}"
         )
     there = [each for each in recipes[task] if each != BASELINE]
-    perturbations, checkpoints = roles(there, asked, name)
-    taken = (BASELINE, *(each for each in there if each in {*perturbations, *checkpoints}))
+    judged = set().union(*roles(there, asked, name))
+    taken = (BASELINE, *(each for each in there if each in judged))
     own = [place for place in found if place[0] == task and place[1] in taken]
     sizes = _numbers(name, "sizes", asked.sizes, {n for _, _, n, _ in own})
     if len(sizes) < FEWEST_SIZES:
@@ -93,7 +88,7 @@ def select(name: str, places: Iterable[FullPlace], asked: Asked) -> Selection:
         )
     seeds = _seeds(name, asked.seeds, {seed for _, _, _, seed in own})
     ladder = _ladder(name, recipes, asked.ladder)
-    return Selection(task, taken, perturbations, checkpoints, sizes, seeds, ladder)
+    return Selection(task, taken, sizes, seeds, ladder)
 
 
 def roles(

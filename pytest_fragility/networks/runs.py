@@ -149,7 +149,7 @@ class TrainedRun:
     key
         Equal for runs that are the same in all of this: what a store calls it, or, of a run that
         was made elsewhere, a digest of its files and of what is said of it. Empty where nobody has
-        named it yet.
+        named it yet; whoever replaces another part of a run names it anew.
     """
 
     run: Run

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pytest_fragility.tasks.task import TaskData
 
 
+# fields with a tensor, or a value, for each network
+TENSORS = ("weights", "initial_weights", "buffers", "initial_buffers")
+PER_NETWORK = ("seeds", "train_losses", "rng_seeds", "sample_ids")
 Tensors = dict[str, torch.Tensor]
 Samples = tuple[torch.Tensor, torch.Tensor]
 Result = TypeVar("Result")
@@ -129,14 +132,8 @@ class NetworkStack:
         own = [vars(stack) for stack in alone]
         return replaced(
             alone[0],
-            weights=_joined([stack.weights for stack in alone]),
-            initial_weights=_joined([each["initial_weights"] for each in own]),
-            buffers=_joined([stack.buffers for stack in alone]),
-            initial_buffers=_joined([each["initial_buffers"] for each in own]),
-            seeds=tuple(stack.seeds[0] for stack in alone),
-            train_losses=tuple(each["train_losses"][0] for each in own),
-            rng_seeds=tuple(stack.rng_seeds[0] for stack in alone),
-            sample_ids=tuple(stack.sample_ids[0] for stack in alone),
+            **{name: _joined([each[name] for each in own]) for name in TENSORS},
+            **{name: tuple(each[name][0] for each in own) for name in PER_NETWORK},
             load_samples=lambda: (inputs, labels),
             shared={},
             _results={},
@@ -255,10 +252,7 @@ class NetworkStack:
         seeds = tuple(seed for each in rng_seeds for seed in each)
         return replaced(
             self,
-            weights=repeat(self.weights),
-            initial_weights=repeat(own["initial_weights"]),
-            buffers=repeat(self.buffers),
-            initial_buffers=repeat(own["initial_buffers"]),
+            **{name: repeat(own[name]) for name in TENSORS},
             seeds=tuple(seed for seed in self.seeds for _ in range(times)),
             train_losses=tuple(loss for loss in own["train_losses"] for _ in range(times)),
             rng_seeds=seeds,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from pytest_fragility._util.text import error_text
-from pytest_fragility.errors import FragilityError, FragilityWarning
+from pytest_fragility.errors import FragilityWarning
 
 
 class WorkerTraceback(Exception):
@@ -32,7 +32,7 @@ class Failure:
     error
         The exception.
     traceback
-        What is shown as its cause; empty where the message says all.
+        What is shown as its cause; empty where the error has its own, or says all.
     """
 
     error: Exception
@@ -43,15 +43,15 @@ class Failure:
         """Return the failure that an exception is, with its whole traceback."""
         return cls(_as_others_know_it(error), traceback.format_exc())
 
-    @classmethod
-    def with_cause_alone(cls, error: FragilityError) -> Failure:
-        """Return the failure of an error that needs no traceback but that of its cause, if any."""
-        cause = error.__cause__
-        return cls(error, "".join(traceback.format_exception(cause)) if cause else "")
+    def with_cause_as_text(self) -> Failure:
+        """Return the failure with its own error's cause as traceback, if any, to be sent."""
+        cause = self.error.__cause__
+        return Failure(self.error, "".join(traceback.format_exception(cause)) if cause else "")
 
     def throw(self) -> NoReturn:
         """Raise the exception."""
-        raise self.error from (WorkerTraceback(self.traceback) if self.traceback else None)
+        cause = WorkerTraceback(self.traceback) if self.traceback else self.error.__cause__
+        raise self.error from cause
 
 
 def _as_others_know_it(error: BaseException) -> Exception:

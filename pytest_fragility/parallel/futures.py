@@ -7,18 +7,18 @@ on how an executor pickles, nor on files that both sides can read.
 from __future__ import annotations
 
 import pickle
-import queue
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Executor, Future
-from dataclasses import dataclass
-from typing import Any, Generic, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 from pytest_fragility.errors import SettingsError, TrainingError
 from pytest_fragility.parallel.dask_clusters import ClusterWatch, NoSchedulerError, watch_of
 from pytest_fragility.parallel.failures import LostWorkerWarning
 from pytest_fragility.parallel.patience import EXECUTOR_LIMIT, Patience, Tell, warn
+from pytest_fragility.parallel.pool import Job, Key, Lost, Pool, Replies, Work
 from pytest_fragility.parallel.worker_side import perform, software
 
 Source = Callable[[], Executor | None]
@@ -30,7 +30,7 @@ WORKERS = 8
 LOOK_EVERY = 1.0
 
 
-class Executors:
+class Executors(Pool):
     """An executor that is asked for when it is first needed, and again when it has lost work.
 
     Parameters
@@ -97,13 +97,17 @@ class Executors:
         except Exception:
             return WORKERS
 
-    def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[bytes]:
-        """Have a function called elsewhere; the future's result is what `perform` returns."""
+    def begin(self, work: Work, jobs: Mapping[Key, Job], *, first_here: int = 0) -> Replies[Key]:
+        """Have all jobs done elsewhere; nothing is left to the caller but what is lost."""
+        return _Sent(self, work, jobs)
+
+    def submit(self, work: Work, arguments: tuple[Any, ...]) -> Future[bytes]:
+        """Have work done elsewhere; the future's result is what `perform` returns."""
         assert self._current is not None
         with warnings.catch_warnings():
             # Dask's, of data that have to be sent
             warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
-            future: Future[bytes] = self._current.submit(perform, software(), function, arguments)
+            future: Future[bytes] = self._current.submit(perform, software(), work, arguments)
         self._unfinished.add(future)
         future.add_done_callback(self._unfinished.discard)
         return future
@@ -257,72 +261,20 @@ def _count_workers(executor: Any) -> int | None:
     return count if isinstance(count, int) else None
 
 
-Key = TypeVar("Key")
+class _Sent(Replies[Key]):
+    """Replies to jobs that are sent all at once, each again where the executor has lost it.
 
-
-@dataclass(frozen=True)
-class Lost:
-    """Work that no executor has done.
-
-    Parameters
-    ----------
-    reason
-        Why.
+    Whoever waits for them has an error where the workers do not have this package
+    (`SettingsError`), or where the executor does nothing for longer than it may (`TrainingError`).
     """
 
-    reason: str
-
-
-class Batch(Generic[Key]):
-    """Calls that are made elsewhere, each again where the executor that had it has lost it.
-
-    Parameters
-    ----------
-    executors
-        Who makes them; there is one.
-    function
-        What is called, of a module that the workers can import.
-    arguments
-        What it is called with, by a key for each call.
-    """
-
-    def __init__(
-        self,
-        executors: Executors,
-        function: Callable[..., Any],
-        arguments: Mapping[Key, tuple[Any, ...]],
-    ) -> None:
+    def __init__(self, executors: Executors, work: Work, jobs: Mapping[Key, Job]) -> None:
+        super().__init__(work, jobs)
         self._executors = executors
-        self._function = function
-        self._arguments = dict(arguments)
-        self._events: queue.SimpleQueue[tuple[Key, int, Future[bytes] | Exception]] = (
-            queue.SimpleQueue()
-        )
+        self._events: deque[tuple[Key, int, Future[bytes] | Exception]] = deque()
         self._futures: dict[Key, Future[bytes]] = {}
-        self._replies: dict[Key, Any] = {}
-        for key in self._arguments:
+        while (key := self.take_next()) is not None:
             self._send(key)
-
-    def __iter__(self) -> Iterator[tuple[Key, Any]]:
-        """Yield keys and replies as they come, each once: what a call returned, `Failure`, `Lost`.
-
-        Raises
-        ------
-        SettingsError
-            If the workers do not have this package.
-        TrainingError
-            If the executor does nothing for longer than it may.
-        """
-        for _ in self._arguments:
-            while not self._replies:
-                self._receive()
-            yield self._replies.popitem()
-
-    def reply(self, key: Key) -> Any:
-        """Return the reply to one call, when it has come."""
-        while key not in self._replies:
-            self._receive()
-        return self._replies[key]
 
     def cancel(self) -> None:
         """Have those calls not made that have not begun."""
@@ -331,33 +283,43 @@ class Batch(Generic[Key]):
     def _send(self, key: Key) -> None:
         generation = self._executors.generation
         try:
-            future = self._executors.submit(self._function, self._arguments[key])
+            future = self._executors.submit(self.work, self.jobs[key].for_worker())
         # of a pool that is broken or shut down, a connection that is lost, ...
         except Exception as error:
-            self._events.put((key, generation, error))
+            self._note(key, generation, error)
             return
         self._futures[key] = future
-        future.add_done_callback(lambda done: self._events.put((key, generation, done)))
+        future.add_done_callback(lambda done: self._note(key, generation, done))
 
-    def _receive(self) -> None:
-        """Wait for what happens next to some call."""
-        while True:
-            try:
-                key, generation, event = self._events.get(timeout=LOOK_EVERY)
-                break
-            except queue.Empty:
+    def _note(self, key: Key, generation: int, event: Future[bytes] | Exception) -> None:
+        with self._changed:
+            self._events.append((key, generation, event))
+            self._changed.notify_all()
+
+    def _wait(self, condition: Callable[[], Any]) -> None:
+        while not condition():
+            with self._changed:
+                has_come = self._changed.wait_for(lambda: self._events, LOOK_EVERY)
+            if has_come:
+                self._receive(*self._events.popleft())
+            else:
                 self._executors.require_work()
+
+    def _receive(self, key: Key, generation: int, event: Future[bytes] | Exception) -> None:
         self._futures.pop(key, None)
         problem = event if isinstance(event, Exception) else _problem_of(event)
         if problem is None:
             assert not isinstance(event, Exception)
-            self._replies[key] = pickle.loads(event.result())
+            found = pickle.loads(event.result())
+            self.put(key, *(found if isinstance(found, list) else [found]), is_end=True)
             return
         reason = f"{type(problem).__name__}: {problem}".rstrip(": ")
         if self._executors.replace(generation, reason):
             self._send(key)
         else:
-            self._replies[key] = Lost(reason)
+            # what is asked for when all else is done is nobody's loss
+            lost = Lost("an executor has lost work", reason, not self._executors.open())
+            self.put(key, lost, is_end=True)
 
 
 def _problem_of(future: Future[bytes]) -> BaseException | None:

@@ -11,15 +11,15 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import torch
 
 from pytest_fragility.parallel.failures import Failure
 from pytest_fragility.parallel.local_processes import Yielded
+from pytest_fragility.parallel.pool import Work
 
-Order = tuple[Callable[..., Iterator[Any]], tuple[Any, ...]]
+Order = tuple[Work, tuple[Any, ...]]
 
 
 def serve() -> None:

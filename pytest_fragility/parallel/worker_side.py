@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import platform
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from importlib import metadata, resources
@@ -13,21 +13,21 @@ from typing import Any
 
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.parallel.failures import Failure
+from pytest_fragility.parallel.pool import Work
 
 # torch's settings are those of a process, whose threads would set them for each other
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def perform(
-    expected: dict[str, str], function: Callable[..., Any], arguments: tuple[Any, ...]
-) -> bytes:
-    """Return a function's reply, or how it failed, as bytes; called in a worker."""
+def perform(expected: dict[str, str], work: Work, arguments: tuple[Any, ...]) -> bytes:
+    """Return a list of what some work yields, or how it failed, as bytes; called in a worker."""
+    reply: list[Any] | Failure
     try:
         _require_software(expected)
         with _ONE_AT_A_TIME:
-            reply = function(*arguments)
+            reply = list(work(*arguments))
     except SettingsError as error:
-        reply = Failure.with_cause_alone(error)
+        reply = Failure(error, "").with_cause_as_text()
     except KeyboardInterrupt:
         raise
     # sys.exit() of somebody's code is no end of the worker

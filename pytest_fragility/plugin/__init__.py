@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.parallel.cores import sharing
 from pytest_fragility.plugin import hookspecs
-from pytest_fragility.plugin.asked import AskedCheck, asked_check, key_of, place_of
-from pytest_fragility.plugin.hypothesis_tests import (
-    LASTING,
-    given_strategies,
-    let_fixtures_last,
-    lift_deadline,
-)
-from pytest_fragility.plugin.markers import MARKER, MARKER_HELP, heeds_marks, install_mark
+from pytest_fragility.plugin.hypothesis_tests import given_strategies
+from pytest_fragility.plugin.mark import MARKER, heeds_marks, install_mark, marker_help
 from pytest_fragility.plugin.options import (
     add_options,
     is_enabled,
@@ -32,11 +25,7 @@ from pytest_fragility.plugin.options import (
     shows_durations,
     table_to_audit,
 )
-from pytest_fragility.plugin.workers import (
-    is_controller,
-    is_worker,
-    share_of_worker,
-)
+from pytest_fragility.plugin.workers import is_controller, is_worker, share_of_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; check the options where audits are to run."""
-    config.addinivalue_line("markers", MARKER_HELP)
+    config.addinivalue_line("markers", marker_help())
     _offer_hypothesis_profile(config)
     _divide_machine(config)
     if shows_durations(config):
@@ -126,6 +115,8 @@ def _register_reports(config: pytest.Config) -> None:
 def _divide_machine(config: pytest.Config) -> None:
     """Have workers of pytest-xdist keep to their shares, and the controller hand these out."""
     if is_worker(config):
+        from pytest_fragility.parallel.cores import sharing
+
         shared = ExitStack()
         shared.enter_context(sharing(share_of_worker(config)))
         config.add_cleanup(shared.close)
@@ -183,6 +174,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if mark is None:
         return
     from pytest_fragility.errors import AuditFailure
+    from pytest_fragility.plugin.asked import AskedCheck
     from pytest_fragility.plugin.taken_fixtures import require_free_check, takes_own
 
     audit, reasons = _audit_and_reasons(metafunc.definition)
@@ -266,6 +258,8 @@ def pytest_collection_modifyitems(
     """Add the command line's measures."""
     if not is_enabled(config):
         return
+    from pytest_fragility.plugin.hypothesis_tests import LASTING, let_fixtures_last, lift_deadline
+
     for item in items:
         takes_networks = bool(LASTING & set(getattr(item, "fixturenames", ())))
         if takes_networks or item.get_closest_marker(MARKER):
@@ -283,6 +277,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Note which networks the selected tests need, so that all are trained together."""
     if not is_enabled(session.config):
         return
+    from pytest_fragility.plugin.asked import key_of, place_of
     from pytest_fragility.plugin.measure_items import MeasureItem, note_need
     from pytest_fragility.plugin.session import fragility_session
 
@@ -351,6 +346,7 @@ def _require_enabled(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def check(request: pytest.FixtureRequest) -> Callable[[], None]:
     """One check of the measure that ``@pytest.mark.fragility`` names: call it to assert it."""
+    from pytest_fragility.plugin.asked import asked_check
     from pytest_fragility.plugin.session import fragility_session
 
     item = request.node
@@ -372,6 +368,7 @@ def check(request: pytest.FixtureRequest) -> Callable[[], None]:
 def trained_family(request: pytest.FixtureRequest) -> Family:
     """The family that the test's marker asks for, trained or read from the store."""
     _require_enabled(request)
+    from pytest_fragility.plugin.asked import key_of
     from pytest_fragility.plugin.session import fragility_session
 
     session, item = fragility_session(request.config), request.node

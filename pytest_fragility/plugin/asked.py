@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_fragility.plugin.markers import MARKER
+from pytest_fragility.plugin.mark import MARKER
 
 if TYPE_CHECKING:
     from pytest_fragility.plugin.markers import MarkedAudit

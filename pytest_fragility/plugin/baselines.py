@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.plugin.options import BASELINES, COMPARE_KEY, DEFAULT_FOLDER, SAVE_KEY
+from pytest_fragility.plugin.options import said, typed_value
 from pytest_fragility.plugin.terminal import write_text
+from pytest_fragility.settings.options import BY_NAME
 
 if TYPE_CHECKING:
     from pytest_fragility.baselines import Baseline
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 def uses_baselines(config: pytest.Config) -> bool:
     """Return whether the command line names a baseline."""
-    return any(config.getoption(key) is not None for key in (SAVE_KEY, COMPARE_KEY))
+    return any(typed_value(config, option) is not None for option in ("save", "compare"))
 
 
-def path_of(config: pytest.Config, key: str) -> Path | None:
+def path_of(config: pytest.Config, option: str) -> Path | None:
     """Return the file of the baseline that an option names; None where it names none.
 
     Raises
@@ -34,10 +35,10 @@ def path_of(config: pytest.Config, key: str) -> Path | None:
     """
     from pytest_fragility.baselines import baseline_path
 
-    name = config.getoption(key)
+    name = typed_value(config, option)
     if name is None:
         return None
-    folder = BASELINES.said(config) or DEFAULT_FOLDER
+    folder = said(config, "baselines") or BY_NAME["baselines"].default
     return baseline_path(config.rootpath / folder, name)
 
 
@@ -51,7 +52,7 @@ def compared_baseline(config: pytest.Config) -> tuple[str, Baseline] | None:
     """
     from pytest_fragility.baselines import read_baseline
 
-    path = path_of(config, COMPARE_KEY)
+    path = path_of(config, "compare")
     return None if path is None else (path.stem, read_baseline(path))
 
 
@@ -77,7 +78,7 @@ class BaselineKeeper:
 
         self._gathering = gathering
         self._compared = compared_baseline(config)
-        self._path = path_of(config, SAVE_KEY)
+        self._path = path_of(config, "save")
         self._saved: Baseline = {}
         if self._path and is_there(self._path):
             self._saved = read_baseline(self._path)

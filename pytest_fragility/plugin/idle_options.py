@@ -11,24 +11,19 @@ from collections.abc import Collection, Iterable
 import pytest
 
 from pytest_fragility.plugin.options import (
-    COMPARE_KEY,
-    MEASURE,
     PREFIX,
-    SAVE_KEY,
     is_enabled,
     is_init_command,
     is_store_command,
-    typed_options,
+    said,
+    typed_flags,
+    typed_value,
 )
 from pytest_fragility.plugin.workers import is_worker
+from pytest_fragility.settings.option import ALWAYS, IF_TYPED
+from pytest_fragility.settings.options import BY_NAME, OPTIONS
 
-OF_STORE = ("store", "store-max-age", "store-max-size", "cache-dir")
-# not even where configuration adds them
-NEVER_IDLE = ("measure", "table", "manifest", "save", "compare")
-# what only audits use; the others are for property-based tests too, which run without --fragility
-OF_AUDITS = ("report", "locate", "ladder", "checkpoints")
-# of which the last would silently take the others' place
-ONCE = ("table", "manifest", "perturbations", "checkpoints", "save", "compare")
+OF_STORE = ("store", "store_max_age", "store_max_size", "cache_dir")
 
 
 def refuse_idle_options(config: pytest.Config) -> None:
@@ -41,13 +36,13 @@ def refuse_idle_options(config: pytest.Config) -> None:
     """
     if is_worker(config):
         return
-    typed = typed_options(config)
-    for option in ONCE:
-        if typed.count(option) > 1:
+    typed = typed_flags(config)
+    for option in OPTIONS:
+        if option.once and typed.count(option.flag) > 1:
             raise pytest.UsageError(
-                f"{PREFIX}-{option} is given twice, and only the last would count; name all in one"
+                f"{option.flag} is given twice, and only the last would count; name all in one"
             )
-    measures = MEASURE.said(config) or []
+    measures = said(config, "measure") or []
     for measure in measures:
         if measures.count(measure) > 1:
             raise pytest.UsageError(f"{PREFIX}-measure={measure} is given twice")
@@ -60,18 +55,17 @@ def refuse_idle_options(config: pytest.Config) -> None:
     elif is_store_command(config):
         _refuse_all_but(OF_STORE, typed, "--fragility-store")
     elif not is_enabled(config):
-        needing = [each for each in NEVER_IDLE if config.getoption(f"fragility_{each}")]
-        needing += [option for option in typed if option in OF_AUDITS]
+        needing = [o for o in OPTIONS if o.needs_audits == ALWAYS and config.getoption(o.key)]
+        needing += [o for o in OPTIONS if o.needs_audits == IF_TYPED and o.flag in typed]
         if needing:
-            raise pytest.UsageError(
-                f"--fragility-{needing[0]} needs --fragility, which runs audits"
-            )
-    if "baselines" in typed and not (config.getoption(SAVE_KEY) or config.getoption(COMPARE_KEY)):
+            raise pytest.UsageError(f"{needing[0].flag} needs --fragility, which runs audits")
+    names_baseline = typed_value(config, "save") or typed_value(config, "compare")
+    if f"{PREFIX}-baselines" in typed and not names_baseline:
         raise pytest.UsageError(
             "--fragility-baselines says where baselines are; it needs --fragility-save or "
             "--fragility-compare"
         )
-    if "dask" in typed and ("table" in typed or "manifest" in typed):
+    if f"{PREFIX}-dask" in typed and {f"{PREFIX}-table", f"{PREFIX}-manifest"} & set(typed):
         raise pytest.UsageError(
             "--fragility-dask says who trains and measures, and what exists already is audited in "
             "this process; leave it out"
@@ -79,7 +73,7 @@ def refuse_idle_options(config: pytest.Config) -> None:
 
 
 def _refuse_all_but(known: Collection[str], typed: Iterable[str], command: str) -> None:
-    for option in typed:
-        if option not in known:
-            flag = f"{PREFIX}-{option}" if option else PREFIX
+    allowed = [BY_NAME[name].flag for name in known]
+    for flag in typed:
+        if flag not in allowed:
             raise pytest.UsageError(f"{flag} has no effect beside {command}, which runs no tests")

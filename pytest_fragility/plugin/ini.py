@@ -1,38 +1,19 @@
-"""What options say: texts on the command line and in ini files, values of their own in TOML."""
+"""Reading values: texts of the command line and of ini files, values of their own in TOML."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
+from pytest_fragility.settings.option import Option
+
+_WHOLE = r"[+-]?[0-9]{1,20}"
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True}
 _FLAGS |= {"false": False, "no": False, "off": False, "0": False}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What sort of value an option has.
-
-    Parameters
-    ----------
-    ini_type
-        pytest's name for it.
-    expected
-        What messages call it.
-    read
-        Returns the value that a text, or a value of TOML, stands for; a ValueError says that it
-        stands for none.
-    """
-
-    ini_type: Any
-    expected: str
-    read: Callable[[Any], Any]
 
 
 def _flag(value: Any) -> bool:
@@ -55,7 +36,7 @@ def _number(value: Any) -> float:
 
 def _whole(value: Any) -> int:
     is_number = isinstance(value, int) and not isinstance(value, bool)
-    if not is_number and not (isinstance(value, str) and _WHOLE.fullmatch(value.strip())):
+    if not is_number and not (isinstance(value, str) and re.fullmatch(_WHOLE, value.strip())):
         raise ValueError
     return int(value)
 
@@ -96,110 +77,75 @@ def _seeds(value: Any) -> int | str | list[int]:
     if not isinstance(text, str):
         return _whole(text)
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(map(_WHOLE.fullmatch, parts)):
+    if not parts or not all(re.fullmatch(_WHOLE, part) for part in parts):
         return text.strip()
     return [_whole(part) for part in parts] if "," in text else _whole(text)
 
 
-FLAG = Kind("bool", "true or false", _flag)
-NUMBER = Kind("float", "a number", _number)
-WHOLE = Kind("int", "a whole number", _whole)
-TEXT = Kind("string", "a text", _text)
-TEXTS = Kind("args", "a list of texts", _texts)
-NAMES = Kind("args", "a list of names", _names)
-NAME_OR_NAMES = Kind("string", "a name, or a list of names", _name_or_names)
-AXES = Kind("args", "true, false or a list of names", _axes)
-SEEDS = Kind("args", "a whole number, a list of them, or auto", _seeds)
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option with its ini twin.
+class Reader(NamedTuple):
+    """How an option's values are read.
 
     Parameters
     ----------
-    name
-        ``fragility_<name>`` in ini files, ``--fragility-<name>`` on the command line.
-    kind
-        What sort of value it has.
-    metavar
-        What ``--help`` shows for the value.
-    help
-        What it does, the default included.
-    setting
-        The audit's setting that it gives; empty for what is none.
-    repeated
-        Whether the command line may give it more than once.
+    ini_type
+        pytest's name for it.
+    expected
+        What messages call a value.
+    read
+        Returns the value that a text, or a value of TOML, stands for; a ValueError says that it
+        stands for none.
     """
 
-    name: str
-    kind: Kind
-    metavar: str
-    help: str
-    setting: str = ""
-    repeated: bool = False
+    ini_type: Any
+    expected: str
+    read: Callable[[Any], Any]
 
-    @property
-    def flag(self) -> str:
-        """How the command line spells it."""
-        return f"--{self.key.replace('_', '-')}"
 
-    @property
-    def key(self) -> str:
-        """How configuration files spell it."""
-        return f"fragility_{self.name}" if self.name else "fragility"
+_NUMBER, _TEXT = Reader("float", "a number", _number), Reader("string", "a text", _text)
+# by what the table of options says that an option takes
+READERS = {
+    **dict.fromkeys(("number", "rate", "seconds"), _NUMBER),
+    **dict.fromkeys(("text", "choice", "device", "folder"), _TEXT),
+    "flag": Reader("bool", "true or false", _flag),
+    "whole": Reader("int", "a whole number", _whole),
+    "texts": Reader("args", "a list of texts", _texts),
+    "names": Reader("args", "a list of names", _names),
+    "name or names": Reader("string", "a name, or a list of names", _name_or_names),
+    "axes": Reader("args", "true, false or a list of names", _axes),
+    "seeds": Reader("args", "a whole number, a list of them, or auto", _seeds),
+}
 
-    def add(self, parser: pytest.Parser, group: Any) -> None:
-        """Register it, and its twin."""
-        how: dict[str, Any] = {"action": "store_true"}
-        # what can be switched on is a flag, and has no value here
-        if self.kind not in (FLAG, AXES):
-            of_text = {WHOLE: int, NUMBER: float}.get(self.kind, str)
-            how = {"action": "append" if self.repeated else "store", "type": of_text}
-            how["metavar"] = self.metavar
-        group.addoption(self.flag, default=None, dest=self.key, help=self.help, **how)
-        parser.addini(self.key, self.help, type=self.kind.ini_type, default=None)
 
-    def on_command_line(self, config: pytest.Config) -> Any:
-        """Return what the command line says; None where it is silent."""
-        value = config.getoption(self.key)
-        return None if value is None else self.kind.read(value)
+def value_in_file(config: pytest.Config, option: Option) -> Any:
+    """Return what the configuration file says; None where it is silent.
 
-    def in_file(self, config: pytest.Config) -> Any:
-        """Return what the configuration file says; None where it is silent.
+    Raises
+    ------
+    pytest.UsageError
+        If it is of another kind.
+    """
+    known = config.stash.setdefault(_IN_FILE, {})
+    if option.key not in known:
+        known[option.key] = _read(config, option)
+    return known[option.key]
 
-        Raises
-        ------
-        pytest.UsageError
-            If it is of another kind.
-        """
-        known = config.stash.setdefault(_IN_FILE, {})
-        if self.key not in known:
-            known[self.key] = self._read(config)
-        return known[self.key]
 
-    def said(self, config: pytest.Config) -> Any:
-        """Return what the command line says, else the configuration file; None for neither."""
-        value = self.on_command_line(config)
-        return self.in_file(config) if value is None else value
+def _read(config: pytest.Config, option: Option) -> Any:
+    key, reader = option.key, READERS[option.takes]
+    native = _native_values(config)
+    try:
+        value = native[key] if key in native else config.getini(key)
+    # releases of pytest let the conversion's own error through, or wrap it
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise pytest.UsageError(f"fragility: {key}: expected {reader.expected} ({error})") from None
+    try:
+        return None if value is None else reader.read(value)
+    except (ValueError, OverflowError):
+        from pytest_fragility._util.text import shown
 
-    def _read(self, config: pytest.Config) -> Any:
-        native = _native_values(config)
-        try:
-            value = native[self.key] if self.key in native else config.getini(self.key)
-        # releases of pytest let the conversion's own error through, or wrap it
-        except (TypeError, ValueError, pytest.UsageError) as error:
-            raise pytest.UsageError(
-                f"fragility: {self.key}: expected {self.kind.expected} ({error})"
-            ) from None
-        try:
-            return None if value is None else self.kind.read(value)
-        except (ValueError, OverflowError):
-            from pytest_fragility._util.text import shown
-
-            raise pytest.UsageError(
-                f"fragility: {self.key}={shown(value)}: expected {self.kind.expected}"
-            ) from None
+        raise pytest.UsageError(
+            f"fragility: {key}={shown(value)}: expected {reader.expected}"
+        ) from None
 
 
 _IN_FILE = pytest.StashKey[dict[str, Any]]()

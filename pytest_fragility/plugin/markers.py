@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,32 +16,25 @@ from pytest_fragility.checks.kind import SEARCH
 from pytest_fragility.checks.registry import kind_of, match_expected_failures, needs_of
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.settings import (
+from pytest_fragility.plugin.mark import MARKER
+from pytest_fragility.settings.audit_settings import AuditSettings
+from pytest_fragility.settings.idle import require_use
+from pytest_fragility.settings.naming import name_in_audit
+from pytest_fragility.settings.option import MARK, RUN, TRAINING, WHAT, WHERE
+from pytest_fragility.settings.options import (
     MANIFEST,
+    OPTIONS,
     SOURCES,
     TABLE,
-    AuditSettings,
-    require_known_options,
-    require_use,
-    resolve_settings,
+    settings_that_say,
 )
-from pytest_fragility.settings.naming import name_in_audit
+from pytest_fragility.settings.resolving import require_known_options, resolve_settings
 
-MARKER = "fragility"
-MARKER_HELP = (
-    "fragility(measure, *, name=None, xfail=None, task=..., recipe=..., sizes=..., seeds=..., "
-    "perturbations=..., checkpoints=..., ladder=..., checks=..., locate=False, trend='error', "
-    "exponent_tolerance=0.1, spread_tolerance=0.1, error_margin=0.1, least_sensitivity=0.25, "
-    "invariance_tolerance=0.02, budget=5000, measure_timeout=None, alpha=0.05, scale='log', "
-    "fit=..., profile=..., device=..., cache_dir=..., table=..., manifest=..., family=...): "
-    "audit a generalization measure for fragility, one test per check"
-)
-ALSO = ("measure", "name", "xfail")
-# what a marker may say for the tests of a class, and means nothing to one that names a table
-OF_TRAINED = (
-    *("task", "recipe", "architecture", "profile", "sizes", "seeds", "perturbations"),
-    *("checkpoints", "ladder", "locate", "budget", "device", "cache_dir", "measure_timeout"),
-)
+# what a marker takes beside an audit's settings
+ALSO = tuple(option.name for option in OPTIONS if MARK in option.on and option.says == RUN)
+# what a marker may say for the tests of a class, and means nothing to one that names a table; what
+# a manifest's names stand for does
+OF_TRAINED = {*settings_that_say(WHAT, TRAINING, WHERE)} - {"architectures"}
 EXECUTOR_TIMEOUT = "executor_timeout"
 
 
@@ -189,48 +181,3 @@ def read_marker(
             "none"
         )
     return MarkedAudit(measure, name, settings, expected)
-
-
-FIXTURES = {"check", "trained_family", "learning_curves", "fragility"}
-
-
-class FragilityMark(pytest.MarkDecorator):
-    """What ``pytest.mark.fragility`` is.
-
-    Parameters
-    ----------
-    plain
-        pytest's own marker of this name.
-    """
-
-    def __init__(self, plain: pytest.MarkDecorator) -> None:
-        super().__init__(plain.mark, _ispytest=True)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the marker with these arguments, or mark a test where used without parentheses."""
-        if len(args) == 1 and not kwargs and _is_test(args[0]):
-            return super().__call__(args[0])
-        return self.with_args(*args, **kwargs)
-
-
-def _is_test(candidate: Any) -> bool:
-    """Tell a test from a measure, by its parameters and its name."""
-    if inspect.isclass(candidate):
-        return True
-    if not inspect.isfunction(candidate):
-        return False
-    parameters = list(inspect.signature(candidate).parameters)
-    if parameters == ["network"]:
-        return False
-    return candidate.__name__.startswith("test") or bool(FIXTURES & set(parameters))
-
-
-def install_mark() -> None:
-    """Put the marker in its place; done once a process."""
-    if MARKER not in vars(pytest.mark):
-        setattr(pytest.mark, MARKER, FragilityMark(getattr(pytest.mark, MARKER)))
-
-
-def heeds_marks(config: pytest.Config) -> bool:
-    """Return whether markers skip tests, or expect them to fail: a plugin of pytest's does that."""
-    return config.pluginmanager.has_plugin("skipping")

@@ -12,8 +12,9 @@ from pytest_fragility._util.imports import load, require_module
 from pytest_fragility._util.text import one_line
 from pytest_fragility.errors import AuditFailure, FragilityError, StoreError
 from pytest_fragility.plugin.asked import PLACE_KEY, CheckPlace
-from pytest_fragility.plugin.markers import MARKER, MarkedAudit
-from pytest_fragility.plugin.options import TABLE_KEY, table_to_audit
+from pytest_fragility.plugin.mark import MARKER
+from pytest_fragility.plugin.markers import MarkedAudit
+from pytest_fragility.plugin.options import table_to_audit, typed_value
 from pytest_fragility.plugin.session import FragilitySession, fragility_session
 
 OPTION = "--fragility-measure"
@@ -51,7 +52,8 @@ class MeasureCollector(pytest.Collector):
     def collect(self) -> Iterable[pytest.Item]:
         """Yield one item per check."""
         checks = planned_audit(self.config, self.place).checks
-        table = self.config.getoption(TABLE_KEY)
+        # as it was typed, so that it can be typed again
+        table = typed_value(self.config, "table")
         for check_id in checks:
             function = self.place if table else self.place.partition(":")[2]
             item: MeasureItem = MeasureItem.from_parent(

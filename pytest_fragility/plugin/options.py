@@ -1,285 +1,92 @@
-"""Command-line options and their ini twins."""
+"""The options of a run: registered with pytest, and what its command line and files say."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from pytest_fragility.plugin.ini import (
-    AXES,
-    FLAG,
-    NAME_OR_NAMES,
-    NAMES,
-    NUMBER,
-    SEEDS,
-    TEXT,
-    TEXTS,
-    WHOLE,
-    Option,
-)
+from pytest_fragility.plugin.ini import READERS, value_in_file
+from pytest_fragility.settings.option import FLAG, INI, Option
+from pytest_fragility.settings.options import BY_NAME, OPTIONS, SETTINGS
 
-if TYPE_CHECKING:
-    pass
-
-
-SAVE_KEY = "fragility_save"
-COMPARE_KEY = "fragility_compare"
-DEFAULT_FOLDER = "fragility_baselines"
-BASELINES = Option(
-    "baselines",
-    TEXT,
-    "DIR",
-    f"where baselines are kept, relative to the rootdir. Default: {DEFAULT_FOLDER}",
-)
-
-
-def add_baseline_options(group: Any) -> None:
-    """Register what baselines are asked for with."""
-    group.addoption(
-        "--fragility-save",
-        default=None,
-        dest=SAVE_KEY,
-        metavar="NAME",
-        help="save verdicts and exponents as a baseline, to be kept under version control",
-    )
-    group.addoption(
-        "--fragility-compare",
-        default=None,
-        dest=COMPARE_KEY,
-        metavar="NAME",
-        help="fail only where a check got worse than in this baseline",
-    )
-
-
-def baseline_flags(config: pytest.Config) -> list[str]:
-    """Return the options that a rerun command repeats: those that decide what fails."""
-    given = {"compare": COMPARE_KEY, "baselines": BASELINES.key}
-    return [
-        f"--fragility-{name}={config.getoption(key)}"
-        for name, key in given.items()
-        if config.getoption(key)
-    ]
-
-
-GROUP = "fragility"
 PREFIX = "--fragility"
-OPTIONS = (
-    Option(
-        "profile",
-        TEXT,
-        "NAME",
-        "how much to spend: quick (3 perturbations, 4 seeds), standard (9, 6 seeds) or "
-        "thorough (14, 10 seeds). Default: standard",
-        "profile",
-    ),
-    Option(
-        "device",
-        TEXT,
-        "DEVICE",
-        "where to train and measure: auto, cpu, cuda, cuda:1. Default: auto",
-        "device",
-    ),
-    Option(
-        "cache_dir",
-        TEXT,
-        "DIR",
-        "where trained networks are kept, relative to the rootdir. Default: .fragility_cache",
-        "cache_dir",
-    ),
-    Option(
-        "seeds",
-        SEEDS,
-        "N",
-        "number of seeds; auto trains as many as each check needs, up to 21, auto-N up to N. "
-        "Default: the profile's",
-        "seeds",
-    ),
-    Option(
-        "alpha",
-        NUMBER,
-        "A",
-        "every check errs with probability at most A; intervals have level 1 - A. Default: 0.05",
-        "alpha",
-    ),
-    Option("task", TEXT, "NAME", "what is learned. Default: digits+label-noise-0.2", "task"),
-    Option(
-        "architecture",
-        TEXTS,
-        "NAME",
-        "the networks: mlp, cnn, resnet, vit, scale_invariant, or MODULE:FUNCTION, which returns a "
-        "new module; can be repeated, also as NAME=MODULE:FUNCTION, for the names in a manifest. "
-        "Default: mlp",
-        "architecture",
-        repeated=True,
-    ),
-    Option(
-        "perturbations",
-        NAMES,
-        "A,B,...",
-        "training changes, by name. Default: the profile's",
-        "perturbations",
-    ),
-    Option(
-        "ladder",
-        NAME_OR_NAMES,
-        "NAME",
-        "tasks of different complexity: label-noise, teacher-depth, mnist-to-fashion or none. "
-        "Default: label-noise",
-        "ladder",
-    ),
-    Option(
-        "checkpoints",
-        NAMES,
-        "A,B,...",
-        "where the check of stopping looks, along one training. Default: the profile's",
-        "checkpoints",
-    ),
-    Option(
-        "manifest",
-        TEXT,
-        "FILE",
-        "audit networks that were trained elsewhere: a list of their checkpoints, CSV or JSON. "
-        "Default: none, networks are trained",
-        "manifest",
-    ),
-    Option(
-        "fit",
-        TEXT,
-        "NAME",
-        "how lines are fitted to learning curves: least-squares, theil-sen or repeated-medians. "
-        "Default: least-squares",
-        "fit",
-    ),
-    Option(
-        "budget",
-        WHOLE,
-        "N",
-        "networks that may be trained on demand, by property-based tests and searches. "
-        "Default: 5000",
-        "budget",
-    ),
-    Option(
-        "measure_timeout",
-        NUMBER,
-        "SECONDS",
-        "cut a measure off that takes longer for a network. Default: no limit",
-        "measure_timeout",
-    ),
-    Option(
-        "executor_timeout",
-        NUMBER,
-        "SECONDS",
-        "end where a Dask cluster does nothing for longer. Default: 600",
-        "executor_timeout",
-    ),
+# these stand first in --help, and in the command that runs a test again; others follow as they
+# stand in the table
+_FIRST = (
+    *("", "locate", "durations", "measure", "dask", "report", "baselines", "profile", "device"),
+    *("cache_dir", "seeds", "alpha", "task", "architecture", "perturbations", "ladder"),
+    *("checkpoints", "manifest", "fit", "budget"),
 )
-ENABLED = Option("", FLAG, "", "run the tests marked with fragility; without it they are skipped")
-LOCATE = Option(
-    "locate",
-    AXES,
-    "",
-    "also walk along each axis (learning rate, batch size, ...) to the smallest change that breaks "
-    "a measure; trains more networks, within the budget. Configuration files may name axes",
-    "locate",
-)
-DURATIONS = Option(
-    "durations", FLAG, "", "show at the end where the time went, and the slowest measures"
-)
-MEASURE = Option(
-    "measure",
-    TEXTS,
-    "MODULE:FUNCTION",
-    "audit this measure, with no test file; can be repeated",
-    repeated=True,
-)
-DASK = Option(
-    "dask",
-    TEXT,
-    "tcp://HOST:PORT",
-    "train and measure on the Dask cluster whose scheduler has this address",
-)
-REPORT = Option(
-    "report", TEXT, "DIR", "write what audits find to this folder: a page, JSON, CSV and Markdown"
-)
-# all that configuration files may say
-TWINS = (ENABLED, LOCATE, DURATIONS, MEASURE, DASK, REPORT, BASELINES, *OPTIONS)
-TABLE_KEY = "fragility_table"
-STORE_KEY = "fragility_store"
-MAX_AGE_KEY = "fragility_store_max_age"
-MAX_SIZE_KEY = "fragility_store_max_size"
-INIT_KEY = "fragility_init"
+
+
+def _flags() -> list[Option]:
+    """Return the options of the command line, in the order in which they are shown."""
+    place = {name: place for place, name in enumerate(_FIRST)}
+    flags = [option for option in OPTIONS if FLAG in option.on]
+    return sorted(flags, key=lambda option: place.get(option.name, len(place)))
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Register every option and its ini twin."""
-    group = parser.getgroup(GROUP, "fragility of generalization measures")
-    for option in TWINS:
-        option.add(parser, group)
-    group.addoption(
-        "--fragility-table",
-        default=None,
-        dest=TABLE_KEY,
-        metavar="FILE",
-        help="audit values that were measured elsewhere, with no test file: a table, CSV or JSON; "
-        "all of its measures, or those that --fragility-measure names",
-    )
-    group.addoption(
-        "--fragility-store",
-        choices=["list", "prune", "verify"],
-        default=None,
-        dest=STORE_KEY,
-        help="run no tests: list the trained runs that are kept, remove some, or read them all",
-    )
-    group.addoption(
-        "--fragility-store-max-age",
-        default=None,
-        dest=MAX_AGE_KEY,
-        metavar="AGE",
-        help="with --fragility-store=prune: remove what was not used for so long, such as 30d",
-    )
-    group.addoption(
-        "--fragility-store-max-size",
-        default=None,
-        dest=MAX_SIZE_KEY,
-        metavar="SIZE",
-        help="with --fragility-store=prune: keep what was used last, up to so much, such as 2GB",
-    )
-    group.addoption(
-        "--fragility-init",
-        action="store_true",
-        default=False,
-        dest=INIT_KEY,
-        help="run no tests: write a starter, test_fragility.py, into the current folder",
-    )
-    add_baseline_options(group)
+    """Register every flag, and every key of configuration files."""
+    group = parser.getgroup("fragility", "fragility of generalization measures")
+    for option in _flags():
+        how: dict[str, Any] = {"action": "store_true"}
+        if not option.is_switch:
+            of_text = {"int": int, "float": float}.get(READERS[option.takes].ini_type, str)
+            how = {"action": "append" if option.repeated else "store", "type": of_text}
+            value = option.shown_value
+            how |= {"metavar": value} if value else {"choices": option.choices}
+        text = option.full_help
+        group.addoption(option.flag, default=None, dest=option.key, help=text, **how)
+        if INI in option.on:
+            parser.addini(option.key, text, type=READERS[option.takes].ini_type, default=None)
+
+
+def typed_value(config: pytest.Config, name: str) -> Any:
+    """Return what the command line says, by an option's name; None where it is silent."""
+    option = BY_NAME[name]
+    value = config.getoption(option.key)
+    return None if value is None else READERS[option.takes].read(value)
+
+
+def said(config: pytest.Config, name: str) -> Any:
+    """Return what the command line says, else the configuration file; None for neither.
+
+    Raises
+    ------
+    pytest.UsageError
+        If the file's value is not of the option's kind.
+    """
+    value = typed_value(config, name)
+    return value_in_file(config, BY_NAME[name]) if value is None else value
 
 
 def is_enabled(config: pytest.Config) -> bool:
     """Return whether audits are to run."""
-    return bool(ENABLED.said(config))
+    return bool(said(config, ""))
 
 
 def shows_durations(config: pytest.Config) -> bool:
     """Return whether the time is to be measured and shown."""
-    return bool(DURATIONS.said(config))
+    return bool(said(config, "durations"))
 
 
 def is_store_command(config: pytest.Config) -> bool:
     """Return whether an option is about the trained runs and not about tests."""
-    return any(config.getoption(key) for key in (STORE_KEY, MAX_AGE_KEY, MAX_SIZE_KEY))
+    return any(typed_value(config, name) for name in ("store", "store_max_age", "store_max_size"))
 
 
 def report_folder(config: pytest.Config) -> Path | None:
     """Return the folder of the report, below the rootdir where it is relative; None for none."""
-    named = REPORT.said(config)
+    named = said(config, "report")
     return config.rootpath / named if named else None
 
 
 def is_init_command(config: pytest.Config) -> bool:
     """Return whether a starter is to be written, in the place of running tests."""
-    return bool(config.getoption(INIT_KEY))
+    return bool(typed_value(config, "init"))
 
 
 def measures_to_audit(config: pytest.Config) -> list[str]:
@@ -289,44 +96,43 @@ def measures_to_audit(config: pytest.Config) -> list[str]:
     """
     table = table_to_audit(config)
     if table is None:
-        return list(MEASURE.said(config) or ())
+        return list(said(config, "measure") or ())
     from pytest_fragility.settings.existing import known_table
 
-    return list(MEASURE.on_command_line(config) or known_table(table).measures)
+    return list(typed_value(config, "measure") or known_table(table).measures)
 
 
 def table_to_audit(config: pytest.Config) -> Path | None:
     """Return the table that the command line names, relative to the current folder."""
-    named = config.getoption(TABLE_KEY)
+    named = typed_value(config, "table")
     return None if named is None else config.invocation_params.dir / named
 
 
 def dask_address(config: pytest.Config) -> str | None:
     """Return the address of the Dask cluster to work on; None where there is none."""
-    return DASK.said(config) or None
+    return said(config, "dask") or None
 
 
-def typed_options(config: pytest.Config) -> list[str]:
-    """Return the names of the options that were typed: not of those that configuration adds."""
+def typed_flags(config: pytest.Config) -> list[str]:
+    """Return the flags that were typed: not those that configuration adds."""
     arguments = map(str, config.invocation_params.args)
-    return [
-        argument.partition("=")[0].removeprefix(PREFIX).removeprefix("-")
-        for argument in arguments
-        if argument.startswith(PREFIX)
-    ]
+    return [each.partition("=")[0] for each in arguments if each.startswith(PREFIX)]
 
 
 def typed_settings(config: pytest.Config) -> dict[str, Any]:
     """Return what was typed of what the command line says."""
-    typed = typed_options(config)
+    typed = typed_flags(config)
     settings = command_line_settings(config)
-    names = [option.setting for option in OPTIONS if option.name.replace("_", "-") in typed]
-    return {name: settings[name] for name in names if name in settings}
+    return {name: value for name, value in settings.items() if BY_NAME[name].flag in typed}
+
+
+# settings that both may say
+_TWINS = tuple(option for option in SETTINGS if INI in option.on)
 
 
 def command_line_settings(config: pytest.Config) -> dict[str, Any]:
     """Return what the command line says; None where it is silent."""
-    given = {each.setting: each.on_command_line(config) for each in (LOCATE, *OPTIONS)}
+    given = {option.name: typed_value(config, option.name) for option in _TWINS}
     return _settings(config, given, config.invocation_params.dir)
 
 
@@ -338,7 +144,7 @@ def ini_settings(config: pytest.Config) -> dict[str, Any]:
     pytest.UsageError
         If a value is not of its option's kind.
     """
-    given = {each.setting: each.in_file(config) for each in (LOCATE, *OPTIONS)}
+    given = {option.name: value_in_file(config, option) for option in _TWINS}
     return _settings(config, given, config.rootpath)
 
 
@@ -372,15 +178,13 @@ def _architectures(values: list[str] | None) -> dict[str, Any]:
 
 def given_flags(config: pytest.Config) -> list[str]:
     """Return the options that the command line gave, to be repeated in a rerun command."""
-    said = {option.flag: config.getoption(option.key) for option in OPTIONS}
-    given = [
-        f"{flag}={value}"
-        for flag, values in said.items()
-        if values is not None
-        for value in (values if isinstance(values, list) else [values])
-    ]
-    if LOCATE.on_command_line(config):
-        given.append(LOCATE.flag)
-    if DASK.on_command_line(config):
-        given.append(f"{DASK.flag}={DASK.on_command_line(config)}")
-    return [*given, *baseline_flags(config)]
+    settings = sorted((o for o in _flags() if o in _TWINS), key=lambda o: o.is_switch)
+    flags = []
+    for option in (*settings, *(option for option in OPTIONS if option.rerun)):
+        value = config.getoption(option.key)
+        if option.is_switch:
+            flags += [option.flag] if value else []
+        elif value is not None:
+            values = value if isinstance(value, list) else [value]
+            flags += [f"{option.flag}={each}" for each in values]
+    return flags

@@ -27,7 +27,8 @@ from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.baselines import compared_baseline
 from pytest_fragility.plugin.executors import require_dask_for
 from pytest_fragility.plugin.hypothesis_tests import given_strategies
-from pytest_fragility.plugin.markers import MARKER, MarkedAudit, read_marker
+from pytest_fragility.plugin.mark import MARKER
+from pytest_fragility.plugin.markers import MarkedAudit, read_marker
 from pytest_fragility.plugin.options import (
     command_line_settings,
     dask_address,

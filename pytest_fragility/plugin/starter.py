@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility.plugin.hypothesis_tests import given_strategies
-from pytest_fragility.plugin.markers import MARKER
+from pytest_fragility.plugin.mark import FIXTURES, MARKER
 from pytest_fragility.plugin.options import measures_to_audit
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.plugin.workers import is_worker
@@ -23,7 +23,6 @@ HINT = (
 
 # a worker's own, to the process that has the terminal
 AUDITS_KEY = "fragility_has_audits"
-FIXTURES = {"trained_family", "learning_curves", "fragility"}
 ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -93,5 +92,5 @@ class StarterHint:
 def _audits(item: pytest.Item) -> bool:
     """Return whether a test audits a measure, or asks for networks."""
     is_marked = item.get_closest_marker(MARKER) is not None
-    uses_fixtures = bool(FIXTURES & set(getattr(item, "fixturenames", ())))
+    uses_fixtures = bool((FIXTURES - {"check"}) & set(getattr(item, "fixturenames", ())))
     return is_marked or uses_fixtures or bool(given_strategies(item))

@@ -10,12 +10,13 @@ import pytest
 
 from pytest_fragility._util.text import one_line
 from pytest_fragility.errors import harmless
-from pytest_fragility.plugin.options import MAX_AGE_KEY, MAX_SIZE_KEY, STORE_KEY
+from pytest_fragility.plugin.options import typed_value
+from pytest_fragility.settings.options import BY_NAME
 
 if TYPE_CHECKING:
     from pytest_fragility.store import Store
 
-LIST, PRUNE, VERIFY = COMMANDS = ("list", "prune", "verify")
+LIST, PRUNE, VERIFY = BY_NAME["store"].choices
 SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -28,9 +29,9 @@ def run_store_command(config: pytest.Config) -> pytest.ExitCode:
     pytest.UsageError
         If an option cannot be used, or there is no store.
     """
-    command = config.getoption(STORE_KEY)
-    limits = {key: config.getoption(key) for key in (MAX_AGE_KEY, MAX_SIZE_KEY)}
-    if command != PRUNE and any(limits.values()):
+    command = typed_value(config, "store")
+    age, size = (typed_value(config, f"store_max_{what}") for what in ("age", "size"))
+    if command != PRUNE and (age or size):
         raise pytest.UsageError(
             "fragility: --fragility-store-max-age and --fragility-store-max-size are limits for "
             "--fragility-store=prune"
@@ -39,7 +40,7 @@ def run_store_command(config: pytest.Config) -> pytest.ExitCode:
     if command == VERIFY:
         return _verify(store)
     if command == PRUNE:
-        _prune(store, limits[MAX_AGE_KEY], limits[MAX_SIZE_KEY])
+        _prune(store, age, size)
     else:
         _list(store)
     return pytest.ExitCode.OK

@@ -14,7 +14,6 @@ import pytest
 from pytest_fragility._util.stopwatch import REST, Durations, timing
 from pytest_fragility.checks.wording import WIDTH
 from pytest_fragility.plugin.gathering import Gathering
-from pytest_fragility.plugin.options import DURATIONS
 from pytest_fragility.plugin.session import fragility_session
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.report.documents import unjudged_note
@@ -54,6 +53,10 @@ class Summary:
             write_text(terminalreporter, line)
 
 
+# what a worker's times are called, on their way to the process that started it
+DURATIONS_KEY = "fragility_durations"
+
+
 class DurationsSummary:
     """Times a session, and adds up what the workers of pytest-xdist have timed.
 
@@ -74,12 +77,12 @@ class DurationsSummary:
     def pytest_sessionfinish(self) -> None:
         """Send what a worker has timed to the process that started it."""
         if hasattr(self._config, "workeroutput"):
-            self._config.workeroutput[DURATIONS.key] = self._stopwatch.durations.to_rows()
+            self._config.workeroutput[DURATIONS_KEY] = self._stopwatch.durations.to_rows()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Note what a worker has timed; nothing where it ended early."""
-        rows = getattr(node, "workeroutput", {}).get(DURATIONS.key)
+        rows = getattr(node, "workeroutput", {}).get(DURATIONS_KEY)
         if rows is None:
             self._lost += 1
         else:

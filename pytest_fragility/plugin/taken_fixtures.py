@@ -14,7 +14,7 @@ import pytest
 
 from pytest_fragility._util.text import one_line, shown
 from pytest_fragility.plugin.asked import asked_check, place_of
-from pytest_fragility.plugin.markers import FIXTURES
+from pytest_fragility.plugin.mark import FIXTURES
 
 if TYPE_CHECKING:
     from pytest_fragility.plugin.markers import MarkedAudit

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility.errors import harmless
-from pytest_fragility.plugin.markers import MARKER
+from pytest_fragility.plugin.mark import MARKER
 
 
 def write_text(terminalreporter: Any, text: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.parallel.cores import Share
-
 if TYPE_CHECKING:
     import pytest
+
+    from pytest_fragility.parallel.cores import Share
 
 # what the controller hands to a worker: its number, a folder that all of them have in common, and a
 # channel that takes the progress of trainings
@@ -35,6 +35,9 @@ def worker_input(config: pytest.Config) -> dict[str, Any]:
 
 def share_of_worker(config: pytest.Config) -> Share:
     """Return what this worker takes of the machine."""
+    # only workers need it
+    from pytest_fragility.parallel.cores import Share
+
     handed = worker_input(config)
     folder = handed.get(FOLDER_KEY)
     return Share(handed.get(INDEX_KEY, 0), handed["workercount"], Path(folder) if folder else None)

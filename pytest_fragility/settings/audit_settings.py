@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 class AuditSettings:
     """Everything that an audit is asked for, checked; made by `resolve_settings`.
 
+    A field that is not described holds what the option of its name says; there, None stands for no
+    limit, and for no folder.
+
     Parameters
     ----------
     task
@@ -50,24 +53,6 @@ class AuditSettings:
         Along which breaking points are located.
     tolerances
         How far a measure may move.
-    alpha
-        Intervals have level ``1 - alpha``; every check errs with probability at most alpha.
-    scale
-        ``"log"`` or ``"linear"``.
-    fit
-        How lines are fitted to learning curves.
-    profile
-        Where sizes, seeds and perturbations come from when they are not given.
-    device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
-    cache_dir
-        Folder of the store of trained runs; None keeps nothing.
-    budget
-        How many networks may be trained on demand, one recipe after the other.
-    measure_timeout
-        Seconds that the measure may take for a network; None has no limit.
-    executor_timeout
-        Seconds that an executor may do nothing before the audit ends.
     given
         Networks or values that exist already, so that nothing is trained, and the recipes are
         those of `given`; None trains them.

@@ -15,7 +15,14 @@ from pytest_fragility.errors import SettingsError
 from pytest_fragility.families.observations import Observed
 from pytest_fragility.families.selection import Asked
 from pytest_fragility.families.tables import read_table
-from pytest_fragility.settings.options import FAMILY, MANIFEST, SOURCES, TABLE
+from pytest_fragility.settings.option import TRAINING, WHAT
+from pytest_fragility.settings.options import (
+    FAMILY,
+    MANIFEST,
+    SOURCES,
+    TABLE,
+    settings_that_say,
+)
 
 if TYPE_CHECKING:
     from pytest_fragility.families.checkpoints import Source
@@ -24,10 +31,6 @@ if TYPE_CHECKING:
     from pytest_fragility.families.measured_family import MeasuredFamily
     from pytest_fragility.tasks import Task
 
-# what of a file is audited
-ASKED = ("task", "perturbations", "checkpoints", "sizes", "seeds", "ladder")
-# what says how networks are trained
-OF_TRAINING = ("recipe", "profile", "locate", "budget")
 # what a manifest leaves to be said
 OF_A_MANIFEST = ("architecture", "architectures")
 
@@ -45,13 +48,14 @@ def given_by(options: Mapping[str, Any]) -> Family | MeasuredFamily:
             f"{named[0]}= and {named[1]}= are both given; an audit is of one of them"
         )
     (source,) = named
-    for option in [*OF_TRAINING, *(OF_A_MANIFEST if source != MANIFEST else [])]:
-        if options.get(option) not in (None, False, {}):
+    left_open = OF_A_MANIFEST if source == MANIFEST else ()
+    for option in settings_that_say(TRAINING):
+        if option not in left_open and options.get(option) not in (None, False, {}):
             raise SettingsError(
                 f"{option}={shown(options[option])} says how networks are trained, and {source}= "
                 "names what exists already; leave one of them out"
             )
-    asked = Asked(**{option: options.get(option) for option in ASKED})
+    asked = Asked(**{option: options.get(option) for option in settings_that_say(WHAT)})
     value = options[source]
     if source == MANIFEST:
         return _family_of_manifest(value, options, asked)

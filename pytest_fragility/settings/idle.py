@@ -10,7 +10,8 @@ from pytest_fragility.checks.registry import ASKED_AS
 from pytest_fragility.curves.resources import NETWORKS
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings.audit_settings import AuditSettings
-from pytest_fragility.settings.options import NO_LADDER, SOURCES
+from pytest_fragility.settings.option import WHERE
+from pytest_fragility.settings.options import NO_LADDER, SOURCES, settings_that_say
 
 # which kinds of checks an option is for; trend and error_margin say what a measure is like and what
 # a small change is, whatever is checked
@@ -72,7 +73,7 @@ def _require_use_of_given(named: Mapping[str, Any], settings: AuditSettings) -> 
     if "cache_dir" in named:
         _refuse("cache_dir", named["cache_dir"], "nothing is trained that could be kept there")
     if NETWORKS not in given.offers:
-        for option in ("device", "measure_timeout", "executor_timeout"):
+        for option in settings_that_say(WHERE):
             if named.get(option, "auto") != "auto":
                 _refuse(option, named[option], "a table holds values, and no measure is called")
     elif "family" in named and named.get("device", "auto") != "auto":

@@ -8,7 +8,7 @@ from pytest_fragility._util.validation import require_name
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.measures.adapters import as_measure
 from pytest_fragility.measures.measure import measure_name
-from pytest_fragility.settings import AuditSettings
+from pytest_fragility.settings.audit_settings import AuditSettings
 
 
 def name_in_audit(measure: Any, name: str | None, settings: AuditSettings) -> str:

@@ -5,40 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_fragility._util.text import shown
+from pytest_fragility._util.text import nearest, shown
 from pytest_fragility.checks.kind import TASKS
 from pytest_fragility.checks.registry import any_rests_on
-from pytest_fragility.checks.tolerances import TRENDS, Tolerances
+from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.settings.audit_settings import AuditSettings
-from pytest_fragility.settings.options import (
-    DEFAULTS,
-    FITS,
-    MANIFEST,
-    SCALES,
-    SOURCES,
-    require_known_options,
-)
+from pytest_fragility.settings.options import DEFAULTS, MANIFEST, SETTINGS, SOURCES
 from pytest_fragility.settings.profiles import PROFILES
 from pytest_fragility.settings.validators import (
-    checked_alpha,
+    CHECKS,
+    checked_alone,
     checked_axes,
-    checked_budget,
     checked_checkpoints,
-    checked_device,
-    checked_folder,
     checked_kinds,
     checked_ladder,
     checked_looks,
-    checked_number,
     checked_perturbations,
-    checked_seconds,
     checked_seeds,
     checked_sizes,
     checked_task,
-    choose,
     loaded_architecture,
     require_one_meaning,
 )
@@ -50,6 +38,16 @@ def _not_made_here(recipe: Recipe) -> Recipe:
 
 _MADE_ELSEWHERE = Perturbation("elsewhere", _not_made_here)
 _ANY_LADDER: Any = True
+
+
+def require_known_options(options: Mapping[str, Any], also: Sequence[str] = ()) -> None:
+    """Raise a SettingsError, naming the nearest right one, where an option is unknown."""
+    known = [*DEFAULTS, *also]
+    for name in options:
+        if name not in known:
+            raise SettingsError(
+                f"unknown argument {shown(name)}{nearest(name, known)}; expected {', '.join(known)}"
+            )
 
 
 def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
@@ -73,16 +71,16 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
     chosen = {name: _first(name, layers) for name in DEFAULTS}
     # each names more of them
     chosen["architectures"] = _named_architectures(layers)
-    profile = choose("profile", chosen["profile"], PROFILES)
+    recipe = Recipe() if chosen["recipe"] is None else chosen["recipe"]
+    common = _common(chosen)
     named = _layers_with_source(layers)
     if named:
-        return _settings_of_given(named, chosen)
-    recipe = chosen["recipe"]
+        return _settings_of_given(named, {**chosen, "recipe": recipe}, common)
     if not isinstance(recipe, Recipe):
         raise SettingsError(f"recipe={shown(recipe)}: expected a pytest_fragility.Recipe")
     if chosen["architecture"] is not None:
         recipe = recipe.replace(architecture=loaded_architecture(chosen["architecture"]))
-    common = _common(chosen)
+    profile = PROFILES[common["profile"]]
     task = checked_task(chosen["task"])
     ladder = checked_ladder(chosen["ladder"], task)
     kinds = checked_kinds(chosen["checks"], common["scale"], ladder)
@@ -107,28 +105,21 @@ def resolve_settings(*layers: Mapping[str, Any]) -> AuditSettings:
 
 
 def _common(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that do not depend on which networks are audited."""
-    return {
-        "tolerances": Tolerances(
-            exponent=checked_number("exponent_tolerance", chosen["exponent_tolerance"]),
-            spread=checked_number("spread_tolerance", chosen["spread_tolerance"]),
-            margin=checked_number("error_margin", chosen["error_margin"]),
-            sensitivity=checked_number("least_sensitivity", chosen["least_sensitivity"]),
-            invariance=checked_number("invariance_tolerance", chosen["invariance_tolerance"]),
-            trend=choose("trend", chosen["trend"], {name: name for name in TRENDS}),
-        ),
-        "alpha": checked_alpha(chosen["alpha"]),
-        "scale": choose("scale", chosen["scale"], {name: name for name in SCALES}),
-        "fit": choose("fit", chosen["fit"], {name: name for name in FITS}),
-        "profile": chosen["profile"],
-        "device": checked_device(chosen["device"]),
-        "cache_dir": checked_folder(chosen["cache_dir"]),
-        "budget": checked_budget(chosen["budget"]),
-        "measure_timeout": None
-        if chosen["measure_timeout"] is None
-        else checked_seconds("measure_timeout", chosen["measure_timeout"]),
-        "executor_timeout": checked_seconds("executor_timeout", chosen["executor_timeout"]),
+    """Return the settings that depend neither on others nor on which networks are audited."""
+    checked = {
+        option.name: checked_alone(option, chosen[option.name])
+        for option in SETTINGS
+        if option.takes in CHECKS or option.choices
     }
+    tolerances = Tolerances(
+        exponent=checked.pop("exponent_tolerance"),
+        spread=checked.pop("spread_tolerance"),
+        margin=checked.pop("error_margin"),
+        sensitivity=checked.pop("least_sensitivity"),
+        invariance=checked.pop("invariance_tolerance"),
+        trend=checked.pop("trend"),
+    )
+    return {"tolerances": tolerances, **checked}
 
 
 def _layers_with_source(layers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -140,7 +131,7 @@ def _layers_with_source(layers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping
 
 
 def _settings_of_given(
-    layers: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]
+    layers: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any], common: Mapping[str, Any]
 ) -> AuditSettings:
     """Return the settings of an audit of what exists already.
 
@@ -155,7 +146,6 @@ def _settings_of_given(
         for name, value in layer.items()
         if value is not None
     }
-    common = _common(chosen)
     if options.get(MANIFEST) is not None:
         options["architectures"] = chosen["architectures"]
     given = given_by({**options, "device": common["device"]})

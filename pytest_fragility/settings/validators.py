@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pytest_fragility.perturbations import (
     resolve_perturbations,
 )
 from pytest_fragility.recipes import Recipe
+from pytest_fragility.settings.option import Option
 from pytest_fragility.settings.options import NO_LADDER
 from pytest_fragility.settings.profiles import Profile
 from pytest_fragility.tasks import Ladder, Task, get_ladder, get_task
@@ -96,57 +97,62 @@ def checked_looks(value: Any) -> tuple[int, ...]:
     return (*(look for look in looks if look < most), most)
 
 
-def checked_number(option: str, value: Any) -> float:
-    """Return a number that is finite and not negative."""
-    if not is_number(value) or value < 0:
-        raise SettingsError(
-            f"{option}={shown(value)}: expected a number, zero or more, not infinite"
-        )
-    return float(value)
-
-
-def checked_alpha(value: Any) -> float:
-    """Return the error rate of a check."""
-    if not is_number(value) or not LEAST_ALPHA <= value < 1:
-        raise SettingsError(
-            f"alpha={shown(value)}: expected a number between 0 and 1, such as 0.05, and at least "
-            f"{LEAST_ALPHA:g}"
-        )
-    return float(value)
-
-
-def checked_budget(value: Any) -> int:
-    """Return how many networks may be trained on demand."""
-    if not is_whole(value, 0, MOST):
-        raise SettingsError(f"budget={shown(value)}: expected a number of networks, zero or more")
-    return int(value)
-
-
-def checked_seconds(option: str, value: Any) -> float:
-    """Return a number of seconds, more than zero."""
-    if not is_number(value) or not 0 < value <= LONGEST:
-        raise SettingsError(
-            f"{option}={shown(value)}: expected seconds, more than zero and at most {LONGEST:,}"
-        )
-    return float(value)
-
-
-def checked_device(value: Any) -> str:
-    """Return the name of a device, which need not be there."""
-    if not isinstance(value, str) or not _DEVICE.fullmatch(value):
-        raise SettingsError(f"device={shown(value)}: expected auto, cpu, cuda or cuda:<number>")
-    return value
-
-
-def checked_folder(value: Any) -> Path | None:
-    """Return the folder of the store; None keeps nothing."""
-    if value is not None and not isinstance(value, str | Path):
-        raise SettingsError(f"cache_dir={shown(value)}: expected a path, or None to keep nothing")
+def checked_folder(option: str, value: Any) -> Path:
+    """Return the folder of the store."""
+    if not isinstance(value, str | Path):
+        raise SettingsError(f"{option}={shown(value)}: expected a path, or None to keep nothing")
     if isinstance(value, str) and ("\0" in value or not value):
         raise SettingsError(
-            f"cache_dir={shown(value)}: expected the name of a folder, without null characters"
+            f"{option}={shown(value)}: expected the name of a folder, without null characters"
         )
-    return None if value is None else Path(value)
+    return Path(value)
+
+
+def _rule(
+    is_right: Callable[[Any], Any], expected: str, make: Callable[[Any], Any] = float
+) -> Callable[[str, Any], Any]:
+    """Return a function of an option's name and value, which returns the value or says why not."""
+
+    def checked(option: str, value: Any) -> Any:
+        if not is_right(value):
+            raise SettingsError(f"{option}={shown(value)}: expected {expected}")
+        return make(value)
+
+    return checked
+
+
+# of options that depend on no other, by what they take
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "number": _rule(
+        lambda value: is_number(value) and value >= 0, "a number, zero or more, not infinite"
+    ),
+    "rate": _rule(
+        lambda value: is_number(value) and LEAST_ALPHA <= value < 1,
+        f"a number between 0 and 1, such as 0.05, and at least {LEAST_ALPHA:g}",
+    ),
+    "seconds": _rule(
+        lambda value: is_number(value) and 0 < value <= LONGEST,
+        f"seconds, more than zero and at most {LONGEST:,}",
+    ),
+    "whole": _rule(
+        lambda value: is_whole(value, 0, MOST), "a number of networks, zero or more", int
+    ),
+    "device": _rule(
+        lambda value: isinstance(value, str) and _DEVICE.fullmatch(value),
+        "auto, cpu, cuda or cuda:<number>",
+        str,
+    ),
+    "folder": checked_folder,
+}
+
+
+def checked_alone(option: Option, value: Any) -> Any:
+    """Return the value of an option that depends on no other; None stays what it is."""
+    if value is None:
+        return None
+    if option.choices:
+        return choose(option.name, value, {name: name for name in option.choices})
+    return CHECKS[option.takes](option.name, value)
 
 
 def _whole_numbers(option: str, values: Any, least: int) -> tuple[int, ...]:

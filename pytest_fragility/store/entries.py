@@ -92,7 +92,7 @@ def decode(data: bytes, run: Run, expected: Expected) -> TrainedRun:
 
 def require_checksum(data: bytes) -> None:
     """Raise a DamagedEntryError unless every byte is as it was written."""
-    header = data[: LENGTH_BYTES + _header_length(data)]
+    header = data[: header_bytes(data)]
     if not CHECKSUM.search(header):
         raise DamagedEntryError("it has no checksum")
     if seal(data) != data:
@@ -107,7 +107,7 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     DamagedEntryError
         If there are none.
     """
-    header = data[LENGTH_BYTES : LENGTH_BYTES + _header_length(data)]
+    header = data[LENGTH_BYTES : header_bytes(data)]
     try:
         metadata: dict[str, Any] = json.loads(header)["__metadata__"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -115,15 +115,10 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     return metadata
 
 
-def identity_of(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return everything that decided a stored run, but the device and the versions."""
+def run_of(metadata: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return what a stored run's task was called, and what decided it but for its environment."""
     described: dict[str, Any] = json.loads(metadata["run"])
-    return {name: value for name, value in described.items() if name != "task"}
-
-
-def task_name_of(metadata: dict[str, Any]) -> str:
-    """Return what a stored run's task was called."""
-    return str(json.loads(metadata["run"])["task"])
+    return str(described.pop("task")), described
 
 
 def header_bytes(start: bytes) -> int:
@@ -134,14 +129,10 @@ def header_bytes(start: bytes) -> int:
     DamagedEntryError
         If that is no length of a header.
     """
-    return LENGTH_BYTES + _header_length(start)
-
-
-def _header_length(data: bytes) -> int:
-    length = int.from_bytes(data[:LENGTH_BYTES], "little")
-    if len(data) < LENGTH_BYTES or length > LONGEST_HEADER:
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    if len(start) < LENGTH_BYTES or length > LONGEST_HEADER:
         raise DamagedEntryError("it is no safetensors file")
-    return length
+    return LENGTH_BYTES + length
 
 
 def _with_checksum(data: bytes, digest: str) -> bytes:

@@ -14,9 +14,8 @@ from pytest_fragility.store.entries import (
     LENGTH_BYTES,
     DamagedEntryError,
     header_bytes,
-    identity_of,
     read_metadata,
-    task_name_of,
+    run_of,
 )
 from pytest_fragility.store.store import DAMAGED, RUNS, SUFFIX, left_unfinished
 
@@ -117,8 +116,7 @@ def _described(path: Path, environments: Collection[dict[str, str]] = ()) -> Sto
         return None
     task, is_current = None, False
     with suppress(KeyError, TypeError, ValueError, AttributeError):
-        identity = identity_of(metadata)
-        task = task_name_of(metadata)
+        task, identity = run_of(metadata)
         is_current = key_of_file(path) in {key_of(identity, each) for each in environments}
     return StoredRun(path, status.st_size, status.st_mtime, task, is_current)
 

@@ -17,7 +17,7 @@ from pytest_fragility.parallel.pickling import reason_not_to_dump
 from pytest_fragility.recipes import Factory, StoppingRule
 from pytest_fragility.training.cuda_streams import IN_FLIGHT
 from pytest_fragility.training.devices import trainer_settings
-from pytest_fragility.training.distribution import Crew, train_elsewhere
+from pytest_fragility.training.distribution import train_stacks
 from pytest_fragility.training.memory import largest_stack, training_bytes
 from pytest_fragility.training.optimizers import adds_alone, optimizer_group
 from pytest_fragility.training.stacked_forms import (
@@ -84,11 +84,11 @@ def train(
         trajectories = find_trajectories(runs)
         if elsewhere and can_be_sent:
             shards = plan_shards(trajectories, device, processes=elsewhere.workers)
-            yield from train_elsewhere(shards, device, elsewhere, processes=processes)
+            yield from train_stacks(shards, device, executors=elsewhere, processes=processes)
         else:
             in_flight = _in_flight(kinds, device)
             shards = plan_shards(trajectories, device, processes=processes, in_flight=in_flight)
-            yield from Crew(shards, processes - 1, device, in_flight=in_flight).train()
+            yield from train_stacks(shards, device, processes=processes, in_flight=in_flight)
 
 
 def _warn_of_slow_architectures(runs: Sequence[Run]) -> None:

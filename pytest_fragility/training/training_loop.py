@@ -320,7 +320,12 @@ class Shard:
         if not keep or gone == 0 or gone < least:
             return
         rows = torch.tensor(keep, dtype=torch.int64, device=self._device)
-        self._optimizers = self._compacted_optimizers(set(keep))
+        optimizers = []
+        for optimizer, (begin, end) in zip(self._optimizers, self._stretches(), strict=True):
+            if own := [i - begin for i in keep if begin <= i < end]:
+                optimizer.keep(torch.tensor(own, dtype=torch.int64, device=self._device))
+                optimizers.append(optimizer)
+        self._optimizers = optimizers
         self._weights = [rows_of(weight, rows) for weight in self._weights]
         self._carried = self._carried.rows(rows)
         self._loss_sums = self._loss_sums.index_select(0, rows)
@@ -329,16 +334,6 @@ class Shard:
         self._initial = [self._initial[i] for i in keep]
         self._subsets = [self._subsets[i] for i in keep]
         self._steps = None
-
-    def _compacted_optimizers(self, keep: set[int]) -> list[StackedOptimizer]:
-        """Return the optimizers of the networks that stay, without the others' state."""
-        compacted = []
-        for optimizer, (begin, end) in zip(self._optimizers, self._stretches(), strict=True):
-            rows = [i - begin for i in range(begin, end) if i in keep]
-            if rows:
-                optimizer.keep(torch.tensor(rows, dtype=torch.int64, device=self._device))
-                compacted.append(optimizer)
-        return compacted
 
 
 def _subsets_of(runs: Sequence[Run], pools: Pools) -> list[np.ndarray]:

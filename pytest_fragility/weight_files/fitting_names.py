@@ -15,16 +15,8 @@ from pytest_fragility.weight_files.leaves import Leaf
 
 Segments = tuple[str, ...]
 # what wrappers of a module, and of its parts, call what they wrap
-WRAPPERS = frozenset(
-    {
-        "_checkpoint_wrapped_module",
-        "_forward_module",
-        "_fsdp_wrapped_module",
-        "_module",
-        "_orig_mod",
-        "_original_module",
-        "module",
-    }
+_WRAPPER = re.compile(
+    "_?module|_orig_mod|_original_module|_(checkpoint_wrapped|forward|fsdp_wrapped)_module"
 )
 # what counts batches, and is never asked when a network is evaluated
 COUNTER = "num_batches_tracked"
@@ -33,35 +25,16 @@ _JUDGES = re.compile(
     r"(^|[^a-z])(loss(es|fn)?|criteri(on|a)|objective|metrics?|acc(uracy)?|auroc|auc|f1|precision|"
     r"recall|confmat|confusion|perplexity|mse|mae|ece)([^a-z]|$)"
 )
-_COUNTED = frozenset(
-    {
-        COUNTER,
-        "confmat",
-        "correct",
-        "max_value",
-        "mean_value",
-        "min_value",
-        "n_averaged",
-        "sum_abs_error",
-        "sum_squared_error",
-        "sum_value",
-        "total",
-        "total_ops",
-        "total_params",
-    }
+_COUNTED = re.compile(
+    f"{COUNTER}|n_averaged|total(_ops|_params)?|confmat|correct|(max|mean|min|sum)_value|"
+    "sum_(abs|squared)_error"
 )
 _WHOLE_NUMBERS = (torch.int64, torch.int32)
 _MOST_HELD = 4
 
 
 class _Expected:
-    """The tensors that a network has.
-
-    Parameters
-    ----------
-    network
-        The module.
-    """
+    """The tensors that a network has."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         own = state_of(network)
@@ -117,15 +90,17 @@ def fitting_tensors(tensors: Sequence[Leaf], network: torch.nn.Module) -> dict[s
     for renamings in _renamings(tensors, expected):
         fitting = [each for each in renamings if not _misfit(each, expected)]
         if fitting:
-            return _only_one(fitting, expected, tensors)
+            return _only_one(fitting, expected)
         for each in renamings:
             if best is None or len(each.found) > len(best.found):
                 best = each
     if best is None:
         best = _Renaming((), {}, [])
-    raise ValueError(
-        f"it is of another architecture: {_misfit(best, expected)}" + _held(best, tensors, expected)
-    )
+    held = ""
+    if _lacking(best, expected):
+        named = ", ".join(_full_name(leaf) for leaf in tensors[:_MOST_HELD]) or "nothing"
+        held = f"; it holds {named}{', ...' if len(tensors) > _MOST_HELD else ''}"
+    raise ValueError(f"it is of another architecture: {_misfit(best, expected)}{held}")
 
 
 def _renamings(tensors: Sequence[Leaf], expected: _Expected) -> Iterator[list[_Renaming]]:
@@ -145,7 +120,7 @@ def _renamings(tensors: Sequence[Leaf], expected: _Expected) -> Iterator[list[_R
 
 
 def _unwrapped(segments: Segments) -> Segments:
-    return tuple(each for each in segments if each not in WRAPPERS)
+    return tuple(each for each in segments if not _WRAPPER.fullmatch(each))
 
 
 def _by_prefix(
@@ -163,36 +138,26 @@ def _by_prefix(
         yield _Renaming(prefix, by_name, called)
 
 
+def _lacking(renaming: _Renaming, expected: _Expected) -> list[str]:
+    there = {expected.first[name] for name in renaming.found}
+    return [name for name in expected.needed if name not in there]
+
+
 def _misfit(renaming: _Renaming, expected: _Expected) -> str:
     """Return in which name, or shape, tensors are others than a network's; nothing if in none."""
-    there = {expected.first[name] for name in renaming.found}
-    lacking = [name for name in expected.needed if name not in there]
+    lacking = _lacking(renaming, expected)
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         return f"no {one_line('.'.join((*renaming.prefix, lacking[0])))}{more}"
     for name, found in renaming.found.items():
-        own = expected.tensors[expected.first[name]]
+        own = tuple(expected.tensors[expected.first[name]].shape)
         for leaf in found:
-            if leaf.value.shape != own.shape:
-                return (
-                    f"{_full_name(leaf)} has shape {tuple(leaf.value.shape)}, expected "
-                    f"{tuple(own.shape)}"
-                )
+            if (shape := tuple(leaf.value.shape)) != own:
+                return f"{_full_name(leaf)} has shape {shape}, expected {own}"
     return ""
 
 
-def _held(best: _Renaming, tensors: Sequence[Leaf], expected: _Expected) -> str:
-    if not any(
-        name not in {expected.first[each] for each in best.found} for name in expected.needed
-    ):
-        return ""
-    held = ", ".join(_full_name(leaf) for leaf in tensors[:_MOST_HELD]) or "nothing"
-    return f"; it holds {held}{', ...' if len(tensors) > _MOST_HELD else ''}"
-
-
-def _only_one(
-    fitting: Sequence[_Renaming], expected: _Expected, tensors: Sequence[Leaf]
-) -> dict[str, torch.Tensor]:
+def _only_one(fitting: Sequence[_Renaming], expected: _Expected) -> dict[str, torch.Tensor]:
     """Return the tensors of renamings, if these are the same and no layer stands beside them."""
     chosen: dict[str, Leaf] = {}
     used = set()
@@ -213,7 +178,7 @@ def _only_one(
         for segments, leaf in fitting[0].called
         if leaf.container in containers and id(leaf) not in used
     ]
-    counting = {segments[:-1] for segments, _ in beside if segments[-1] in _COUNTED}
+    counting = {segments[:-1] for segments, _ in beside if _COUNTED.fullmatch(segments[-1])}
     for segments, leaf in beside:
         depth = len(fitting[0].prefix)
         is_inside = segments[:depth] == fitting[0].prefix and segments[depth] in expected.children
@@ -222,7 +187,7 @@ def _only_one(
             or segments[:-1] in counting
             or any(_JUDGES.search(each.lower()) for each in segments)
         )
-        if not is_judging and segments[-1] not in _COUNTED:
+        if not is_judging and not _COUNTED.fullmatch(segments[-1]):
             raise ValueError(
                 f"it is of another architecture, which has {_full_name(leaf)} too; if that is no "
                 "layer of the network, save the network's state dict without it"

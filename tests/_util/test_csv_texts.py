@@ -21,7 +21,7 @@ from pytest_fragility.report.folder import curves_csv
 from pytest_fragility.tasks import Task
 from tests.families.conftest import table_rows
 from tests.families.test_tables import write
-from tests.tables import each
+from tests.in_turn import in_turn
 
 BEGINNINGS = [*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 FORMULA = "=cmd|' /C calc'!A0"
@@ -32,7 +32,7 @@ def raw_cells(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
-@each("beginning", BEGINNINGS)
+@in_turn("beginning", BEGINNINGS)
 def test_texts_that_begin_like_a_formula_are_marked_and_quoted(beginning: str) -> None:
     """As cells and as column names; numbers are not."""
     text = csv_text([f"{beginning}a", "b"], [[f'{beginning}1,"2";3', -0.3]])
@@ -58,7 +58,7 @@ def test_any_text_is_read_back(texts: list[str]) -> None:
     assert not any(cell.startswith(tuple(BEGINNINGS)) for cell in cells)
 
 
-@each("name", [FORMULA, f"'{FORMULA}", "-m", "\uff1dm", "'m", "@SUM(1;2)"])
+@in_turn("name", [FORMULA, f"'{FORMULA}", "-m", "\uff1dm", "'m", "@SUM(1;2)"])
 def test_a_table_is_read_back_as_it_was(name: str, tmp_path: Path) -> None:
     """Names of measures, tasks and descriptions; what somebody else wrote is not changed."""
     rows = table_rows(task=name)

@@ -307,7 +307,8 @@ from pytest_fragility import Recipe, Task, TaskData, fixed_steps
 from pytest_fragility.parallel.local_processes import Worker
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
-from pytest_fragility.training.distribution import train_by
+from pytest_fragility.networks.transport import pack_runs
+from pytest_fragility.training.distribution import train_order
 
 warnings.simplefilter("error")
 torch.set_num_threads(2)
@@ -319,7 +320,9 @@ recipe = Recipe(architecture=Net, stopping=fixed_steps(2))
 plan = FamilyPlan(task, {"baseline": recipe}, (8, 16), (0, 1))
 (family,) = train_families([plan], device=torch.device("cpu"))
 worker = Worker()
-((sent,),) = train_by(worker, [[plan.runs["baseline", 8, 0]]])
+run = plan.runs["baseline", 8, 0]
+((parcel,),) = worker.perform(train_order, "cpu", pack_runs([[run]]))
+sent = parcel.unpack(run)
 worker.kill()
 here = family.trained_run("baseline", 8, 0)
 same = all(torch.equal(here.weights[name], each) for name, each in sent.weights.items())

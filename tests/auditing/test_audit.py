@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pytest_fragility.auditing.audit import audit
 from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.verdicts import SlopeEvidence
 from pytest_fragility.errors import MeasureError, SettingsError, TaskError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import Measure, noise, oracle_test_error, parameter_count, path_norm
@@ -25,7 +24,6 @@ from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import BASELINE, Perturbation
 from pytest_fragility.recipes import SGD, Recipe, cross_entropy_below, fixed_steps
-from pytest_fragility.settings import DEFAULTS
 from pytest_fragility.tasks import Task, TaskData
 
 IDS = [
@@ -362,14 +360,6 @@ def test_a_task_that_is_too_small_is_refused(small_recipe: Recipe, tmp_path: Pat
     for part in ("size 64", "'little'", "only 40", "smaller sizes"):
         assert part in str(error.value)
     assert list(tmp_path.rglob("*.safetensors")) == []
-
-
-def test_every_setting_is_an_argument() -> None:
-    """With no value of its own, so that the default is written in one place."""
-    parameters = inspect.signature(audit).parameters
-    assert parameters.keys() == {"measure", "name", "progress", "executor", *DEFAULTS}
-    given = {name for name, one in parameters.items() if one.default not in (None, one.empty)}
-    assert given == {"cache_dir"}
 
 
 def test_a_setting_that_cannot_be_used_is_refused(auditor: Auditor) -> None:

@@ -39,6 +39,7 @@ from pytest_fragility.measures.measure import measure_name
 from pytest_fragility.networks import build_network
 from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.recipes import (
+    CNN,
     MLP,
     Factory,
     Recipe,
@@ -54,7 +55,8 @@ from pytest_fragility.tasks import (
     digits,
     from_arrays,
 )
-from tests.tables import each, odd, raising, rows, sees
+from tests.in_turn import in_turn
+from tests.tables import odd, raising, rows, sees
 
 CPU = torch.device("cpu")
 NAN, INF = math.nan, math.inf
@@ -101,8 +103,8 @@ MAY_BE_LEFT_OUT = {
 }
 
 
-@each("name", BAD_NAMES)
-@each("what", NAMED)
+@in_turn("name", BAD_NAMES)
+@in_turn("what", NAMED)
 def test_names_that_cannot_be_shown_are_refused(what: str, name: str) -> None:
     """Whatever has a name is refused when it is made, so that no report has to escape it."""
     if (what, name) in MAY_BE_LEFT_OUT:
@@ -112,14 +114,14 @@ def test_names_that_cannot_be_shown_are_refused(what: str, name: str) -> None:
     assert len(text) < 500
 
 
-@each("name", ["../../etc/passwd", "<script>", "a b", "naïve", "数字", "x" * 200])
+@in_turn("name", ["../../etc/passwd", "<script>", "a b", "naïve", "数字", "x" * 200])
 def test_names_that_can_be_shown_are_names(name: str) -> None:
     """They lead nowhere: files are named by digests, and texts are never markup."""
     assert Task(name, lambda: odd(None)).name == name
     assert Factory(torch.nn.Identity, name=name).name == name
 
 
-@each(
+@in_turn(
     ("value", "expected"),
     rows(
         ("number with too many digits", HUGE, "<int that cannot be shown>"),
@@ -198,12 +200,13 @@ SETTINGS = rows(
     ("locate: misspelt", {"locate": ["rl"]}, "locate=.*: expected True, or some of"),
     ("scale: control", {"scale": "\x1b[31m"}, r"scale='\\x1b\[31m': expected log, linear"),
     ("profile: huge", {"profile": HUGE}, "profile=<int that cannot be shown>: expected quick"),
+    ("ladder: a number", {"ladder": 5}, "ladder=5: expected a name"),
     ("option: misspelt", {"siezs": [1]}, r"'siezs' \(did you mean 'sizes'\?\)"),
     ("option: very long", {"x" * 100_000: 1}, r"unknown argument 'x+\.\.\.; expected task"),
 )
 
 
-@each(("options", "message"), SETTINGS)
+@in_turn(("options", "message"), SETTINGS)
 def test_settings(options: dict[str, Any], message: str) -> None:
     """An option's value, or name, that cannot be used is named with what was expected."""
     sees(FragilityError, message, lambda: resolve_settings(options))
@@ -298,8 +301,9 @@ def test_networks_of_ones_own(
     assert text.startswith(f"architecture {name}: ")
 
 
-def test_networks_larger_than_memory_are_not_built() -> None:
-    """Nothing is allocated to find that out."""
+def test_networks_that_cannot_be_built_are_refused() -> None:
+    """A layer that is larger than memory, of which nothing is allocated; inputs without sides."""
+    sees(SettingsError, r"\(5,\) are no images", lambda: build_network(CNN(), (5,), 3))
     expected = "a layer of 1000000 x 1000000 weights: expected at most 1,000,000,000"
     sees(SettingsError, expected, lambda: build_network(MLP(hidden=(10**6, 10**6)), (6,), 3))
 
@@ -380,7 +384,7 @@ MEASURES = rows(
 )
 
 
-@each(("measure", "message"), MEASURES)
+@in_turn(("measure", "message"), MEASURES)
 def test_measures(small_family: Family, measure: Any, message: str) -> None:
     """What is no usable number names the measure and the run."""
     curves = learning_curves(measure, small_family, name="mine")
@@ -396,7 +400,7 @@ def test_an_interruption_ends_the_program(small_family: Family) -> None:
         _ = curves.measure["baseline"]
 
 
-@each(
+@in_turn(
     ("measure", "message"),
     rows(
         ("no argument", lambda: 1, "has no required argument"),
@@ -416,7 +420,7 @@ def test_functions_that_are_no_measures(small_family: Family, measure: Any, mess
     sees(SettingsError, message, ask)
 
 
-@each("value", [Fraction(1, 2), np.float32(0.5), torch.tensor(0.5, requires_grad=True), 5e-324])
+@in_turn("value", [Fraction(1, 2), np.float32(0.5), torch.tensor(0.5, requires_grad=True), 5e-324])
 def test_odd_numbers_are_numbers(small_family: Family, value: Any) -> None:
     """Whatever is one real number will do."""
     curve = learning_curves(lambda network: value, small_family, name="mine").measure["baseline"]
@@ -591,7 +595,7 @@ ENTRIES = rows(
 )
 
 
-@each(("damage", "reason"), ENTRIES)
+@in_turn(("damage", "reason"), ENTRIES)
 def test_stored_entries(
     blobs: Task,
     tmp_path: Path,
@@ -652,7 +656,7 @@ STORES = rows(
 )
 
 
-@each(("make", "message"), STORES)
+@in_turn(("make", "message"), STORES)
 def test_stores(blobs: Task, tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:
     """A store that cannot be one is refused, and nothing outside of it is written."""
     make(tmp_path / "kept")

@@ -16,7 +16,7 @@ from scipy import stats
 
 from pytest_fragility.curves import Estimate, LearningCurve, half_width, seeds_needed
 from pytest_fragility.errors import SettingsError
-from tests.tables import each
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def test_intervals_are_those_of_a_t_test(sample: Floats, alpha: float) -> None:
     assert (found.seeds, found.alpha) == (len(sample), alpha)
 
 
-@each("change", ["slope_change", "level_change"])
+@in_turn("change", ["slope_change", "level_change"])
 def test_changes_are_paired_over_seeds(change: str) -> None:
     """The interval of a change is that of `scipy.stats.ttest_rel`, not of two separate samples."""
     generator = np.random.default_rng(3)
@@ -111,7 +111,7 @@ def test_changes_are_paired_over_seeds(change: str) -> None:
     assert found.high - found.low < 0.5 * (apart.high - apart.low)
 
 
-@each(
+@in_turn(
     ("low", "high", "sign", "is_flat"),
     [
         (0.1, 0.2, 1, False),
@@ -158,7 +158,7 @@ def test_one_seed_has_no_interval() -> None:
         _ = fitted.slope
 
 
-@each("sizes", [(), (16,)])
+@in_turn("sizes", [(), (16,)])
 def test_one_size_has_no_slope(sizes: tuple[int, ...]) -> None:
     """The error shows the sizes."""
     with pytest.raises(SettingsError, match=r"sizes \(.*\): a slope needs at least two sizes"):

@@ -12,7 +12,7 @@ from scipy import stats
 
 from pytest_fragility.curves import FITS, LearningCurve
 from pytest_fragility.curves.fits import slope_weights
-from tests.tables import each
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,7 +21,7 @@ SEEDS = 3
 
 unhurried = settings(deadline=None)
 heights_drawn = arrays.arrays(np.float64, (len(X), SEEDS), elements=st.floats(-10, 10))
-every_fit = each("fit", FITS)
+every_fit = in_turn("fit", FITS)
 
 
 @unhurried
@@ -63,8 +63,8 @@ def test_a_line_is_found_as_it_is(fit: str, slope: float, level: float) -> None:
     np.testing.assert_allclose(levels, level, atol=1e-9)
 
 
-@each("fit", ["theil-sen", "repeated-medians"])
-@each("place", range(len(X)))
+@in_turn("fit", ["theil-sen", "repeated-medians"])
+@in_turn("place", range(len(X)))
 def test_one_point_far_off_moves_no_robust_line(fit: str, place: int) -> None:
     """Wherever it lies; least squares follows it."""
     heights = np.tile((1 - 0.3 * (X - X.mean()))[:, None], SEEDS)

@@ -12,7 +12,7 @@ import pytest
 from scipy import optimize, stats
 
 from pytest_fragility.curves import LadderCurves, LearningCurve, Sensitivity, pairwise_differences
-from tests.tables import each
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,7 +20,7 @@ SIZES = (16, 32, 64, 200)
 ALPHA = 0.05
 FAR = 1e4
 
-numbers_of_tasks = each("tasks", [2, 3, 6])
+numbers_of_tasks = in_turn("tasks", [2, 3, 6])
 
 
 def paired(
@@ -92,7 +92,7 @@ def positive(tasks: int, start: int = 0, seeds: int = 5) -> Floats:
 
 
 @numbers_of_tasks
-@each("start", range(3))
+@in_turn("start", range(3))
 def test_it_is_the_slope_of_a_regression_over_tasks(tasks: int, start: int) -> None:
     """Of mean measure on mean test error, by least squares; without noise exactly."""
     for noise, tolerance in ((0.0, 1e-9), (0.04, 0.02)):
@@ -113,7 +113,7 @@ def test_a_seeds_own_error_has_no_part_in_its_direction() -> None:
     assert contrasts(wild, wild)[0] == pytest.approx(-contrasts(error, error)[0])
 
 
-@each(
+@in_turn(
     ("tasks", "slope", "alpha", "seeds"),
     [
         *((2, -1.5, 0.05, 5), (2, 0.0, 0.2, 3), (2, 1.0, 0.05, 12), (3, -0.2, 0.2, 12)),
@@ -171,7 +171,7 @@ def test_it_has_no_mean_where_test_error_is_the_same_for_all_tasks() -> None:
 
 
 @numbers_of_tasks
-@each("factor", [0.25, 1.0, -0.3])
+@in_turn("factor", [0.25, 1.0, -0.3])
 def test_a_multiple_of_test_error_has_its_factor(tasks: int, factor: float) -> None:
     """With an interval of no width, whatever is added for all tasks."""
     _, error = paired(tasks, 1.0)
@@ -225,7 +225,7 @@ def test_it_says_what_more_seeds_would_show() -> None:
         )
 
 
-@each("start", range(3))
+@in_turn("start", range(3))
 def test_rank_agreement_is_kendalls(start: int) -> None:
     """Of each seed, at the largest n; then the mean and its interval over seeds."""
     ladder = ladder_of(positive(4, start), positive(4, start + 100))
@@ -240,6 +240,7 @@ def test_rank_agreement_is_kendalls(start: int) -> None:
     assert found.mean == pytest.approx(np.mean(taus), abs=1e-12)
     assert found.deviation == pytest.approx(np.std(taus, ddof=1), abs=1e-12)
     assert (found.seeds, found.alpha) == (5, ALPHA)
+    assert ladder.largest_size == SIZES[-1]
 
 
 def test_ties_in_rank_count_for_neither_order() -> None:

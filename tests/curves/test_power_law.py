@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_fragility.curves import LearningCurve, bent_parts
 from pytest_fragility.curves.power_law import cut_into_parts
-from tests.tables import each
+from tests.in_turn import in_turn
 
 SIZES = (32, 64, 128, 256, 512, 1024)
 X = np.log(SIZES) - np.mean(np.log(SIZES))
@@ -52,13 +52,13 @@ SHAPES = {
 }
 
 
-@each("shape", SHAPES)
+@in_turn("shape", SHAPES)
 def test_what_is_no_power_law_is_recognized(shape: str) -> None:
     """With hardly any noise, each of the shapes that learning curves take."""
     assert bent_parts(curve(SHAPES[shape]), tolerance=0.1, alpha=0.05)
 
 
-@each("slope", [-2.0, -0.3, 0.0, 0.7])
+@in_turn("slope", [-2.0, -0.3, 0.0, 0.7])
 def test_a_power_law_is_not_bent(slope: float) -> None:
     """Whatever its slope."""
     assert not bent_parts(curve(slope * X), tolerance=0.1, alpha=0.05)

@@ -15,7 +15,7 @@ from scipy import stats
 
 from pytest_fragility.curves import Agreement
 from pytest_fragility.curves.rank_correlation import granulated_tau, sign_error
-from tests.tables import each
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def agreement(values: Floats, errors: Floats, *, test_size: int = TEST_SIZE) -> 
     return Agreement.from_values(values, errors, recipes=RECIPES, sizes=SIZES, test_size=test_size)
 
 
-@each("levels", [0, 4])
+@in_turn("levels", [0, 4])
 def test_tau_is_scipys(levels: int) -> None:
     """Over all networks, ties left out as tau-b does."""
     values, errors = grid(1, levels=levels), grid(2, levels=levels)
@@ -108,7 +108,7 @@ def brute_sign_errors(values: Floats, errors: Floats) -> list[float]:
     return rates
 
 
-@each("levels", [0, 3])
+@in_turn("levels", [0, 3])
 def test_sign_errors_are_those_of_brute_force(levels: int) -> None:
     """Their mean, quantiles and maximum, over all environments."""
     values, errors = grid(7, levels=levels), 0.3 + 0.2 * grid(8, levels=levels)

@@ -12,7 +12,7 @@ from pytest_fragility.curves import Estimate, LearningCurve, PairedCurves, Unpai
 from pytest_fragility.curves.finite_test_set import binomial_deviation
 from pytest_fragility.curves.learning_curve import seeds_to_compare
 from pytest_fragility.errors import SettingsError
-from tests.tables import each
+from tests.in_turn import in_turn
 
 SIZES = (32, 64, 128, 256)
 samples = st.lists(st.integers(-999, 999).map(lambda x: x / 100), min_size=2, max_size=9)
@@ -51,7 +51,7 @@ def test_one_seed_has_no_interval() -> None:
         UnpairedEstimate.from_two_samples(np.ones(1), np.ones(3), 0.05)
 
 
-@each(
+@in_turn(
     ("after", "before", "expected"),
     [
         ((0, 1), (0, 1), "pairs of 0, 1"),

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError
-from pytest_fragility.evaluation import asking as module
-from pytest_fragility.evaluation.asking import Row, can_be_asked_together, together
-from pytest_fragility.evaluation.calling import Failures
-from pytest_fragility.evaluation.evaluate import Asking, evaluate, evaluate_size
+from pytest_fragility.evaluation import together as module
+from pytest_fragility.evaluation.asking import evaluate
+from pytest_fragility.evaluation.evaluate import Asking, Failures, evaluate_size
+from pytest_fragility.evaluation.together import Row, can_be_asked_together, together
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
@@ -69,25 +69,22 @@ def row_of(measure: Measure, family: Family, *, scale: str = "linear") -> Row:
     return together(measure, askings)
 
 
-@pytest.mark.parametrize(
-    "measure",
-    [
+def test_values_are_those_of_each_recipe_alone(family: Family) -> None:
+    """To the rounding of float32, in which the sharpness takes its gradients."""
+    cases: list[Measure] = [
         path_norm,
         path_norm.bound_form,
         path_norm_at_initialization.logarithm,
         hessian_largest_eigenvalue,
         worst_case_sharpness,
         pac_bayes_flatness_as_published,
-    ],
-    ids=lambda measure: measure.__name__,
-)
-def test_values_are_those_of_each_recipe_alone(family: Family, measure: Measure) -> None:
-    """To the rounding of float32, in which the sharpness takes its gradients."""
-    row = row_of(measure, family)
-    for recipe in family.recipes:
-        expected = evaluate(measure, "it", family, recipe, scale="linear")
-        for n, values in zip(SIZES, expected.tolist(), strict=True):
-            assert row(recipe, n, Failures()) == pytest.approx(values, rel=1e-6)
+    ]
+    for measure in cases:
+        row = row_of(measure, family)
+        for recipe in family.recipes:
+            expected = evaluate(measure, "it", family, recipe, scale="linear")
+            for n, values in zip(SIZES, expected.tolist(), strict=True):
+                assert row(recipe, n, Failures()) == pytest.approx(values, rel=1e-6)
 
 
 def test_recipes_of_one_shape_share_a_call(family: Family, sizes_of_stacks: list[int]) -> None:

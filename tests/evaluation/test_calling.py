@@ -16,8 +16,8 @@ import pytest
 
 from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.evaluation import calling
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.calling import MeasuredHereWarning
-from pytest_fragility.evaluation.evaluate import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import stacked
@@ -64,18 +64,16 @@ ERRORS: list[Callable[[], BaseException]] = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("timeout", [None, 60.0])
-def test_whatever_is_raised_names_the_network(
-    small_family: Family, error: Callable[[], BaseException], timeout: float | None
-) -> None:
+def test_whatever_is_raised_names_the_network(small_family: Family, timeout: float | None) -> None:
     """No more than this network's value is lost: also where it is measured within a limit."""
-    with pytest.raises(
-        MeasureError, match=rf"n=32, seed 1: raised {type(error()).__name__}"
-    ) as found:
-        evaluate(raising(error), "it", small_family, BASELINE, timeout=timeout)
-    assert found.value.seeds == {1}
-    assert found.value.__cause__ is not None
+    for error in ERRORS:
+        with pytest.raises(
+            MeasureError, match=rf"n=32, seed 1: raised {type(error()).__name__}"
+        ) as found:
+            evaluate(raising(error), "it", small_family, BASELINE, timeout=timeout)
+        assert found.value.seeds == {1}
+        assert found.value.__cause__ is not None
 
 
 def test_measures_of_stacks_too(small_family: Family) -> None:

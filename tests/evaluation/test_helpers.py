@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,12 +13,13 @@ import pytest
 import torch
 
 from pytest_fragility.errors import MeasureError
+from pytest_fragility.evaluation import asking
 from pytest_fragility.evaluation import helpers as module
-from pytest_fragility.evaluation.asking import begin
-from pytest_fragility.evaluation.evaluate import Asking, evaluate
+from pytest_fragility.evaluation.asking import Key, begin, evaluate
+from pytest_fragility.evaluation.evaluate import Asking
 from pytest_fragility.evaluation.helpers import Helpers, can_be_helped, helpers
 from pytest_fragility.evaluation.learning_curves import learning_curves
-from pytest_fragility.evaluation.remote import _FAMILIES, Networks, Question, answer_kept
+from pytest_fragility.evaluation.remote import _FAMILIES, Place, Sent, answer, pack
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
@@ -38,6 +38,7 @@ from pytest_fragility.parallel import cores as sharing
 from pytest_fragility.parallel.failures import LostWorkerWarning
 from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
 from pytest_fragility.parallel.pickling import dump
+from pytest_fragility.parallel.pool import Job, Replies
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.recipes import CNN, Recipe, fixed_steps
 from pytest_fragility.tasks import Task, TaskData
@@ -64,28 +65,28 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     assert torch.get_num_threads() == 2
     torch.set_num_threads(threads)
-    wait_for(lambda: not helpers._working and not helpers._starting)
+    wait_for(lambda: not helpers._helping)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What workers are asked: recipe and size; this process answers when they have begun."""
     found: list[tuple[str, int]] = []
-    plain, take_here = Helpers._ask, module.OpenQuestions.take_here
+    take_back, take_next = Replies.take_back, Replies.take_next
 
-    def asking(
-        self: Helpers, worker: Worker, questions: module.OpenQuestions, piece: module.Piece
-    ) -> Any:
-        found.append((piece.asking.recipe, piece.n))
-        return plain(self, worker, questions, piece)
-
-    def taking(self: module.OpenQuestions, key: module.Key) -> Any:
-        if helpers._working or helpers._starting:
+    def taking_back(self: Replies[Key], key: Key) -> bool:
+        if helpers._helping:
             wait_for(lambda: bool(found))
-        return take_here(self, key)
+        return take_back(self, key)
 
-    monkeypatch.setattr(Helpers, "_ask", asking)
-    monkeypatch.setattr(module.OpenQuestions, "take_here", taking)
+    def taking_next(self: Replies[Key], *known: Any) -> Key | None:
+        key = take_next(self, *known)
+        if key is not None:
+            found.append(key[:2])
+        return key
+
+    monkeypatch.setattr(Replies, "take_back", taking_back)
+    monkeypatch.setattr(Replies, "take_next", taking_next)
     return found
 
 
@@ -108,6 +109,15 @@ def anew(family: Family) -> Family:
     """Return the family with nothing worked out."""
     trained = {place: family.trained_run(*place) for place in family.plan.runs}
     return Family(family.plan, trained, family.device)
+
+
+def alone(measure: Measure, family: Family, recipe: str, **options: Any) -> np.ndarray:
+    """Return values as this process works them out where no core is idle."""
+    torch.set_num_threads(1)
+    try:
+        return evaluate(measure, "it", anew(family), recipe, scale="linear", **options)
+    finally:
+        torch.set_num_threads(2)
 
 
 def helped_values(measure: Measure, family: Family) -> dict[str, np.ndarray]:
@@ -147,11 +157,8 @@ def test_helped_values_are_those_of_this_process(
     """Of derived measures, of one that draws numbers, and of one that looks at data alone."""
     found = helped_values(measure, anew(family))
     assert asked
-    torch.set_num_threads(1)
     for recipe in family.recipes:
-        expected = evaluate(measure, "it", anew(family), recipe, scale="linear")
-        np.testing.assert_array_equal(found[recipe], expected)
-    torch.set_num_threads(2)
+        np.testing.assert_array_equal(found[recipe], alone(measure, family, recipe))
 
 
 def test_convolutional_networks_are_measured_alike(
@@ -161,59 +168,26 @@ def test_convolutional_networks_are_measured_alike(
     networks = images(family)
     found = helped_values(pac_bayes_flatness, networks)
     assert asked
-    expected = evaluate(pac_bayes_flatness, "it", anew(networks), BASELINE, scale="linear")
-    np.testing.assert_array_equal(found[BASELINE], expected)
+    np.testing.assert_array_equal(found[BASELINE], alone(pac_bayes_flatness, networks, BASELINE))
 
 
 def test_networks_are_sent_once(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a worker has, it is asked about as often as there are questions."""
     sent: list[int] = []
-    packed = Networks.packed
 
-    def packing(asking: Asking, n: int) -> bytes:
+    def packing(asked: Asking, n: int) -> bytes:
         sent.append(n)
-        return packed(asking, n)
+        return pack(asked, n)
 
-    monkeypatch.setattr(Networks, "packed", packing)
-    fresh, here, worker = anew(family), Helpers(), idle_workers.take()
-    here._known[worker] = set()
+    monkeypatch.setattr(asking, "pack", packing)
+    # this process leaves all to the worker, which begins with the last
+    monkeypatch.setattr(Replies, "take_back", lambda self, key: False)
+    fresh = anew(family)
     for measure in (path_norm, product_of_spectral_norms, path_norm.bound_form):
-        for n in (16, 32):
-            piece = module.Piece(Asking(measure, "it", fresh, BASELINE), n)
-            answer = here._ask(worker, module.OpenQuestions(measure, {}), piece)
-            expected = evaluate(measure, "it", family, BASELINE, sizes=[n])
-            assert answer.values == expected[0].tolist()  # type: ignore[union-attr]
-    assert sent == [16, 32]
-    idle_workers.give_back(worker)
-
-
-def test_a_worker_goes_on_with_networks_that_it_has(family: Family) -> None:
-    """It may have worked out already what another measure needs."""
-    pieces = {
-        (recipe, n, 0): module.Piece(Asking(path_norm, "it", family, recipe), n)
-        for recipe in family.recipes
-        for n in SIZES
-    }
-    for piece in pieces.values():
-        taken = module.OpenQuestions(path_norm, pieces).take_for({piece.place})
-        assert taken and taken[0] is piece
-
-
-def test_this_process_begins_with_the_first_and_workers_with_the_last(family: Family) -> None:
-    """Each piece is one's or the other's; in the end nothing is left."""
-    pieces = {
-        (recipe, n, 0): module.Piece(Asking(path_norm, "it", family, recipe), n)
-        for recipe in family.recipes
-        for n in SIZES
-    }
-    questions = module.OpenQuestions(path_norm, pieces)
-    assert questions.take_here((BASELINE, 16, 0)) is None
-    taken = questions.take_for(set())
-    assert taken and taken[0] is pieces["longer", 48, 0]
-    assert questions.take_here(("longer", 48, 0)) is taken[1]
-    rest = [each for _ in range(5) if (each := questions.take_for(set()))]
-    assert [piece for piece, _ in rest] == list(reversed(list(pieces.values())[1:-1]))
-    assert questions.take_here((BASELINE, 16, 0)) is None
+        found = begin(measure, "it", fresh, [BASELINE], sizes=[16, 32])(BASELINE)
+        np.testing.assert_array_equal(found, alone(measure, family, BASELINE, sizes=[16, 32]))
+        wait_for(lambda: not helpers._helping)
+    assert sent == [32, 16]
 
 
 def test_failures_are_told_as_without_help(family: Family, asked: list[tuple[str, int]]) -> None:
@@ -232,7 +206,7 @@ def test_failures_are_told_as_without_help(family: Family, asked: list[tuple[str
         with pytest.raises(MeasureError) as there:
             helped_values(measure, anew(failing))
         with pytest.raises(MeasureError) as here:
-            evaluate(measure, "it", anew(failing), BASELINE, scale="linear")
+            alone(measure, failing, BASELINE)
         assert str(there.value) == str(here.value)
         assert there.value.seeds == here.value.seeds
     assert asked
@@ -253,12 +227,13 @@ def test_what_a_lost_worker_had_is_measured_here(
     family: Family, asked: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a warning, and the same values."""
+    idle_workers.dismiss()
     monkeypatch.setattr(idle_workers, "take", DyingWorker)
     with pytest.warns(LostWorkerWarning, match=r"ended early \(exit status -9\); measure it is"):
         found = helped_values(path_norm, anew(family))
     assert asked
     for recipe in family.recipes:
-        np.testing.assert_array_equal(found[recipe], evaluate(path_norm, "it", family, recipe))
+        np.testing.assert_array_equal(found[recipe], alone(path_norm, family, recipe))
     # nobody else is asked in its place
     monkeypatch.setattr(idle_workers, "take", lambda: pytest.fail("a worker was asked for"))
     helped_values(product_of_spectral_norms, anew(family))
@@ -274,11 +249,12 @@ def test_where_no_worker_starts_all_is_measured_here(
         tried.append(1)
         raise WorkerLostError("it did not start")
 
+    idle_workers.dismiss()
     monkeypatch.setattr(idle_workers, "take", none)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = helped_values(path_norm, anew(family))
-    np.testing.assert_array_equal(found[BASELINE], evaluate(path_norm, "it", family, BASELINE))
+    np.testing.assert_array_equal(found[BASELINE], alone(path_norm, family, BASELINE))
     wait_for(lambda: helpers._has_lost)
     assert len(tried) == 1
 
@@ -317,55 +293,48 @@ def test_only_this_packages_measures_are_helped(
 
 def test_short_measuring_starts_nobody(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are worth what they cost once measuring has lasted; one that waits, sooner."""
-    monkeypatch.setattr(idle_workers, "take", lambda: pytest.fail("a worker was asked for"))
     monkeypatch.setattr(module, "HELP_AFTER", 1e9)
     monkeypatch.setattr(module, "START_AFTER", 1e9)
-    helped_values(path_norm, anew(family))
+    idle_workers.dismiss()
     worker = Worker()
     idle_workers.give_back(worker)
     helped_values(path_norm, anew(family))
-    assert not helpers._working and worker.is_alive
-
-
-def test_workers_go_on_with_the_measure_that_is_asked_last(family: Family) -> None:
-    """What else it is asked goes on; what another was asked does not, nor what nobody waits for."""
-    here = Helpers()
-    monkeyed = {(BASELINE, 16, 0): module.Piece(Asking(path_norm, "it", family, BASELINE), 16)}
-    first, second = (module.OpenQuestions(path_norm, dict(monkeyed)) for _ in range(2))
-    here._recruit = lambda: None  # type: ignore[method-assign]
-    here.begin(first)
-    here.begin(second)
-    assert [each() for each in here._questions] == [second, first]
-    other = module.OpenQuestions(product_of_spectral_norms, dict(monkeyed))
-    here.begin(other)
-    assert [each() for each in here._questions] == [other]
-    del other
-    gc.collect()
-    assert here._take_for(set()) is None and here._questions == []
-
-
-def test_a_fork_leaves_helpers_to_its_parent() -> None:
-    """Nothing of what they are asked is known there."""
-    here = Helpers()
-    here._working.append(Worker())
-    (worker,) = here._working
-    here.forget()
-    assert not here._working and here._starting == 0
+    assert not helpers._helping and worker.is_alive
+    monkeypatch.setattr(module, "HELP_AFTER", -1.0)
+    monkeypatch.setattr(idle_workers, "take", lambda: pytest.fail("a worker was asked for"))
+    helped_values(path_norm, anew(family))
+    wait_for(lambda: not helpers._helping)
+    assert idle_workers.take_waiting() is worker
+    helped_values(path_norm, anew(family))
     worker.dismiss()
+
+
+def test_workers_go_on_with_the_measure_that_is_asked_last() -> None:
+    """What else it is asked goes on; what another was asked does not."""
+    here, jobs = Helpers(), {0: Job(())}
+    here.recruit = lambda: None  # type: ignore[method-assign]
+    first, second = (here.ask(path_norm, jobs) for _ in range(2))
+    assert here._waiting() == [second, first]
+    other = here.ask(product_of_spectral_norms, jobs)
+    assert here._waiting() == [other]
 
 
 def test_workers_forget_networks_that_are_gone(family: Family) -> None:
     """They keep what may be asked about again."""
-    asking = Asking(path_norm, "it", family, BASELINE)
-    networks, question = Networks.packed(asking, 16), dump(Question.of(asking, threads=2), [])
-    code = dump(path_norm, [])
+    about, code = Asking(path_norm, "it", family, BASELINE), dump(path_norm, [])
+    networks = pack(about, 16)
+
+    def ask(place: Place, sent: Sent | None) -> list[float]:
+        (found,) = answer(code, about.options, 2, place, sent)
+        return found.values
+
     try:
-        for place in ((-1, 1), (-1, 2), (-2, 1)):
-            list(answer_kept(code, question, place, networks, {-1, -2}))
-        (again,) = answer_kept(code, question, (-1, 2), None, {-1})
-        assert set(_FAMILIES) == {(-1, 1), (-1, 2)}
-        expected = evaluate(path_norm, "it", family, BASELINE, sizes=[16])
-        assert again.values == expected[0].tolist()  # type: ignore[union-attr]
+        for place in ((-1, 1), (-2, 1), (-1, 2)):
+            ask(place, (networks, {-1, -2}))
+        ask((-1, 3), (networks, {-1}))
+        assert set(_FAMILIES) == {(-1, 1), (-1, 2), (-1, 3)}
+        expected = alone(path_norm, family, BASELINE, sizes=[16])
+        assert ask((-1, 2), None) == expected[0].tolist()
     finally:
         _FAMILIES.clear()
 
@@ -376,4 +345,4 @@ def test_curves_are_helped(family: Family, asked: list[tuple[str, int]]) -> None
     curves = learning_curves(pac_bayes_flatness, fresh)
     values = curves.measure[BASELINE].values
     wait_for(lambda: ("longer", 48) in asked)
-    np.testing.assert_array_equal(values, evaluate(pac_bayes_flatness, "it", family, BASELINE))
+    np.testing.assert_array_equal(values, alone(pac_bayes_flatness, family, BASELINE))

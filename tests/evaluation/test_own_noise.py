@@ -14,7 +14,7 @@ from pytest_fragility.checks.records import check_record
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.curves import LearningCurve, OwnNoise
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.learning_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import pac_bayes_origin, parameter_count, path_norm

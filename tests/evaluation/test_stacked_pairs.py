@@ -223,7 +223,7 @@ def test_the_network_that_a_measure_fails_on_is_named(family: Family) -> None:
 def test_pairs_are_found_again_where_networks_are_others(family: Family) -> None:
     """Families with other weights have pairs of their own."""
     runs = {
-        place: replace(run, state=run.initial_state)
+        place: replace(run, state=run.initial_state, key=f"initial {run.key}")
         for place in family.plan.runs
         for run in [family.trained_run(*place)]
     }

@@ -16,6 +16,7 @@ import torch
 from pytest_fragility import FragilityError, MeasureError, TableError, audit
 from pytest_fragility.families.family import Family
 from tests.families.conftest import Row, table_rows
+from tests.in_turn import in_turn
 
 LONG = "x" * 5000
 
@@ -82,16 +83,14 @@ TABLES: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("source", "message"), [row[1:] for row in TABLES], ids=[r[0] for r in TABLES]
-)
+@in_turn(("source", "message"), [pytest.param(*row[1:], id=row[0]) for row in TABLES])
 def test_tables(source: Any, message: str) -> None:
     """Each names the row, the value and what was expected."""
     with pytest.raises(TableError, match=re.escape(message)):
         audit("steady", table=source)
 
 
-@pytest.mark.parametrize("column", ["n", "seed"])
+@in_turn("column", ["n", "seed"])
 def test_a_number_that_cannot_be_read_makes_no_row_another(column: str) -> None:
     """What follows from an error is not told as one more."""
     rows = [{**row, column: "x"} for row in table_rows()]
@@ -114,7 +113,7 @@ def odd_files(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 @pytest.mark.parametrize("option", ["table", "manifest"])
-@pytest.mark.parametrize(
+@in_turn(
     ("name", "message"),
     [
         ("pipe", "it is no plain file"),
@@ -155,7 +154,7 @@ def test_a_network_that_a_manifest_makes_large_is_not_built(tmp_path: Path) -> N
             list(Family.from_checkpoints(named))
 
 
-@pytest.mark.parametrize("content", ["{", '{"rows":\n3}', "[" * 100_000])
+@in_turn("content", ["{", '{"rows":\n3}', "[" * 100_000])
 def test_json_that_is_none(content: str, tmp_path: Path) -> None:
     """Or is no list."""
     path = tmp_path / "values.json"
@@ -231,9 +230,7 @@ MANIFESTS: list[tuple[str, Row, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("cells", "message"), [r[1:] for r in MANIFESTS], ids=[r[0] for r in MANIFESTS]
-)
+@in_turn(("cells", "message"), [pytest.param(*row[1:], id=row[0]) for row in MANIFESTS])
 def test_manifests(cells: Row, message: str, tmp_path: Path) -> None:
     """Each names the row, the value and what was expected."""
     with pytest.raises(TableError, match=re.escape(message)):
@@ -253,7 +250,7 @@ def test_one_file_is_one_network_and_one_name_one_recipe(tmp_path: Path) -> None
         Family.from_checkpoints([row, other])
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("content", "message"),
     [
         ("1\n2\n", "expected at least n=16"),
@@ -302,7 +299,7 @@ def array_file(descr: str, shape: str) -> bytes:
     return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + bytes(200)
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("content", "message"),
     [
         (array_file("'<i8'", "(1000000000000,)"), "is 8,000,000,000,000 bytes, and the file has 2"),

@@ -25,6 +25,7 @@ from torch import nn
 
 from pytest_fragility import TableError
 from tests.families.saved_networks import assert_read, saved, small, states
+from tests.in_turn import in_turn
 
 Save = Callable[[nn.Module, Path], object]
 
@@ -238,7 +239,7 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", UNREADABLE)
+@in_turn("name", UNREADABLE)
 def test_what_cannot_be_read_is_called_what_it_is(name: str, tmp_path: Path) -> None:
     """Once for all files alike, with the name of the first."""
     content, message = UNREADABLE[name]
@@ -289,7 +290,7 @@ class Resized:
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
-@pytest.mark.parametrize(
+@in_turn(
     ("value", "named"),
     [
         (argparse.Namespace(lr=0.1), "argparse.Namespace (under config.args)"),
@@ -298,7 +299,6 @@ class Resized:
         (small(), "torch.nn.modules.container.Sequential (under config.args)"),
         ({"a": Mine(), "b": argparse.Namespace()}, "Mine (under config.args.a), argparse"),
     ],
-    ids=["namespace", "path", "class", "module", "two"],
 )
 def test_what_is_refused_is_named_once(
     value: Any, named: str, is_zip: bool, tmp_path: Path
@@ -381,7 +381,7 @@ def test_storages_are_as_large_as_they_are_said_to_be(save: Save, tmp_path: Path
     assert used < 1 << 24
 
 
-@pytest.mark.parametrize("hostile", [b"r\xff\xff\xff\x7f", b"\x84\xff\xff\xff\x7f", b"\x82\x01"])
+@in_turn("hostile", [b"r\xff\xff\xff\x7f", b"\x84\xff\xff\xff\x7f", b"\x82\x01"])
 def test_opcodes_ask_for_no_table_and_no_registered_object(hostile: bytes, tmp_path: Path) -> None:
     """An object of a huge number, and one by a number that another library has given it."""
     save = replacing(archive, b"\x80\x02", b"\x80\x02" + hostile, 1)

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from pytest_fragility import TableError
 from tests.families.saved_networks import assert_read, normalized, saved, small, states
+from tests.in_turn import in_turn
 
 Change = Callable[[dict[str, Any]], Any]
 ANOTHER = "it is of another architecture"
@@ -139,7 +140,7 @@ CONTAINERS: dict[str, Change] = {
 }
 
 
-@pytest.mark.parametrize("name", CONTAINERS)
+@in_turn("name", CONTAINERS)
 def test_containers_and_what_stands_beside(name: str, tmp_path: Path) -> None:
     """Under whatever key; states of losses, metrics, optimizers and profilers are left out."""
     assert_read(tmp_path, saving(CONTAINERS[name]))
@@ -236,7 +237,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@in_turn("name", REFUSED)
 def test_another_network_is_refused_once(name: str, tmp_path: Path) -> None:
     """What is left out is never a layer, nor one of two networks."""
     change, message = REFUSED[name]

@@ -25,6 +25,7 @@ from pytest_fragility.measures import (
 from pytest_fragility.recipes import Factory
 from pytest_fragility.tasks import Task
 from tests.families.test_tables import LENIENT, by_check
+from tests.in_turn import in_turn
 
 
 def moved(network: TrainedNetwork) -> float:
@@ -194,7 +195,7 @@ def test_a_family_without_intervals_is_a_family_all_the_same(foreign: Path) -> N
         assert "seed 0 alone has a value at each of n" in result["trend-baseline"].reason
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("part", "advice"),
     [
         ("inputs", r"the data of task 'runs' are not known.*tasks=\{'runs': Task\(...\)\}"),
@@ -393,7 +394,7 @@ def test_two_architectures_of_one_name_are_two(foreign: Path) -> None:
     assert family.recipes["baseline"].architecture != family.recipes["adam"].architecture
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("options", "message"),
     [
         ({"architectures": ["net"]}, r"architectures=\['net'\]: expected a dict"),

@@ -18,6 +18,7 @@ import pytest
 from pytest_fragility import Family, TableError
 from pytest_fragility.families.measured_family import MeasuredFamily
 from tests.families.conftest import Row, table_rows
+from tests.in_turn import in_turn
 
 ROWS = table_rows()
 COLUMNS = {name: [row[name] for row in ROWS] for name in ROWS[0]}
@@ -74,7 +75,7 @@ FILES: dict[str, str] = {
 }
 
 
-@pytest.mark.parametrize("kind", FILES)
+@in_turn("kind", FILES)
 def test_files_are_told_by_their_content(kind: str, tmp_path: Path) -> None:
     """Whatever they are called, gzipped or not."""
     text = FILES[kind].encode()
@@ -159,9 +160,7 @@ BROKEN: list[tuple[str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN]
-)
+@in_turn(("text", "message"), [pytest.param(*row[1:], id=row[0]) for row in BROKEN])
 def test_files_that_cannot_be_read_say_why(text: bytes, message: str, tmp_path: Path) -> None:
     """And where."""
     path = tmp_path / "values.csv"
@@ -232,7 +231,7 @@ FRAMES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", FRAMES)
+@in_turn("kind", FRAMES)
 def test_data_frames_of_any_kind_are_read(kind: str) -> None:
     """With or without an index, which is no measure; one with names is data."""
     found = Family.from_table(FRAMES[kind]())
@@ -307,7 +306,7 @@ def test_files_are_read_without_the_library_of_frames(
         assert content(Family.from_table(source)) == EXPECTED
 
 
-@pytest.mark.parametrize("cells", ["whole", "floats", "texts", "sorted", "again"])
+@in_turn("cells", ["whole", "floats", "texts", "sorted", "again"])
 def test_columns_that_count_the_rows_are_left_out(cells: str) -> None:
     """However they are called and written, and whichever rows were kept."""
     count = len(ROWS)
@@ -390,7 +389,7 @@ REFUSED: list[tuple[str, str, tuple[Any, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("column", "message", "cells"), REFUSED)
+@in_turn(("column", "message", "cells"), REFUSED)
 def test_cells_that_are_refused(column: str, message: str, cells: tuple[Any, ...]) -> None:
     """What could be two numbers, is none, or what Python's int() takes."""
     for cell in cells:
@@ -432,7 +431,7 @@ def epochs(**columns: Callable[[int], Any]) -> list[Row]:
     ]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("rows", "hint"),
     [
         (
@@ -448,7 +447,6 @@ def epochs(**columns: Callable[[int], Any]) -> list[Row]:
             "with the same values: the table probably holds its rows tw",
         ),
     ],
-    ids=["a column", "a comment", "copies"],
 )
 def test_rows_of_epochs_are_told_at_once(rows: list[Row], hint: str) -> None:
     """How many there are, and why they probably are."""

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import Measure, adapt, measure_name, oracle, path_norm
 from pytest_fragility.measures.adapters import SOURCES, SYNONYMS, as_measure, call_form

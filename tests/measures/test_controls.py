@@ -13,7 +13,7 @@ from torch import nn
 
 import pytest_fragility.measures as package
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     Measure,
@@ -314,14 +314,6 @@ def test_a_measure_of_ones_own_can_be_marked() -> None:
     assert is_control(seven) and not is_oracle(seven)
     assert not is_control(first_weight) and not is_control(stacked(lambda stack: [1.0]))
     assert seven(network_of(perceptron([3, 2]), (3,))) == 7.0
-
-
-def test_every_public_name_exists() -> None:
-    """Those that are imported late included; others are an ordinary error."""
-    assert package.__all__ == sorted(package.__all__, key=lambda name: (name.islower(), name))
-    assert all(getattr(package, name) is not None for name in package.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'over_sqrt_n'"):
-        _ = package.over_sqrt_n
 
 
 # names

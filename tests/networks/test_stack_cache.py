@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_fragility.auditing.growing_families import GrowingFamily
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families

@@ -9,7 +9,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.same_function import SameFunctionValues
 from pytest_fragility.families.family import Family
 from pytest_fragility.networks.trained_network import TrainedNetwork
@@ -30,14 +30,20 @@ def six_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(
-    ("processes", "threads", "cores"),
-    [(1, 6, 6), (1, 9, 9), (2, 6, 3), (4, 6, 1), (8, 6, 1), (2, 2, 2), (3, 1, 1)],
-)
 @pytest.mark.usefixtures("six_cores")
-def test_cores_are_divided(processes: int, threads: int, cores: int) -> None:
+def test_cores_are_divided() -> None:
     """Each process has its part of the cores, at least one, and no more than the user allows."""
-    assert Share(0, processes).cores(threads) == cores
+    cases: list[tuple[int, int, int]] = [
+        (1, 6, 6),
+        (1, 9, 9),
+        (2, 6, 3),
+        (4, 6, 1),
+        (8, 6, 1),
+        (2, 2, 2),
+        (3, 1, 1),
+    ]
+    for processes, threads, cores in cases:
+        assert Share(0, processes).cores(threads) == cores
 
 
 @pytest.mark.usefixtures("six_cores")
@@ -69,21 +75,19 @@ def test_fewer_threads_are_left_as_they_are() -> None:
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize(
-    ("asked", "share", "count", "taken"),
-    [
+def test_cuda_devices_are_dealt_out() -> None:
+    """Workers take the devices in turn, but for the one that the user names."""
+    cases: list[tuple[str, Share, int, str]] = [
         ("cuda", Share(0, 4), 2, "cuda:0"),
         ("cuda", Share(1, 4), 2, "cuda:1"),
         ("cuda", Share(6, 4), 4, "cuda:2"),
         ("cuda:1", Share(0, 4), 2, "cuda:1"),
         ("cuda", Share(1, 4), 1, "cuda"),
         ("cuda", Share(), 4, "cuda"),
-    ],
-)
-def test_cuda_devices_are_dealt_out(asked: str, share: Share, count: int, taken: str) -> None:
-    """Workers take the devices in turn, but for the one that the user names."""
-    with sharing.sharing(share):
-        assert own_device(torch.device(asked), count) == torch.device(taken)
+    ]
+    for asked, share, count, taken in cases:
+        with sharing.sharing(share):
+            assert own_device(torch.device(asked), count) == torch.device(taken)
 
 
 def test_a_store_in_common_takes_what_has_no_other(tmp_path: Path) -> None:

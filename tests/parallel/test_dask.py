@@ -18,8 +18,7 @@ from torch import nn
 
 from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError
-from pytest_fragility.evaluation.asking import measured
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
@@ -112,10 +111,10 @@ def test_a_cluster_trains_and_measures_the_same_bits(
     assert bits(found) == bits(expected)
     assert len(keys) == len(set(keys)) == len(plan.runs)
     for measure in (own, path_norm, pac_bayes_origin, oracle_test_error):
-        values = measured(measure, "it", found, BASELINE)
+        values = evaluate(measure, "it", found, BASELINE)
         np.testing.assert_array_equal(values, evaluate(measure, "it", expected, BASELINE))
     with pytest.raises(MeasureError, match=r"n=16, seed 0: raised ValueError: no meas") as caught:
-        measured(crashing, "it", found, BASELINE)
+        evaluate(crashing, "it", found, BASELINE)
     assert isinstance(caught.value.__cause__, WorkerTraceback)
     assert "in crashing" in str(caught.value.__cause__)
 

@@ -29,8 +29,8 @@ from torch import nn
 
 from pytest_fragility import MLP, Factory, Recipe, audit, fixed_steps
 from pytest_fragility.errors import MeasureError, SettingsError, TrainingError
-from pytest_fragility.evaluation.asking import MeasuredHereWarning, begin, measured
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import begin, evaluate
+from pytest_fragility.evaluation.calling import MeasuredHereWarning
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
@@ -44,7 +44,8 @@ from pytest_fragility.measures import (
 )
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.parallel.failures import LostWorkerWarning, WorkerFailure, WorkerTraceback
-from pytest_fragility.parallel.futures import REPLACEMENTS, WORKERS, Batch, Executors, Lost
+from pytest_fragility.parallel.futures import REPLACEMENTS, WORKERS, Executors
+from pytest_fragility.parallel.pool import Job, Lost
 from pytest_fragility.perturbations import BASELINE, get_perturbation
 from pytest_fragility.store import Store
 from pytest_fragility.tasks import Task
@@ -228,7 +229,7 @@ def test_a_pool_measures_the_same_values_bit_by_bit(
     found = begin(measure, "it", shared, [BASELINE, "adam"])
     for name in ("adam", BASELINE):
         np.testing.assert_array_equal(found(name), evaluate(measure, "it", family, name))
-    second = measured(measure, "it", shared, "adam", sizes=[32], draw=1)
+    second = evaluate(measure, "it", shared, "adam", sizes=[32], draw=1)
     expected = evaluate(measure, "it", family, "adam", sizes=[32], draw=1)
     np.testing.assert_array_equal(second, expected)
 
@@ -241,7 +242,7 @@ def test_a_measure_fails_as_it_does_here(
     with pytest.raises(MeasureError) as here:
         evaluate(measure, "it", family, "adam")
     with pytest.raises(MeasureError) as there:
-        measured(measure, "it", with_executors(family, Executors(pool)), "adam")
+        evaluate(measure, "it", with_executors(family, Executors(pool)), "adam")
     assert str(there.value) == str(here.value)
     assert there.value.seeds == here.value.seeds
     if here.value.__cause__ is None:
@@ -258,7 +259,7 @@ def test_a_measure_that_hangs_is_cut_off_there(family: Family, pool: ProcessPool
         for executor in (pool, threads):
             shared = with_executors(family, Executors(executor))
             with pytest.raises(MeasureError, match=r"n=32, seed 1: took longer than 0\.3 s") as cut:
-                measured(hanging, "it", shared, "adam", timeout=0.3)
+                evaluate(hanging, "it", shared, "adam", timeout=0.3)
             assert cut.value.seeds == {1}
 
 
@@ -286,7 +287,7 @@ def test_a_measure_that_cannot_be_sent_is_called_here(family: Family) -> None:
 
     executor = Inline()
     with pytest.warns(MeasuredHereWarning, match=r"measure it cannot be sent .*lock"):
-        found = measured(locked, "it", with_executors(family, Executors(executor)), BASELINE)
+        found = evaluate(locked, "it", with_executors(family, Executors(executor)), BASELINE)
     assert (found == 1).all() and executor.calls == 0
 
 
@@ -359,19 +360,24 @@ def test_what_no_executor_does_is_trained_and_measured_here(
     assert_same(found, family)
     shared = with_executors(family, Executors(Inline(problem)))
     with pytest.warns(LostWorkerWarning, match=r"measure it is called on this machine"):
-        values = measured(size, "it", shared, BASELINE)
+        values = evaluate(size, "it", shared, BASELINE)
     np.testing.assert_array_equal(values, evaluate(size, "it", family, BASELINE))
 
 
-def square(number: int) -> int:
-    """Return the square."""
-    return number**2
+def lost(reason: str) -> Lost:
+    """Return what becomes of a job that no executor does."""
+    return Lost("an executor has lost work", reason)
+
+
+def square(number: int) -> Iterator[int]:
+    """Yield the square."""
+    yield number**2
 
 
 def replies(executors: Executors) -> dict[int, Any]:
     """Have three numbers squared."""
     assert executors.open()
-    return dict(Batch(executors, square, {number: (number,) for number in range(3)}))
+    return dict(executors.begin(square, {number: Job((number,)) for number in range(3)}))
 
 
 def test_executors_are_replaced_at_most_so_often() -> None:
@@ -385,7 +391,7 @@ def test_executors_are_replaced_at_most_so_often() -> None:
     executors = Executors(provide)
     with pytest.warns(LostWorkerWarning):
         found = replies(executors)
-    assert found == dict.fromkeys(range(3), Lost("BrokenExecutor: gone"))
+    assert found == dict.fromkeys(range(3), lost("BrokenExecutor: gone"))
     assert len(made) == 1 + REPLACEMENTS
     executors.close()
     assert all(each.is_shut_down for each in made)
@@ -396,7 +402,7 @@ def test_one_that_takes_nothing_more_has_lost_it() -> None:
     """An executor that was shut down, as broken pools do, raises where it is handed work."""
     executor = new_pool()
     executor.shutdown()
-    assert replies(Executors(executor))[2] == Lost(
+    assert replies(Executors(executor))[2] == lost(
         "RuntimeError: cannot schedule new futures after shutdown"
     )
 
@@ -418,7 +424,7 @@ def test_a_function_that_gives_no_second_executor(second: Exception | None) -> N
     else:
         with pytest.warns(LostWorkerWarning, match="no new executor: RuntimeError: none left"):
             found = replies(executors)
-    assert found == {0: Lost("BrokenExecutor: gone"), 1: 1, 2: 4}
+    assert found == {0: lost("BrokenExecutor: gone"), 1: 1, 2: 4}
 
 
 def test_a_training_that_fails_is_raised_here(
@@ -446,15 +452,16 @@ class Unreadable(Exception):
         self.lock = threading.Lock()
 
 
-def fail() -> None:
+def fail() -> Iterator[None]:
     """Raise an exception that no other process can read."""
+    yield
     raise Unreadable("not today")
 
 
 def test_exceptions_that_do_not_travel_are_told() -> None:
     """By their name and message."""
     executors = Executors(Inline())
-    (_, failure), *_ = Batch(executors, fail, {0: ()})
+    failure = executors.begin(fail, {0: Job(())}).get(0)
     assert isinstance(failure.error, WorkerFailure)
     assert str(failure.error) == "Unreadable: not today"
     assert "in fail" in failure.traceback
@@ -494,7 +501,7 @@ def test_workers_with_other_software_are_refused(
     with pytest.raises(SettingsError, match=pattern):
         train_families([plan_of(blobs, recipe)], device=CPU, executors=Executors(OtherSoftware()))
     with pytest.raises(SettingsError, match=pattern):
-        measured(size, "it", with_executors(family, Executors(OtherSoftware())), BASELINE)
+        evaluate(size, "it", with_executors(family, Executors(OtherSoftware())), BASELINE)
 
 
 def test_workers_without_the_package_are_refused(blobs: Task, recipe: Recipe) -> None:
@@ -523,7 +530,7 @@ def test_a_function_may_return_no_executor(blobs: Task, recipe: Recipe, family: 
     executors = Executors(lambda: asked.append(1))
     (found,) = train_families([plan_of(blobs, recipe)], device=CPU, executors=executors)
     assert_same(found, family)
-    measured(size, "it", found, BASELINE)
+    evaluate(size, "it", found, BASELINE)
     assert asked == [1]
 
 
@@ -544,7 +551,7 @@ def test_a_worker_is_left_as_it_was(family: Family) -> None:
     try:
         plan = family.plan
         train_families([plan], device=CPU, executors=Executors(Inline()))
-        measured(size, "it", with_executors(family, Executors(Inline())), BASELINE)
+        evaluate(size, "it", with_executors(family, Executors(Inline())), BASELINE)
         assert torch.get_num_threads() == 2
         assert float(torch.tensor(1e-40) * 1) != 0
     finally:
@@ -560,7 +567,7 @@ def test_threads_of_a_worker_do_not_disturb_each_other(
             [plan_of(blobs, recipe)], device=CPU, executors=Executors(threads)
         )
         assert_same(found, family)
-        value = measured(path_norm, "it", found, "adam")
+        value = evaluate(path_norm, "it", found, "adam")
     np.testing.assert_array_equal(value, evaluate(path_norm, "it", family, "adam"))
 
 

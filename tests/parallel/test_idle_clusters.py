@@ -238,8 +238,11 @@ def test_an_audit_has_the_limit(blobs: Task) -> None:
         )
 
 
-@pytest.mark.parametrize("value", [0, -1, True, "soon", float("nan"), float("inf"), 1e300])
-def test_the_limit_is_seconds(value: Any) -> None:
+def test_the_limit_is_seconds() -> None:
     """More than none, and not endless."""
-    with pytest.raises(SettingsError, match=r"executor_timeout=.*expected seconds, more than zero"):
-        audit(len, executor_timeout=value)
+    cases: list[Any] = [0, -1, True, "soon", float("nan"), float("inf"), 1e300]
+    for value in cases:
+        with pytest.raises(
+            SettingsError, match=r"executor_timeout=.*expected seconds, more than zero"
+        ):
+            audit(len, executor_timeout=value)

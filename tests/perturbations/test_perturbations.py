@@ -39,10 +39,12 @@ from pytest_fragility.recipes import (
     Architecture,
     Optimizer,
     Recipe,
+    ResNet,
     RMSprop,
     ScaleInvariantMLP,
     Schedule,
     StoppingRule,
+    ViT,
     cosine,
     cross_entropy_below,
     exponential,
@@ -51,7 +53,8 @@ from pytest_fragility.recipes import (
     step_decay,
 )
 from pytest_fragility.settings import resolve_settings
-from tests.tables import each, odd, rows, sees
+from tests.in_turn import in_turn
+from tests.tables import odd, rows, sees
 
 BASELINE = Recipe()
 DOUBLE_BATCH = Perturbation("double", lambda recipe: recipe.replace(batch_size=32), "batch 32")
@@ -160,8 +163,8 @@ UNUSUAL = Recipe(
     stopping=cross_entropy_below(0.4, step_limit=77).with_overtime(1.5),
 )
 
-every_name = each("name", EXPECTED)
-every_axis = each("axis", AXES.values())
+every_name = in_turn("name", EXPECTED)
+every_axis = in_turn("axis", AXES.values())
 
 
 @pytest.fixture
@@ -182,7 +185,7 @@ def smaller_names(name: str) -> list[str]:
 
 def evaluated(text: str) -> object:
     """Return what a repr stands for, with the package's own names."""
-    names = {name: getattr(recipes, name) for name in recipes.__all__}
+    names = {name: getattr(recipes, name) for name in dir(recipes) if name[0] != "_"}
     return eval(
         text, {"__builtins__": {}, "get_perturbation": get_perturbation, "AXES": AXES, **names}
     )
@@ -246,7 +249,7 @@ def test_sizes_grow_along_every_direction(axis: Axis) -> None:
     assert evaluated(repr(axis)) is axis
 
 
-@each("name", SIZES)
+@in_turn("name", SIZES)
 def test_sizes_count_doublings(name: str) -> None:
     """What is small is the same on every axis."""
     assert get_perturbation(name).size == pytest.approx(SIZES[name])
@@ -259,7 +262,9 @@ def test_an_entry_is_code_that_makes_it(name: str) -> None:
     assert evaluated(repr(CATALOGUE[name])) is CATALOGUE[name]
 
 
-@each("name", ["lr-x1.5", "momentum-0.8", "warmup-7", "adam+lr-x3", "lr-x1e-3+past-x1.1+init-div2"])
+@in_turn(
+    "name", ["lr-x1.5", "momentum-0.8", "warmup-7", "adam+lr-x3", "lr-x1e-3+past-x1.1+init-div2"]
+)
 def test_a_made_up_name_is_code_that_makes_it(name: str) -> None:
     """Numbers and compositions too."""
     made = get_perturbation(name)
@@ -321,7 +326,7 @@ def test_decoupled_decay_of_adam_is_adamw() -> None:
     assert not changes_recipe(decay, Recipe(optimizer=RMSprop()))
 
 
-@each("name", ["momentum-0.5", "momentum", "nesterov"])
+@in_turn("name", ["momentum-0.5", "momentum", "nesterov"])
 def test_momentum_keeps_the_effective_rate(name: str) -> None:
     """With lr / (1 - momentum) as it was, it is a small change for any SGD; all else stays."""
     plain = SGD(lr=0.15, weight_decay=0.01, decoupled=True)
@@ -333,7 +338,7 @@ def test_momentum_keeps_the_effective_rate(name: str) -> None:
         assert (optimizer.weight_decay, optimizer.decoupled) == (0.01, True)
 
 
-@each("name", ["stop-accuracy", "stop-loss-0.02", "stop-later"])
+@in_turn("name", ["stop-accuracy", "stop-loss-0.02", "stop-later"])
 def test_another_target_keeps_the_overtime(name: str) -> None:
     """Who trains on past a target does so past another one."""
     recipe = Recipe(stopping=StoppingRule(step_limit=300, overtime=4))
@@ -362,15 +367,15 @@ DROPPED = [
     ("depth-minus-1", Recipe(architecture=MLP(hidden=(64,))), SAME),
     ("batch-div4", Recipe(batch_size=2), "batch size 2 x 0.25: expected a batch of at least 1"),
     ("width-div2", Recipe(architecture=MLP(hidden=(9, 1))), "hidden layer of width 1 x 0.5"),
-    ("width-div100", Recipe(architecture="vit"), "at least one value for each of the 4 heads"),
+    ("width-div100", Recipe(architecture=ViT()), "at least one value for each of the 4 heads"),
     ("depth-minus-2", Recipe(), "2 fewer hidden layers: mlp 64-64 has not so many"),
-    ("depth-minus-3", Recipe(architecture="resnet"), "3 fewer hidden layers: resnet-8"),
+    ("depth-minus-3", Recipe(architecture=ResNet()), "3 fewer hidden layers: resnet-8"),
     ("lr-x1e999", Recipe(), "SGD.lr=inf: expected"),
     ("lr-div1e-320", Recipe(), "SGD.lr=inf: expected"),
 ]
 
 
-@each(("name", "baseline", "message"), DROPPED)
+@in_turn(("name", "baseline", "message"), DROPPED)
 def test_no_part_of_a_change_is_left_out(name: str, baseline: Recipe, message: str) -> None:
     """Where a recipe cannot be changed by all that a name says, the error says by what not."""
     with pytest.raises(SettingsError, match=re.escape(message)):
@@ -378,7 +383,7 @@ def test_no_part_of_a_change_is_left_out(name: str, baseline: Recipe, message: s
     assert not changes_recipe(get_perturbation(name), baseline)
 
 
-@each(
+@in_turn(
     ("name", "changed"),
     [
         ("adam+lr-x3", Recipe(optimizer=Adam(lr=0.001 * 3))),
@@ -398,7 +403,7 @@ def test_compositions_whose_parts_all_count_are_made(name: str, changed: Recipe)
     assert made(BASELINE) == changed
 
 
-@each(
+@in_turn(
     "choices", [["momentum", "momentum-0.9"], ["adam", "lr-x3", "adam-x1"], ["lr-x2", "lr-div0.5"]]
 )
 def test_one_change_under_two_names_is_refused(choices: list[str]) -> None:
@@ -407,7 +412,7 @@ def test_one_change_under_two_names_is_refused(choices: list[str]) -> None:
         resolve_perturbations(choices, BASELINE)
 
 
-@each(
+@in_turn(
     ("name", "sizes", "message"),
     [
         ("batch-x4", [8, 16], "'batch-x4' leaves .* at sizes 8, 16, where a batch is the whole"),
@@ -449,7 +454,7 @@ def test_compositions_do_one_change_after_the_other() -> None:
     assert own(BASELINE) == Recipe(optimizer=Adam(), batch_size=32)
 
 
-@each(
+@in_turn(
     ("name", "changed"),
     [
         ("lr-x1.5", Recipe(optimizer=SGD(lr=0.075))),
@@ -482,7 +487,7 @@ def test_names_are_made_up_from_numbers(name: str, changed: Recipe) -> None:
     assert name not in CATALOGUE
 
 
-@each(
+@in_turn(
     "name",
     [
         *("lr-x", "lr-x0", "lr-x0.0", "lr-x-2", "lr-x+2", "lr-xnan", "lr-xinf", "lr-x1", "lr-x2x"),
@@ -508,7 +513,7 @@ def test_multiplying_and_dividing_are_opposites(factor: float) -> None:
     assert up(BASELINE).optimizer.lr == pytest.approx(0.05 * factor)
 
 
-@each(
+@in_turn(
     ("name", "hint"),
     [
         ("adm", "unknown perturbation 'adm': did you mean 'adam'?"),
@@ -558,7 +563,7 @@ REFUSED = rows(
 )
 
 
-@each(("make", "message"), REFUSED)
+@in_turn(("make", "message"), REFUSED)
 def test_what_is_no_perturbation_is_refused(make: Callable[[], Any], message: str) -> None:
     """When it is made, chosen or applied; the error names it."""
     sees(SettingsError, message, make)
@@ -622,7 +627,7 @@ def test_what_is_registered_joins_its_axis() -> None:
 
 
 @pytest.mark.usefixtures("own_entries")
-@each("name", ["adam", "lr-x3", "lr-x1.7", "warmup-3", "small+adam", "a+b"])
+@in_turn("name", ["adam", "lr-x3", "lr-x1.7", "warmup-3", "small+adam", "a+b"])
 def test_taken_names_are_not_registered(name: str) -> None:
     """Neither those of the catalogue, nor any that numbers or compositions could make."""
     before = dict(CATALOGUE), dict(AXES)
@@ -631,7 +636,7 @@ def test_taken_names_are_not_registered(name: str) -> None:
     assert (dict(CATALOGUE), dict(AXES)) == before
 
 
-@each(
+@in_turn(
     ("name", "smaller"),
     [
         ("lr-x5", ["lr-x4", "lr-x3", "lr-x2"]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_fragility.plugin.options import TWINS
+from pytest_fragility.settings.option import INI
+from pytest_fragility.settings.options import OPTIONS
 from tests.plugin.conftest import Project
 
 NATIVE = pytest.mark.skipif(pytest.version_tuple < (9,), reason="older pytest has no native TOML")
@@ -46,19 +48,31 @@ FILES = {
 }
 SHOW = """
 import json
-import pytest_fragility.plugin.options as options
+import pytest
+from pytest_fragility.plugin.options import said
+from pytest_fragility.settings.options import OPTIONS
+
+def value(config, option):
+    try:
+        return said(config, option.name)
+    except pytest.UsageError as error:
+        return {"error": str(error)}
 
 # nothing else is to be configured
 def pytest_cmdline_main(config):
-    print("said:", json.dumps({each.key: each.said(config) for each in options.TWINS}))
+    twins = [option for option in OPTIONS if "ini" in option.on]
+    print("said:", json.dumps({option.key: value(config, option) for option in twins}))
     return 0
 """
 
 
-def write(folder: Path, kind: str, key: str, value: str) -> None:
-    """Write a configuration file with one option; the value as it stands there."""
+def write(folder: Path, kind: str, values: Mapping[str, str]) -> None:
+    """Write a configuration file of a kind, and remove the others; values as they stand there."""
+    for name, _ in FILES.values():
+        (folder / name).unlink(missing_ok=True)
     name, table = FILES[kind]
-    (folder / name).write_text(f"{table}\n{key} = {value}\n", encoding="utf-8")
+    lines = [table, *(f"{key} = {value}" for key, value in values.items()), ""]
+    (folder / name).write_text("\n".join(lines), encoding="utf-8")
 
 
 def said(project: Project, *arguments: str) -> dict[str, Any]:
@@ -70,99 +84,123 @@ def said(project: Project, *arguments: str) -> dict[str, Any]:
     return found
 
 
+def rounds(values: Mapping[str, Sequence[tuple[Any, str]]]) -> Iterator[dict[str, tuple[Any, str]]]:
+    """Yield one pair for each option, until all are used; the last stands again at the end."""
+    for place in range(max(map(len, values.values()))):
+        yield {key: pairs[min(place, len(pairs) - 1)] for key, pairs in values.items()}
+
+
 def test_every_option_is_listed_here() -> None:
     """So that what is new is tried as well."""
-    assert set(VALUES) == {option.key for option in TWINS}
+    assert set(VALUES) == {option.key for option in OPTIONS if INI in option.on}
 
 
-CASES = [
-    pytest.param(key, native, text, kind, id=f"{key}-{place}-{kind}", marks=marks)
-    for key, values in VALUES.items()
-    for place, (native, text) in enumerate(values)
-    for kind, marks in (
-        ("ini_options", ()),
-        ("native", NATIVE),
-        # one kind of file for one of each kind of option
-        *((("pytest.toml", NATIVE),) if key in ("fragility_seeds", "fragility_locate") else ()),
-    )
-]
-
-
-@pytest.mark.parametrize(("key", "native", "text", "kind"), CASES)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "ini_options",
+        pytest.param("native", marks=NATIVE),
+        pytest.param("pytest.toml", marks=NATIVE),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*native")
 def test_values_of_their_own_say_what_texts_say(
-    project: Project, monkeypatch: pytest.MonkeyPatch, key: str, native: Any, text: str, kind: str
+    project: Project, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Whichever the file has; what is silent stays so."""
     monkeypatch.syspath_prepend(project.path)
-    write(project.path, "ini", key, text)
-    expected = said(project)
-    (project.path / "pytest.ini").unlink()
-    assert [name for name, value in expected.items() if value is not None] == [key]
-    write(project.path, kind, key, json.dumps(native))
-    assert said(project) == expected
+    for chosen in rounds(VALUES):
+        write(project.path, "ini", {key: text for key, (_, text) in chosen.items()})
+        expected = said(project)
+        assert all(value is not None for value in expected.values())
+        write(project.path, kind, {key: json.dumps(native) for key, (native, _) in chosen.items()})
+        assert said(project) == expected
+    write(project.path, kind, {})
+    assert set(said(project).values()) == {None}
+
+
+# by option: what TOML says, and what the error names
+OF_ANOTHER_KIND: dict[str, list[tuple[str, str]]] = {
+    "fragility": [
+        ('"perhaps"', "fragility='perhaps': expected true or false"),
+        ("1", "fragility=1: expected true or false"),
+    ],
+    "fragility_alpha": [
+        ('"abc"', "fragility_alpha='abc': expected a number"),
+        ("true", "fragility_alpha=True: expected a number"),
+        ("[0.1]", "fragility_alpha=[0.1]: expected a number"),
+        ("1979-05-27", "fragility_alpha=datetime.date(1979, 5, 27): expected"),
+        ('"0_1"', "fragility_alpha='0_1': expected a number"),
+    ],
+    "fragility_seeds": [
+        ("true", "fragility_seeds=True: expected a whole number, a list of"),
+        ("6.0", "fragility_seeds=6.0: expected a whole number, a list of them"),
+        ("[0, true]", "fragility_seeds=[0, True]: expected a whole number"),
+    ],
+    "fragility_budget": [("2.5", "fragility_budget=2.5: expected a whole number")],
+    "fragility_device": [("0", "fragility_device=0: expected a text")],
+    "fragility_perturbations": [
+        ("3", "fragility_perturbations=3: expected a list of names"),
+        ("[3]", "fragility_perturbations=[3]: expected a list of names"),
+    ],
+    "fragility_locate": [("{lr = true}", "fragility_locate={'lr': True}: expected true, false")],
+    "fragility_ladder": [("[1]", "fragility_ladder=[1]: expected a name, or a list of names")],
+    "fragility_report": [("true", "fragility_report=True: expected a text")],
+}
+OF_ANOTHER_KIND_IN_TEXTS = {
+    "fragility": [("perhaps", "'perhaps'")],
+    "fragility_alpha": [("abc", "'abc'")],
+    "fragility_budget": [("many", "'many'")],
+    "fragility_durations": [("perhaps", "'perhaps'")],
+}
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
+    ("kind", "values"),
     [
-        ("fragility", '"perhaps"', "fragility='perhaps': expected true or false"),
-        ("fragility", "1", "fragility=1: expected true or false"),
-        ("fragility_alpha", '"abc"', "fragility_alpha='abc': expected a number"),
-        ("fragility_alpha", "true", "fragility_alpha=True: expected a number"),
-        ("fragility_alpha", "[0.1]", "fragility_alpha=[0.1]: expected a number"),
-        ("fragility_alpha", "1979-05-27", "fragility_alpha=datetime.date(1979, 5, 27): expected"),
-        ("fragility_alpha", '"0_1"', "fragility_alpha='0_1': expected a number"),
-        ("fragility_seeds", "true", "fragility_seeds=True: expected a whole number, a list of"),
-        ("fragility_seeds", "6.0", "fragility_seeds=6.0: expected a whole number, a list of them"),
-        ("fragility_seeds", "[0, true]", "fragility_seeds=[0, True]: expected a whole number"),
-        ("fragility_seeds", '["some"]', "seeds='some': expected a number, a list of numbers, auto"),
-        ("fragility_budget", "2.5", "fragility_budget=2.5: expected a whole number"),
-        ("fragility_device", "0", "fragility_device=0: expected a text"),
-        ("fragility_perturbations", "3", "fragility_perturbations=3: expected a list of names"),
-        ("fragility_perturbations", "[3]", "fragility_perturbations=[3]: expected a list of names"),
-        ("fragility_locate", "{lr = true}", "fragility_locate={'lr': True}: expected true, false"),
-        ("fragility_locate", '["rl"]', "locate=['rl']: expected True, or some of lr, batch"),
-        ("fragility_ladder", "[1]", "fragility_ladder=[1]: expected a name, or a list of names"),
-        ("fragility_report", "true", "fragility_report=True: expected a text"),
+        pytest.param("native", OF_ANOTHER_KIND, marks=NATIVE),
+        ("ini", OF_ANOTHER_KIND_IN_TEXTS),
+        ("ini_options", OF_ANOTHER_KIND_IN_TEXTS),
     ],
 )
-@NATIVE
-def test_values_of_another_kind_are_usage_errors(
-    project: Project, key: str, value: str, message: str
+def test_values_of_another_kind_are_named(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    values: Mapping[str, Sequence[tuple[str, str]]],
 ) -> None:
-    """That name the option and the value."""
+    """With the option, on all releases of pytest."""
+    monkeypatch.syspath_prepend(project.path)
+    monkeypatch.setattr("pytest_fragility.plugin.idle_options.refuse_idle_options", lambda _: None)
+    for chosen in rounds(values):
+        quoted = '"{}"'.format if kind == "ini_options" else str
+        write(project.path, kind, {key: quoted(value) for key, (value, _) in chosen.items()})
+        found = said(project)
+        for key, (_, message) in chosen.items():
+            assert message in found[key]["error"] and key in found[key]["error"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "message"),
+    [
+        pytest.param("native", "fragility_alpha", "true", "expected a number", marks=NATIVE),
+        pytest.param("native", "fragility_seeds", '["some"]', "seeds='some': exp", marks=NATIVE),
+        pytest.param("native", "fragility_locate", '["rl"]', "locate=['rl']: exp", marks=NATIVE),
+        ("ini", "fragility", "perhaps", "'perhaps'"),
+        ("ini", "fragility_seeds", "some", "seeds='some'"),
+        ("ini", "fragility_locate", "perhaps", "locate=['perhaps']"),
+    ],
+)
+def test_values_that_cannot_be_used_are_usage_errors(
+    project: Project, kind: str, key: str, value: str, message: str
+) -> None:
+    """Before anything runs."""
     project.write("def test_plain(): pass\n")
-    write(project.path, "native", key, value)
-    result = project.run("--fragility", "--co") if key != "fragility" else project.run("--co")
+    write(project.path, kind, {key: value})
+    result = project.run(*(["--fragility"] if key != "fragility" else []), "--co")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert message in result.stderr.str()
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
-
-
-@pytest.mark.parametrize("kind", ["ini", "ini_options"])
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("fragility", "perhaps"),
-        ("fragility_alpha", "abc"),
-        ("fragility_budget", "many"),
-        ("fragility_durations", "perhaps"),
-        ("fragility_seeds", "some"),
-        ("fragility_locate", "perhaps"),
-    ],
-)
-def test_texts_that_say_nothing_are_usage_errors(
-    project: Project, kind: str, key: str, value: str
-) -> None:
-    """On all releases of pytest."""
-    project.write("def test_plain(): pass\n")
-    write(project.path, kind, key, value if kind == "ini" else f'"{value}"')
-    result = project.run("--fragility", "--co") if key != "fragility" else project.run("--co")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    text = result.stderr.str()
-    assert f"'{value}'" in text and key.removeprefix("fragility_") in text
-    assert "INTERNALERROR" not in result.stdout.str() + text
 
 
 @NATIVE
@@ -171,7 +209,7 @@ def test_what_overrides_a_file_goes_before_its_values(
 ) -> None:
     """Texts for values of TOML's own."""
     monkeypatch.syspath_prepend(project.path)
-    write(project.path, "native", "fragility_seeds", "6")
+    write(project.path, "native", {"fragility_seeds": "6"})
     assert said(project, "-o", "fragility_seeds=7")["fragility_seeds"] == 7
     assert said(project, "-o", "fragility_alpha=0.1")["fragility_seeds"] == 6
     assert said(project, "--fragility-seeds=auto")["fragility_seeds"] == "auto"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from pytest_fragility.families.train import train_families
+from pytest_fragility.settings import resolve_settings
 from tests.families.conftest import table_rows
 from tests.families.test_tables import write
-from tests.plugin.conftest import Project
+from tests.plugin.conftest import AUDITS, Project
 
 CHECKS = ["trend-baseline", "trend-adam", "exponent-adam", "spread-adam"]
 
@@ -138,14 +141,6 @@ def test_a_table_needs_no_torch(project: Project, table: Path) -> None:
 
 
 KEPT = ("checkpoint", "recipe", "n", "seed", "test_error", "test_size", "task")
-EXPORT = """
-from pathlib import Path
-from pytest_fragility.auditing.engine import train_family
-from pytest_fragility.settings import resolve_settings
-
-family = train_family(resolve_settings({**SMALL, "cache_dir": None}))
-family.export(Path("networks"))
-"""
 WEIGHTS = """
 TASK = {"task": SMALL["task"], "error_margin": 10}
 
@@ -154,11 +149,21 @@ def weights(network):
 """
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the project's small family was exported to."""
+    project: dict[str, Any] = {}
+    exec(AUDITS, project)
+    plan = resolve_settings(project["SMALL"]).plan()
+    folder = tmp_path_factory.mktemp("exported") / "networks"
+    train_families([plan], device=torch.device("cpu"))[0].export(folder)
+    return folder
+
+
 @pytest.fixture
-def manifest(project: Project) -> None:
+def manifest(project: Project, exported: Path) -> None:
     """Networks and their manifest in the project's folder."""
-    project.write(EXPORT, name="make")
-    subprocess.run([sys.executable, "make.py"], cwd=project.path, check=True)
+    shutil.copytree(exported, project.path / "networks")
 
 
 @pytest.mark.usefixtures("manifest")

@@ -49,16 +49,14 @@ TYPED: list[tuple[Sequence[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("typed", "message"), TYPED)
-def test_what_is_typed_and_has_no_effect_is_refused(
-    project: Project, typed: Sequence[str], message: str
-) -> None:
+def test_what_is_typed_and_has_no_effect_is_refused(project: Project) -> None:
     """Before anything runs."""
     write(project.path / "values.csv", table_rows())
-    result = project.run(*typed)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert message in result.stderr.str()
-    assert not list(project.path.glob("test_*.py"))
+    for typed, message in TYPED:
+        result = project.run(*typed)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR, typed
+        assert message in result.stderr.str(), typed
+        assert not list(project.path.glob("test_*.py"))
 
 
 def test_what_configuration_adds_is_for_all_runs(project: Project) -> None:

@@ -164,53 +164,44 @@ def test_header_is_silent_without_audits(project: Project) -> None:
     result.stdout.fnmatch_lines(["fragility: profile standard, 3 seeds, device auto, alpha 0.05*"])
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("--fragility-seeds=1", "*expected at least two seeds*"),
-        ("--fragility-seeds=some", "*seeds='some': expected a number, a list of numbers, auto*"),
-        ("--fragility-seeds=auto-4", "*seeds='auto-4': expected * auto-N with N the*5 or more*"),
-        ("--fragility-fit=theilsen", "*fit='theilsen' (did you mean 'theil-sen'?)*"),
-        ("--fragility-alpha=1.5", "*alpha=1.5: expected a number between 0 and 1*"),
-        ("--fragility-alpha=nan", "*alpha=nan: expected a number between 0 and 1*"),
-        ("--fragility-profile=quik", "*profile='quik' (did you mean 'quick'?)*"),
-        ("--fragility-task=digit", "*unknown task 'digit': expected one of digits*"),
-        ("--fragility-task=digits+label-noise-2", "*label noise 2.0: expected a fraction*"),
-        ("--fragility-perturbations=adm", "*unknown perturbation 'adm': did you mean 'adam'?*"),
-        ("--fragility-perturbations=adam,adam", "*perturbation 'adam' is given twice*"),
-        ("--fragility-budget=-1", "*budget=-1: expected a number of networks, zero or more*"),
-        ("--fragility-budget=much", "*--fragility-budget: invalid int value: 'much'*"),
-        ("--fragility-checkpoints=past", "*unknown perturbation 'past'*"),
-        ("--fragility-checkpoints=lr-x3", "*'lr-x3' changes more than where the training stops*"),
-        ("--fragility-sizes=16", "*unrecognized arguments: --fragility-sizes=16*"),
-    ],
-)
-def test_unusable_values_are_usage_errors(project: Project, option: str, message: str) -> None:
+UNUSABLE = [
+    ("--fragility-seeds=1", "*expected at least two seeds*"),
+    ("--fragility-seeds=some", "*seeds='some': expected a number, a list of numbers, auto*"),
+    ("--fragility-seeds=auto-4", "*seeds='auto-4': expected * auto-N with N the*5 or more*"),
+    ("--fragility-fit=theilsen", "*fit='theilsen' (did you mean 'theil-sen'?)*"),
+    ("--fragility-alpha=1.5", "*alpha=1.5: expected a number between 0 and 1*"),
+    ("--fragility-alpha=nan", "*alpha=nan: expected a number between 0 and 1*"),
+    ("--fragility-profile=quik", "*profile='quik' (did you mean 'quick'?)*"),
+    ("--fragility-task=digit", "*unknown task 'digit': expected one of digits*"),
+    ("--fragility-task=digits+label-noise-2", "*label noise 2.0: expected a fraction*"),
+    ("--fragility-perturbations=adm", "*unknown perturbation 'adm': did you mean 'adam'?*"),
+    ("--fragility-perturbations=adam,adam", "*perturbation 'adam' is given twice*"),
+    ("--fragility-budget=-1", "*budget=-1: expected a number of networks, zero or more*"),
+    ("--fragility-budget=much", "*--fragility-budget: invalid int value: 'much'*"),
+    ("--fragility-checkpoints=past", "*unknown perturbation 'past'*"),
+    ("--fragility-checkpoints=lr-x3", "*'lr-x3' changes more than where the training stops*"),
+    ("--fragility-sizes=16", "*unrecognized arguments: --fragility-sizes=16*"),
+]
+UNUSABLE_IN_FILES = [
+    ("alpha", "2", "*alpha=2.0: expected a number between 0 and 1*"),
+    ("profile", "quik", "*profile='quik' (did you mean 'quick'?)*"),
+    ("seeds", "some", "*'some'*"),
+]
+
+
+def test_unusable_values_are_usage_errors(project: Project) -> None:
     """A value that cannot be used ends the run before it begins, and is named."""
     project.write("def test_plain(): pass\n")
-    result = project.run("--fragility", option)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([message])
-    result.stdout.no_fnmatch_line("*INTERNALERROR*")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("alpha", "2", "*alpha=2.0: expected a number between 0 and 1*"),
-        ("profile", "quik", "*profile='quik' (did you mean 'quick'?)*"),
-        ("seeds", "some", "*'some'*"),
-    ],
-)
-def test_unusable_ini_values_are_usage_errors(
-    project: Project, name: str, value: str, message: str
-) -> None:
-    """A value in a configuration file that cannot be used ends the run, and is named."""
-    project.pytester.makeini(f"[pytest]\nfragility_{name} = {value}")
-    project.write("def test_plain(): pass\n")
-    result = project.run("--fragility")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([message])
+    for option, message in UNUSABLE:
+        result = project.run("--fragility", option)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR, option
+        result.stderr.fnmatch_lines([message])
+        result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    for name, value, message in UNUSABLE_IN_FILES:
+        project.pytester.makeini(f"[pytest]\nfragility_{name} = {value}")
+        result = project.run("--fragility")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR, name
+        result.stderr.fnmatch_lines([message])
 
 
 def test_an_unknown_device_fails_the_tests_by_name(project: Project) -> None:

@@ -30,17 +30,18 @@ SHORT = Recipe(architecture=MLP(hidden=(8,)), stopping=fixed_steps(20))
 @pytest.mark.fragility(falling, cache_dir=None, **{**SMALL, "recipe": SHORT})
 def test_unkept(check): check()
 """
-COUNTED_CREWS = """
+COUNTED_PROCESSES = """
 import pytest_fragility.training.trainer as trainer
 
-class Counted(trainer.Crew):
-    def __init__(self, stacks, workers, device, **options):
-        if stacks:
-            with open("processes.txt", "a") as log:
-                log.write(f"{workers + 1}\\n")
-        super().__init__(stacks, workers, device, **options)
+plain_train_stacks = trainer.train_stacks
 
-trainer.Crew = Counted
+def train_stacks(stacks, *arguments, processes, **options):
+    if stacks:
+        with open("processes.txt", "a") as log:
+            log.write(f"{processes}\\n")
+    return plain_train_stacks(stacks, *arguments, processes=processes, **options)
+
+trainer.train_stacks = train_stacks
 """
 OUTCOME = re.compile(r"^(PASSED|FAILED|XFAIL) (test_\w+\.py::[^\s@]+)", re.M)
 NEEDS_RANDOMLY = pytest.mark.skipif(
@@ -106,7 +107,7 @@ def test_workers_do_what_one_process_does(
     alone = project.run("--fragility", "-rA", "--fragility-cache-dir=alone")
     asked = len(noted(project, "threads.txt"))
     (project.path / "threads.txt").unlink()
-    project.write(COUNTED_SAVES + COUNTED_CREWS, "conftest")
+    project.write(COUNTED_SAVES + COUNTED_PROCESSES, "conftest")
     together = spread(project, "-rA", f"-n{workers}", *arguments)
 
     assert together.ret == alone.ret == 1

@@ -35,8 +35,8 @@ from pytest_fragility.recipes import (
     fixed_steps,
 )
 from pytest_fragility.tasks import Task
+from tests.in_turn import in_turn
 from tests.sample_architectures import Encoder, Tied
-from tests.tables import each
 
 CODE = """
 import torch
@@ -77,7 +77,7 @@ def test_the_same_code_is_the_same_architecture() -> None:
     assert fingerprint("import os\n\n\n" + CODE) == fingerprint()
 
 
-@each(
+@in_turn(
     ("old", "new"),
     [
         ("WIDTH = 16", "WIDTH = 17"),
@@ -247,7 +247,7 @@ DIFFERENT: dict[str, Callable[[int], Any]] = {
 }
 
 
-@each("make", DIFFERENT.values())
+@in_turn("make", DIFFERENT.values())
 def test_content_tells_apart_what_is_called_and_shown_alike(make: Callable[[int], Any]) -> None:
     """And nothing else does: the same content is the same architecture."""
     found = [code_fingerprint(make(i)) for i in (0, 0, 1)]
@@ -260,7 +260,7 @@ def test_addresses_are_used_again(tmp_path: Path) -> None:
     assert len(found) == 50
 
 
-@each(
+@in_turn(
     "build",
     [
         holding(threading.Lock()),
@@ -285,7 +285,7 @@ BY_MODULE = {
 }
 
 
-@each("code", BY_MODULE.values())
+@in_turn("code", BY_MODULE.values())
 def test_modules_of_ones_own_are_read(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what is used of them, and by what that uses in turn."""
     models = types.ModuleType("user_models")
@@ -385,7 +385,7 @@ def test_what_cannot_be_told_apart_is_an_error() -> None:
         hash(Factory(lambda: nn.Linear(next(generator), 2)))
 
 
-@each(
+@in_turn(
     ("build", "expected"),
     [
         (lambda: {}, {}),

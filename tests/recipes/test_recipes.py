@@ -33,7 +33,8 @@ from pytest_fragility.recipes import (
     full_train_accuracy,
     step_decay,
 )
-from tests.tables import each, sees
+from tests.in_turn import in_turn
+from tests.tables import odd, sees
 
 
 def changed(kind: type) -> Any:
@@ -160,7 +161,7 @@ OUT_OF_RANGE: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
 ]
 
 
-@each(("kind", "fields", "message"), OUT_OF_RANGE)
+@in_turn(("kind", "fields", "message"), OUT_OF_RANGE)
 def test_values_out_of_range_are_named(
     kind: Callable[..., Any], fields: dict[str, Any], message: str
 ) -> None:
@@ -187,7 +188,7 @@ def test_defaults_are_torchs_own() -> None:
     }
 
 
-@each("recipe", DIFFERENT)
+@in_turn("recipe", DIFFERENT)
 def test_dicts_are_plain_json(recipe: Recipe) -> None:
     """A recipe survives a way through JSON, and a recipe built again has the same dict."""
     found = recipe.to_dict()
@@ -201,6 +202,11 @@ def test_different_recipes_have_different_dicts_and_descriptions() -> None:
     """Whatever decides a training shows in the dict."""
     dicts = {json.dumps(recipe.to_dict(), sort_keys=True) for recipe in DIFFERENT}
     assert len(dicts) == len(DIFFERENT) == len(set(DIFFERENT))
+
+
+def test_an_architecture_may_be_named() -> None:
+    """With its defaults."""
+    assert Recipe(architecture=odd("vit")) == Recipe(architecture=ViT())
 
 
 def test_a_dict_can_be_changed_without_harm() -> None:
@@ -219,7 +225,7 @@ def test_replace_returns_another_recipe() -> None:
     assert recipe.to_dict() == before == Recipe().to_dict()
 
 
-@each(
+@in_turn(
     ("recipe", "text"),
     [
         (Recipe(), "mlp 64-64, sgd lr=0.05, batch 16, stop at train cross-entropy < 0.1"),
@@ -234,8 +240,14 @@ def test_replace_returns_another_recipe() -> None:
             "stop at 30 steps",
         ),
         (
-            Recipe(optimizer=AdamW(), batch_size=4, stopping=full_train_accuracy()),
-            "mlp 64-64, adamw lr=0.001 weight_decay=0.01, batch 4, stop at 100 % train accuracy",
+            Recipe(
+                architecture=CNN(kernel_size=5, hidden=(9,)).with_width(0.5),
+                optimizer=AdamW(),
+                batch_size=4,
+                stopping=full_train_accuracy(),
+            ),
+            "cnn 4-8 (5 x 5) mlp 4, adamw lr=0.001 weight_decay=0.01, batch 4, "
+            "stop at 100 % train accuracy",
         ),
         (
             Recipe(
@@ -262,7 +274,7 @@ def test_descriptions(recipe: Recipe, text: str) -> None:
     assert str(recipe) == text
 
 
-@each(
+@in_turn(
     ("optimizer", "text"),
     [
         (SGD(lr=0.5, momentum=0.9, nesterov=True), "sgd lr=0.5 nesterov=0.9"),

@@ -93,10 +93,17 @@ def test_an_interruption_ends_the_workers(
     shown: Document, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for what they have begun."""
+    has_begun, perform = threading.Event(), Worker.perform
+
+    def noted(self: Worker, *arguments: Any) -> Iterator[Any]:
+        has_begun.set()
+        yield from perform(self, *arguments)
 
     def interrupted(audit: Document, number: int) -> Any:
+        assert has_begun.wait(60)
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(Worker, "perform", noted)
     monkeypatch.setattr(side_by_side, "section_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         render_page(shown)

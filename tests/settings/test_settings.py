@@ -18,7 +18,7 @@ from pytest_fragility.recipes import MLP, SGD, Adam, Recipe, fixed_steps, full_t
 from pytest_fragility.recipes.equivalences import EQUIVALENCES, SYMMETRY_NAMES
 from pytest_fragility.settings import DEFAULTS, PROFILES, require_known_options, resolve_settings
 from pytest_fragility.tasks import Task
-from tests.tables import each
+from tests.in_turn import in_turn
 
 CHECKS_PER_PERTURBATION = 3
 BESIDE = ["controls", "agreement"]
@@ -66,18 +66,7 @@ def test_the_defaults_are_those_of_the_readme() -> None:
     assert found.recipe == Recipe()
 
 
-def test_the_readme_lists_every_setting() -> None:
-    """A setting that the README does not name does not exist for a user."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    table = readme.split("## Settings")[1].split("| profile | sizes")[0]
-    named = re.findall(
-        r"`(\w+)`",
-        "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")),
-    )
-    assert sorted(named) == sorted(DEFAULTS)
-
-
-@each(
+@in_turn(
     ("profile", "sizes", "seeds", "perturbations", "checkpoints"),
     [
         ("quick", (32, 64, 128, 256, 512), 4, 3, 2),
@@ -117,7 +106,7 @@ def test_the_first_source_wins() -> None:
     assert (found.tolerances.exponent, found.scale) == (0.5, "log")
 
 
-@each(
+@in_turn(
     ("option", "field"),
     [
         ("exponent_tolerance", "exponent"),
@@ -215,7 +204,7 @@ def test_asked_for_perturbations_that_change_nothing_are_refused() -> None:
     assert "'stop-later'" in refusal(recipe=steps, perturbations=["stop-later"])
 
 
-@each(
+@in_turn(
     ("option", "value"),
     [
         *(("profile", "fast"), ("profile", ["quick"]), ("scale", ""), ("trend", "up"), ("task", 3)),
@@ -236,7 +225,7 @@ def test_a_bad_value_is_refused_by_name(option: str, value: Any) -> None:
     assert "expected" in text or "at least two" in text or "given twice" in text
 
 
-@each(
+@in_turn(
     ("option", "value", "suggestion"),
     [
         ("profile", "standart", "standard"),
@@ -253,7 +242,7 @@ def test_a_typo_is_answered_with_the_nearest_name(option: str, value: Any, sugge
     assert f"did you mean {suggestion!r}?" in refusal(**{option: value})
 
 
-@each(
+@in_turn(
     ("option", "suggestion"),
     [("exponent_tolerence", "exponent_tolerance"), ("size", "sizes"), ("seed", "seeds")],
 )
@@ -313,7 +302,7 @@ def test_checkpoints_are_those_asked_for() -> None:
         assert list(resolve_settings({"checkpoints": alone}).checkpoints) == ["past-x2"]
 
 
-@each("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
+@in_turn("name", ["adam", "batch-x2", "past-x2+adam", "data-order"])
 def test_a_checkpoint_changes_nothing_but_the_stop(name: str) -> None:
     """All are recorded in one training, which is another one otherwise."""
     text = refusal(checkpoints=["past-x2", name])
@@ -359,7 +348,7 @@ def test_an_unknown_task_is_refused() -> None:
         resolve_settings({"task": "cifar"})
 
 
-@each("kind", ["exponent", "spread", "stopping", "complexity"])
+@in_turn("kind", ["exponent", "spread", "stopping", "complexity"])
 def test_a_linear_scale_has_no_exponents(kind: str) -> None:
     """By default the trend is checked, and the same function; asking for more is refused."""
     assert resolve_settings({"scale": "linear"}).kinds == ("trend", "symmetry", "equivalence")

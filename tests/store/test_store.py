@@ -177,8 +177,9 @@ def test_a_second_family_is_not_trained(
         assert_same_runs(family, train_two(same, Store(store.folder), recipe))
         dtype = getattr(torch, recipe.precision)
         for network in family:
-            held = (network.inputs, *network.model.parameters())
-            assert {each.dtype for each in held} == {dtype}
+            oracle = family.oracle_network("baseline", network.n, network.seed)
+            held = (network.inputs, oracle.test_inputs, *network.model.parameters())
+            assert {each.dtype for each in held} == {dtype}, str(network)
 
 
 def test_only_what_is_missing_is_trained(blobs: Task, store: Store, trained: list[Run]) -> None:

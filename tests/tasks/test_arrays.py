@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.utils import Bunch
 
 from pytest_fragility.tasks import TaskData, from_arrays, from_sklearn
-from tests.tables import each
+from tests.in_turn import in_turn
 
 SIZES = (60, 30, 10)
 
@@ -47,20 +47,13 @@ def test_a_given_test_set_is_kept_as_it_is() -> None:
     np.testing.assert_array_equal(task.data.test_labels, labels[70:], strict=True)
 
 
-@each("test_size", [1, 7, 10, 33, 50, 94])
+@in_turn("test_size", [1, 7, 10, 33, 50, 94])
 def test_every_sample_stands_once_in_pool_or_test_set(test_size: int) -> None:
-    """With `test_size`, no sample is lost, doubled, or parted from its label."""
+    """No sample is lost, doubled, or parted from its label; classes have their shares."""
     inputs, labels = samples()
     data = from_arrays("mine", inputs, labels, test_size=test_size).data
     assert len(data.test_labels) == test_size
     assert both_parts(data) == pairs((inputs, labels))
-
-
-@each("test_size", [10, 20, 37, 50, 80])
-def test_both_parts_have_the_classes_shares(test_size: int) -> None:
-    """Each class is held out as often as its share says, within one sample."""
-    inputs, labels = samples()
-    data = from_arrays("mine", inputs, labels, test_size=test_size).data
     expected = np.array(SIZES) / 100
     held_out = np.bincount(data.test_labels, minlength=3)
     assert np.abs(held_out - test_size * expected).max() < 1
@@ -80,7 +73,7 @@ def test_the_split_is_the_same_every_time_and_no_class_is_cut_in_order() -> None
     assert 0 < held_out[:30].sum() < 24 and 0 < held_out[30:].sum() < 24
 
 
-@each(
+@in_turn(
     "convert",
     [
         lambda values: values.tolist(),
@@ -120,7 +113,7 @@ def test_how_subsets_are_drawn_is_handed_on() -> None:
     assert from_arrays("mine", inputs, labels, test_size=20).data.subsets == "stratified"
 
 
-@each(
+@in_turn(
     ("loader", "name", "shape", "classes"),
     [
         (load_wine, "wine", (178, 13), 3),
@@ -152,17 +145,10 @@ def test_a_loader_is_called_when_the_data_are_needed_and_once() -> None:
 
     task = from_sklearn(load_mine, test_size=50)
     assert task.name == "mine" and not calls
+    load_mine.__name__ = "fetch_mine"
+    assert from_sklearn(load_mine, test_size=50).name == "mine"
+    assert from_sklearn(load_mine, test_size=50, name="yours").name == "yours"
     assert task.data is task.data and len(calls) == 1
-
-
-def test_fetchers_lose_their_prefix_too() -> None:
-    """A function called `fetch_` something gives the task that name, unless one is said."""
-
-    def fetch_mine() -> Any:
-        return load_iris()
-
-    assert from_sklearn(fetch_mine, test_size=50).name == "mine"
-    assert from_sklearn(fetch_mine, test_size=50, name="yours").name == "yours"
 
 
 def test_a_bunch_is_taken_with_a_name() -> None:
@@ -172,7 +158,7 @@ def test_a_bunch_is_taken_with_a_name() -> None:
     assert task.data.fingerprint == from_sklearn(load_wine, test_size=50).data.fingerprint
 
 
-@each("kind", [str, object, bytes])
+@in_turn("kind", [str, object, bytes])
 def test_words_as_targets_are_numbered_in_alphabetical_order(kind: type) -> None:
     """Each label is the place of its word among the sorted words."""
     words = np.array(["pear", "apple", "fig", "apple", "pear", "fig"] * 5)
@@ -196,7 +182,7 @@ def test_frames_are_taken_like_arrays() -> None:
     assert both_parts(given) == pairs((arrays.data, arrays.target))
 
 
-@each("kind", ["category", "str"])
+@in_turn("kind", ["category", "str"])
 def test_words_in_frames_are_numbered_too(kind: str) -> None:
     """A column of words or categories gives places in alphabetical order."""
     pandas = pytest.importorskip("pandas", reason="install pandas")

@@ -13,7 +13,7 @@ from pytest_fragility.tasks import (
     with_classes,
     with_label_noise,
 )
-from tests.tables import each
+from tests.in_turn import in_turn
 from tests.tasks.sample_tasks import sample_data, sample_task
 
 PARTS = ("train", "test")
@@ -25,8 +25,8 @@ def samples(data: TaskData, part: str) -> list[tuple[tuple[float, ...], int]]:
     return [(tuple(x.ravel().tolist()), int(y)) for x, y in zip(inputs, labels, strict=True)]
 
 
-@each("kept", [[0, 1], [3, 1], [4, 0, 2], [4, 3, 2, 1, 0]])
-@each("shape", [(3,), (1, 2, 2)])
+@in_turn("kept", [[0, 1], [3, 1], [4, 0, 2], [4, 3, 2, 1, 0]])
+@in_turn("shape", [(3,), (1, 2, 2)])
 def test_some_classes_are_numbered_in_the_order_given(
     kept: list[int], shape: tuple[int, ...]
 ) -> None:
@@ -76,7 +76,7 @@ def test_strata_of_one_s_own_are_kept() -> None:
     assert with_classes(task, [2, 0]).data.strata.tolist() == [5, 6, 6, 7]
 
 
-@each("classes", [2, 3, 4, 5, 9])
+@in_turn("classes", [2, 3, 4, 5, 9])
 def test_a_binary_split_is_the_upper_half(classes: int) -> None:
     """Labels of at least half the number of classes become 1: the middle one of an odd number 0."""
     plain = sample_data(3, classes=classes)
@@ -88,7 +88,7 @@ def test_a_binary_split_is_the_upper_half(classes: int) -> None:
     np.testing.assert_array_equal(changed.strata, changed.train_labels, strict=True)
 
 
-@each("positive", [[0], [4, 1], {0, 1, 2, 3}])
+@in_turn("positive", [[0], [4, 1], {0, 1, 2, 3}])
 def test_a_binary_split_by_given_classes(positive: Any) -> None:
     """Those become 1 and all others 0, in both parts."""
     plain = sample_data(3, classes=5)
@@ -104,7 +104,7 @@ def test_a_binary_split_by_what_can_be_read_once() -> None:
     assert (changed.name, changed.data.fingerprint) == (listed.name, listed.data.fingerprint)
 
 
-@each("change", [lambda task: with_classes(task, [4, 1]), with_binary_split])
+@in_turn("change", [lambda task: with_classes(task, [4, 1]), with_binary_split])
 def test_label_noise_draws_from_the_classes_that_are_left(change: Any) -> None:
     """After the change, noise redraws both classes, and subsets stay balanced by the clean ones."""
     clean = change(sample_task(3, classes=5))

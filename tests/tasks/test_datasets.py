@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import TaskData, from_dataset
-from tests.tables import each
+from tests.in_turn import in_turn
 
 
 class Listed(Dataset[Any]):
@@ -62,7 +62,7 @@ def test_tensor_data_sets_are_read_whole() -> None:
     np.testing.assert_array_equal(data.test_labels, labels[8:].numpy(), strict=True)
 
 
-@each("shape", [(6, 5, 4), (6, 5, 4, 3)])
+@in_turn("shape", [(6, 5, 4), (6, 5, 4, 3)])
 def test_images_get_their_channel_first_and_lie_between_0_and_1(shape: tuple[int, ...]) -> None:
     """Pixel (c, i, j) of an input is what the image has in row i, column j, over 255."""
     images = pytest.importorskip("PIL.Image", reason="install pillow")
@@ -86,7 +86,7 @@ def test_images_of_two_modes_are_refused() -> None:
         pool_of(items)
 
 
-@each("as_tensors", [True, False])
+@in_turn("as_tensors", [True, False])
 def test_bytes_are_divided_by_255_and_keep_their_axes(as_tensors: bool) -> None:
     """Tensors and arrays of bytes are scaled, and no axis is moved."""
     pixels = bytes_of(6, 5, 4, 3)
@@ -96,7 +96,7 @@ def test_bytes_are_divided_by_255_and_keep_their_axes(as_tensors: bool) -> None:
     np.testing.assert_allclose(data.train_inputs, pixels / 255, rtol=1e-6)
 
 
-@each("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64])
+@in_turn("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64])
 def test_other_numbers_are_left_unscaled(kind: torch.dtype) -> None:
     """Floats and wider whole numbers have the values the data set gives."""
     inputs = torch.tensor([[0, 255], [3, 100]]).to(kind)
@@ -111,7 +111,7 @@ def test_tensors_with_a_gradient_are_read() -> None:
     assert pool_of(items).train_inputs[:, 0].tolist() == [0, 1, 2, 3]
 
 
-@each(
+@in_turn(
     "labels",
     [
         [0, 1, 0],
@@ -127,7 +127,7 @@ def test_labels_are_single_numbers_of_any_kind(labels: list[Any]) -> None:
     np.testing.assert_array_equal(data.train_labels, np.array([0, 1, 0]), strict=True)
 
 
-@each(
+@in_turn(
     ("input_key", "label_key"),
     [("image", "label"), ("img", "fine_label"), ("pixel_values", "labels"), ("x", "y")],
 )

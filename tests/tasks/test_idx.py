@@ -18,7 +18,7 @@ import pytest
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import TaskData, from_idx_folder, get_task, idx, installed, is_installed
 from pytest_fragility.tasks.idx import DATA_VARIABLE, read_idx
-from tests.tables import each
+from tests.in_turn import in_turn
 
 Arrays = dict[str, npt.NDArray[np.uint8]]
 
@@ -85,10 +85,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-@each("end", ["", ".gz"])
-@each("below", ["", "raw"])
-@each("test", ["t10k", "test"])
-@each("prefix", ["", "emnist-digits-"])
+@in_turn("end", ["", ".gz"])
+@in_turn("below", ["", "raw"])
+@in_turn("test", ["t10k", "test"])
+@in_turn("prefix", ["", "emnist-digits-"])
 def test_the_four_files_are_read(
     tmp_path: Path, end: str, below: str, test: str, prefix: str
 ) -> None:
@@ -146,8 +146,8 @@ def test_how_subsets_are_drawn_is_handed_on(tmp_path: Path) -> None:
     assert data.subsets == "random" and data.allow_missing_classes
 
 
-@each("shape", [(7,), (3, 5), (4, 3, 2), (2, 3, 2, 2), (0, 4), (300,)])
-@each("end", ["", ".gz"])
+@in_turn("shape", [(7,), (3, 5), (4, 3, 2), (2, 3, 2, 2), (0, 4), (300,)])
+@in_turn("end", ["", ".gz"])
 def test_arrays_of_any_shape_are_read(tmp_path: Path, shape: tuple[int, ...], end: str) -> None:
     """What is read is what was written."""
     array = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
@@ -155,8 +155,8 @@ def test_arrays_of_any_shape_are_read(tmp_path: Path, shape: tuple[int, ...], en
     np.testing.assert_array_equal(read_idx(path), array, strict=True)
 
 
-@each("part", ["train", "t10k"])
-@each("kind", ENDINGS)
+@in_turn("part", ["train", "t10k"])
+@in_turn("kind", ENDINGS)
 def test_a_missing_file_is_named(tmp_path: Path, part: str, kind: str) -> None:
     """The error says which file is not in which folder."""
     write_folder(tmp_path)
@@ -178,7 +178,7 @@ def test_a_missing_file_is_named_with_its_prefix(tmp_path: Path) -> None:
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
 
-@each("part", ["train", "t10k"])
+@in_turn("part", ["train", "t10k"])
 def test_as_many_labels_as_images_are_needed(tmp_path: Path, part: str) -> None:
     """The error names the file with the images and shows both shapes."""
     arrays = write_folder(tmp_path)
@@ -215,7 +215,7 @@ LAYOUTS = [
 ]
 
 
-@each(("name", "folder", "end"), LAYOUTS)
+@in_turn(("name", "folder", "end"), LAYOUTS)
 def test_data_are_found_as_torchvision_and_debian_lay_them_out(
     elsewhere: Path, name: str, folder: str, end: str
 ) -> None:
@@ -228,7 +228,7 @@ def test_data_are_found_as_torchvision_and_debian_lay_them_out(
     shutil.rmtree(elsewhere / folder)
 
 
-@each("split", ["balanced", "byclass", "bymerge", "digits", "letters", "mnist"])
+@in_turn("split", ["balanced", "byclass", "bymerge", "digits", "letters", "mnist"])
 def test_emnist_is_turned_upright(elsewhere: Path, split: str) -> None:
     """Rows and columns are exchanged, for each split by its own files."""
     prefix, low = f"emnist-{split}-", int(split == "letters")
@@ -286,8 +286,8 @@ def test_a_data_set_is_not_taken_for_another(elsewhere: Path) -> None:
     assert not is_installed("kmnist") and not is_installed("emnist-mnist")
 
 
-@each("kind", ENDINGS)
-@each("part", ["train", "t10k"])
+@in_turn("kind", ENDINGS)
+@in_turn("part", ["train", "t10k"])
 def test_data_with_a_file_missing_are_not_installed(elsewhere: Path, part: str, kind: str) -> None:
     """A copy that was broken off does not count, and the error names a file it lacks."""
     write_folder(elsewhere / "KMNIST/raw")
@@ -307,7 +307,7 @@ def test_a_copy_with_a_file_missing_does_not_hide_a_whole_one(
     assert_holds(installed("kmnist").data, arrays)
 
 
-@each("name", ["", "emnist", "emnist-", "emnist-words", "MNIST", "cifar10"])
+@in_turn("name", ["", "emnist", "emnist-", "emnist-words", "MNIST", "cifar10"])
 def test_an_unknown_data_set_is_refused(name: str) -> None:
     """The error names it and those there are, for both functions."""
     for function in (installed, is_installed):
@@ -315,7 +315,7 @@ def test_an_unknown_data_set_is_refused(name: str) -> None:
             function(name)
 
 
-@each(
+@in_turn(
     ("name", "folder", "call"),
     [
         ("mnist", "MNIST or mnist", r"MNIST\('data', download=True\)"),
@@ -385,8 +385,8 @@ SPELLINGS = [
 ]
 
 
-@each("spelling", SPELLINGS)
-@each("prefix", ["", "emnist-digits-"])
+@in_turn("spelling", SPELLINGS)
+@in_turn("prefix", ["", "emnist-digits-"])
 def test_names_as_other_tools_write_them(tmp_path: Path, spelling: str, prefix: str) -> None:
     """Of the four files, one is called so; the others as usual."""
     arrays = write_folder(tmp_path, prefix=prefix)
@@ -409,7 +409,7 @@ def test_of_two_names_the_usual_one_counts(tmp_path: Path) -> None:
     assert_holds(from_idx_folder(tmp_path).data, arrays)
 
 
-@each("is_packed", [True, False])
+@in_turn("is_packed", [True, False])
 def test_packed_files_are_told_by_their_content(tmp_path: Path, is_packed: bool) -> None:
     """Browsers unpack what keeps its name, and archives lose endings."""
     path = tmp_path / ("train-ubyte" if is_packed else "train-ubyte.gz")

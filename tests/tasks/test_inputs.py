@@ -21,7 +21,7 @@ from pytest_fragility.tasks import (
     with_permuted_pixels,
     with_shuffled_pixels,
 )
-from tests.tables import each
+from tests.in_turn import in_turn
 from tests.tasks.sample_tasks import POOL_SIZE, TEST_SIZE, flat, sample_data, sample_task
 
 Floats = npt.NDArray[Any]
@@ -38,8 +38,8 @@ CHANGES: dict[str, Callable[[Task], Task]] = {
     "standardized": standardized,
     "standardized-features": lambda task: standardized(task, each_feature=True),
 }
-each_shape = each("shape", SHAPES)
-each_change = each("name", CHANGES)
+each_shape = in_turn("shape", SHAPES)
+each_change = in_turn("name", CHANGES)
 
 
 def places(changed: Floats, inputs: Floats) -> Floats:
@@ -119,7 +119,7 @@ def test_permuted_pixels_are_the_same_for_inputs_of_one_size() -> None:
 
 
 @each_shape
-@each("test", [False, True])
+@in_turn("test", [False, True])
 def test_shuffled_pixels_are_a_permutation_of_each_input(
     shape: tuple[int, ...], test: bool
 ) -> None:
@@ -149,7 +149,7 @@ def many_zeros() -> Task:
     return Task("zeros", lambda: data)
 
 
-@each("deviation", [0.01, 1.0, 30])
+@in_turn("deviation", [0.01, 1.0, 30])
 def test_input_noise_has_its_deviation(deviation: float) -> None:
     """It is independent, of mean zero, and of the deviation asked, in both parts where asked."""
     data = with_input_noise(many_zeros(), deviation, test=True).data
@@ -224,7 +224,7 @@ def test_fewer_dimensions_are_not_the_first_ones() -> None:
 
 
 @each_shape
-@each("each_feature", [False, True])
+@in_turn("each_feature", [False, True])
 def test_standardized_pools_have_mean_zero_and_deviation_one(
     shape: tuple[int, ...], each_feature: bool
 ) -> None:

@@ -13,7 +13,7 @@ from pytest_fragility.tasks import (
     standardized,
     with_label_noise,
 )
-from tests.tables import each
+from tests.in_turn import in_turn
 from tests.tasks.sample_tasks import sample_task
 
 MANY_CLASSES = 1_000_000
@@ -39,7 +39,7 @@ def redrawn(task: Task) -> npt.NDArray[np.intp]:
     return np.flatnonzero(task.data.train_labels)
 
 
-@each(("fraction", "count"), [(0.1, 20), (0.25, 50), (0.333, 67), (1.0, 200)])
+@in_turn(("fraction", "count"), [(0.1, 20), (0.25, 50), (0.333, 67), (1.0, 200)])
 def test_label_noise_redraws_its_fraction(plain_zeros: Task, fraction: float, count: int) -> None:
     """Exactly the fraction of training labels is drawn anew, over all classes."""
     noisy = with_label_noise(plain_zeros, fraction)
@@ -59,7 +59,7 @@ def test_more_label_noise_redraws_a_superset(plain_zeros: Task) -> None:
     )
 
 
-@each("fractions", [(0.2, 0.5), (0.5, 0.2), (0.3, 0.3)])
+@in_turn("fractions", [(0.2, 0.5), (0.5, 0.2), (0.3, 0.3)])
 def test_a_second_noise_comes_on_top(plain_zeros: Task, fractions: tuple[float, float]) -> None:
     """Neither is left out: both redraw their share, independently of one another."""
     first, second = fractions
@@ -85,7 +85,7 @@ def test_label_noise_touches_nothing_else() -> None:
     assert changed.sum() == pytest.approx(0.9 * 389, abs=30)
 
 
-@each("fraction", [0.01, 0.5, 1.0])
+@in_turn("fraction", [0.01, 0.5, 1.0])
 def test_strata_are_the_labels_before_the_noise(fraction: float) -> None:
     """Subsets stay balanced by the clean labels, however many are redrawn, and however often."""
     clean = sample_task(4)

@@ -20,7 +20,7 @@ from pytest_fragility.tasks import (
     with_classes,
     with_label_noise,
 )
-from tests.tables import each
+from tests.in_turn import in_turn
 from tests.tasks.sample_tasks import sample_data, sample_task
 
 NOISE_NAMES = ["sample", "sample+label-noise-0.2", "sample+label-noise-0.5"]
@@ -53,7 +53,7 @@ def test_label_noise_ladder_of_a_clean_task() -> None:
         assert rung.data.fingerprint == expected.data.fingerprint
 
 
-@each("place", [1, 2])
+@in_turn("place", [1, 2])
 def test_label_noise_ladder_takes_noise_away_first(place: int) -> None:
     """A noisy task has the ladder of the clean one, and is itself the rung of its fraction."""
     clean = sample_task(3)
@@ -112,9 +112,9 @@ def test_teacher_depth_ladder() -> None:
 OPERATIONS = ("binary", "label-noise-0.2", "permuted-pixels", "input-noise-0.5", "standardized")
 
 
-@each("operations", [OPERATIONS[:1], OPERATIONS[1:2], OPERATIONS[2:], OPERATIONS])
-@each("ladder", ["teacher-depth", "mnist-to-fashion"])
-@each("base", ["mnist-5k", "teacher-relu-1", "digits"])
+@in_turn("operations", [OPERATIONS[:1], OPERATIONS[1:2], OPERATIONS[2:], OPERATIONS])
+@in_turn("ladder", ["teacher-depth", "mnist-to-fashion"])
+@in_turn("base", ["mnist-5k", "teacher-relu-1", "digits"])
 def test_what_the_task_has_undergone_its_ladder_undergoes(
     base: str, ladder: str, operations: Sequence[str]
 ) -> None:
@@ -127,7 +127,7 @@ def test_what_the_task_has_undergone_its_ladder_undergoes(
     assert all((task.clean is not None) == noisy for task in changed.tasks)
 
 
-@each("operations", ["binary", "dimensions-5+standardized", "label-noise-0.5+label-noise-0.2"])
+@in_turn("operations", ["binary", "dimensions-5+standardized", "label-noise-0.5+label-noise-0.2"])
 def test_a_ladder_s_data_have_undergone_it_too(operations: str) -> None:
     """Each rung has the data that its own name stands for, and the audited task is one of them."""
     task = get_task(f"teacher-relu-2+{operations}")
@@ -147,7 +147,7 @@ def test_operations_of_one_s_own_are_undergone_too() -> None:
     assert all(not rung.data.test_labels.any() for rung in ladder.tasks)
 
 
-@each("task", ["teacher-linear-in-50", "teacher-relu-4-in-50+binary"])
+@in_turn("task", ["teacher-linear-in-50", "teacher-relu-4-in-50+binary"])
 def test_teachers_have_as_many_inputs_as_the_audited_one(task: str) -> None:
     """So that the audited teacher is a rung of its own ladder."""
     ladder = get_ladder("teacher-depth", get_task(task))

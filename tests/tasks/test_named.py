@@ -23,7 +23,7 @@ from pytest_fragility.tasks import (
     with_permuted_pixels,
     with_shuffled_pixels,
 )
-from tests.tables import each
+from tests.in_turn import in_turn
 
 Change = Callable[[Task], Task]
 
@@ -87,7 +87,7 @@ def assert_named_as_built(built: Task) -> None:
     assert (named.clean is None) == (built.clean is None)
 
 
-@each("name", CHANGES)
+@in_turn("name", CHANGES)
 def test_every_operation_has_its_name(name: str) -> None:
     """The operation calls itself so, and its name gives it again."""
     built = CHANGES[name](digits())
@@ -105,7 +105,7 @@ def test_names_of_combinations_give_the_tasks_again(changes: Sequence[Change]) -
     assert_named_as_built(task)
 
 
-@each(
+@in_turn(
     ("built", "name"),
     [
         (linear_teacher(), "teacher-linear"),
@@ -122,7 +122,7 @@ def test_teachers_are_known_by_the_names_that_they_give_themselves(built: Task, 
     assert_named_as_built(built)
 
 
-@each(
+@in_turn(
     ("spelled", "name"),
     [
         ("mnist-5k", "mnist-5k"),

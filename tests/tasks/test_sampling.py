@@ -25,7 +25,7 @@ from pytest_fragility.tasks.sampling import BLOCK_SAMPLES, SampleOrder, training
 from pytest_fragility.tasks.task import SUBSETS
 from pytest_fragility.training import trainer
 from pytest_fragility.training.trainer import train
-from tests.tables import each
+from tests.in_turn import in_turn
 
 
 def pool(counts: Sequence[int], **rules: Any) -> TaskData:
@@ -63,7 +63,7 @@ def farthest_from_shares(labels: Sequence[int], counts: Sequence[int]) -> Fracti
     return farthest
 
 
-@each("subsets", SUBSETS)
+@in_turn("subsets", SUBSETS)
 def test_subsets_are_nested(subsets: str) -> None:
     """A larger size adds samples and keeps those it had."""
     data = lax(subsets)
@@ -74,7 +74,7 @@ def test_subsets_are_nested(subsets: str) -> None:
     np.testing.assert_array_equal(np.sort(drawn[-1]), np.arange(200))
 
 
-@each("subsets", SUBSETS)
+@in_turn("subsets", SUBSETS)
 def test_subsets_depend_on_the_seed(subsets: str) -> None:
     """Seeds draw different samples, and each seed the same ones again."""
     drawn = [
@@ -85,7 +85,7 @@ def test_subsets_depend_on_the_seed(subsets: str) -> None:
     assert drawn[0] == drawn[1]
 
 
-@each("subsets", SUBSETS)
+@in_turn("subsets", SUBSETS)
 def test_subset_larger_than_the_pool_is_refused(subsets: str) -> None:
     """The error names the size and the pool."""
     with pytest.raises(TaskError, match=r"size 201: .* only 200 samples"):
@@ -127,8 +127,8 @@ def test_random_subsets_are_drawn_without_regard_to_classes() -> None:
     assert np.var(counts["random"]) == pytest.approx(40 * 0.25 * 160 / 199, rel=0.3)
 
 
-@each("fraction", [0.2, 0.5, 1.0])
-@each("subsets", SUBSETS)
+@in_turn("fraction", [0.2, 0.5, 1.0])
+@in_turn("subsets", SUBSETS)
 def test_label_noise_leaves_the_samples_as_they_are(subsets: str, fraction: float) -> None:
     """At every size and seed, the noisy task trains on the samples that the clean one does."""
     clean = Task("pool", lambda: lax(subsets))
@@ -170,7 +170,7 @@ def test_a_random_subset_that_lacks_a_class_is_refused() -> None:
     )
 
 
-@each("subsets", SUBSETS)
+@in_turn("subsets", SUBSETS)
 def test_missing_classes_may_be_allowed(subsets: str) -> None:
     """Then a subset has the samples it would have had, and nothing is refused."""
     assert len(training_subset(lax(subsets), 1, 0)) == 1
@@ -192,7 +192,7 @@ def plan_of(task: Task, sizes: tuple[int, ...], seeds: tuple[int, ...]) -> Famil
     return FamilyPlan(task, {"baseline": Recipe()}, sizes, seeds)
 
 
-@each(
+@in_turn(
     ("sizes", "message"),
     [
         ((2, 100), r"task 'uneven': size 2, seed 0: .* no sample of class 2, one of 3"),
@@ -239,7 +239,7 @@ def test_order_does_not_depend_on_how_it_is_cut(
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
-@each("n", [1, 7, 100, BLOCK_SAMPLES + 1])
+@in_turn("n", [1, 7, 100, BLOCK_SAMPLES + 1])
 def test_every_epoch_is_a_permutation(n: int) -> None:
     """Each n positions hold each sample once."""
     epochs = SampleOrder(n, 0).take(0, 5 * n).reshape(5, n)

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_fragility.tasks.splits import balanced_order
-from tests.tables import each
+from tests.in_turn import in_turn
 
 labels = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(np.array)
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=6)
@@ -59,7 +59,7 @@ def test_class_numbers_do_not_matter(strata: np.ndarray, names: list[int]) -> No
     )
 
 
-@each(
+@in_turn(
     ("strata", "order"),
     [
         ([0, 0, 0, 0, 1, 1], [0, 4, 1, 2, 5, 3]),

@@ -16,7 +16,7 @@ from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.tasks import Task, TaskData, digits
-from tests.tables import each
+from tests.in_turn import in_turn
 from tests.tasks.sample_tasks import parts
 
 
@@ -52,63 +52,34 @@ def test_data_are_converted() -> None:
     assert data.train_inputs.dtype == data.test_inputs.dtype == np.float32
     assert data.train_labels.dtype == data.test_labels.dtype == np.int64
     assert (data.classes, data.input_shape) == (4, (2,))
+    # with a number of classes, neither part has to have them all
+    assert TaskData(**parts(test_labels=[0, 1, 8], classes=12)).classes == 12
 
 
-@each(
-    "inputs",
+TENSOR = torch.arange(12.0).reshape(6, 2)
+LABELS = [0, 1, 2, 0, 1, 2]
+
+
+@in_turn(
+    "changes",
     [
-        torch.arange(12.0).reshape(6, 2),
-        torch.arange(12.0).reshape(6, 2).requires_grad_(),
-        torch.arange(12, dtype=torch.uint8).reshape(6, 2),
-        torch.arange(12.0).reshape(6, 2).bfloat16(),
-        list(torch.arange(12.0).reshape(6, 2)),
-        list(torch.arange(12.0).reshape(6, 2).requires_grad_()),
+        {"train_inputs": TENSOR, "train_labels": torch.tensor(LABELS)},
+        {"train_inputs": TENSOR.clone().requires_grad_()},
+        {"train_inputs": TENSOR.to(torch.uint8)},
+        {"train_inputs": TENSOR.bfloat16()},
+        {"train_inputs": list(TENSOR)},
+        {"train_inputs": list(TENSOR.clone().requires_grad_())},
+        {"train_inputs": np.asfortranarray(TENSOR.numpy())},
+        {"strata": LABELS},
+        {"strata": np.array(LABELS, dtype=np.int32)},
+        {"strata": torch.tensor(LABELS, dtype=torch.float32, requires_grad=True)},
+        {"classes": 3},
+        {"classes": np.int64(3)},
     ],
 )
-def test_tensors_are_converted(inputs: Any) -> None:
-    """Tensors, alone or in a list, give the data that arrays give."""
-    data = TaskData(**parts(train_inputs=inputs, train_labels=torch.tensor([0, 1, 2, 0, 1, 2])))
-    assert data.fingerprint == TaskData(**parts()).fingerprint
-
-
-def test_arrays_in_any_memory_order_are_the_same_data() -> None:
-    """A transposed view has the fingerprint of its copy."""
-    turned = np.asfortranarray(parts()["train_inputs"])
-    assert TaskData(**parts(train_inputs=turned)).fingerprint == TaskData(**parts()).fingerprint
-
-
-def test_classes_may_be_more_than_occur() -> None:
-    """With a number of classes, neither part has to have them all."""
-    data = TaskData(**parts(test_labels=[0, 1, 8], classes=12))
-    assert data.classes == 12
-    assert TaskData(**parts(classes=3)).fingerprint == TaskData(**parts()).fingerprint
-
-
-def test_strata_are_the_training_labels_by_default() -> None:
-    """Saying so changes nothing."""
-    data = TaskData(**parts())
-    np.testing.assert_array_equal(data.strata, data.train_labels, strict=True)
-    same = TaskData(**parts(strata=[0, 1, 2, 0, 1, 2]))
-    assert same.fingerprint == data.fingerprint
-
-
-@each(
-    "strata",
-    [
-        np.array([0, 1, 2, 0, 1, 2], dtype=np.int32),
-        torch.tensor([0, 1, 2, 0, 1, 2]),
-        torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 2.0], requires_grad=True),
-    ],
-)
-def test_strata_are_converted_as_labels_are(strata: Any) -> None:
-    """What holds the same numbers is the same task, on every platform."""
-    assert TaskData(**parts(strata=strata)).fingerprint == TaskData(**parts()).fingerprint
-
-
-def test_a_number_of_classes_counted_by_numpy_is_that_number() -> None:
-    """The fingerprint does not depend on the type of the number."""
-    plain = TaskData(**parts(classes=3))
-    assert TaskData(**parts(classes=np.int64(3))).fingerprint == plain.fingerprint
+def test_what_holds_the_same_numbers_is_the_same_data(changes: dict[str, Any]) -> None:
+    """Tensors, lists, any memory order and type; strata are the training labels by default."""
+    assert TaskData(**parts(**changes)).fingerprint == TaskData(**parts()).fingerprint
 
 
 def test_fingerprint_is_that_of_the_contents() -> None:

@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
 
 from pytest_fragility.tasks import Task, TaskData, linear_teacher, relu_teacher, sparse_parity
-from tests.tables import each
+from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def linear_accuracy(data: TaskData) -> float:
     return float(model.score(data.train_inputs, data.train_labels))
 
 
-@each("build", BUILDERS.values())
+@in_turn("build", BUILDERS.values())
 def test_sizes_are_those_documented(build: Callable[..., Task]) -> None:
     """4,000 samples to train on, 2,000 to test on, 20 inputs, two classes; the same each time."""
     data = build().data
@@ -59,7 +59,7 @@ def test_sizes_are_those_documented(build: Callable[..., Task]) -> None:
     assert len(np.unique(all_samples(data)[0], axis=0)) > 5950
 
 
-@each("build", [linear_teacher, lambda: relu_teacher(3)])
+@in_turn("build", [linear_teacher, lambda: relu_teacher(3)])
 def test_normal_inputs_are_standard_normal(build: Callable[[], Task]) -> None:
     """Mean 0, deviation 1 and no correlation between inputs, within five standard errors."""
     inputs = all_samples(build().data)[0]
@@ -69,7 +69,7 @@ def test_normal_inputs_are_standard_normal(build: Callable[[], Task]) -> None:
     assert (inputs**4).mean() == pytest.approx(3, abs=0.2)
 
 
-@each(
+@in_turn(
     "task",
     [linear_teacher(), linear_teacher(dimensions=1), *(relu_teacher(d) for d in (1, 2, 5))],
 )
@@ -79,13 +79,13 @@ def test_both_classes_are_exactly_half_of_the_pool(task: Task) -> None:
     assert np.bincount(task.data.test_labels) == pytest.approx(1000, abs=120)
 
 
-@each("dimensions", [1, 5, 20])
+@in_turn("dimensions", [1, 5, 20])
 def test_a_plane_separates_the_linear_teachers_classes(dimensions: int) -> None:
     """One plane is right for every sample of pool and test set."""
     assert separating_plane_exists(*all_samples(linear_teacher(dimensions=dimensions).data))
 
 
-@each("depth", [1, 2, 3])
+@in_turn("depth", [1, 2, 3])
 def test_no_plane_separates_a_relu_teachers_classes(depth: int) -> None:
     """The best plane is better than chance and errs on many samples."""
     data = relu_teacher(depth).data
@@ -93,7 +93,7 @@ def test_no_plane_separates_a_relu_teachers_classes(depth: int) -> None:
     assert 0.52 < linear_accuracy(data) < 0.95
 
 
-@each("depth", [1, 2, 4])
+@in_turn("depth", [1, 2, 4])
 def test_a_relu_teacher_without_biases_is_linear_on_each_half_of_a_line(depth: int) -> None:
     """With one input, labels change at most once among the positive and among the negative."""
     inputs, labels = all_samples(relu_teacher(depth, dimensions=1).data)
@@ -103,7 +103,7 @@ def test_a_relu_teacher_without_biases_is_linear_on_each_half_of_a_line(depth: i
         assert np.count_nonzero(np.diff(sorted_labels[half])) <= 1
 
 
-@each("depth", [2, 3, 4])
+@in_turn("depth", [2, 3, 4])
 def test_a_relu_teachers_outputs_grow_with_the_inputs_length(depth: int) -> None:
     """A layer that is odd or saturates would leave labels independent of how long an input is."""
     data = relu_teacher(depth).data
@@ -121,7 +121,7 @@ def test_relu_teachers_of_all_depths_have_the_same_inputs_and_other_labels() -> 
         assert 0.1 < (one.train_labels == other.train_labels).mean() < 0.9
 
 
-@each(("relevant", "dimensions"), [(1, 20), (2, 20), (3, 20), (5, 5), (4, 8)])
+@in_turn(("relevant", "dimensions"), [(1, 20), (2, 20), (3, 20), (5, 5), (4, 8)])
 def test_parities_are_those_counted_by_hand(relevant: int, dimensions: int) -> None:
     """A label is 1 where an odd number of the first inputs is negative."""
     inputs, labels = all_samples(sparse_parity(relevant, dimensions=dimensions).data)
@@ -130,7 +130,7 @@ def test_parities_are_those_counted_by_hand(relevant: int, dimensions: int) -> N
     assert labels.tolist() == expected
 
 
-@each("relevant", [2, 3, 6])
+@in_turn("relevant", [2, 3, 6])
 def test_no_input_alone_tells_a_parity(relevant: int) -> None:
     """Correlations of single inputs with the label, and between inputs, are those of chance."""
     inputs, labels = all_samples(sparse_parity(relevant).data)

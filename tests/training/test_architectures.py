@@ -265,14 +265,15 @@ def test_a_factory_of_a_test_file_is_sent_to_worker_processes() -> None:
     """Functions, lambdas and classes alike, by their code: nobody imports tests elsewhere."""
     from pytest_fragility.networks.transport import pack_runs
     from pytest_fragility.parallel.local_processes import Worker
-    from pytest_fragility.training.distribution import train_by
+    from pytest_fragility.training.distribution import train_order
 
     worker = Worker()
     try:
         for factory in (Factory(Encoder), OWN["dropout"]):
             run = Run(IMAGES, 20, Recipe(architecture=factory, stopping=fixed_steps(3)), 0)
             assert b"with_layer" in pack_runs([[run]]) or b"Encoder" in pack_runs([[run]])
-            (found,) = [each for batch in train_by(worker, [[run]]) for each in batch]
+            ((parcel,),) = worker.perform(train_order, "cpu", pack_runs([[run]]))
+            found = parcel.unpack(run)
             (expected,) = train_all([run])
             torch.testing.assert_close(found.weights, expected.weights, rtol=0, atol=0)
     finally:

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from pytest_fragility import audit
-from pytest_fragility.evaluation.asking import begin
-from pytest_fragility.evaluation.evaluate import evaluate
+from pytest_fragility.evaluation.asking import begin, evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
@@ -29,7 +28,7 @@ from pytest_fragility.recipes import (
 from pytest_fragility.tasks import digits
 from pytest_fragility.training import memory
 from pytest_fragility.training.devices import trainer_settings
-from pytest_fragility.training.distribution import Crew
+from pytest_fragility.training.distribution import train_stacks
 from pytest_fragility.training.memory import largest_stack, train_within_memory
 from pytest_fragility.training.trainer import find_trajectories, plan_shards
 from pytest_fragility.training.training_loop import Shard
@@ -114,16 +113,14 @@ def test_stacks_in_flight_are_those_of_one_after_the_other() -> None:
         for seed, steps in enumerate((40, 80, 120, 160))
     ]
 
-    def all_of(in_flight: int) -> dict[int, TrainedRun]:
+    def all_of(in_flight: int) -> dict[Run, TrainedRun]:
         stacks = plan_shards(find_trajectories(runs), CUDA, processes=1)
-        crew = Crew(stacks, 0, CUDA, in_flight=in_flight)
-        return {id(one.run): one for batch in crew.train() for one in batch}
+        batches = train_stacks(stacks, CUDA, in_flight=in_flight)
+        return {one.run: one for batch in batches for one in batch}
 
     found, expected = all_of(3), all_of(1)
     for run in runs:
-        torch.testing.assert_close(
-            found[id(run)].weights, expected[id(run)].weights, rtol=0, atol=0
-        )
+        torch.testing.assert_close(found[run].weights, expected[run].weights, rtol=0, atol=0)
 
 
 def test_the_default_family_stops_alike() -> None:

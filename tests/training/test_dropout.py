@@ -163,8 +163,14 @@ def test_evaluation_and_other_threads_are_left_alone() -> None:
 
 
 def test_values_can_be_dropped_in_place() -> None:
-    """As torch's own."""
-    values = torch.ones(30)
+    """As torch's own; a pass within another has masks of its own, and the outer one goes on."""
+    before = functional.dropout
+    values, inner, rest = torch.ones(30), torch.ones(30), torch.ones(30)
     with seeded_dropout(SEED, STEP):
         functional.dropout(values, 0.5, inplace=True)
-    np.testing.assert_array_equal(values.numpy() > 0, expected_mask(12345, 7, 1, 30, 0.5))
+        with seeded_dropout(SEED, STEP + 1):
+            functional.dropout(inner, 0.5, inplace=True)
+        functional.dropout(rest, 0.5, inplace=True)
+    assert functional.dropout is before
+    for found, step, call in ((values, 7, 1), (inner, 8, 1), (rest, 7, 2)):
+        np.testing.assert_array_equal(found.numpy() > 0, expected_mask(12345, step, call, 30, 0.5))

@@ -149,7 +149,7 @@ def test_training_under_each_schedule_equals_a_plain_loop(blobs: Task) -> None:
             Adam(lr=0.01),
             RMSprop(lr=0.003),
         ]
-        stops = itertools.cycle([20, 33, 61])
+        stops = itertools.cycle([15, 26, 45])
         runs = [
             Run(
                 blobs,

@@ -237,8 +237,12 @@ def _inner(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> torch
 def _all_at_once(
     structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
 ) -> torch.Tensor:
+    def one(weights: Tensors, buffers: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = functional_call(structure, {**weights, **buffers}, (inputs,))
+        return outputs
+
     with plain_attention():
-        outputs: torch.Tensor = vmap(partial(_outputs, structure))(weights, buffers, inputs)
+        outputs: torch.Tensor = vmap(one)(weights, buffers, inputs)
     return outputs
 
 
@@ -252,13 +256,6 @@ def each_alone(
             with holding(structure, {**_at(weights, place), **_at(buffers, place)}):
                 logits.append(structure(samples))
     return torch.stack(logits)
-
-
-def _outputs(
-    structure: torch.nn.Module, weights: Tensors, buffers: Tensors, inputs: torch.Tensor
-) -> torch.Tensor:
-    outputs: torch.Tensor = functional_call(structure, {**weights, **buffers}, (inputs,))
-    return outputs
 
 
 def _at(tensors: Tensors, place: int) -> Tensors:

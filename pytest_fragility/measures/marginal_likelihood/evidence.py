@@ -226,7 +226,7 @@ class _Propagation:
         damping = FIRST_DAMPING
         is_near, is_rough = False, True
         for sweep in range(1, SWEEPS + 1):
-            self._update_sites(damping)
+            self._sites.move(self._means, self._variances, damping)
             if sweep == 1:
                 self._take_first_posterior()
             else:
@@ -236,7 +236,10 @@ class _Propagation:
             value = self._value()
             if not math.isfinite(value):
                 raise broken_down(sweep, value)
-            previous, distance = distance, self._distance()
+            # at the fixed point the marginals match, and the value has no slope: it is wrong by
+            # about their divergence, which is of second order in how far the sites are off
+            previous = distance
+            distance = float(self._sites.divergence(self._means, self._variances))
             sought = TOLERANCE * max(1.0, abs(value))
             if not is_rough and distance <= sought:
                 return Evidence(value, sweep, self._process.jitter)
@@ -248,18 +251,6 @@ class _Propagation:
                 # parallel updates overshoot to and fro; a smaller step settles them
                 damping = max(0.8 * damping, SMALLEST_DAMPING)
         raise not_converged(value, distance)
-
-    def _distance(self) -> float:
-        """Return the divergence of the posterior's marginals from the matched ones, in nats.
-
-        At the fixed point both are the same, and the value has no slope: it is wrong by about
-        this, which is of second order in how far the sites are off.
-        """
-        return float(self._sites.divergence(self._means, self._variances))
-
-    def _update_sites(self, damping: float) -> None:
-        """Move the sites towards those whose moments match."""
-        self._sites.move(self._means, self._variances, damping)
 
     def _let_means_follow(self) -> None:
         """Move shifts, at precisions as they are, to where the means match too.

@@ -113,24 +113,12 @@ def _log_inverse_margin(stack: NetworkStack) -> torch.Tensor:
     return -2 * log_margin(stack)
 
 
-def _distance(stack: NetworkStack, norm: _LayerNorm) -> torch.Tensor:
-    return _norms(stack, norm.of_changes).square().sum(dim=1)
-
-
 def _log_product(stack: NetworkStack, norm: _LayerNorm) -> torch.Tensor:
     return 2 * _norms(stack, norm.of_weights).log().sum(dim=1)
 
 
 def _log_product_over_margin(stack: NetworkStack, norm: _LayerNorm) -> torch.Tensor:
     return _log_product(stack, norm) + _log_inverse_margin(stack)
-
-
-def _log_sum(stack: NetworkStack, norm: _LayerNorm) -> torch.Tensor:
-    return _layers_times_mean(stack, _log_product(stack, norm))
-
-
-def _log_sum_over_margin(stack: NetworkStack, norm: _LayerNorm) -> torch.Tensor:
-    return _layers_times_mean(stack, _log_product_over_margin(stack, norm))
 
 
 def _layers_times_mean(stack: NetworkStack, log_product: torch.Tensor) -> torch.Tensor:
@@ -140,29 +128,39 @@ def _layers_times_mean(stack: NetworkStack, log_product: torch.Tensor) -> torch.
     return math.log(depth) + log_product / depth
 
 
-def _ratios(
-    stack: NetworkStack, norm: _LayerNorm, above: str = _FROBENIUS.of_weights
-) -> torch.Tensor:
+def _ratios(stack: NetworkStack, norm: _LayerNorm, above: str) -> torch.Tensor:
+    """Return the sum of squares of one kind of layer norm over another."""
     return (_norms(stack, above) / _norms(stack, norm.of_weights)).square().sum(dim=1)
 
 
-def _log_bound_origin(stack: NetworkStack, norm: _LayerNorm) -> torch.Tensor:
-    return _log_product_over_margin(stack, norm) + _ratios(stack, norm).log()
-
-
-def _log_bound_initialization(stack: NetworkStack, norm: _LayerNorm) -> torch.Tensor:
-    log_product = _log_product_over_margin(stack, norm)
-    return log_product + _ratios(stack, norm, _FROBENIUS.of_changes).log()
-
-
-_DISTANCE = _Combination(_distance, is_logarithm=False, has_initial=True)
+_DISTANCE = _Combination(
+    lambda stack, norm: _norms(stack, norm.of_changes).square().sum(dim=1),
+    is_logarithm=False,
+    has_initial=True,
+)
 _PRODUCT = _Combination(_log_product)
 _PRODUCT_OVER_MARGIN = _Combination(_log_product_over_margin, has_margin=True)
-_SUM = _Combination(_log_sum)
-_SUM_OVER_MARGIN = _Combination(_log_sum_over_margin, has_margin=True)
-_RATIO = _Combination(_ratios, is_logarithm=False)
-_BOUND_ORIGIN = _Combination(_log_bound_origin, has_margin=True)
-_BOUND_INITIALIZATION = _Combination(_log_bound_initialization, has_margin=True, has_initial=True)
+_SUM = _Combination(lambda stack, norm: _layers_times_mean(stack, _log_product(stack, norm)))
+_SUM_OVER_MARGIN = _Combination(
+    lambda stack, norm: _layers_times_mean(stack, _log_product_over_margin(stack, norm)),
+    has_margin=True,
+)
+_RATIO = _Combination(
+    lambda stack, norm: _ratios(stack, norm, _FROBENIUS.of_weights), is_logarithm=False
+)
+_BOUND_ORIGIN = _Combination(
+    lambda stack, norm: (
+        _log_product_over_margin(stack, norm) + _ratios(stack, norm, _FROBENIUS.of_weights).log()
+    ),
+    has_margin=True,
+)
+_BOUND_INITIALIZATION = _Combination(
+    lambda stack, norm: (
+        _log_product_over_margin(stack, norm) + _ratios(stack, norm, _FROBENIUS.of_changes).log()
+    ),
+    has_margin=True,
+    has_initial=True,
+)
 
 
 def _row(

@@ -164,19 +164,14 @@ def sigma_search(
 def tolerated_noise(stack: NetworkStack, *, magnitude_aware: bool = False) -> torch.Tensor:
     """Return sigma of each network, shape (K,), float64; see `sigma_search`.
 
-    Raises
-    ------
-    UndefinedMeasureError
-        If the search saturates: no noise costs 0.1 of the accuracy, or the least already does.
+    A search that saturates is refused: no noise costs 0.1 of the accuracy, or the least does.
     """
-    return stack.once(
-        ("tolerated noise", magnitude_aware), lambda: _tolerated_noise(stack, magnitude_aware)
-    )
 
+    def compute() -> torch.Tensor:
+        sigmas = in_parts(stack, lambda part: _tolerated_sigmas(part, magnitude_aware))
+        return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
 
-def _tolerated_noise(stack: NetworkStack, magnitude_aware: bool) -> torch.Tensor:
-    sigmas = in_parts(stack, lambda part: _tolerated_sigmas(part, magnitude_aware))
-    return torch.tensor(sigmas, dtype=torch.float64, device=stack.device)
+    return stack.once(("tolerated noise", magnitude_aware), compute)
 
 
 def _tolerated_sigmas(stack: NetworkStack, magnitude_aware: bool) -> list[float]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,15 +13,13 @@ from markupsafe import Markup, escape
 from pytest_fragility.checks.verdicts import BROKEN
 from pytest_fragility.checks.wording import capitalized
 from pytest_fragility.errors import printable
-from pytest_fragility.parallel.failures import LostWorkerWarning
-from pytest_fragility.parallel.local_processes import Worker, WorkerLostError, idle_workers
+from pytest_fragility.parallel.failures import Failure
+from pytest_fragility.parallel.local_processes import LocalProcesses
+from pytest_fragility.parallel.pool import Job, Lost
 from pytest_fragility.report.comparison import KindSummary, compare, kinds_of
 from pytest_fragility.report.documents import Document, Unjudged, unjudged_note
 from pytest_fragility.report.page.marks import Mark, mark_of_verdict
 from pytest_fragility.report.page.sections import Section, section_of
-
-# a section's number, and its audit
-Numbered = tuple[int, Document]
 
 
 def sections_of(audits: Sequence[Document]) -> list[Section]:
@@ -42,68 +38,29 @@ def sections_of(audits: Sequence[Document]) -> list[Section]:
     LostWorkerWarning
         Where a worker has ended early; what it had is made here.
     """
-    waiting = deque(enumerate(audits, 1))
-    made: dict[int, Section] = {}
-    workers = _waiting_workers(len(audits) - 1)
-    with ThreadPoolExecutor(max(1, len(workers))) as pool:
-        helping = [pool.submit(_make_by, worker, waiting, made) for worker in workers]
-        try:
-            _make_here(waiting, made)
-            lost = [reason for each in helping if (reason := each.result())]
-        except BaseException:
-            waiting.clear()
-            for worker in workers:
-                worker.kill()
-            raise
-    for reason in lost:
-        warnings.warn(
-            f"a worker process ended early ({reason}); this process goes on without it",
-            LostWorkerWarning,
-            stacklevel=2,
-        )
-    # what was lost with a worker
-    _make_here(waiting, made)
-    return [made[number] for number in sorted(made)]
+    numbered = dict(enumerate(audits, 1))
+    jobs = {number: Job((audit, number)) for number, audit in numbered.items()}
+    with closing(LocalProcesses(len(audits) - 1)) as workers:
+        replies = workers.begin(make_section, jobs, first_here=1)
+        made = {
+            number: section_of(audit, number)
+            for number, audit in numbered.items()
+            if replies.take_back(number)
+        }
+        for number, reply in replies:
+            if isinstance(reply, Failure):
+                reply.throw()
+            if isinstance(reply, Lost):
+                replies.warn_of_loss(reply, "; this process goes on without it")
+                made[number] = section_of(numbered[number], number)
+            else:
+                made[number] = reply
+    return [made[number] for number in numbered]
 
 
 def make_section(audit: Document, number: int) -> Iterator[Section]:
     """Yield a section; called in a worker process."""
     yield section_of(audit, number)
-
-
-def _waiting_workers(most: int) -> list[Worker]:
-    found: list[Worker] = []
-    while len(found) < most and (worker := idle_workers.take_waiting()):
-        found.append(worker)
-    return found
-
-
-def _make_here(waiting: deque[Numbered], made: dict[int, Section]) -> None:
-    while taken := _next(waiting):
-        number, audit = taken
-        made[number] = section_of(audit, number)
-
-
-def _make_by(worker: Worker, waiting: deque[Numbered], made: dict[int, Section]) -> str:
-    """Have a worker make what nobody has taken yet; return why it was lost, if it was."""
-    try:
-        while taken := _next(waiting):
-            number, audit = taken
-            try:
-                (made[number],) = worker.perform(make_section, audit, number)
-            except WorkerLostError as error:
-                waiting.append(taken)
-                return str(error)
-    finally:
-        idle_workers.give_back(worker)
-    return ""
-
-
-def _next(waiting: deque[Numbered]) -> Numbered | None:
-    try:
-        return waiting.popleft()
-    except IndexError:
-        return None
 
 
 def rendered(document: Document) -> str:

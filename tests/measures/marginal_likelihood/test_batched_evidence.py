@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
@@ -65,6 +65,7 @@ def test_values_are_those_of_one_labelling_at_a_time(n: int, link: str) -> None:
     np.testing.assert_allclose(found, one_by_one(kernels, signs, link), rtol=2e-6, atol=2e-6)
 
 
+@settings(deadline=None)
 @given(
     n=st.integers(1, 12),
     scale=st.sampled_from([1e-3, 1.0, 30.0]),

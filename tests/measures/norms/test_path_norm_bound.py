@@ -121,6 +121,15 @@ def test_the_bound_is_that_of_numpy(
     assert measured == pytest.approx(expected, rel=1e-10)
 
 
+def test_networks_without_biases_are_bounded_too() -> None:
+    """As if the biases were zero; the constant input stays among those that are counted."""
+    model = perceptron([3, 4, 2], bias=False)
+    randomize(model, 0)
+    inputs = inputs_of(12, 3, 0)
+    measured, expected = measured_and_expected(model, inputs, labelled_by(model, inputs))
+    assert measured == pytest.approx(expected, rel=1e-10)
+
+
 @in_turn(("scale", "slope"), [(4.0, 0.25), (2.0, 0.5), (20.0, 0.1), (0.5, 0.99)])
 def test_the_best_slope_is_taken(scale: float, slope: float) -> None:
     """About one over the margin, where margins are alike and samples plenty."""

@@ -24,11 +24,10 @@ from pytest_fragility.measures import (
 from pytest_fragility.measures.pac_bayes.noise_search import sigma_search
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.in_turn import in_turn
-from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
+from tests.measures.pac_bayes.networks import EPSILON, MODELS, bound_by_loop, network_of, normalized
+from tests.sample_networks import perceptron, randomize, sample_network
 
 Formula = Callable[[TrainedNetwork], float]
-
-EPSILON = 1e-3
 
 
 def parameters_of(model: nn.Module) -> list[float]:
@@ -49,20 +48,13 @@ def changes_of(network: TrainedNetwork) -> list[float]:
 
 def plain(network: TrainedNetwork, squared: float) -> float:
     """Return the bound of eqs. 48 and 49, given the squared distance from the prior's mean."""
-    sigma = sigma_search(network).sigma
-    return squared / (4 * sigma**2) + math.log(len(network.labels) / sigma) + 10
+    return bound_by_loop(squared, sigma_search(network).sigma, len(network.labels))
 
 
 def magnitude_aware(network: TrainedNetwork, squared: float) -> float:
     """Return the bound of eqs. 56 and 57, one parameter at a time."""
-    scale = sigma_search(network, magnitude_aware=True).sigma
-    changes = changes_of(network)
-    total = 0.0
-    for change in changes:
-        numerator = EPSILON**2 + (scale**2 + 1) * squared / len(changes)
-        denominator = EPSILON**2 + scale**2 * change**2
-        total += math.log(numerator / denominator)
-    return total / 4 + math.log(len(network.labels) / scale) + 10
+    sigma = sigma_search(network, magnitude_aware=True).sigma
+    return bound_by_loop(squared, sigma, len(network.labels), changes=changes_of(network))
 
 
 def moved(network: TrainedNetwork) -> float:
@@ -88,50 +80,7 @@ NAMES = [measure.__name__ for measure in FORMULAS]
 every_measure = in_turn("measure", FORMULAS, ids=NAMES)
 
 
-def perceptron_of(*, bias: bool = True) -> nn.Module:
-    """Return a perceptron."""
-    return perceptron([4, 6, 3], bias=bias)
-
-
-def normalized() -> nn.Module:
-    """Return a perceptron with batch normalization."""
-    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
-
-
-def layer_normalized() -> nn.Module:
-    """Return a perceptron with normalization that no weight matrix could hold."""
-    return nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
-
-
-def convolutional() -> nn.Module:
-    """Return a convolutional network whose convolution has no bias, with normalization."""
-    return nn.Sequential(
-        nn.Conv2d(1, 3, 3, bias=False),
-        nn.BatchNorm2d(3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(27, 3),
-    )
-
-
-MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "perceptron": (perceptron_of, (4,)),
-    "normalized": (normalized, (4,)),
-    "layer normalized": (layer_normalized, (4,)),
-    "convolutional": (convolutional, (1, 5, 5)),
-}
-
 every_model = in_turn("name", MODELS)
-
-
-def network_of(name: str, *, seed: int = 0, samples: int = 50) -> TrainedNetwork:
-    """Return a network with random trained and random initial parameters and statistics."""
-    build, shape = MODELS[name]
-    model, initial = randomize(build(), seed), randomize(build(), seed + 100, scale=0.6)
-    values = np.random.default_rng(seed).normal(size=(samples, *shape))
-    inputs = torch.from_numpy(values).float()
-    labels = labelled_by(model, inputs)
-    return sample_network(model, inputs, labels, initial_model=initial, seed=seed)
 
 
 @every_measure
@@ -161,10 +110,12 @@ def test_an_untrained_network_costs_nothing_but_its_noise() -> None:
     network = network_of("perceptron")
     untrained = replace(network, initial_model=network.model)
     sigma = sigma_search(network).sigma
-    assert pac_bayes_initialization(untrained) == pytest.approx(math.log(50 / sigma) + 10)
+    assert pac_bayes_initialization(untrained) == pytest.approx(math.log(network.n / sigma) + 10)
     # no change in the numerator nor the denominator: the logarithm of one
     scale = sigma_search(network, magnitude_aware=True).sigma
-    assert pac_bayes_magnitude_initialization(untrained) == pytest.approx(math.log(50 / scale) + 10)
+    assert pac_bayes_magnitude_initialization(untrained) == pytest.approx(
+        math.log(network.n / scale) + 10
+    )
 
 
 # a second implementation of the search

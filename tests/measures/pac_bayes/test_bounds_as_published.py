@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,9 +35,9 @@ from pytest_fragility.measures.pac_bayes.noise_search_as_published import publis
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.in_turn import in_turn
-from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
+from tests.measures.pac_bayes.networks import EPSILON, MODELS, bound_by_loop, network_of
+from tests.sample_networks import labelled_by, randomize, sample_network
 
-EPSILON = 1e-3
 LARGEST_AFTER_HALVINGS = 2 - 2.0**-14
 PURPOSES = {False: "published noise", True: "published magnitude-aware noise"}
 
@@ -152,57 +151,12 @@ def published_value(measure: StackMeasure, network: TrainedNetwork) -> float:
     trained, initial = weights_of(network.model), weights_of(network.initial_model)
     changes = [after - before for after, before in zip(trained, initial, strict=True)]
     squared = sum(entry**2 for entry in (changes if "initial" in measure.__name__ else trained))
-    rest = math.log(len(network.labels) / sigma) + 10
-    if not is_magnitude_aware:
-        return squared / (4 * sigma**2) + rest
-    numerator = EPSILON**2 + (sigma**2 + 1) * squared / len(changes)
-    ratios = [numerator / (EPSILON**2 + sigma**2 * change**2) for change in changes]
-    return sum(math.log(ratio) for ratio in ratios) / 4 + rest
-
-
-# networks
-
-
-def normalized() -> nn.Module:
-    """Return a perceptron with batch normalization."""
-    layers = [nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)]
-    return nn.Sequential(*layers)
-
-
-def convolutional(*, bias: bool = True) -> nn.Module:
-    """Return a convolutional network with batch normalization."""
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, bias=bias),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(36, 3),
+    return bound_by_loop(
+        squared, sigma, len(network.labels), changes=changes if is_magnitude_aware else None
     )
 
 
-MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "perceptron": (lambda: perceptron([4, 8, 6, 3]), (4,)),
-    "without biases": (lambda: perceptron([3, 2, 3], bias=False), (3,)),
-    "linear": (lambda: nn.Linear(5, 2), (5,)),
-    "normalized": (normalized, (4,)),
-    "convolutional": (convolutional, (1, 5, 5)),
-}
-
-every_model = in_turn("name", MODELS)
-
-
-def network_of(name: str, *, seed: int = 0, scale: float = 1.0) -> TrainedNetwork:
-    """Return a network with random trained and random initial parameters and statistics.
-
-    Ten times its 59 samples cannot cost 0.09 or 0.11 exactly, which rounding would decide.
-    """
-    build, shape = MODELS[name]
-    values = np.random.default_rng(seed).normal(size=(59, *shape))
-    model = randomize(build(), seed, scale=scale)
-    initial = randomize(build(), seed + 100, scale=0.6)
-    inputs = torch.from_numpy(values).float()
-    labels = labelled_by(model, inputs)
-    return sample_network(model, inputs, labels, initial_model=initial, seed=seed)
+every_model = in_turn("name", [name for name in MODELS if name != "layer normalized"])
 
 
 @functools.cache
