@@ -49,6 +49,7 @@ def test_the_baseline_comes_first_and_the_count_last() -> None:
         "complexity-exponent",
         "complexity-level",
         *SAME_FUNCTION,
+        "rank",
         "perturbations-admissible",
         *BESIDE,
     ]
@@ -67,7 +68,7 @@ def test_only_the_kinds_asked_for_are_planned() -> None:
 
 def test_without_perturbations_there_is_nothing_to_count() -> None:
     """The baseline's trend, the ladder and the same function are left, and checkpoints."""
-    left = ["trend-baseline", "complexity-exponent", "complexity-level", *SAME_FUNCTION]
+    left = ["trend-baseline", "complexity-exponent", "complexity-level", *SAME_FUNCTION, "rank"]
     assert ids(plan_checks(ALL, [])) == [*left, *BESIDE]
     assert ids(plan_checks(("stopping",), [], ["past-x2"])) == ["stopping-past-x2", *BESIDE]
 
