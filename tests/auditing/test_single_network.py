@@ -22,7 +22,11 @@ from pytest_fragility.settings import DEFAULT_FOLDER
 from pytest_fragility.tasks import Task
 
 TINY = Recipe(architecture=MLP(hidden=(4,)), stopping=fixed_steps(3))
-NAMES = {**vars(strategies), **vars(pytest_fragility.recipes)}
+NAMES = {
+    name: getattr(face, name)
+    for face in (strategies, pytest_fragility.recipes)
+    for name in dir(face)
+}
 
 
 def stored(folder: Path) -> dict[str, int]:

@@ -37,7 +37,11 @@ from pytest_fragility.symmetries import SYMMETRIES, Symmetry
 from pytest_fragility.tasks import Task, TaskData
 
 BASELINE_RECIPE = Recipe()
-NAMES = {**vars(strategies), **vars(pytest_fragility.recipes)}
+NAMES = {
+    name: getattr(face, name)
+    for face in (strategies, pytest_fragility.recipes)
+    for name in dir(face)
+}
 QUICK = settings(
     database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
 )
