@@ -14,6 +14,7 @@ from pytest_fragility._util.text import shown
 from pytest_fragility.auditing.engine import Engine, Request
 from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.auditing.result import AuditResult
+from pytest_fragility.checks.check import Needs
 from pytest_fragility.errors import SettingsError
 from pytest_fragility.settings import (
     DEFAULT_FOLDER,
@@ -207,9 +208,10 @@ def audit(
     chosen_name = name_in_audit(measure, name, settings)
     with timing() as stopwatch, _executors(executor, settings.executor_timeout) as executors:
         engine = Engine(partial(train_plans, progress=progress, executors=executors))
-        engine.add(
-            Request(chosen_name, settings, lambda: (measure, chosen_name), tuple(settings.checks))
-        )
+        # curves of all recipes, whatever the checks look at; looks train what they need
+        whole = None if settings.looks else Needs(frozenset(settings.recipes()), True, True)
+        planned = tuple(settings.checks)
+        engine.add(Request(chosen_name, settings, lambda: (measure, chosen_name), planned, whole))
         return replace(engine.result(chosen_name), durations=stopwatch.durations)
 
 

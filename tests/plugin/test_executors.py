@@ -88,9 +88,9 @@ def test_a_hook_says_who_trains_and_measures(project: Project) -> None:
     assert outcomes(project, "--fragility-cache-dir=there") == here
     asked, *work, shutdown, finish = (project.path / "noted.txt").read_text().split()
     assert (asked, shutdown, finish) == ("asked", "shutdown", "finish")
-    assert work.count("train_for_executor") >= 1
+    assert work.count("train_order") >= 1
     assert work.count("answer") >= 6
-    assert len(work) == work.count("train_for_executor") + work.count("answer")
+    assert len(work) == work.count("train_order") + work.count("answer")
     names = [{path.name for path in project.stored(folder)} for folder in ("here", "there")]
     assert names[0] == names[1] != set()
 

@@ -9,32 +9,32 @@ from tests.plugin.conftest import Project
 
 # at once, however short measuring is; counts what workers have answered
 HELPED = """
+import threading
 from pytest_fragility.evaluation import helpers
 
 helpers.HELP_AFTER = helpers.START_AFTER = -1.0
-asked = []
-plain = helpers.Helpers._ask
+done, is_ready = [], threading.Event()
+do_next, recruit = helpers.Helpers._do_next, helpers.Helpers.recruit
 
 
-def asking(*arguments):
-    asked.append(arguments)
-    return plain(*arguments)
+def counted(self):
+    is_ready.set()
+    done.append(do_next(self))
+    return done[-1]
 
 
-def starting(self):
-    import time
-
+def awaited(self):
     recruit(self)
-    while self._starting:
-        time.sleep(0.01)
+    # this process would be done before a worker has started
+    if self._helping:
+        is_ready.wait(60)
 
 
-recruit = helpers.Helpers._recruit
-helpers.Helpers._ask, helpers.Helpers._recruit = asking, starting
+helpers.Helpers._do_next, helpers.Helpers.recruit = counted, awaited
 
 
 def pytest_sessionfinish():
-    print(f"workers answered {len(asked)} times")
+    print(f"workers answered {sum(done)} times")
 """
 
 AUDITS = """
