@@ -209,7 +209,8 @@ def audit(
     with timing() as stopwatch, _executors(executor, settings.executor_timeout) as executors:
         engine = Engine(partial(train_plans, progress=progress, executors=executors))
         # curves of all recipes, whatever the checks look at; looks train what they need
-        whole = None if settings.looks else Needs(frozenset(settings.recipes()), True, True)
+        trains_at_once = not settings.looks and settings.given is None
+        whole = Needs(frozenset(settings.recipes()), True, True) if trains_at_once else None
         planned = tuple(settings.checks)
         engine.add(Request(chosen_name, settings, lambda: (measure, chosen_name), planned, whole))
         return replace(engine.result(chosen_name), durations=stopwatch.durations)
