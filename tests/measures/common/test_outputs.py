@@ -16,7 +16,10 @@ from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures import (
     StackMeasure,
     inverse_margin,
+    parameter_norm,
+    path_norm_over_margin,
     product_of_frobenius_norms_over_margin,
+    product_of_spectral_norms,
     product_of_spectral_norms_over_margin,
     product_of_spectral_norms_over_margin_fft,
     spectral_bound_initialization,
@@ -27,13 +30,14 @@ from pytest_fragility.measures import (
     sum_of_spectral_norms_over_margin,
     sum_of_spectral_norms_over_margin_fft,
 )
-from pytest_fragility.measures.common.outputs import train_margins
+from pytest_fragility.measures.common.outputs import train_logits, train_margins
 from pytest_fragility.networks.stacks import NetworkStack
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from tests.in_turn import in_turn
 from tests.sample_networks import perceptron, randomize, sample_network
 
 WITH_MARGIN = (
+    path_norm_over_margin,
     inverse_margin,
     product_of_frobenius_norms_over_margin,
     sum_of_frobenius_norms_over_margin,
@@ -143,10 +147,42 @@ def test_a_margin_that_is_not_positive_is_refused(measure: StackMeasure, margin:
     """Published code takes the absolute value of a negative one, and divides by zero."""
     with pytest.raises(UndefinedMeasureError) as error:
         measure(network_with_margins([margin] + [1.0] * 15))
+    for form in (measure.bound_form, measure.logarithm):
+        with pytest.raises(UndefinedMeasureError, match="must be positive"):
+            form(network_with_margins([margin] + [1.0] * 15))
     text = str(error.value)
     assert f"is {margin:.3g}, and must be positive" in text
     assert "mislabels about a tenth of its training samples" in text
     assert "Train it further" in text and "without margin" in text
+
+
+def test_a_few_mislabelled_samples_are_passed_over() -> None:
+    """Of thirty samples, two may be wrong: the third smallest margin counts."""
+    for mislabelled in (0, 2):
+        margins = [-3.0] * mislabelled + [0.5] * (30 - mislabelled)
+        assert inverse_margin(network_with_margins(margins)) == pytest.approx(4)
+    with pytest.raises(UndefinedMeasureError, match="is -3, and must be positive"):
+        inverse_margin(network_with_margins([-3.0] * 3 + [0.5] * 27))
+
+
+@in_turn("measure", [parameter_norm, product_of_spectral_norms])
+def test_measures_without_margin_do_not_mind_mislabelled_samples(measure: StackMeasure) -> None:
+    """Nor fewer than ten."""
+    assert measure(network_with_margins([-1.0] * 12)) > 0
+    assert measure(network_with_margins([1.0] * 3)) > 0
+
+
+@brief
+@given(seed=seeds)
+def test_logits_of_any_network_are_computed_in_double_precision(seed: int) -> None:
+    """A float32 network that is no perceptron, against NumPy in float64."""
+    model = randomize(nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), seed)
+    inputs = torch.from_numpy(np.random.default_rng(seed).normal(size=(12, 4))).float()
+    network = sample_network(model, inputs, torch.arange(12) % 3)
+    logits = train_logits(NetworkStack.of_network(network))
+    parts = [part.detach().numpy().astype(np.float64) for part in model.parameters()]
+    hidden = np.tanh(inputs.numpy().astype(np.float64) @ parts[0].T + parts[1])
+    np.testing.assert_allclose(logits[0].numpy(), hidden @ parts[2].T + parts[3], rtol=1e-10)
 
 
 def test_a_network_whose_outputs_are_not_numbers_is_refused() -> None:

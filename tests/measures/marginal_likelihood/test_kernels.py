@@ -126,6 +126,55 @@ def test_identical_inputs_have_correlation_one(hidden_layers: int, scale: float)
     assert kernel[0, 0] == pytest.approx(variance, rel=1e-10)
 
 
+@in_turn("hidden_layers", [1, 2, 5])
+def test_orthogonal_inputs_have_the_known_correlation(hidden_layers: int) -> None:
+    """It is 1 / pi after one layer, and more after each."""
+    kernel = relu_kernel(np.eye(2), hidden_layers=hidden_layers, weight_variance=2, bias_variance=0)
+    correlation = 0.0
+    for _ in range(hidden_layers):
+        sine = math.sqrt(1 - correlation**2)
+        correlation = (sine + (math.pi - math.acos(correlation)) * correlation) / math.pi
+    assert kernel[0, 1] / kernel[0, 0] == pytest.approx(correlation, rel=1e-12)
+
+
+def test_opposite_inputs_share_no_unit() -> None:
+    """Without biases, x and -x excite different units of the first layer."""
+    one = np.random.default_rng(3).normal(size=784)
+    inputs = np.stack([one, -one, -3 * one])
+    kernel = relu_kernel(inputs, hidden_layers=1, weight_variance=2, bias_variance=0)
+    variance = 2 * (one**2).sum() / 784
+    expected = variance * np.array([[1, 0, 0], [0, 1, 3], [0, 3, 9]])
+    np.testing.assert_allclose(kernel, expected, rtol=1e-10, atol=1e-10 * variance)
+
+
+@depths
+def test_zero_inputs_have_the_variance_of_biases(hidden_layers: int) -> None:
+    """An input of zeros gives zeros without biases, and the biases' variance with them."""
+    inputs = np.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
+    without = relu_kernel(inputs, hidden_layers=hidden_layers, weight_variance=2, bias_variance=0)
+    np.testing.assert_array_equal(without[[0, 2]], 0)
+    # variance two over the fan-in keeps the squared norm at any depth
+    assert without[1, 1] == pytest.approx(5, rel=1e-12)
+    kernel = relu_kernel(inputs, hidden_layers=hidden_layers, weight_variance=2, bias_variance=0.3)
+    biases = 0.3 * (hidden_layers + 1)
+    np.testing.assert_allclose(kernel[np.ix_([0, 2], [0, 2])], biases, rtol=1e-12)
+
+
+@in_turn("bias_variance", [0.0, 0.01, 1.0])
+@depths
+def test_relu_kernel_is_a_covariance(hidden_layers: int, bias_variance: float) -> None:
+    """The matrix is symmetric and positive semidefinite, with copies and multiples too."""
+    for n, d in ((1, 3), (6, 1), (20, 8)):
+        inputs = inputs_of(n, (d,), seed=n).double().numpy()
+        inputs = np.concatenate([inputs, inputs[:1], -inputs[:1], 3 * inputs[:1]])
+        kernel = relu_kernel(
+            inputs, hidden_layers=hidden_layers, weight_variance=2, bias_variance=bias_variance
+        )
+        np.testing.assert_allclose(kernel, kernel.T, rtol=1e-13, atol=1e-13 * np.abs(kernel).max())
+        values = np.linalg.eigvalsh(kernel)
+        assert values[0] >= -1e-11 * values[-1]
+
+
 class OwnPerceptron(nn.Module):
     """A perceptron with two hidden layers and a forward pass of its own."""
 
@@ -281,6 +330,28 @@ def test_reported_error_is_the_distance_to_the_mean(bias_variance: float) -> Non
     assert 0.75 < actual / reported < 1.25
 
 
+def test_error_falls_with_the_root_of_networks() -> None:
+    """Sixteen times as many networks have about a quarter of the error."""
+    few, many = (
+        monte_carlo_kernel(
+            perceptron([8, 30, 3]), inputs_of(6, (8,)), generator=random(3), networks=networks
+        )
+        for networks in (40, 640)
+    )
+    assert many.relative_error == pytest.approx(few.relative_error / 4, rel=0.3)
+
+
+def test_few_networks_leave_the_kernel_without_full_rank() -> None:
+    """One network has the rank of its last features; by default there are enough networks."""
+    inputs = inputs_of(60, (8,))
+    model = stacked(nn.Linear(8, 20), nn.Tanh(), nn.Linear(20, 5), nn.Tanh(), nn.Linear(5, 3))
+    few = network_kernel(model, inputs, generator=random(), networks=4)
+    assert few.rank == 4 * 5
+    usual = network_kernel(model, inputs, generator=random())
+    assert usual.rank == 60
+    assert usual.networks * 5 >= 4 * 60
+
+
 def test_there_are_at_least_sixteen_networks() -> None:
     """Few samples and wide features still have an average of some networks."""
     found = monte_carlo_kernel(perceptron([8, 90, 3]), inputs_of(2, (8,)), generator=random())
@@ -397,3 +468,16 @@ def test_hooks_are_taken_away_from_a_refused_network() -> None:
     with pytest.raises(UndefinedMeasureError):
         monte_carlo_kernel(model, inputs_of(4, (8,)), generator=random())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_kernel_is_determined_by_the_generator() -> None:
+    """Another seed gives another kernel, and nothing else is drawn from."""
+    model, inputs = convolutional(normalized=True), inputs_of(4, (2, 4, 4))
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+    first, again, other = (
+        network_kernel(model, inputs, generator=random(seed)).matrix for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert distance(first, other) > 1e-3
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002

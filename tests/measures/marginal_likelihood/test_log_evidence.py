@@ -176,6 +176,59 @@ def test_sequential_conditioning_matches_integration() -> None:
     assert estimate == pytest.approx(orthant(kernel, signs), abs=4 * error)
 
 
+@either_link
+def test_independent_samples_cost_one_bit_each(link: str) -> None:
+    """Each sign has probability one half, alone or among others, whatever the variances."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=20)
+    for scale in (1e-6, 0.01, 1.0, 25.0):
+        for n in (1, 20):
+            found = value(scale * np.eye(n), signs[:n], link)
+            assert found == pytest.approx(-n * math.log(2), abs=1e-9), (scale, n)
+            assert value(scale * np.eye(n), -signs[:n], link) == pytest.approx(found, abs=1e-9)
+
+
+@in_turn("n", [1, 2, 10, 60])
+def test_probit_evidence_is_the_step_evidence_with_noise(n: int) -> None:
+    """Both links give one value where noise is in the kernel or in the link."""
+    kernel, signs = problem(n, n)
+    noisy = value(kernel + np.eye(n), signs)
+    assert value(kernel, signs, PROBIT) == pytest.approx(noisy, abs=1e-6)
+
+
+@either_link
+@unhurried
+@given(seed=seeds)
+def test_evidence_has_the_symmetries_of_probabilities(link: str, seed: int) -> None:
+    """Order and names of classes do not matter, and signs may move into the kernel."""
+    kernel, signs = problem(30, seed)
+    same = pytest.approx(value(kernel, signs, link), rel=1e-7)
+    order = np.random.default_rng(seed).permutation(30)
+    assert value(kernel[np.ix_(order, order)], signs[order], link) == same
+    assert value(kernel, -signs, link) == same
+    assert value(np.multiply.outer(signs, signs) * kernel, np.ones(30), link) == same
+
+
+@either_link
+@unhurried
+@given(seed=seeds, n=st.integers(1, 35))
+def test_one_more_sample_is_never_more_probable(link: str, n: int, seed: int) -> None:
+    """The evidence is at most zero and falls with each sample, but for EP's error."""
+    kernel, signs = problem(n + 1, seed)
+    fewer, more = value(kernel[:n, :n], signs[:n], link), value(kernel, signs, link)
+    assert fewer <= 0
+    assert more <= fewer + 0.02
+
+
+@unhurried
+@given(seed=seeds)
+def test_step_evidence_ignores_the_scale_of_each_sample(seed: int) -> None:
+    """K and D K D have one evidence for a positive diagonal D, up to the jitter."""
+    kernel, signs = problem(30, seed)
+    scales = np.exp(np.random.default_rng(seed).uniform(-1, 1, size=30))
+    scaled = value(np.multiply.outer(scales, scales) * kernel, signs)
+    assert scaled == pytest.approx(value(kernel, signs), rel=1e-7)
+
+
 @unhurried
 @given(seed=seeds, exponent=st.floats(-6, 6))
 def test_step_evidence_ignores_the_scale_of_the_kernel(seed: int, exponent: float) -> None:
@@ -203,6 +256,13 @@ def test_coinciding_samples_of_opposite_labels_are_named(first: float, scale: fl
     assert pair == {"1", "3"}
     assert "opposite labels" in message
     assert "probit" in message
+
+
+def test_probit_allows_for_opposite_labels_of_coinciding_samples() -> None:
+    """Noise makes a contradiction possible; its probability is that of K + I."""
+    signs = np.array([1.0, 1.0, -1.0, -1.0, 1.0])
+    expected = orthant(twins() + np.eye(5), signs)
+    assert value(twins(), signs, PROBIT) == pytest.approx(expected, abs=0.02)
 
 
 def test_opposite_samples_of_one_label_are_refused() -> None:
@@ -263,6 +323,15 @@ def test_what_makes_no_sense_is_refused(kernel: Floats, signs: npt.ArrayLike, te
         log_evidence(np.eye(2), [1, 1], link="logit")
 
 
+def test_arguments_are_left_alone() -> None:
+    """Neither the kernel nor the signs change."""
+    kernel, signs = problem(6, 0)
+    copies = kernel.copy(), signs.copy()
+    log_evidence(kernel, signs)
+    np.testing.assert_array_equal(kernel, copies[0])
+    np.testing.assert_array_equal(signs, copies[1])
+
+
 def test_jitter_is_relative_to_the_mean_variance() -> None:
     """What is added to the diagonal is 1e-10 of its mean, and reported."""
     found = log_evidence(np.diag([1.0, 2.0, 6.0]), [1, -1, 1])
@@ -291,6 +360,7 @@ def test_the_value_is_right_to_what_is_promised(
     """Within a millionth of where the iteration ends if it goes on."""
     kernel, signs = deep_kernel(load_digits().data[:200] / 16), labels_of_digits(labelling)
     found = log_evidence(kernel, signs, link=link)
+    assert 1 < found.sweeps < 100
     monkeypatch.setattr(evidence, "TOLERANCE", 1e-11)
     best = log_evidence(kernel, signs, link=link)
     assert best.sweeps > found.sweeps

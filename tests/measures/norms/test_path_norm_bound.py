@@ -121,6 +121,15 @@ def test_the_bound_is_that_of_numpy(
     assert measured == pytest.approx(expected, rel=1e-10)
 
 
+@in_turn("classes", [2, 3])
+def test_images_are_flattened(classes: int) -> None:
+    """D is the number of their pixels plus one, x the largest absolute pixel of all."""
+    model = randomize(perceptron([12, 4, classes]), 0)
+    inputs = inputs_of(9, 12, 0, scale=3.0).view(9, 3, 2, 2)
+    measured, expected = measured_and_expected(model, inputs, torch.arange(9) % classes)
+    assert measured == pytest.approx(expected, rel=1e-10)
+
+
 def test_networks_without_biases_are_bounded_too() -> None:
     """As if the biases were zero; the constant input stays among those that are counted."""
     model = perceptron([3, 4, 2], bias=False)

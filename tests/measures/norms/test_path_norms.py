@@ -446,6 +446,32 @@ def linear(model: nn.Sequential, place: int) -> nn.Linear:
     return layers[place]
 
 
+@unhurried
+@given(
+    seed=seeds,
+    factor=st.floats(0.01, 100),
+    neurons=st.lists(st.integers(0, 3), min_size=1, unique=True),
+    order=st.permutations(range(4)),
+)
+def test_the_same_function_has_the_same_norm(
+    seed: int, factor: float, neurons: list[int], order: list[int]
+) -> None:
+    """Some or all neurons times a factor, which the next layer undoes; neurons in another order."""
+    model = perceptron([3, 4, 3, 2]).double()
+    randomize(model, seed)
+    before = value_of(model, (3,))
+    first, second = linear(model, 0), linear(model, 1)
+    with torch.no_grad():
+        first.weight[neurons] *= factor
+        first.bias[neurons] *= factor
+        second.weight[:, neurons] /= factor
+        assert value_of(model, (3,)) == pytest.approx(before, rel=1e-12)
+        for tensor in (first.weight, first.bias):
+            tensor.copy_(tensor[order].clone())
+        second.weight.copy_(second.weight[:, order].clone())
+    assert value_of(model, (3,)) == pytest.approx(before, rel=1e-12)
+
+
 # depth
 
 
@@ -485,6 +511,29 @@ def test_depth_does_not_overflow_float32() -> None:
     assert math.log(1e38) < 2 * math.log(1e38) < expected < math.log(1e308)
     assert path_norm.logarithm(network) == pytest.approx(expected, abs=1e-10)
     assert path_norm(network) == pytest.approx(math.exp(expected), rel=1e-10)
+
+
+def test_beyond_float64_logarithm_and_bound_form_are_right() -> None:
+    """The value is refused, by its place; half the exponent still fits into a float."""
+    model = deep(250, 1.6, bias=1.0, digits=10)
+    fine, network = network_of(deep(250, 0.2, bias=0.0, digits=20), (16,)), network_of(model, (16,))
+    expected = exact_log(model, 10)
+    assert expected > math.log(1.79e308)
+    with pytest.raises(UndefinedMeasureError, match="larger than a float can hold") as refused:
+        path_norm.over_stack(NetworkStack.of_networks([fine, network]))
+    assert refused.value.place == 1
+    assert "path_norm.bound_form" in str(refused.value)
+    assert path_norm.logarithm(network) == pytest.approx(expected, abs=1e-10)
+    root = math.exp((expected - math.log(3)) / 2)
+    assert path_norm.bound_form(network) == pytest.approx(root, rel=1e-10)
+
+
+def test_biases_behind_small_weights_count() -> None:
+    """What underflows adds nothing to the paths that start at the last biases."""
+    model = deep(150, 2**-12, bias=0.5, digits=24)
+    expected = exact_log(model, 24)
+    assert -10 < expected < 10
+    assert path_norm.logarithm(network_of(model, (16,))) == pytest.approx(expected, abs=1e-11)
 
 
 def test_small_weights_do_not_underflow() -> None:

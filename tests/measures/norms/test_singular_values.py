@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures import (
@@ -168,6 +170,26 @@ def test_largest_singular_values_are_those_of_numpy(
     np.testing.assert_allclose(norms.numpy(), expected, rtol=1e-12)
 
 
+def test_matrices_of_different_scale_do_not_disturb_each_other() -> None:
+    """Each is scaled by its own largest entry."""
+    scales = (1e200, 1.0, 1e-200)
+    batch = np.stack([matrices(4, 3, seed=0, scale=scale)[0] for scale in scales])
+    norms = largest_singular_values(torch.from_numpy(batch)).numpy()
+    expected = svd_norm(matrices(4, 3, seed=0)[0])
+    np.testing.assert_allclose(norms / np.array(scales), expected, rtol=1e-12)
+
+
+@in_turn("rank", [1, 2, 3])
+def test_the_largest_singular_value_of_a_matrix_of_low_rank(rank: int) -> None:
+    """With repeated and vanishing singular values beside it."""
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        left = np.linalg.qr(generator.normal(size=(8, rank)))[0]
+        right = np.linalg.qr(generator.normal(size=(5, rank)))[0]
+        found = largest_singular_values(torch.from_numpy(left @ right.T * 7))
+        assert float(found) == pytest.approx(7, rel=1e-12)
+
+
 @in_turn("shape", [(1, 1), (3, 5), (5, 3), (2, 4, 3, 3)])
 def test_a_matrix_of_zeros_has_norm_zero(shape: tuple[int, ...]) -> None:
     """Exactly, and no other matrix of the batch minds."""
@@ -186,6 +208,49 @@ def test_the_convolutions_norm_is_that_of_its_matrix(shape: Convolution, seed: i
     kernel = shape.kernel(seed)
     expected = svd_norm(dense_by_index(kernel, shape))
     assert shape.norm(kernel) == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+@modest
+@given(shape=convolutions(largest_kernel=3, largest_dilation=2), seed=seeds)
+def test_the_convolutions_norm_is_that_of_what_torch_computes(
+    shape: Convolution, seed: int
+) -> None:
+    """Torch's own convolution behind its own circular padding, where that pads at most once.
+
+    Without any padding it is no larger: the positions where the kernel does not wrap around are
+    some of the circular ones.
+    """
+    reach = [(k - 1) * d for k, d in zip(shape.size, shape.dilation, strict=True)]
+    grid = tuple(
+        step * math.ceil(max(size, extent + 1) / step)
+        for size, extent, step in zip(shape.grid, reach, shape.stride, strict=True)
+    )
+    shape = dataclasses.replace(shape, grid=grid)
+    kernel = shape.kernel(seed)
+    padding = [part for extent in reversed(reach) for part in (extent // 2, extent - extent // 2)]
+    convolve: Any = functional.conv1d if len(grid) == 1 else functional.conv2d
+    basis = torch.eye(shape.inputs * math.prod(grid), dtype=torch.float64)
+    images = basis.reshape(-1, shape.inputs, *grid)
+    circular, bare = (
+        svd_norm(
+            convolve(
+                inputs, kernel, stride=shape.stride, dilation=shape.dilation, groups=shape.groups
+            )
+            .flatten(1)
+            .numpy()
+        )
+        for inputs in (functional.pad(images, padding, mode="circular"), images)
+    )
+    assert shape.norm(kernel) == pytest.approx(circular, rel=1e-10)
+    assert bare <= shape.norm(kernel) * (1 + 1e-12)
+
+
+def test_kernels_may_be_huge_or_tiny() -> None:
+    """Their squares overflow or vanish, their norms do not."""
+    shape = Convolution(3, 2, 1, (3, 3), (4, 6), (2, 1), (1, 1))
+    kernel = shape.kernel(0)
+    for scale in (1e-200, 1e200):
+        assert shape.norm(kernel * scale) == pytest.approx(shape.norm(kernel) * scale, rel=1e-12)
 
 
 def test_a_convolution_in_three_dimensions() -> None:

@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures import (
     StackMeasure,
     frobenius_distance_from_initialization,
@@ -230,3 +231,25 @@ def test_norms_of_one_neuron_can_be_done_by_hand() -> None:
     assert values.keys() == FORMULAS.keys()
     for measure, value in values.items():
         assert measure(network) == pytest.approx(value, rel=1e-12), measure
+
+
+@in_turn(
+    ("measure", "norm"), [(product_of_frobenius_norms, fro), (product_of_spectral_norms, spec)]
+)
+def test_products_too_large_for_a_float_have_a_logarithm_and_a_bound_form(
+    measure: StackMeasure, norm: Callable[[Floats], float]
+) -> None:
+    """The refusal names both."""
+    network = network_of([3] * 13, bias=False)
+    with torch.no_grad():
+        for parameter in network.model.parameters():
+            parameter.mul_(1e14)
+    logarithm = 2 * sum(math.log(norm(matrix)) for matrix in matrices(network.model))
+    assert logarithm > math.log(1.79e308)
+    with pytest.raises(UndefinedMeasureError, match="larger than a float can hold") as error:
+        measure(network)
+    assert f"exp({logarithm:.1f})" in str(error.value)
+    assert f"audit {measure.__name__}.bound_form" in str(error.value)
+    assert measure.logarithm(network) == pytest.approx(logarithm, rel=1e-12)
+    bound = math.exp((logarithm - math.log(network.n)) / 2)
+    assert measure.bound_form(network) == pytest.approx(bound, rel=1e-10)

@@ -237,6 +237,14 @@ def test_networks_in_a_stack_have_noise_of_their_own(magnitude_aware: bool) -> N
     assert len(set(expected)) > 1
 
 
+def test_networks_in_double_precision_are_searched_like_others() -> None:
+    """The noisy passes are in float32, whatever the network is in."""
+    for name in ("perceptron", "normalized", "convolutional"):
+        network = network_of(name)
+        model, inputs = copy.deepcopy(network.model).double(), network.inputs.double()
+        assert sigma_of(replace(network, model=model, inputs=inputs)) == sigma_of(network)
+
+
 # what differs from the formulas
 
 
@@ -307,7 +315,52 @@ def test_a_search_that_saturates_above_gives_a_number_all_the_same(measure: Stac
     assert DEFAULTS[measure](network) != pytest.approx(measure(network), rel=0.05)
 
 
+@every_measure
+def test_a_search_that_saturates_below_gives_a_number_all_the_same(measure: StackMeasure) -> None:
+    """Weights of 1e-12, which the least noise drowns: sigma is the last of the halvings."""
+    network = linear_classifier(scale=1e-12)
+    sigma = sigma_of(network, magnitude_aware=measure in MAGNITUDE_AWARE)
+    assert sigma == pytest.approx(2.0**-14, rel=1e-12)
+    assert math.isfinite(measure(network))
+    with pytest.raises(UndefinedMeasureError):
+        DEFAULTS[measure](network)
+
+
 # normalization
+
+
+@every_measure
+def test_rescaled_normalization_changes_nothing_once_it_is_folded(measure: StackMeasure) -> None:
+    """A layer four times as large, whose normalization divides by as much, folds to the same.
+
+    The default, which takes parameters as they stand, tells the two apart.
+    """
+    network = network_of("normalized")
+    other_model = copy.deepcopy(network.model)
+    # epsilon would not scale along
+    for model in (network.model, other_model):
+        assert isinstance(model, nn.Sequential)
+        model[1].eps = 0.0
+    assert isinstance(other_model, nn.Sequential)
+    layer, normalization = other_model[0], other_model[1]
+    for tensor in (layer.weight.data, layer.bias.data, normalization.running_mean):
+        tensor.mul_(4)
+    normalization.running_var *= 16
+    other = replace(network, model=other_model)
+    torch.testing.assert_close(other_model(network.inputs), network.model(network.inputs))
+    assert measure(other) == pytest.approx(measure(network), rel=2e-6)
+    # noise relative to each weight is all the same to this one
+    if measure is not pac_bayes_magnitude_flatness_as_published:
+        assert DEFAULTS[measure](other) != pytest.approx(DEFAULTS[measure](network), rel=1e-3)
+
+
+@every_measure
+def test_normalization_that_no_weight_can_hold_is_refused(measure: StackMeasure) -> None:
+    """Layer normalization divides by a statistic of each sample."""
+    network = network_of("layer normalized")
+    with pytest.raises(UndefinedMeasureError, match="cannot be folded"):
+        measure(network)
+    assert math.isfinite(DEFAULTS[measure](network))
 
 
 def test_normalization_is_folded_before_noise_and_norm() -> None:

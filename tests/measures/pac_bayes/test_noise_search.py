@@ -251,6 +251,52 @@ def test_the_drop_is_from_the_networks_own_accuracy() -> None:
     assert found.sigma == pytest.approx(expected, rel=0.08)
 
 
+@in_turn("factor", [0.01, 0.5, 8.0, 200.0])
+def test_sigma_scales_with_the_weights(factor: float) -> None:
+    """Plain noise is absolute and magnitude-aware noise relative, but for its epsilon."""
+    network = linear_classifier(2, scale=10.0)
+    scaled = copy.deepcopy(network.model)
+    for parameter in scaled.parameters():
+        parameter.data *= factor
+    other = replace(network, model=scaled)
+    ratio = sigma_search(other).sigma / sigma_search(network).sigma
+    assert ratio == pytest.approx(factor, rel=0.041)
+    relative = [sigma_search(of, magnitude_aware=True).sigma for of in (network, other)]
+    assert relative[1] == pytest.approx(relative[0], rel=0.041)
+
+
+@in_turn(
+    "model",
+    [
+        nn.Linear(3, 2),
+        perceptron([3, 2]),
+        nn.Sequential(nn.Linear(3, 2, bias=False), nn.BatchNorm1d(2)),
+    ],
+)
+@either_noise
+def test_noise_reaches_biases_and_normalization(model: nn.Module, magnitude_aware: bool) -> None:
+    """Where inputs are zero, only the last shift decides, and all samples flip together."""
+    model = copy.deepcopy(model)
+    list(model.parameters())[-1].data = torch.tensor([-0.4, 0.6])
+    network = sample_network(model, torch.zeros(20, 3), torch.ones(20, dtype=torch.int64))
+    found = sigma_search(network, magnitude_aware=magnitude_aware, draws=4000)
+    deviation = -1.0 / float(norm.ppf(0.1))
+    expected = deviation / math.sqrt(2)
+    if magnitude_aware:
+        expected = math.sqrt((deviation**2 - 2 * EPSILON**2) / (0.4**2 + 0.6**2))
+    assert found.sigma == pytest.approx(expected, rel=0.05)
+
+
+def test_networks_in_double_precision_are_searched_like_others() -> None:
+    """The noisy passes are in float32, whatever the network is in."""
+    for model in (randomize(perceptron([4, 6, 3]), 1), normalized_model(2)):
+        network = labelling_itself(model, random_inputs(50, 4))
+        double = replace(
+            network, model=copy.deepcopy(model).double(), inputs=network.inputs.double()
+        )
+        assert sigma_search(double).sigma == sigma_search(network).sigma
+
+
 # the bracket
 
 
@@ -292,6 +338,8 @@ def test_one_draw_has_no_standard_error_but_a_sigma() -> None:
     network = linear_classifier(4)
     found = sigma_search(network, draws=1)
     assert found.draws == 1
+    # not certain, as zero would say
+    assert found.drop_error == found.relative_error == math.inf
     assert found.sigma == pytest.approx(known_sigma(network), rel=0.5)
     assert looped_drops(network, found.low, draws=1).mean() < 0.1
 
@@ -313,6 +361,44 @@ def test_the_relative_error_is_the_spread_over_seeds(magnitude_aware: bool) -> N
     expected = known_sigma(network, magnitude=magnitude_aware)
     centre = np.mean([math.log(one.sigma / expected) for one in found])
     assert abs(centre) < 4 * spread / math.sqrt(40) + 0.01
+
+
+def test_more_draws_lower_the_relative_error_by_their_root() -> None:
+    """Sixteen times as many draws, a quarter of the error."""
+    network = linear_classifier(7)
+    few, many = (
+        np.mean(
+            [
+                sigma_search(with_randomness(network, seed), draws=draws).relative_error
+                for seed in range(8)
+            ]
+        )
+        for draws in (20, 320)
+    )
+    assert 2.7 < few / many < 6
+
+
+@in_turn("share", np.geomspace(0.4, 2.5, 9).tolist())
+@either_noise
+def test_the_relative_error_is_known_wherever_sigma_lies(
+    share: float, magnitude_aware: bool
+) -> None:
+    """Also right beside the sigmas that the search looks at first."""
+    network = linear_classifier(8, bias=True)
+    model = copy.deepcopy(network.model)
+    assert isinstance(model, nn.Linear)
+    if magnitude_aware:
+        # a common part in both rows takes noise without changing the difference
+        model.weight.data += 0.3 * share
+    else:
+        scale = share * 2.0**-4 / known_sigma(network)
+        for parameter in model.parameters():
+            parameter.data *= scale
+    moved = replace(network, model=model)
+    found = sigma_search(moved, magnitude_aware=magnitude_aware, draws=50)
+    assert 0.003 < found.relative_error < 0.25
+    expected = known_sigma(moved, magnitude=magnitude_aware)
+    assert abs(math.log(found.sigma / expected)) < 5 * found.relative_error + 0.01
 
 
 def test_the_relative_error_is_infinite_where_the_drop_is_flat() -> None:
@@ -365,6 +451,49 @@ def test_a_network_that_noise_cannot_worsen_saturates_high(magnitude_aware: bool
     assert found.saturated == "high"
     assert found.sigma == LARGEST
     assert found.drop < 0.1
+
+
+def test_a_network_at_chance_saturates_high() -> None:
+    """With balanced labels that its inputs say nothing about, half right is as bad as it gets."""
+    half = random_inputs(100, 12)
+    model = randomize(nn.Linear(12, 2), 0)
+    labels = torch.arange(2).repeat_interleave(100)
+    found = sigma_search(sample_network(model, torch.cat([half, half]), labels))
+    assert found.saturated == "high"
+    assert found.drop == pytest.approx(0, abs=1e-12)
+
+
+def test_plain_noise_saturates_only_for_weights_beyond_its_range() -> None:
+    """At weights of 1e-12, even noise of 2^-30 is too much; large ones may tolerate 2^15."""
+    assert sigma_search(saturated_low(1e-12)).saturated == "low"
+    assert sigma_search(saturated_low(1e-7)).sigma == pytest.approx(
+        known_sigma(saturated_low(1.0)) * 1e-7, rel=0.2
+    )
+    assert sigma_search(linear_classifier(0, scale=1e4)).saturated is None
+    assert sigma_search(linear_classifier(0, scale=1e6)).saturated == "high"
+
+
+@in_turn(
+    "measure",
+    [
+        pac_bayes_magnitude_origin,
+        pac_bayes_magnitude_initialization,
+        pac_bayes_magnitude_flatness,
+    ],
+    ids=lambda measure: measure.__name__,
+)
+def test_magnitude_measures_are_undefined_where_epsilon_costs_too_much(
+    measure: StackMeasure,
+) -> None:
+    """The message names the least noise in the range and what it costs."""
+    weightless = saturated_low(1e-5)
+    with pytest.raises(UndefinedMeasureError, match=r"costs more than 0\.1 of train acc") as error:
+        measure.over_stack(NetworkStack.of_networks([linear_classifier(0), weightless]))
+    assert error.value.place == 1
+    assert "9.31323e-10" in str(error.value)
+    cost = sigma_search(weightless, magnitude_aware=True).drop
+    assert f"({cost:.3f})" in str(error.value)
+    assert math.isfinite(pac_bayes_flatness(weightless))
 
 
 def test_a_weightless_network_saturates_low_where_epsilon_is_enough() -> None:

@@ -128,6 +128,44 @@ def test_losses_and_gradients_are_those_of_the_module(
 
 
 @every_network
+def test_losses_of_samples_average_to_the_loss(
+    network_of: Callable[[int], TrainedNetwork],
+) -> None:
+    """One for each training sample, as torch's cross-entropy gives them."""
+    network = network_of(2)
+    surface = LossSurface(NetworkStack.of_network(network))
+    with torch.no_grad():
+        logits = network.model(network.inputs)
+    expected = nn.functional.cross_entropy(logits, network.labels, reduction="none").double()
+    losses = surface.sample_losses(surface.weights)
+    torch.testing.assert_close(losses, expected.unsqueeze(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(losses.mean(dim=1), surface.losses(surface.weights))
+
+
+@every_network
+def test_products_with_the_hessian_are_those_of_finite_differences(
+    network_of: Callable[[int], TrainedNetwork],
+) -> None:
+    """Mixed second differences of the loss along random directions."""
+    network = network_of(4)
+    surface, loss = LossSurface(NetworkStack.of_network(network)), loss_at(network)
+    generator = torch.Generator().manual_seed(0)
+    at, step = surface.weights[0], 1e-4
+    for _ in range(3):
+        first, second = torch.randn(2, len(at), generator=generator, dtype=torch.float64)
+        first, second = first / first.norm(), second / second.norm()
+        differences = [
+            one * other * float(loss(at + step * (one * first + other * second)))
+            for one in (1, -1)
+            for other in (1, -1)
+        ]
+        product = surface.hessian_products(first.unsqueeze(0))[0]
+        assert float(product @ second) == pytest.approx(
+            sum(differences) / (4 * step**2), rel=1e-4, abs=1e-5
+        )
+
+
+@every_network
 def test_products_with_the_hessian_are_those_of_the_explicit_one(
     network_of: Callable[[int], TrainedNetwork],
 ) -> None:
@@ -199,6 +237,35 @@ def test_the_hessian_of_softmax_regression_is_known(seed: int) -> None:
     surface = LossSurface(NetworkStack.of_network(network))
     rows = [surface.hessian_products(row.unsqueeze(0))[0] for row in torch.eye(9).double()]
     np.testing.assert_allclose(torch.stack(rows).numpy(), hessian, rtol=1e-9, atol=1e-12)
+
+
+def test_one_weight_per_class_can_be_done_by_hand() -> None:
+    """Two classes, one input x: p (1 - p) x^2 times [[1, -1], [-1, 1]], whose largest is twice."""
+    model = perceptron([1, 2], bias=False)
+    with torch.no_grad():
+        next(model.parameters()).copy_(torch.tensor([[0.0], [math.log(3)]]))
+    network = sample_network(model, torch.tensor([[2.0]]), torch.tensor([0]))
+    share = 9 / 10
+    assert hessian_largest_eigenvalue(network) == pytest.approx(
+        2 * share * (1 - share) * 4, rel=1e-6
+    )
+
+
+def test_a_network_that_is_sure_of_itself_has_a_tiny_eigenvalue_that_is_right() -> None:
+    """Accuracy is relative, however flat the loss."""
+    network = softmax_regression(0)
+    with torch.no_grad():
+        next(network.model.parameters()).mul_(10)
+    values = np.linalg.eigvalsh(hessian_of(network))
+    assert hessian_largest_eigenvalue(network) == pytest.approx(values[-1], rel=1e-5)
+
+
+def test_the_start_vector_does_not_matter() -> None:
+    """Other randomness gives the same eigenvalue to the promised accuracy."""
+    network = small_perceptron()
+    first = hessian_largest_eigenvalue(network)
+    network.rng.manual_seed(99)
+    assert hessian_largest_eigenvalue(network) == pytest.approx(first, rel=1e-5)
 
 
 def test_a_hessian_of_zeros_has_the_eigenvalue_zero() -> None:

@@ -235,6 +235,30 @@ def test_where_the_loss_is_tiny_ascents_are_in_float64(
     assert exact[1] != both[1] and exact[1] == pytest.approx(both[1], rel=1e-5)
 
 
+@either_sharpness
+@every_network
+def test_sharpness_is_no_less_than_one_step_of_sam(
+    measure: StackMeasure, network_of: Callable[[int], TrainedNetwork]
+) -> None:
+    """The step to the ball's edge along the scaled gradient of the module."""
+    network = network_of(1)
+    parameters = list(network.model.parameters())
+
+    def loss() -> torch.Tensor:
+        return functional.cross_entropy(network.model(network.inputs), network.labels)
+
+    before = loss()
+    gradients = torch.autograd.grad(before, parameters)
+    scales, at = scales_of(measure, network), vector_of(network)
+    slope = scales * torch.cat([part.flatten() for part in gradients])
+    found = measure(network)
+    with torch.no_grad():
+        nn.utils.vector_to_parameters(
+            at + RADIUS[measure] * scales * slope / slope.norm(), parameters
+        )
+        assert found >= float(loss() - before) * (1 - 1e-9) > 0
+
+
 class Logarithm(nn.Module):
     """A network of one weight, which is not defined below zero."""
 
@@ -290,6 +314,16 @@ def test_what_is_invariant_ignores_rescaling_of_neurons(
     other = rescaled(network, factor, neuron)
     assert fisher_rao_norm(other) == pytest.approx(fisher_rao_norm(network), rel=1e-8, abs=1e-12)
     assert adaptive_sharpness(other) == pytest.approx(adaptive_sharpness(network), rel=1e-6)
+
+
+@in_turn("measure", [worst_case_sharpness, gradient_norm])
+def test_what_is_not_invariant_sees_rescaling_of_neurons(measure: StackMeasure) -> None:
+    """The same function, another value."""
+    network = random_perceptron([3, 4, 3], 0)
+    other = network
+    for neuron in range(4):
+        other = rescaled(other, 5.0, neuron)
+    assert measure(other) != pytest.approx(measure(network), rel=0.1)
 
 
 # the Fisher-Rao norm
@@ -366,3 +400,14 @@ def test_a_stack_gives_what_each_network_gives_alone(
         alone, rel=1e-8
     )
     assert len(set(alone)) == 2
+
+
+@every_measure
+def test_networks_in_float32_are_worked_out_in_float64(measure: StackMeasure) -> None:
+    """The same value as of the same weights in float64."""
+    model = randomize(perceptron([3, 4, 3]), 7)
+    inputs, _ = samples(8, (3,), 3, 7)
+    labels = labelled_by(model, inputs)
+    single = measure(sample_network(model, inputs, labels))
+    double = measure(sample_network(model.double(), inputs.double(), labels))
+    assert single == pytest.approx(double, rel=1e-12)
