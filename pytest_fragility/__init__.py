@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_fragility.errors import StoreError as StoreError
     from pytest_fragility.errors import TableError as TableError
     from pytest_fragility.errors import TaskError as TaskError
-    from pytest_fragility.evaluation.learning_curves import learning_curves as learning_curves
+    from pytest_fragility.evaluation.measured_curves import learning_curves as learning_curves
     from pytest_fragility.families.family import Family as Family
     from pytest_fragility.networks.trained_network import TrainedNetwork as TrainedNetwork
     from pytest_fragility.perturbations import Perturbation as Perturbation

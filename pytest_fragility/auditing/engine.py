@@ -245,7 +245,7 @@ class Engine:
 
     def _located(self, key: str, check: Check) -> Finding:
         """Search along one axis."""
-        from pytest_fragility.auditing.breaking_points import locate
+        from pytest_fragility.auditing.bisection import locate
         from pytest_fragility.auditing.search import Search
 
         curves = self.curves(key)

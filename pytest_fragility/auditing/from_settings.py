@@ -112,7 +112,7 @@ def curves_for_audit(
     if known is not None:
         return known
     # a table has no networks to ask about, and needs no torch
-    from pytest_fragility.evaluation.learning_curves import learning_curves
+    from pytest_fragility.evaluation.measured_curves import learning_curves
 
     return learning_curves(
         measure,

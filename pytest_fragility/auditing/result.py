@@ -12,7 +12,7 @@ from pytest_fragility.checks.records import audit_context, check_record
 from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import INCONCLUSIVE, KEPT, Record
 from pytest_fragility.report.conclusion import overall_verdict
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 
 if TYPE_CHECKING:
     from pytest_fragility.auditing.finding import Finding

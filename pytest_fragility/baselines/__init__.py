@@ -4,14 +4,9 @@ A baseline is a JSON file with one entry for each check: its verdict, and the nu
 on. What a check's number is, its kind says.
 """
 
-from pytest_fragility.baselines.comparing import Comparison, Expectation, compare
-from pytest_fragility.baselines.entries import (
-    Baseline,
-    Update,
-    audited_settings,
-    update,
-)
-from pytest_fragility.baselines.files import baseline_path, read_baseline, write_baseline
+from pytest_fragility.baselines.baseline_entries import Baseline, Update, audited_settings, update
+from pytest_fragility.baselines.baseline_files import baseline_path, read_baseline, write_baseline
+from pytest_fragility.baselines.regressions import Comparison, Expectation, compare
 
 __all__ = [
     "Baseline",

@@ -31,8 +31,8 @@ from pytest_fragility.recipes import Factory
 from pytest_fragility.recipes.factories import GIVEN
 from pytest_fragility.rows.rows import Problems
 from pytest_fragility.tasks import Task
+from pytest_fragility.weight_files.checkpoint_files import read_state
 from pytest_fragility.weight_files.formats import UnusableFileError
-from pytest_fragility.weight_files.reading import read_state
 from pytest_fragility.weight_files.sample_files import read_samples
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ from pytest_fragility.rows.columns import (
     N,
 )
 from pytest_fragility.rows.counted_errors import CountedError, read_error
-from pytest_fragility.rows.reading import read_rows
+from pytest_fragility.rows.read_rows import read_rows
 from pytest_fragility.rows.rows import Problems, Row, Rows
 
 CHECKPOINT, INITIAL, SAMPLES = "checkpoint", "initial_checkpoint", "samples"

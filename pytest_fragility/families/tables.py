@@ -33,7 +33,7 @@ from pytest_fragility.rows.columns import (
 from pytest_fragility.rows.counted_errors import read_error
 from pytest_fragility.rows.index_columns import counts_every_row
 from pytest_fragility.rows.numerals import is_not_finite, number_of
-from pytest_fragility.rows.reading import read_rows
+from pytest_fragility.rows.read_rows import read_rows
 from pytest_fragility.rows.rows import MOST_SHOWN, Row, Rows
 
 # measures whose names look like those of a column that a table may have

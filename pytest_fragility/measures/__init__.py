@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fragility.measures.adapters import adapt as adapt
 from pytest_fragility.measures.bound_forms import bound_form as bound_form
-from pytest_fragility.measures.controls import *
-from pytest_fragility.measures.marginal_likelihood.bounds import *
+from pytest_fragility.measures.control_measures import *
+from pytest_fragility.measures.marginal_likelihood.function_bounds import *
 from pytest_fragility.measures.measure import Measure as Measure
 from pytest_fragility.measures.measure import constant as constant
 from pytest_fragility.measures.measure import control as control
@@ -35,7 +35,6 @@ from pytest_fragility.measures.stacked import StackMeasure as StackMeasure
 from pytest_fragility.measures.stacked import stacked as stacked
 
 if TYPE_CHECKING:
-    from pytest_fragility.measures.marginal_likelihood.evidence import log_evidence as log_evidence
     from pytest_fragility.measures.marginal_likelihood.kernels import (
         monte_carlo_kernel as monte_carlo_kernel,
     )
@@ -43,6 +42,9 @@ if TYPE_CHECKING:
         network_kernel as network_kernel,
     )
     from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel as relu_kernel
+    from pytest_fragility.measures.marginal_likelihood.log_evidence import (
+        log_evidence as log_evidence,
+    )
     from pytest_fragility.measures.pac_bayes.noise_search import sigma_search as sigma_search
     from pytest_fragility.measures.sharpness.hessian import (
         hessian_trace_estimate as hessian_trace_estimate,
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 # these need torch or SciPy, which naming a measure does not
 _HOME_OF = {
     "hessian_trace_estimate": "sharpness.hessian",
-    "log_evidence": "marginal_likelihood.evidence",
+    "log_evidence": "marginal_likelihood.log_evidence",
     "monte_carlo_kernel": "marginal_likelihood.kernels",
     "network_kernel": "marginal_likelihood.kernels",
     "relu_kernel": "marginal_likelihood.kernels",

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_fragility.plugin import hookspecs
-from pytest_fragility.plugin.hypothesis_tests import given_strategies
-from pytest_fragility.plugin.mark import MARKER, heeds_marks, install_mark, marker_help
-from pytest_fragility.plugin.options import (
+from pytest_fragility.plugin.command_line import (
     add_options,
     is_enabled,
     is_init_command,
@@ -25,6 +23,8 @@ from pytest_fragility.plugin.options import (
     shows_durations,
     table_to_audit,
 )
+from pytest_fragility.plugin.hypothesis_tests import given_strategies
+from pytest_fragility.plugin.mark import MARKER, heeds_marks, install_mark, marker_help
 from pytest_fragility.plugin.workers import is_controller, is_worker, share_of_worker
 
 if TYPE_CHECKING:

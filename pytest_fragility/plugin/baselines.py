@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.plugin.options import said, typed_value
+from pytest_fragility.plugin.command_line import said, typed_value
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.settings.options import BY_NAME
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fragility.plugin.options import dask_address
+from pytest_fragility.plugin.command_line import dask_address
 
 if TYPE_CHECKING:
     from pytest_fragility.parallel.futures import Executors

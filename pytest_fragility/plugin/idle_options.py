@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 
 import pytest
 
-from pytest_fragility.plugin.options import (
+from pytest_fragility.plugin.command_line import (
     PREFIX,
     is_enabled,
     is_init_command,

@@ -13,9 +13,9 @@ from pytest_fragility._util.imports import load, require_module
 from pytest_fragility._util.text import one_line
 from pytest_fragility.errors import AuditFailure, FragilityError, StoreError
 from pytest_fragility.plugin.asked import AUDIT_KEY, PLACE_KEY, CheckPlace
+from pytest_fragility.plugin.command_line import table_to_audit, typed_value
 from pytest_fragility.plugin.mark import MARKER
 from pytest_fragility.plugin.markers import MarkedAudit
-from pytest_fragility.plugin.options import table_to_audit, typed_value
 from pytest_fragility.plugin.session import fragility_session
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pytest_fragility.plugin.command_line import report_folder
 from pytest_fragility.plugin.gathering import CURVES, Gathering
-from pytest_fragility.plugin.options import report_folder
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.plugin.tested_check import CURVES_KEY
 from pytest_fragility.plugin.workers import is_worker

@@ -31,11 +31,7 @@ from pytest_fragility.plugin.asked import (
 )
 from pytest_fragility.plugin.attempts import attempt_of
 from pytest_fragility.plugin.baselines import compared_baseline
-from pytest_fragility.plugin.executors import require_dask_for
-from pytest_fragility.plugin.hypothesis_tests import given_strategies
-from pytest_fragility.plugin.mark import MARKER
-from pytest_fragility.plugin.markers import MarkedAudit, read_marker
-from pytest_fragility.plugin.options import (
+from pytest_fragility.plugin.command_line import (
     command_line_settings,
     dask_address,
     given_flags,
@@ -43,6 +39,10 @@ from pytest_fragility.plugin.options import (
     table_to_audit,
     typed_settings,
 )
+from pytest_fragility.plugin.executors import require_dask_for
+from pytest_fragility.plugin.hypothesis_tests import given_strategies
+from pytest_fragility.plugin.mark import MARKER
+from pytest_fragility.plugin.markers import MarkedAudit, read_marker
 from pytest_fragility.plugin.tested_check import TestedCheck
 from pytest_fragility.plugin.workers import is_worker
 from pytest_fragility.settings import (
@@ -229,7 +229,7 @@ class FragilitySession:
         strategies = given_strategies(item)
         if not strategies:
             return
-        from pytest_fragility.strategies.changes import lattice_of
+        from pytest_fragility.strategies.drawn_changes import lattice_of
         from pytest_fragility.strategies.networks import prepare, use_source
 
         use_source(self.engine.families)

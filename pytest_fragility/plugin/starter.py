@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from pytest_fragility.plugin.command_line import measures_to_audit
 from pytest_fragility.plugin.hypothesis_tests import given_strategies
 from pytest_fragility.plugin.mark import FIXTURES, MARKER
-from pytest_fragility.plugin.options import measures_to_audit
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.plugin.workers import is_worker
 

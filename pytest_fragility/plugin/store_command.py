@@ -10,7 +10,7 @@ import pytest
 
 from pytest_fragility._util.text import one_line
 from pytest_fragility.errors import harmless
-from pytest_fragility.plugin.options import typed_value
+from pytest_fragility.plugin.command_line import typed_value
 from pytest_fragility.settings.options import BY_NAME
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _store(config: pytest.Config) -> Store:
 def _list(store: Store) -> None:
     import torch
 
-    from pytest_fragility.report.store import inventory_table
+    from pytest_fragility.report.store_listing import inventory_table
     from pytest_fragility.store.inventory import take_inventory
     from pytest_fragility.training.trainer import training_environment
 
@@ -74,7 +74,7 @@ def _list(store: Store) -> None:
 
 
 def _prune(store: Store, max_age: str | None, max_size: str | None) -> None:
-    from pytest_fragility.report.store import pruned_text
+    from pytest_fragility.report.store_listing import pruned_text
     from pytest_fragility.store.maintenance import prune
 
     age = None if max_age is None else seconds_of(max_age)

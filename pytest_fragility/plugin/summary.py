@@ -18,7 +18,7 @@ from pytest_fragility.plugin.session import fragility_session
 from pytest_fragility.plugin.terminal import write_text
 from pytest_fragility.report.documents import unjudged_note
 from pytest_fragility.report.durations import durations_table
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 
 
 class Summary:

@@ -13,9 +13,9 @@ from pytest_fragility.errors import harmless
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.plugin.asked import place_of
 from pytest_fragility.plugin.attempts import attempt_of
+from pytest_fragility.plugin.command_line import report_folder
 from pytest_fragility.plugin.gathering import PROPERTY
 from pytest_fragility.plugin.mark import MARKER, heeds_marks
-from pytest_fragility.plugin.options import report_folder
 from pytest_fragility.report.failure_message import skip_reason
 
 if TYPE_CHECKING:

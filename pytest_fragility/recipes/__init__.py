@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from pytest_fragility.recipes.schedules import cosine as cosine
     from pytest_fragility.recipes.schedules import exponential as exponential
     from pytest_fragility.recipes.schedules import step_decay as step_decay
-    from pytest_fragility.recipes.stopping import StoppingRule as StoppingRule
-    from pytest_fragility.recipes.stopping import cross_entropy_below as cross_entropy_below
-    from pytest_fragility.recipes.stopping import fixed_steps as fixed_steps
-    from pytest_fragility.recipes.stopping import full_train_accuracy as full_train_accuracy
+    from pytest_fragility.recipes.stopping_rules import StoppingRule as StoppingRule
+    from pytest_fragility.recipes.stopping_rules import cross_entropy_below as cross_entropy_below
+    from pytest_fragility.recipes.stopping_rules import fixed_steps as fixed_steps
+    from pytest_fragility.recipes.stopping_rules import full_train_accuracy as full_train_accuracy
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_face()

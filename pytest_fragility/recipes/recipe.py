@@ -33,7 +33,7 @@ from pytest_fragility.recipes.optimizers import (
     describe_optimizer,
 )
 from pytest_fragility.recipes.schedules import Schedule
-from pytest_fragility.recipes.stopping import StoppingRule
+from pytest_fragility.recipes.stopping_rules import StoppingRule
 
 INITIALIZATIONS = (
     HE_NORMAL,

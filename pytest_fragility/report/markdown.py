@@ -12,7 +12,7 @@ from pytest_fragility.checks.records import NOT_APPLICABLE, verdict_of
 from pytest_fragility.checks.registry import kind_of
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.report.conclusion import audit_verdict
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 
 COUNTED = (KEPT, BROKEN, INCONCLUSIVE, NOT_APPLICABLE)
 HEADER = ("measure", "task", "verdict", *COUNTED, "errors")

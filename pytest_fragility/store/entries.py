@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 
 from pytest_fragility.networks import NetworkState
 from pytest_fragility.networks.runs import Run, TrainedRun, TrainingRecord
-from pytest_fragility.store.validation import Expected, read_record, require_states
+from pytest_fragility.store.entry_validation import Expected, read_record, require_states
 
 # of which state, and which part of it: what stands in front of the names of its tensors
 PREFIXES = {

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pytest_fragility.store.entries import read_metadata, require_checksum
+from pytest_fragility.store.entry_validation import require_plain_file
 from pytest_fragility.store.inventory import StoredRun, stored_files, take_inventory
 from pytest_fragility.store.store import RUNS, Store
-from pytest_fragility.store.validation import require_plain_file
 
 
 def prune(

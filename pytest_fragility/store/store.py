@@ -16,7 +16,7 @@ from pytest_fragility.errors import FragilityWarning, StoreError, printable
 from pytest_fragility.networks.runs import Run, TrainedRun
 from pytest_fragility.parallel.cores import own_share
 from pytest_fragility.store.entries import decode, encode
-from pytest_fragility.store.validation import Expected, require_plain_file
+from pytest_fragility.store.entry_validation import Expected, require_plain_file
 
 # of what stands in an entry: another version's entries stand in a folder of their own
 FORMAT = 2

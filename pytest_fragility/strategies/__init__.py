@@ -12,8 +12,8 @@ from pytest_fragility.auditing.single_network import trained_network
 from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import Perturbation, get_perturbation
 from pytest_fragility.recipes import Recipe
-from pytest_fragility.strategies.changes import perturbations, recipes, symmetries
 from pytest_fragility.strategies.data import tasks
+from pytest_fragility.strategies.drawn_changes import perturbations, recipes, symmetries
 from pytest_fragility.strategies.networks import (
     curves_under,
     learning_curves,

@@ -18,7 +18,7 @@ from pytest_fragility.networks.trained_network import TrainedNetwork
 from pytest_fragility.perturbations import Perturbation
 from pytest_fragility.settings import SOURCES, require_known_options
 from pytest_fragility.settings.idle import SERVES, asks
-from pytest_fragility.strategies.changes import lattice_of
+from pytest_fragility.strategies.drawn_changes import lattice_of
 
 # what is about certain checks, or about what exists already
 WITHOUT_USE = (*SOURCES, *SERVES, "locate")

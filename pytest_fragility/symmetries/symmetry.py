@@ -12,8 +12,8 @@ from pytest_fragility._util.seeds import derive_seed
 from pytest_fragility._util.validation import PrintsItsRepr
 from pytest_fragility.errors import SettingsError, TrainingError
 from pytest_fragility.networks.trained_network import TrainedNetwork
-from pytest_fragility.symmetries import changes
-from pytest_fragility.symmetries.changes import Models
+from pytest_fragility.symmetries import weight_changes as changes
+from pytest_fragility.symmetries.weight_changes import Models
 
 ROUNDING = 1e-9
 

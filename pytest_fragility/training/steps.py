@@ -12,8 +12,8 @@ import torch
 from pytest_fragility.training.buffers import Carried
 from pytest_fragility.training.cuda_streams import Replay, sent
 from pytest_fragility.training.gradients import Tensors
-from pytest_fragility.training.optimizers import Factors, StackedOptimizer
 from pytest_fragility.training.perceptron_stacks import Losses
+from pytest_fragility.training.stacked_optimizers import Factors, StackedOptimizer
 
 # of batches that are fetched at a time: samples come faster while they stay in a CPU's caches
 FETCHED_BYTES = 1 << 22

@@ -19,7 +19,6 @@ from pytest_fragility.training.cuda_streams import IN_FLIGHT
 from pytest_fragility.training.devices import trainer_settings
 from pytest_fragility.training.distribution import train_stacks
 from pytest_fragility.training.memory import largest_stack, training_bytes
-from pytest_fragility.training.optimizers import adds_alone, optimizer_group
 from pytest_fragility.training.stacked_forms import (
     ONE_AT_A_TIME,
     OneAtATimeWarning,
@@ -27,6 +26,7 @@ from pytest_fragility.training.stacked_forms import (
     StackedForm,
     stacked_form,
 )
+from pytest_fragility.training.stacked_optimizers import adds_alone, optimizer_group
 from pytest_fragility.training.trajectories import Trajectory
 from pytest_fragility.training.version import trainer_version
 
@@ -77,14 +77,14 @@ def train(
         # one of each kind says what goes for all
         kinds = list({_what_a_shard_shares(run): run for run in runs}.values())
         _warn_of_slow_architectures(kinds)
-        elsewhere = executors if executors and executors.open() else None
-        can_be_sent = bool(elsewhere or device.type == "cpu") and _can_be_sent(runs)
+        pool = executors if executors and executors.open() else None
+        can_be_sent = bool(pool or device.type == "cpu") and _can_be_sent(runs)
         # one process after the other has a device to itself
         processes = cores if device.type == "cpu" and can_be_sent else 1
         trajectories = find_trajectories(runs)
-        if elsewhere and can_be_sent:
-            shards = plan_shards(trajectories, device, processes=elsewhere.workers)
-            yield from train_stacks(shards, device, executors=elsewhere, processes=processes)
+        if pool and can_be_sent:
+            shards = plan_shards(trajectories, device, processes=pool.workers)
+            yield from train_stacks(shards, device, executors=pool, processes=processes)
         else:
             in_flight = _in_flight(kinds, device)
             shards = plan_shards(trajectories, device, processes=processes, in_flight=in_flight)

@@ -18,13 +18,13 @@ from pytest_fragility.training.buffers import Carried
 from pytest_fragility.training.cuda_streams import cuda_recording, sent
 from pytest_fragility.training.gradients import Tensors, aligned_stack, inputs_first, rows_of
 from pytest_fragility.training.minibatches import Pools, order_of
-from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group, sinks_of
 from pytest_fragility.training.stacked_forms import (
     ONE_AT_A_TIME,
     PERCEPTRON,
     StackedForm,
     stacked_form,
 )
+from pytest_fragility.training.stacked_optimizers import StackedOptimizer, optimizer_group, sinks_of
 from pytest_fragility.training.steps import (
     CAPACITY,
     Group,

@@ -17,7 +17,7 @@ from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.verdicts import SlopeEvidence
 from pytest_fragility.errors import MeasureError, SettingsError, TaskError
 from pytest_fragility.evaluation.asking import evaluate
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import Measure, noise, oracle_test_error, parameter_count, path_norm
 from pytest_fragility.networks.runs import Run, TrainedRun

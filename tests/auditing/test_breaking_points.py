@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_fragility import audit
-from pytest_fragility.auditing.breaking_points import locate
+from pytest_fragility.auditing.bisection import locate
 from pytest_fragility.auditing.growing_families import GrowingFamily
 from pytest_fragility.auditing.search import FIRST_FRESH_SEED, Search
 from pytest_fragility.checks.breaking_points import BreakingPoint, BreakingPointEvidence

@@ -14,7 +14,7 @@ import torch
 from pytest_fragility.auditing.from_settings import train_plans
 from pytest_fragility.auditing.growing_families import FamilySource, GrowingFamily
 from pytest_fragility.errors import BudgetError, SettingsError
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import TrainingBudget, train_families
 from pytest_fragility.measures import path_norm

@@ -16,7 +16,7 @@ from pytest_fragility.auditing.result import AuditResult
 from pytest_fragility.checks.complexity import LadderEvidence
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families

@@ -18,7 +18,7 @@ from pytest_fragility.auditing.from_settings import train_family
 from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.settings import resolve_settings
 from tests.simulated_audits import (

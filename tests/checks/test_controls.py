@@ -22,11 +22,11 @@ from pytest_fragility.curves import (
     LearningCurves,
 )
 from pytest_fragility.errors import ControlsMisbehave
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import path_norm
 from pytest_fragility.perturbations import BASELINE
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 from tests.simulated_audits import PERTURBATION, Scatter, Truth, simulate
 
 CHECK = Check("controls", among=(PERTURBATION,))

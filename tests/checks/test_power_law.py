@@ -20,7 +20,7 @@ from pytest_fragility.checks.verdicts import (
 from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.failure_message import failure_message
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 from tests.simulated_audits import PERTURBATION, SIZES, Scatter, Truth, simulate
 
 QUIET = Scatter(deviation=0.003, error_deviation=0.003)

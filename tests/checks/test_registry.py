@@ -15,9 +15,9 @@ from pytest_fragility.checks.verdicts import Record
 from pytest_fragility.report.documents import records_of
 from pytest_fragility.report.failure_message import failure_message
 from pytest_fragility.report.markdown import markdown_summary
-from pytest_fragility.report.page.evidence import evidence_of
+from pytest_fragility.report.page.check_evidence import evidence_of
 from pytest_fragility.report.page.marks import mark_of
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 from tests.sample_documents import two_measures
 
 README = Path(__file__).parents[2] / "README.md"

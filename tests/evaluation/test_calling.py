@@ -18,7 +18,7 @@ from pytest_fragility.errors import MeasureError, UndefinedMeasureError
 from pytest_fragility.evaluation import calling
 from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.evaluation.calling import MeasuredHereWarning
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import stacked
 from pytest_fragility.networks.stacks import NetworkStack

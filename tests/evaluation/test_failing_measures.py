@@ -18,7 +18,7 @@ from pytest_fragility.checks.check import Check
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.errors import MeasureError, MeasureTimedOut, SettingsError
 from pytest_fragility.evaluation.asking import evaluate
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.evaluation.time_limit import time_limit
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import stacked

@@ -18,7 +18,7 @@ from pytest_fragility.evaluation import helpers as module
 from pytest_fragility.evaluation.asking import Key, begin, evaluate
 from pytest_fragility.evaluation.evaluate import Asking
 from pytest_fragility.evaluation.helpers import Helpers, can_be_helped, helpers
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.evaluation.remote import _FAMILIES, Place, Sent, answer, pack
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan

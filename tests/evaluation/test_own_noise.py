@@ -15,12 +15,12 @@ from pytest_fragility.checks.registry import judge
 from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.curves import LearningCurve, OwnNoise
 from pytest_fragility.evaluation.asking import evaluate
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import pac_bayes_origin, parameter_count, path_norm
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.failure_message import failure_message
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 
 ANYTHING = Tolerances(margin=50.0)
 CENTRED = np.log([16, 32, 64]) - np.mean(np.log([16, 32, 64]))

@@ -15,7 +15,7 @@ from pytest_fragility.checks.tolerances import Tolerances
 from pytest_fragility.checks.verdicts import BROKEN, KEPT
 from pytest_fragility.curves import Invariance
 from pytest_fragility.errors import MeasureError, TrainingError, UndefinedMeasureError
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.evaluation.same_function import DRAWS, SameFunctionValues
 from pytest_fragility.families.family import Family
 from pytest_fragility.families.plan import FamilyPlan, middle_size
@@ -34,7 +34,7 @@ from pytest_fragility.recipes.equivalences import (
     STEPS,
     WEIGHT_DECAY,
 )
-from pytest_fragility.symmetries.changes import DEAD_BIAS
+from pytest_fragility.symmetries.weight_changes import DEAD_BIAS
 from pytest_fragility.tasks import Task
 
 CPU = torch.device("cpu")

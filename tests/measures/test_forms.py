@@ -17,7 +17,7 @@ from torch import nn
 
 from pytest_fragility.errors import MeasureError, SettingsError
 from pytest_fragility.evaluation.asking import evaluate
-from pytest_fragility.evaluation.learning_curves import learning_curves
+from pytest_fragility.evaluation.measured_curves import learning_curves
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
     Measure,

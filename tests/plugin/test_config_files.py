@@ -49,7 +49,7 @@ FILES = {
 SHOW = """
 import json
 import pytest
-from pytest_fragility.plugin.options import said
+from pytest_fragility.plugin.command_line import said
 from pytest_fragility.settings.options import OPTIONS
 
 def value(config, option):

@@ -9,7 +9,7 @@ import pytest
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT, Record
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.next_step import next_step
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 from tests.checks.test_judging import lines, make_curves
 from tests.report.test_report import REVERSING, records_of
 

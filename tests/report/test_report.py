@@ -20,7 +20,7 @@ from pytest_fragility.curves import LearningCurves
 from pytest_fragility.perturbations import BASELINE
 from pytest_fragility.report.conclusion import overall_verdict
 from pytest_fragility.report.failure_message import failure_message, skip_reason
-from pytest_fragility.report.terminal import audit_table
+from pytest_fragility.report.verdict_table import audit_table
 from tests.checks.test_judging import ERROR, WIDE, Lines, lines, make_curves
 
 RERUN = "pytest --fragility 'test_ruler.py::test_ruler[trend-adam]'"

@@ -61,7 +61,7 @@ def entries(store: Store) -> list[Path]:
 
 def forget_templates() -> None:
     """Forget what networks look like, as a new process does."""
-    from pytest_fragility.store import validation
+    from pytest_fragility.store import entry_validation as validation
 
     validation._forms_of.cache_clear()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_fragility.families.plan import FamilyPlan
 from pytest_fragility.families.train import train_families
 from pytest_fragility.recipes import MLP, Recipe, fixed_steps
-from pytest_fragility.report.store import inventory_table, size_text
+from pytest_fragility.report.store_listing import inventory_table, size_text
 from pytest_fragility.store import Store
 from pytest_fragility.store.inventory import Inventory, StoredRun, take_inventory
 from pytest_fragility.store.maintenance import chosen_for_removal, prune, verify

@@ -36,7 +36,7 @@ from pytest_fragility.symmetries import (
     in_double,
     symmetry_factors,
 )
-from pytest_fragility.symmetries.changes import Models, scale_before_normalization
+from pytest_fragility.symmetries.weight_changes import Models, scale_before_normalization
 from tests.in_turn import in_turn
 from tests.sample_networks import labelled_by, perceptron, randomize, sample_network
 

@@ -21,7 +21,7 @@ from pytest_fragility.recipes import (
     exponential,
     step_decay,
 )
-from pytest_fragility.training.optimizers import StackedOptimizer, optimizer_group
+from pytest_fragility.training.stacked_optimizers import StackedOptimizer, optimizer_group
 from tests.reference_training import torch_optimizer, torch_scheduler
 
 PARAMETERS = 40

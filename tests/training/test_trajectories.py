@@ -27,7 +27,7 @@ from pytest_fragility.recipes import (
     step_decay,
 )
 from pytest_fragility.tasks import Task, TaskData
-from pytest_fragility.training.optimizers import StackedOptimizer
+from pytest_fragility.training.stacked_optimizers import StackedOptimizer
 from pytest_fragility.training.trainer import find_trajectories
 from pytest_fragility.training.trajectories import Trajectory, next_check
 from tests.reference_training import assert_same, train_all

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pytest_fragility.measures.common.batching import counted_from
-from pytest_fragility.measures.marginal_likelihood.evidence import (
+from pytest_fragility.measures.marginal_likelihood.log_evidence import (
     CAREFUL,
     COINCIDENCE,
     FIRST_DAMPING,

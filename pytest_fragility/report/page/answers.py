@@ -16,7 +16,7 @@ from pytest_fragility.report.conclusion import is_void
 from pytest_fragility.report.documents import Document
 from pytest_fragility.report.page.grid import change_in_words
 from pytest_fragility.report.page.marks import Mark, mark_of_verdict
-from pytest_fragility.report.terminal import CONSTANT, notes
+from pytest_fragility.report.verdict_table import CONSTANT, notes
 
 HEADLINES = {KEPT: "No", BROKEN: "Yes", INCONCLUSIVE: "Undecided"}
 

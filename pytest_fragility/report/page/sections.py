@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pytest_fragility.checks.wording import Table
 from pytest_fragility.report.documents import Document, records_of
 from pytest_fragility.report.page.answers import Answers, answers_of
-from pytest_fragility.report.page.evidence import Evidence, evidence_of
+from pytest_fragility.report.page.check_evidence import Evidence, evidence_of
 from pytest_fragility.report.page.grid import Grid, grid_of_changes, perturbation_grid
 from pytest_fragility.report.page.marks import mark_of
 from pytest_fragility.report.page.pictures import Pictures, pictures_of
-from pytest_fragility.report.terminal import sections
+from pytest_fragility.report.verdict_table import sections
 
 
 @dataclass(frozen=True)

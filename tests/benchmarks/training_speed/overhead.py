@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pytest_fragility.networks.runs import Run
-from pytest_fragility.training.optimizers import StackedOptimizer
 from pytest_fragility.training.stacked_forms import StackedForm
+from pytest_fragility.training.stacked_optimizers import StackedOptimizer
 from pytest_fragility.training.trainer import train
 from tests.benchmarks.training_speed.cores import threads_set
 

@@ -14,13 +14,13 @@ from sklearn.datasets import load_digits
 from pytest_fragility.errors import UndefinedMeasureError
 from pytest_fragility.measures.marginal_likelihood import batched_evidence as module
 from pytest_fragility.measures.marginal_likelihood.batched_evidence import log_evidences
-from pytest_fragility.measures.marginal_likelihood.evidence import (
+from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel
+from pytest_fragility.measures.marginal_likelihood.log_evidence import (
     HEAVISIDE,
     PROBIT,
     Floats,
     log_evidence,
 )
-from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel
 from tests.in_turn import in_turn
 
 CPU = torch.device("cpu")

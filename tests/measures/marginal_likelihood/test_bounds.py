@@ -24,9 +24,9 @@ from pytest_fragility.measures import (
     sum_of_one_vs_rest_negative_log_evidences,
 )
 from pytest_fragility.measures.marginal_likelihood import batched_evidence
-from pytest_fragility.measures.marginal_likelihood import bounds as module
-from pytest_fragility.measures.marginal_likelihood import evidence as evidence_module
-from pytest_fragility.measures.marginal_likelihood.bounds import (
+from pytest_fragility.measures.marginal_likelihood import function_bounds as module
+from pytest_fragility.measures.marginal_likelihood import log_evidence as evidence_module
+from pytest_fragility.measures.marginal_likelihood.function_bounds import (
     bound_as_published,
     bound_of_theorem,
 )

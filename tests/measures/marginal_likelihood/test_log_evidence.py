@@ -14,9 +14,13 @@ from scipy.stats import multivariate_normal, truncnorm
 from sklearn.datasets import load_digits
 
 from pytest_fragility.errors import UndefinedMeasureError
-from pytest_fragility.measures.marginal_likelihood import evidence
-from pytest_fragility.measures.marginal_likelihood.evidence import HEAVISIDE, PROBIT, log_evidence
+from pytest_fragility.measures.marginal_likelihood import log_evidence as evidence
 from pytest_fragility.measures.marginal_likelihood.kernels import relu_kernel
+from pytest_fragility.measures.marginal_likelihood.log_evidence import (
+    HEAVISIDE,
+    PROBIT,
+    log_evidence,
+)
 from tests.in_turn import in_turn
 
 Floats = npt.NDArray[np.float64]

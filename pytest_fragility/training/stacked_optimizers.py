@@ -18,7 +18,6 @@ from pytest_fragility.recipes import SGD, Adam, AdamW, Optimizer, Recipe, RMSpro
 from pytest_fragility.training.gradients import Sink, Tensors, like, rows_of
 
 PER_NETWORK = ("lr", "weight_decay", "momentum")
-
 # torch.nn.utils.clip_grad_norm_ adds it to the norm, too
 CLIPPING_EPSILON = 1e-6
 

@@ -10,14 +10,13 @@ from typing import Any
 
 from pytest_fragility._util.files import read_plain, write_whole
 from pytest_fragility._util.text import error_text, one_line, shown
-from pytest_fragility.baselines.entries import Baseline
+from pytest_fragility.baselines.baseline_entries import Baseline
 from pytest_fragility.checks.records import NOT_APPLICABLE
 from pytest_fragility.checks.verdicts import BROKEN, INCONCLUSIVE, KEPT
 from pytest_fragility.errors import SettingsError
 
 FORMAT = 1
 VERDICTS = (KEPT, INCONCLUSIVE, BROKEN, NOT_APPLICABLE)
-
 # {"audits": {audit: {"checks": {check: on one line}}}}
 NESTED = 4
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_fragility.store.inventory import Inventory, StoredRun
 
+
 COLUMNS = (40, 10, 12, 14)
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 DAY = 86400.0

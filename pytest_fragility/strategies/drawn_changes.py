@@ -10,13 +10,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from pytest_fragility.errors import SettingsError
-from pytest_fragility.perturbations import (
-    AXES,
-    FIRST_AXES,
-    Axis,
-    Perturbation,
-    changes_recipe,
-)
+from pytest_fragility.perturbations import AXES, FIRST_AXES, Axis, Perturbation, changes_recipe
 from pytest_fragility.recipes import Recipe
 from pytest_fragility.symmetries import SYMMETRIES, Symmetry
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_fragility.baselines.entries import (
+from pytest_fragility.baselines.baseline_entries import (
     Baseline,
     Entry,
     differences,
@@ -21,9 +21,9 @@ from pytest_fragility.errors import SettingsError
 if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Record
 
+
 # the larger, the worse; a check that does not apply has no rank
 RANKS = {KEPT: 0, INCONCLUSIVE: 1, BROKEN: 2}
-
 # the last digit of what a baseline holds
 LAST_DIGIT = 0.001
 

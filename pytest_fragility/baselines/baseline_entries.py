@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_fragility.checks.verdicts import Record
     from pytest_fragility.settings import AuditSettings
 
+
 Entry = dict[str, Any]
 Baseline = dict[str, dict[str, Any]]
 

@@ -274,11 +274,11 @@ def _found_one_by_one(
     stack: NetworkStack, labelling: Labelling, link: str, key: tuple[Hashable, ...]
 ) -> list[float]:
     from pytest_fragility.measures.common.batching import counted_from
-    from pytest_fragility.measures.marginal_likelihood.evidence import GaussianProcess
     from pytest_fragility.measures.marginal_likelihood.in_threads import (
         leave_if_unwanted,
         side_by_side,
     )
+    from pytest_fragility.measures.marginal_likelihood.log_evidence import GaussianProcess
 
     def of_samples(part: NetworkStack, place: int) -> float:
         process = GaussianProcess(_kernel(part, place).matrix)

@@ -23,7 +23,6 @@ from pytest_fragility.recipes import Architecture
 
 # the names, places and types of all tensors, and the record
 LARGEST_HEADER = 1 << 20
-
 Forms = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 

@@ -22,7 +22,6 @@ LAYER_FACTOR = 4.0
 LARGEST_POWER = 3.0
 LOGIT_SHIFT = 5.0
 DEAD_BIAS = -4.0
-
 Models = tuple[nn.Module, nn.Module]
 
 
