@@ -1,7 +1,8 @@
 """The pytest plugin: hooks and fixtures, which translate and call.
 
-Imported on every pytest run where the package is installed, so that everything else is imported
-where it is needed.
+It is imported on every pytest run where the package is installed, so that everything else is
+imported where it is needed. What an audit does is for `auditing` to say: a session maps tests to
+audits, and what was found to pytest's outcomes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The page of a report: one HTML file that needs no network."""
+"""The page of a report: one HTML file that needs no network.
+
+`rendering` makes it of a document; each section is a file beside it, and its layout a template.
+"""
 
 from __future__ import annotations
 
