@@ -442,6 +442,21 @@ def test_functions_of_other_arguments_are_evaluated(small_family: Family) -> Non
     np.testing.assert_allclose(values, expected, rtol=1e-5)
 
 
+@in_turn(
+    ("measure", "expected"),
+    [
+        (lambda model, n: n, [[16] * 3, [32] * 3, [64] * 3]),
+        (lambda model, seed: seed + 1, [[1, 2, 3]] * 3),
+    ],
+)
+def test_values_belong_to_their_runs(
+    measure: Measure, expected: list[list[int]], small_family: Family
+) -> None:
+    """Rows are sizes, columns seeds."""
+    values = evaluate(measure, "ruler", small_family, "adam")
+    np.testing.assert_array_equal(values, expected)
+
+
 def test_errors_say_how_the_measure_was_called(small_family: Family) -> None:
     """In an exception, in a wrong value, and in a change of what only may be read."""
 
@@ -468,6 +483,9 @@ def test_errors_say_how_the_measure_was_called(small_family: Family) -> None:
             evaluate(measure, "ruler", small_family, "adam")
         assert f"n=16, seed 0, called with {form}: {text}" in str(error.value)
         assert "measure ruler on task blobs, recipe adam (" in str(error.value)
+    with pytest.raises(MeasureError) as error:
+        evaluate(lambda network: 0.0, "ruler", small_family, "adam")
+    assert "called with" not in str(error.value)
 
 
 def test_a_filled_oracle_sees_test_data(small_family: Family) -> None:
@@ -508,6 +526,19 @@ def test_a_published_measure_is_audited(project: Project) -> None:
     result.assert_outcomes(passed=len(ALL_CHECKS))
     result.stdout.fnmatch_lines([f"test_audit.py::test_audit[[]{c}[]] PASSED*" for c in CHECKS])
     result.stdout.fnmatch_lines(["get_measure on blobs: kept"])
+
+
+def test_a_published_measure_that_fails_says_how_it_was_called(project: Project) -> None:
+    """The run and the arguments, as the plugin prints them."""
+    project.write(
+        PUBLISHED.replace("FORMULA", "0.0")
+        + "@pytest.mark.fragility(get_measure, **SMALL)\ndef test_audit(check):\n    check()\n"
+    )
+    result = project.run("--fragility", "-k", "trend-baseline")
+    result.assert_outcomes(failed=1, deselected=len(ALL_CHECKS) - 1)
+    text = result.stdout.str()
+    assert "called with model=model, init_model=initial_model, dataloader=dataloader" in text
+    assert "acc=accuracy, seed=seed: returned 0, which has no logarithm" in text
 
 
 def test_a_marked_function_whose_arguments_say_nothing_ends_collection(project: Project) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import pytest_fragility.measures as package
-from pytest_fragility.errors import SettingsError
+from pytest_fragility.errors import SettingsError, UndefinedMeasureError
 from pytest_fragility.evaluation.asking import evaluate
 from pytest_fragility.families.family import Family
 from pytest_fragility.measures import (
@@ -186,6 +186,31 @@ def test_the_path_norm_at_initialization_is_that_of_the_initial_model(
         assert np.all(np.abs(values / trained - 1) > 1e-4)
 
 
+def test_the_path_norm_at_initialization_can_be_done_by_hand() -> None:
+    """(2 * 3)^2 + (5 * 3)^2 + 7^2 before training, whatever came after."""
+    model, start = randomize(perceptron([1, 1, 1]), 0), perceptron([1, 1, 1])
+    with torch.no_grad():
+        for parameter, value in zip(start.parameters(), (-2, 5, 3, -7), strict=True):
+            parameter.fill_(value)
+    network = sample_network(model, torch.zeros(2, 1), torch.zeros(2).long(), initial_model=start)
+    assert path_norm_at_initialization(network) == pytest.approx(36 + 225 + 49, rel=1e-12)
+
+
+def test_a_measure_too_large_at_initialization_recommends_what_there_is() -> None:
+    """Its own forms, which then give a number."""
+
+    def huge(stack: NetworkStack) -> list[float]:
+        return [800.0] * len(stack)
+
+    start = at_initialization(StackMeasure(huge, is_logarithm=True))
+    assert isinstance(start, StackMeasure)
+    network = network_of(perceptron([3, 2]), (3,))
+    with pytest.raises(UndefinedMeasureError, match=r"audit huge_at_initialization\.bound_form"):
+        start(network)
+    assert start.logarithm(network) == 800.0
+    assert start.bound_form(network) == pytest.approx(math.exp(400) / math.sqrt(3), rel=1e-9)
+
+
 def test_running_statistics_are_those_of_initialization_too() -> None:
     """Batch normalization is folded with the initial mean and variance."""
 
@@ -302,6 +327,10 @@ def test_exactly_the_controls_are_marked() -> None:
     measures |= reference_measures()
     assert {name for name, measure in measures.items() if is_control(measure)} == set(CONTROLS)
     assert all(getattr(package, name) is measure for name, measure in CONTROLS.items())
+    # they say so, and only one is an oracle
+    for measure in CONTROLS.values():
+        assert "control" in (measure.__doc__ or "").lower()
+        assert is_oracle(measure) == (measure is oracle_test_error)
 
 
 def test_a_measure_of_ones_own_can_be_marked() -> None:

@@ -149,6 +149,14 @@ def test_an_oracle_stays_an_oracle() -> None:
         assert not is_oracle(bound_form(measure)) and not is_control(bound_form(measure))
 
 
+def test_an_oracle_is_audited_in_its_bound_form(small_family: Family) -> None:
+    """It is handed the test record as before."""
+    error = evaluate(oracle_test_error, "oracle", small_family, "adam")
+    bound = evaluate(bound_form(oracle_test_error), "oracle", small_family, "adam")
+    sizes = np.array([[16.0], [32.0], [64.0]])
+    np.testing.assert_allclose(bound, np.sqrt(error / sizes), rtol=1e-12)
+
+
 def layers(model: nn.Module) -> float:
     """Return how many modules there are."""
     assert isinstance(model, nn.Module)
@@ -176,6 +184,12 @@ def test_functions_of_other_arguments_have_a_bound_form(
     raw = evaluate(measure, "ruler", small_family, BASELINE)
     sizes = np.array([[16.0], [32.0], [64.0]])
     np.testing.assert_allclose(values, np.sqrt(raw / sizes), rtol=1e-12)
+
+    def broken(model: nn.Module, dataloader: Any) -> float:
+        raise OSError("no disk")
+
+    with pytest.raises(MeasureError, match="called with model=model, dataloader=dataloader: raise"):
+        evaluate(bound_form(broken), "broken", small_family, BASELINE)
 
 
 def test_a_function_whose_arguments_say_nothing_has_no_bound_form() -> None:

@@ -299,10 +299,11 @@ def said(measure: StackMeasure) -> str:
 
 def test_every_reference_measure_documents_itself() -> None:
     """Formula, source, what it reads, and what its value is, in words and in attributes."""
-    assert len(REFERENCE) > 45
+    assert len(REFERENCE) > 45 and list(REFERENCE) == sorted(REFERENCE)
     known = {"architecture", "trained weights", "initial weights"}
     known |= {"inputs", "labels", "randomness"}
     for name, measure in REFERENCE.items():
+        assert isinstance(measure, StackMeasure) and measure_name(measure) == name
         assert said(measure).startswith("Return ") and len(said(measure)) > 100, name
         assert measure.source and set(measure.reads) <= known, name
         assert len(set(measure.reads)) == len(measure.reads) > 0, name
@@ -405,6 +406,8 @@ def by_seed(values: Callable[[NetworkStack], Any]) -> StackMeasure:
         lambda values: torch.tensor(values).half(),
         lambda values: torch.tensor(values).long(),
         lambda values: [torch.tensor(value) for value in values],
+        # as ``[loss_of(weights) for each network]`` gives them
+        lambda values: [torch.tensor(value, requires_grad=True) * 1 for value in values],
         lambda values: [np.float64(value) for value in values],
     ],
 )
@@ -628,6 +631,15 @@ def test_every_network_and_purpose_has_a_stream_of_its_own(small_family: Family)
     assert len(seen) == 2 * 3 * 3 * 3
     own = [torch.rand(4, generator=network.rng).tolist() for network in small_family]
     assert not seen & {tuple(values) for values in own}
+
+
+def test_a_measures_draws_leave_the_networks_rng_alone(small_family: Family) -> None:
+    """A measure over a stack has streams of its own; calling it twice gives the same."""
+    network = small_family["blobs", "adam", 32, 0]
+    before = network.rng.get_state()
+    measure = by_seed(lambda stack: [sum(draws(stack, 0, "noise"))])
+    assert measure(network) == measure(network)
+    assert torch.equal(network.rng.get_state(), before)
 
 
 def test_what_is_asked_for_once_is_computed_once(small_family: Family) -> None:

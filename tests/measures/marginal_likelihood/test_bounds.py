@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 
 from pytest_fragility.errors import UndefinedMeasureError
@@ -109,6 +110,20 @@ def test_one_against_the_rest_is_summed_over_classes(classes: int) -> None:
     assert measured == pytest.approx(expected, rel=1e-12)
     if classes == 2:
         assert measured == pytest.approx(2 * negative_log_evidence(network), rel=1e-6)
+
+
+def test_random_labels_are_less_likely() -> None:
+    """On digits, the real labels are what random networks tend to."""
+    data, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))[:128]
+    inputs = torch.from_numpy((data[order] / 16).astype(np.float32))
+    real = torch.from_numpy(labels[order].astype(np.int64))
+    shuffled = real[torch.randperm(128, generator=torch.Generator().manual_seed(0))]
+    bounds = [
+        marginal_likelihood_bound(sample_network(perceptron([64, 32, 32, 10]), inputs, each))
+        for each in (real, shuffled)
+    ]
+    assert bounds[0] + 0.1 < bounds[1] < 1
 
 
 def test_two_samples_have_a_closed_form() -> None:

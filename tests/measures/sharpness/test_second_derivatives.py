@@ -76,6 +76,15 @@ def test_directions_are_taken_in_any_number_at_a_time(
     )
 
 
+def test_nothing_takes_part_in_a_derivative() -> None:
+    """Results have no graph, whatever the caller's mode."""
+    stack = NetworkStack.of_network(network_of([3, 5, 2]))
+    vectors = directions(stack, 2).requires_grad_()
+    with torch.enable_grad():
+        assert not LossSurface(stack).curvatures(vectors).requires_grad
+        assert not LossSurface(stack).hessian_products(vectors[:, 0]).requires_grad
+
+
 @in_turn("network", [normalized(), smooth()], ids=["normalized", "smooth"])
 def test_other_networks_are_differentiated_twice(network: TrainedNetwork) -> None:
     """Curvatures there are products with the Hessian."""
