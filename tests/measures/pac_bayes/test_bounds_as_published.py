@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import math
 from dataclasses import dataclass, replace
 
@@ -408,9 +409,6 @@ def test_normalization_behind_a_layer_without_bias_is_refused(
     assert math.isfinite(DEFAULTS[measure](network))
 
 
-# names
-
-
 @in_turn("shares", ["weight", "bias"])
 def test_shared_parameters_cannot_be_folded(shares: str) -> None:
     """Each of the layers has a normalization of its own, and they have one parameter."""
@@ -420,3 +418,24 @@ def test_shared_parameters_cannot_be_folded(shares: str) -> None:
     network = sample_network(model, torch.randn(20, 3), torch.arange(20) % 3)
     with pytest.raises(UndefinedMeasureError, match=f"shares its {shares}"):
         pac_bayes_flatness_as_published(network)
+
+
+# names
+
+
+@every_measure
+def test_name_source_and_docstring_tell_the_published_variant(measure: StackMeasure) -> None:
+    """Nobody can take one for the other; each says what differs, or which measure says so."""
+    default = DEFAULTS[measure]
+    assert measure.__name__ == f"{default.__name__}_as_published"
+    assert "published" in measure.source and "published" not in default.source
+    assert default.source in measure.source
+    said = inspect.getdoc(measure) or ""
+    summary = f"Return `{default.__name__}` as published code computes it."
+    assert said.splitlines()[0] == summary
+    deviation = "s^2 |w|^2 + e^2" if measure in MAGNITUDE_AWARE else "sigma^2"
+    differences = [f"noise of standard deviation {deviation}", "(0, 2]", "weight matrices alone"]
+    if "origin" not in measure.__name__:
+        kind = "magnitude_" if measure in MAGNITUDE_AWARE else ""
+        differences = [f"`pac_bayes_{kind}origin_as_published`"]
+    assert [part for part in differences if part not in " ".join(said.split())] == []
