@@ -20,7 +20,7 @@ def pytest_unconfigure():
 UNUSED = {
     *("_util", "_util.lazy"),
     *("plugin", "plugin.hookspecs", "plugin.hypothesis_tests", "plugin.idle_options"),
-    *("plugin.ini", "plugin.mark", "plugin.options", "plugin.workers"),
+    *("plugin.ini", "plugin.mark", "plugin.command_line", "plugin.workers"),
     *("settings", "settings.option", "settings.options"),
 }
 
