@@ -46,7 +46,8 @@ def durations_table(durations: Durations, *, workers: int = 0, lost: int = 0) ->
     """
     found = {part: Spent() for part in NOTES} | durations.parts
     if found[WAITING].seconds < SHORTEST_WAIT:
-        del found[WAITING]
+        # no part of its own, and still a part of the whole
+        found[REST] += found.pop(WAITING)
     lines = [_headline(durations.seconds, workers)]
     if lost:
         lines += indented(f"without {counted(lost, 'worker')} that ended early")
