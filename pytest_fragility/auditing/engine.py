@@ -49,7 +49,8 @@ class Request:
     checks
         Those that are asked for.
     needs
-        Networks that a test of one's own design looks at; None where there is no such test.
+        Networks that are trained whatever the checks look at: all of a call's, and those that a
+        test of one's own design looks at. None where the checks' own are enough.
     """
 
     key: str
@@ -124,7 +125,7 @@ class AtOnce:
         return self.family is None and self._request.settings.given is None
 
     def plan(self) -> FamilyPlan:
-        """Return what the checks need, and tests of one's own design."""
+        """Return what the checks need, and what else the request asks for."""
         needs = needs_of_all(self._request.checks_of(AtOnce))
         return plan_of(self._request.settings, needs | (self._request.needs or Needs()))
 

@@ -59,8 +59,9 @@ def software() -> dict[str, str]:
     import torch
 
     digest = sha256()
-    for file in sorted(_sources(resources.files("pytest_fragility")), key=lambda file: file[0]):
-        digest.update(repr(file).encode())
+    for name, content in sorted(_sources(resources.files("pytest_fragility"))):
+        # with its length, so that no two folders of files read alike
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return {
         "python": ".".join(platform.python_version_tuple()[:2]),
         "torch": torch.__version__,
